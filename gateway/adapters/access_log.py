@@ -1,0 +1,48 @@
+"""Access records as JSON lines, written together and off the path of requests."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from gateway.core.records import AccessRecord
+
+FLUSH_SECONDS = 0.2
+STANDARD_OUTPUT = "-"
+
+
+class NoAccessLog:
+    """Keeps nothing."""
+
+    def append(self, record: AccessRecord) -> None:
+        """Drops the record."""
+
+    def close(self) -> None:
+        """Nothing to write."""
+
+
+class FileAccessLog:
+    """Appends to a file, or to standard output. Lines are whole: workers can share the file."""
+
+    def __init__(self, path: str) -> None:
+        self._file: BinaryIO = sys.stdout.buffer if path == STANDARD_OUTPUT else Path(path).open("ab")  # noqa: SIM115 - open until close()
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+
+    def append(self, record: AccessRecord) -> None:
+        """Takes one record; it is written within FLUSH_SECONDS."""
+        if not self._lines:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+        self._lines.append(self._encoder.encode(record))
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            self._file.write(b"\n".join(lines) + b"\n")
+            self._file.flush()

@@ -1,0 +1,59 @@
+"""Policy files: read, watched, and swapped as one set. The last good set stays until a better one is there."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from watchfiles import awatch
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import PolicySet
+
+logger = logging.getLogger(__name__)
+
+
+class PolicyFiles:
+    """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
+
+    def __init__(self, folder: Path, upstreams: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._upstreams = upstreams
+        self.current = read_policies(folder, upstreams)
+        self.mistakes: tuple[str, ...] = ()
+
+    def reload(self) -> None:
+        """Swaps in the files' present state, all of it or, where there is a mistake in any of them, none."""
+        try:
+            self.current = read_policies(self._folder, self._upstreams)
+        except ConfigurationError as error:
+            self.mistakes = error.mistakes
+            logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
+        else:
+            self.mistakes = ()
+            logger.info("policies loaded from %s: %s", self._folder, ", ".join(sorted(self.current.policies)))
+
+    async def watch(self) -> None:
+        """Reloads whenever a file of the folder changes, until cancelled."""
+        async for _ in awatch(self._folder, step=50, debounce=200):
+            await asyncio.to_thread(self.reload)
+
+
+def read_policies(folder: Path, upstreams: Mapping[str, str]) -> PolicySet:
+    """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
+
+    Raises ConfigurationError with every mistake.
+    """
+    return load_policies(read_texts(folder), upstreams)
+
+
+def read_texts(folder: Path) -> dict[str, str]:
+    """The text of each *.toml in the folder, or of the one file it is; ConfigurationError where there is none."""
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.toml"))
+    if not files:
+        raise ConfigurationError(f"{folder}: no policy files (*.toml) here")
+    try:
+        return {str(file): file.read_text(encoding="utf-8") for file in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{folder}: a policy file cannot be read: {error}") from error

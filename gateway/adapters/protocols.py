@@ -1,0 +1,96 @@
+"""What the exchange and the command line need of the outside world."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Protocol
+
+from gateway.core.decision import Facts
+from gateway.core.messages import Field, Response
+from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import Upstream as UpstreamAddress
+from gateway.core.records import AccessRecord, TokenRecord
+
+
+class Admissions(Protocol):
+    """The one round trip that a request costs."""
+
+    def admit(self, rule: Rule, digest: str, export_key: str) -> Awaitable[Facts]:
+        """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable.
+
+        `export_key` is empty where no stored export could answer the request.
+        """
+        ...
+
+
+class Exports(Protocol):
+    """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend."""
+
+    def recall(self, name: str, raw_head: bytes) -> bytes | None:
+        """The content if it is at hand without IO, under exactly this head."""
+        ...
+
+    async def read(self, name: str, raw_head: bytes) -> bytes | None:
+        """The content stored under exactly this head, None where it is gone or another one by now."""
+        ...
+
+    async def write(self, name: str, raw_head: bytes, content: bytes, keep_milliseconds: int) -> bool:
+        """Stores head and content together for `keep_milliseconds`; whether that was done."""
+        ...
+
+
+class Tokens(Protocol):
+    """Administration of token records. Every method raises StoreUnavailable when Redis did not acknowledge."""
+
+    async def create(self, record: TokenRecord) -> None:
+        """Adds a record; raises ChangeRefused for a token that exists or was revoked."""
+        ...
+
+    async def find(self, token_id: str) -> TokenRecord | None:
+        """The record of an id."""
+        ...
+
+    async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
+        """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
+        ...
+
+    async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
+        """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
+        ...
+
+    async def revoke(self, token_id: str) -> None:
+        """Ends a token for good; a second time changes nothing."""
+        ...
+
+    async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
+        """Whether each of the tokens is revoked."""
+        ...
+
+    async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
+        """The last use of each token in Unix seconds, exact to the policy's resolution."""
+        ...
+
+    async def now(self) -> int:
+        """Unix seconds by Redis' clock."""
+        ...
+
+
+class Upstreams(Protocol):
+    """The backends."""
+
+    async def send(
+        self,
+        address: UpstreamAddress,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+    ) -> Response:
+        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
+        ...
+
+
+class AccessLog(Protocol):
+    """Where access records go."""
+
+    def append(self, record: AccessRecord) -> None:
+        """Takes one record; never blocks and never raises."""
+        ...

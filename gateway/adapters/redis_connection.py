@@ -1,0 +1,140 @@
+"""The connection to Redis: bounded in time, behind a circuit breaker. Also the embedded store of `memory://`.
+
+A Redis that refuses connections and one that is silent (a stopped process, a dropped packet) look the same to callers:
+StoreUnavailable, within the timeout the first time and at once after that, until a probe has been answered.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.core.errors import ConfigurationError, StoreUnavailable
+
+EMBEDDED = "memory://"
+"""Redis inside this process (fakeredis): one worker, nothing kept."""
+PROBE_INTERVAL_SECONDS = 0.1
+"""How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
+
+Client: TypeAlias = "redis.asyncio.Redis"
+Answer = TypeVar("Answer")
+_UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
+
+logger = logging.getLogger(__name__)
+
+
+def open_client(url: str, timeout_seconds: float) -> Client:
+    """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
+    if url == EMBEDDED:
+        return _embedded()
+    try:
+        return redis.asyncio.Redis.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),  # the breaker decides what is tried again: a repeated charge would count twice
+            socket_connect_timeout=timeout_seconds,
+            socket_timeout=None,  # the breaker bounds each call as a whole
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"redis: {error}") from error
+
+
+def _embedded() -> Client:
+    try:
+        import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
+    except ImportError as error:
+        raise ConfigurationError(
+            "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
+        ) from error
+    return fakeredis.FakeAsyncRedis()
+
+
+class RedisConnection:
+    """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer."""
+
+    def __init__(self, client: Client, timeout_seconds: float) -> None:
+        self.client = client
+        self._timeout_seconds = timeout_seconds
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
+        return self._probing is not None
+
+    async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses."""
+        if self._probing is not None:
+            raise StoreUnavailable("Redis has not answered yet")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await command(self.client)
+        except _UNREACHABLE as error:
+            self._open(error)
+            raise StoreUnavailable(f"Redis did not answer: {_describe(error)}") from error
+        except RedisError as error:
+            raise StoreUnavailable(f"Redis refused: {error}") from error
+
+    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
+        """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
+        return await self.run(lambda client: script.run(client, keys, arguments))
+
+    async def is_ready(self) -> bool:
+        """Whether Redis answers a PING in time."""
+        try:
+            await self.run(lambda client: client.ping())
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Ends the probe and all connections."""
+        if self._probing is not None:
+            self._probing.cancel()
+        await self.client.aclose()
+
+    def _open(self, error: BaseException) -> None:
+        if self._probing is None:
+            logger.warning("Redis does not answer (%s); refusing requests until it does", _describe(error))
+            self._probing = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self.client.ping()
+            except (RedisError, OSError, TimeoutError):
+                continue
+            logger.warning("Redis answers again")
+            self._probing = None
+            return
+
+
+class Script:
+    """A Lua script, run by its digest."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._sha = ""
+
+    async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
+        """The script's answer."""
+        if self._sha:
+            try:
+                return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                logger.info("Redis has lost its scripts; sending them again")
+        self._sha = await client.script_load(self._source)
+        return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__

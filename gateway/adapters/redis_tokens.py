@@ -1,0 +1,105 @@
+"""Administration of token records, off the path of requests."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from gateway.adapters import names
+from gateway.adapters.redis_connection import Client, RedisConnection, Script
+from gateway.core.errors import ChangeRefused
+from gateway.core.records import TokenRecord, decode_record, encode_record
+from gateway.core.tokens import token_id
+
+_ABSENT = b""
+
+
+class RedisTokens:
+    """See protocols.Tokens."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._replace = Script(files("gateway.adapters.scripts").joinpath("replace.lua").read_text())
+
+    async def create(self, record: TokenRecord) -> None:
+        """Adds a record, its index entries first: one without a record does no harm, the reverse hides a token."""
+        identity = token_id(record.digest)
+        await self._connection.run(
+            lambda client: _pipeline(client, [("SADD", index, identity) for index in names.indexes(record)])
+        )
+        outcome = await self._put(_ABSENT, record)
+        if outcome < 0:
+            raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
+        if outcome == 0:
+            raise ChangeRefused(f"token {identity} exists already")
+
+    async def find(self, identity: str) -> TokenRecord | None:
+        """The record of an id."""
+        raw = await self._connection.run(lambda client: client.get(names.token(identity)))
+        return decode_record(raw) if raw else None
+
+    async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
+        """The records that agree with what is given, newest first."""
+        keys = await self._keys(policy, project, owner)
+        raws = await self._connection.run(lambda client: _pipeline(client, [("GET", key) for key in keys]))
+        records = [decode_record(raw) for raw in raws if raw]
+        wanted = [
+            record
+            for record in records
+            if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
+        ]
+        return sorted(wanted, key=lambda record: (-record.created_at, record.name))
+
+    async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
+        """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
+        return await self._put(encode_record(old), new) == 1
+
+    async def revoke(self, identity: str) -> None:
+        """Ends a token for good: one command, so there is no moment in between."""
+        await self._connection.run(lambda client: client.sadd(names.revoked(identity), identity))
+
+    async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
+        """Whether each of the tokens is revoked."""
+        answers = await self._connection.run(
+            lambda client: _pipeline(client, [("SISMEMBER", names.revoked(one), one) for one in identities])
+        )
+        return [answer == 1 for answer in answers]
+
+    async def last_uses(self, identities: Sequence[str]) -> list[int | None]:
+        """The last use of each token in Unix seconds."""
+        answers = await self._connection.run(
+            lambda client: _pipeline(client, [("ZSCORE", names.last_used(one), one) for one in identities])
+        )
+        return [None if answer is None else int(float(answer)) for answer in answers]
+
+    async def now(self) -> int:
+        """Unix seconds by Redis' clock."""
+        seconds, _ = await self._connection.run(lambda client: client.time())
+        return int(seconds)
+
+    async def _keys(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
+        if policy and project:
+            return await self._members(names.project(policy, project))
+        if policy and owner:
+            return await self._members(names.owner(policy, owner))
+        return sorted({key.decode() for key in await self._connection.run(_scan)})
+
+    async def _members(self, index: str) -> list[str]:
+        (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
+        return [names.token(member.decode()) for member in members]
+
+    async def _put(self, old: bytes, new: TokenRecord) -> int:
+        identity = token_id(new.digest)
+        keys = [names.token(identity), names.revoked(identity)]
+        outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
+        return outcome
+
+
+async def _pipeline(client: Client, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    async with client.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute()
+
+
+async def _scan(client: Client) -> list[bytes]:
+    return [key async for key in client.scan_iter(match=names.all_tokens(), count=1000)]

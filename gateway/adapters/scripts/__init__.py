@@ -1,0 +1,1 @@
+"""The Lua that runs inside Redis; read as package data."""

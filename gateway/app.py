@@ -1,0 +1,86 @@
+"""Composition root: the only place that constructs adapters, and knows the real clock and environment."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from litestar import Litestar, asgi
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from gateway.adapters.access_log import FileAccessLog, NoAccessLog
+from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.upstreams import HttpUpstreams
+from gateway.exchange import Exchange
+from gateway.settings import Settings, parse_upstreams, read_settings
+from gateway.web.operations import build_operations
+from gateway.web.proxy import Proxy
+
+EXPORT_TIMEOUT_SECONDS = 5.0
+"""For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+
+
+class Gateway:
+    """One worker's parts, put together from the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        client = open_client(settings.redis_url, settings.redis_timeout)
+        self.redis = RedisConnection(client, settings.redis_timeout)
+        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
+        self.upstreams = HttpUpstreams()
+        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else NoAccessLog()
+        self.exchange = Exchange(
+            policies=self.policies,
+            admissions=RedisAdmissions(self.redis),
+            exports=RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory),
+            upstreams=self.upstreams,
+            access_log=self.access_log,
+            pepper=settings.token_pepper.encode(),
+        )
+
+    def policy_mistakes(self) -> tuple[str, ...]:
+        """Mistakes of the policy files, where an older set is served."""
+        return self.policies.mistakes
+
+    async def is_store_ready(self) -> bool:
+        """Whether Redis answers."""
+        return await self.redis.is_ready()
+
+    async def close(self) -> None:
+        """Ends connections and writes what is left of the access log."""
+        await self.upstreams.close()
+        await self.redis.close()
+        self.access_log.close()
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The public listener's application, from the environment where no settings are given."""
+    gateway = Gateway(settings or read_settings())
+    proxy = Proxy(gateway.exchange, time.time)
+
+    @asgi("/", is_mount=True, copy_scope=False)
+    async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
+        await proxy(cast(HTTPScope, scope), receive, send)  # the server is told to know no WebSockets
+
+    @asynccontextmanager
+    async def run(_: Litestar) -> AsyncIterator[None]:
+        watching = asyncio.create_task(gateway.policies.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await gateway.close()
+
+    return Litestar(
+        [pass_on, *build_operations(gateway)],
+        lifespan=[run],
+        openapi_config=None,
+        logging_config=None,
+    )

@@ -1,0 +1,254 @@
+"""Design tokens of the example tokensets: values, aliases, two modes, and their two renderings.
+
+Rule: a token is written once as a designer would write it (`"16px"`, `"#1f5fd6"`, `"{color.blue.600}"`);
+`resolve_tokens` is the only place that reads aliases and checks values, so what it returns is safe to render.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+Mode: TypeAlias = Literal["light", "dark"]
+LeafType: TypeAlias = Literal["color", "dimension", "fontFamily", "fontWeight", "number"]
+TokenType: TypeAlias = LeafType | Literal["shadow", "typography"]
+Value: TypeAlias = str | dict[str, str]
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+# Segments have no hyphen: then `.` to `-` gives each token a CSS name of its own.
+TokenName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+\Z", max_length=120)]
+
+# The parts a composite value must have, as the Design Tokens Format Module 2025.10 has them.
+_PARTS: dict[str, dict[str, str]] = {
+    "shadow": {
+        "offsetX": "dimension",
+        "offsetY": "dimension",
+        "blur": "dimension",
+        "spread": "dimension",
+        "color": "color",
+    },
+    "typography": {
+        "fontFamily": "fontFamily",
+        "fontSize": "dimension",
+        "fontWeight": "fontWeight",
+        "letterSpacing": "dimension",
+        "lineHeight": "number",
+    },
+}
+
+# Narrow on purpose: tokens come from clients and end in a style sheet, where `;` or `}` would inject.
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,4})?"
+_LEAF_PATTERNS: dict[str, re.Pattern[str]] = {
+    "color": re.compile(r"#[0-9a-f]{6}(?:[0-9a-f]{2})?"),
+    "dimension": re.compile(rf"({_NUMBER})(px|rem)"),
+    "fontFamily": re.compile(r"[A-Za-z][A-Za-z -]{0,60}(?:, [A-Za-z][A-Za-z -]{0,60}){0,9}"),
+    "fontWeight": re.compile(r"[1-9][0-9]{0,2}|1000"),
+    "number": re.compile(_NUMBER),
+}
+_ALIAS = re.compile(r"\{([a-z0-9.]+)\}")
+_OPAQUE_HEX_LENGTH = len("#rrggbb")
+
+
+class DesignToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named value; `modes` holds what differs from `value` in a mode."""
+
+    name: TokenName
+    type: TokenType
+    value: Value
+    modes: dict[Mode, Value] = {}  # msgspec copies an empty mutable default for each instance
+
+
+def validate_tokens(tokens: Sequence[DesignToken]) -> None:
+    """ValueError, naming the token, unless the tokens can be exported in every mode."""
+    names = Counter(token.name for token in tokens)
+    groups = {prefix for name in names for prefix in accumulate(name.split("."), "{}.{}".format) if prefix != name}
+    for name, count in names.items():
+        if count > 1 or name in groups:
+            raise ValueError(f"{name}: the name of {'a group' if name in groups else 'another token'} too")
+    for mode in MODES:
+        resolve_tokens(tokens, mode)
+
+
+def resolve_tokens(tokens: Sequence[DesignToken], mode: Mode) -> tuple[DesignToken, ...]:
+    """The same tokens with plain values, as they are in `mode`.
+
+    ValueError, naming the tokens: an alias to nothing, to another type or around a cycle, a malformed value.
+    """
+    by_name = {token.name: token for token in tokens}
+    return tuple(DesignToken(token.name, token.type, _resolve_value(by_name, token, mode)) for token in tokens)
+
+
+def render_json(resolved: Iterable[DesignToken]) -> bytes:
+    """Canonical JSON in the shape of the Design Tokens Community Group: nested groups, `$type`, `$value`."""
+    root: dict[str, Any] = {}
+    for token in resolved:
+        *groups, last = token.name.split(".")
+        group = root
+        for segment in groups:
+            group = group.setdefault(segment, {})
+        group[last] = {"$type": token.type, "$value": _build_json_value(token.type, token.value)}
+    return msgspec.json.encode(root, order="sorted") + b"\n"
+
+
+def render_css(resolved: Iterable[DesignToken], mode: Mode) -> bytes:
+    """A style sheet of custom properties; a typography token becomes one property for each of its parts."""
+    lines = [f"  {name}: {value};" for token in resolved for name, value in _build_properties(token)]
+    return "\n".join([":root {", f"  color-scheme: {mode};", *lines, "}", ""]).encode()
+
+
+def _resolve_value(tokens: Mapping[str, DesignToken], token: DesignToken, mode: Mode) -> Value:
+    value = _follow(tokens, mode, token.modes.get(mode, token.value), token.type, (token.name,))
+    parts = _PARTS.get(token.type)
+    if parts is None:
+        return _checked_leaf(token.name, token.type, value)
+    if isinstance(value, str) or value.keys() != parts.keys():
+        raise ValueError(f"{token.name}: not a value of type {token.type}")
+    leaves = {part: _follow(tokens, mode, value[part], type_, (token.name,)) for part, type_ in parts.items()}
+    return {part: _checked_leaf(token.name, parts[part], leaf) for part, leaf in leaves.items()}
+
+
+def _follow(tokens: Mapping[str, DesignToken], mode: Mode, value: Value, type_: str, chain: tuple[str, ...]) -> Value:
+    """The value at the end of the aliases; a loop, since a client may chain more than Python may recurse."""
+    while isinstance(value, str) and (alias := _ALIAS.fullmatch(value)):
+        name = alias[1]
+        if name in chain:
+            raise ValueError(f"alias cycle: {' -> '.join((*chain[chain.index(name) :], name))}")
+        if (target := tokens.get(name)) is None:
+            raise ValueError(f"{chain[-1]}: alias to unknown token {name}")
+        if target.type != type_:
+            raise ValueError(f"{chain[-1]}: alias to {name}, which is of type {target.type}, not {type_}")
+        chain = (*chain, name)
+        value = target.modes.get(mode, target.value)
+    return value
+
+
+def _checked_leaf(name: str, type_: str, value: Value) -> str:
+    if not isinstance(value, str) or _LEAF_PATTERNS[type_].fullmatch(value) is None:
+        raise ValueError(f"{name}: not a value of type {type_}: {str(value)[:40]!r}")
+    return value
+
+
+def _build_json_value(type_: str, value: Value) -> object:
+    if not isinstance(value, str):
+        return {part: _build_json_value(_PARTS[type_][part], leaf) for part, leaf in value.items()}
+    match type_:
+        case "color":
+            return _build_json_color(value)
+        case "dimension":
+            unit = value.lstrip("-.0123456789")
+            return {"value": _parse_number(value.removesuffix(unit)), "unit": unit}
+        case "fontFamily":
+            return value.split(", ")
+        case _:
+            return _parse_number(value)
+
+
+def _build_json_color(value: str) -> dict[str, object]:
+    channels = [round(channel / 255, 4) for channel in bytes.fromhex(value[1:])]
+    color: dict[str, object] = {
+        "colorSpace": "srgb",
+        "components": channels[:3],
+        "hex": value[:_OPAQUE_HEX_LENGTH],
+    }
+    return color | {"alpha": channels[3]} if len(value) > _OPAQUE_HEX_LENGTH else color
+
+
+def _parse_number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
+
+
+def _build_properties(token: DesignToken) -> list[tuple[str, str]]:
+    name = "--" + token.name.replace(".", "-")
+    if isinstance(token.value, str):
+        return [(name, token.value)]
+    if token.type == "shadow":
+        return [(name, " ".join(token.value[part] for part in _PARTS["shadow"]))]
+    return [(f"{name}-{_kebab(part)}", value) for part, value in token.value.items()]
+
+
+def _kebab(camel: str) -> str:
+    return re.sub(r"[A-Z]", lambda capital: "-" + capital[0].lower(), camel)
+
+
+# The palette keeps WCAG 2.2 AA in both modes: 4.5:1 for every text on every surface.
+_PALETTE: dict[str, str] = {
+    "gray.0": "#ffffff", "gray.50": "#f6f7f9", "gray.200": "#dcdfe5", "gray.400": "#a3a9b5",
+    "gray.600": "#565d6b", "gray.700": "#3d434f", "gray.800": "#23272f", "gray.950": "#12151b",
+    "blue.100": "#dbe8ff", "blue.300": "#8fb8ff", "blue.600": "#1f5fd6", "blue.800": "#173f8f",
+    "green.300": "#7fd6a3", "green.700": "#17693a", "red.300": "#ff9c94", "red.700": "#b3261e",
+    "amber.300": "#f5c451", "amber.800": "#7a4b00",
+}  # fmt: skip
+_ROLES: dict[str, tuple[str, str]] = {  # role to its color in light and in dark
+    "surface.base": ("gray.0", "gray.950"), "surface.raised": ("gray.50", "gray.800"),
+    "text.body": ("gray.950", "gray.50"), "text.muted": ("gray.600", "gray.400"),
+    "text.link": ("accent.base", "accent.base"), "text.success": ("green.700", "green.300"),
+    "text.danger": ("red.700", "red.300"), "text.warning": ("amber.800", "amber.300"),
+    "border.subtle": ("gray.200", "gray.700"), "focus.ring": ("accent.base", "accent.base"),
+    "action.background": ("accent.base", "accent.base"), "action.label": ("gray.0", "gray.950"),
+}  # fmt: skip
+_SCALES: dict[TokenType, dict[str, str]] = {
+    "dimension": {
+        "space.0": "0px", "space.1": "4px", "space.2": "8px", "space.3": "12px", "space.4": "16px",
+        "space.6": "24px", "space.8": "32px", "space.12": "48px", "radius.none": "0px", "radius.sm": "2px",
+        "radius.md": "6px", "radius.lg": "12px", "radius.pill": "999px", "font.size.sm": "0.875rem",
+        "font.size.md": "1rem", "font.size.lg": "1.25rem", "font.size.xl": "2rem",
+        "font.tracking.normal": "0px", "font.tracking.tight": "-0.4px",
+    },
+    "fontFamily": {"font.family.text": "Inter, system-ui, sans-serif", "font.family.code": "monospace"},
+    "fontWeight": {"font.weight.regular": "400", "font.weight.bold": "700"},
+    "number": {"font.leading.normal": "1.5", "font.leading.tight": "1.2"},
+}  # fmt: skip
+
+# Tokenset id to its accent in light and in dark; the sets share the rest.
+_ACCENTS: dict[str, tuple[str, str]] = {
+    "acme-core": ("blue.600", "blue.300"),
+    "acme-campaign": ("red.700", "red.300"),
+    "globex-ui": ("green.700", "green.300"),
+}
+
+
+def seed_tokens(tokenset: str) -> tuple[DesignToken, ...]:
+    """The tokens an example tokenset starts with; KeyError if there is none of that id."""
+    roles = {"accent.base": _ACCENTS[tokenset], **_ROLES}
+    scales = [DesignToken(name, type_, value) for type_, scale in _SCALES.items() for name, value in scale.items()]
+    return (
+        *(DesignToken(f"color.{step}", "color", value) for step, value in _PALETTE.items()),
+        *(_role(name, light, dark) for name, (light, dark) in roles.items()),
+        DesignToken("color.shadow.ambient", "color", "#12151b29", {"dark": "#00000099"}),
+        *scales,
+        _shadow("sm", "1px", "2px"),
+        _shadow("lg", "8px", "24px"),
+        _typography("body", "md", "regular", "normal"),
+        _typography("heading", "xl", "bold", "tight"),
+    )
+
+
+def _role(name: str, light: str, dark: str) -> DesignToken:
+    modes: dict[Mode, Value] = {"dark": f"{{color.{dark}}}"} if dark != light else {}
+    return DesignToken(f"color.{name}", "color", f"{{color.{light}}}", modes)
+
+
+def _shadow(name: str, offset: str, blur: str) -> DesignToken:
+    parts = {
+        "offsetX": "0px",
+        "offsetY": offset,
+        "blur": blur,
+        "spread": "0px",
+        "color": "{color.shadow.ambient}",
+    }
+    return DesignToken(f"shadow.{name}", "shadow", parts)
+
+
+def _typography(name: str, size: str, weight: str, spacing: str) -> DesignToken:
+    parts = {
+        "fontFamily": "{font.family.text}",
+        "fontSize": f"{{font.size.{size}}}",
+        "fontWeight": f"{{font.weight.{weight}}}",
+        "letterSpacing": f"{{font.tracking.{spacing}}}",
+        "lineHeight": f"{{font.leading.{spacing}}}",
+    }
+    return DesignToken(f"typography.{name}", "typography", parts)

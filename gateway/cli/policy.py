@@ -1,0 +1,52 @@
+"""`gateway policy`: checks policy files with the server's own loader, and prints their schema."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from gateway.adapters.policy_files import read_policies
+from gateway.cli.options import policies_option
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.document import PolicyDocument
+
+
+@click.group()
+def policy() -> None:
+    """Work with policy files."""
+
+
+@policy.command()
+@click.argument("path", required=False)
+@policies_option
+def check(path: str | None, policies: str) -> None:
+    """Find every mistake of the policy files, and run their tests.
+
+    PATH is a file or a folder; without it the folder of --policies is checked. Exit code 1 where there is a mistake.
+    """
+    try:
+        found = read_policies(Path(path or policies), {})
+    except ConfigurationError as error:
+        for mistake in error.mistakes:
+            click.echo(mistake, err=True)
+        click.echo(f"{len(error.mistakes)} mistake(s)", err=True)
+        sys.exit(1)
+    for name, checked in sorted(found.policies.items()):
+        click.echo(f"{name}: {checked.rule_count} rules, {checked.test_count} tests passed")
+
+
+@policy.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    click.echo(json.dumps(build_schema(), indent=2))
+
+
+def build_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a policy file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Policy of the token gateway",
+        **msgspec.json.schema(PolicyDocument),
+    }

@@ -1,0 +1,91 @@
+"""`gateway serve`: the public listener on uvicorn, one process or several."""
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import click
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from gateway.adapters.policy_files import read_policies
+from gateway.adapters.redis_connection import EMBEDDED
+from gateway.core.errors import ConfigurationError
+from gateway.settings import PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+
+BACKLOG = 2048
+"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
+
+
+@click.command()
+@click.option("--policies", help="Folder of the policy files.  [default: policies]")
+@click.option("--redis", "redis_url", help="URL of the store; memory:// for the embedded one.")
+@click.option("--listen", help="HOST:PORT of the public listener.  [default: 127.0.0.1:8080]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer requests.  [default: 1]")
+@click.option("--upstream", "upstreams", multiple=True, help="NAME=URL: a backend in the place of the policy's own.")
+@click.option("--access-log", help="Where access records go: a file, or - for standard output.")
+def serve(**options: str | int | tuple[str, ...] | None) -> None:
+    """Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.
+
+    Each option is also a variable: --redis is GATEWAY_REDIS_URL, --listen is GATEWAY_LISTEN, and so on.
+    """
+    options["upstreams"] = " ".join(str(item) for item in options["upstreams"] or ())  # type: ignore[union-attr]  # a tuple, as it is `multiple`
+    # The workers are processes of their own: they read what they are told from the environment.
+    os.environ |= {PREFIX + name.upper(): str(value) for name, value in options.items() if value}
+    settings = read_settings()
+    check_settings(settings)
+    listener = bind(settings.listen)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = build_config(settings)
+    click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
+    if settings.workers == 1:
+        uvicorn.Server(config).run(sockets=[listener])
+    else:
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def check_settings(settings: Settings) -> None:
+    """Finds before the start what would fail in every worker; raises ConfigurationError with all of it."""
+    if settings.redis_url == EMBEDDED and settings.workers > 1:
+        raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
+    upstreams = parse_upstreams(settings.upstreams)
+    policies = read_policies(Path(settings.policies), upstreams).policies
+    for name in upstreams:
+        if name not in policies:
+            raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
+
+
+def bind(listen: str) -> socket.socket:
+    """A listening socket, shared by all workers; ConfigurationError where the address is taken or not ours."""
+    host, port = parse_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def build_config(settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs the application of gateway/app.py."""
+    return uvicorn.Config(
+        "gateway.app:create_app",
+        factory=True,
+        workers=settings.workers,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=settings.stop_timeout,
+    )

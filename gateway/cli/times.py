@@ -1,0 +1,29 @@
+"""Times as people write and read them on the command line."""
+
+from datetime import UTC, datetime
+
+import click
+
+from gateway.core.durations import parse_duration
+
+
+def parse_when(text: str, now: int) -> int:
+    """Unix seconds of a duration from `now` (90d) or of an ISO 8601 time with zone; click.BadParameter otherwise."""
+    try:
+        return now + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise click.BadParameter(
+            f"{text!r} is neither a duration, such as 90d, nor a time, such as 2027-01-31T00:00:00Z"
+        )
+    return int(when.timestamp())
+
+
+def format_time(seconds: int | None) -> str | None:
+    """ISO 8601 in UTC of a Unix time; None for none."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

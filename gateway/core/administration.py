@@ -1,0 +1,118 @@
+"""Changes of tokens: what may be asked of a new one or of one that exists, under a policy."""
+
+from enum import StrEnum
+
+import msgspec
+
+from gateway.core.errors import ChangeRefused
+from gateway.core.policies.reading import unknown_name
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import digest, mint, shown_part, token_id
+
+MAXIMUM_NAME_LENGTH = 255
+MAXIMUM_BINDING_LENGTH = 128
+"""Of a project's or owner's id: it becomes part of names in Redis and of fields to the backend."""
+
+
+class TokenState(StrEnum):
+    """What a token is at one moment, first match from the top."""
+
+    REVOKED = "revoked"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    ACTIVE = "active"
+
+
+class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a new token."""
+
+    name: str
+    project: str = ""
+    owner: str = ""
+    scopes: tuple[str, ...] = ()
+    """Empty: all scopes of the policy, as far as the plan of the moment allows."""
+    plan: str | None = None
+    """None: the policy's first."""
+    expires_at: int | None = None
+
+
+class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is to be changed of a token; what is UNSET stays."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    scopes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    plan: str | msgspec.UnsetType = msgspec.UNSET
+    expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
+    is_active: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def mint_token(
+    policy: Policy, request: TokenRequest, random_bytes: bytes, pepper: bytes, now: int
+) -> tuple[str, TokenRecord]:
+    """A new token's text and record; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
+    if not (request.project if policy.bound_to == "project" else request.owner):
+        raise ChangeRefused(f"the policy {policy.name} binds each token to its {policy.bound_to}: name one")
+    for binding in (request.project, request.owner):
+        _check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
+    text = mint(policy.token_format, random_bytes)
+    token_digest = digest(text, pepper)
+    plan = request.plan if request.plan is not None else next(iter(policy.plans))
+    record = TokenRecord(
+        digest=token_digest,
+        policy=policy.name,
+        is_active=True,
+        not_before=None,
+        expires_at=request.expires_at,
+        scopes=" ".join(sorted(set(request.scopes or policy.scopes))),
+        plan=plan,
+        lineage=token_id(token_digest),
+        project=request.project,
+        owner=request.owner,
+        name=request.name,
+        shown=shown_part(text, policy.token_format),
+        created_at=now,
+    )
+    _check_record(policy, record, now)
+    return text, record
+
+
+def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now: int) -> TokenRecord:
+    """The record after the change; ChangeRefused for what the policy does not know."""
+    values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
+    if "scopes" in values:
+        values["scopes"] = " ".join(sorted(set(values["scopes"])))
+    updated = msgspec.structs.replace(record, **values)
+    _check_record(policy, updated, now if "expires_at" in values else None)
+    return updated
+
+
+def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
+    """What the token is at `now`, Unix seconds."""
+    if is_revoked:
+        return TokenState.REVOKED
+    if not record.is_active:
+        return TokenState.DISABLED
+    if record.expires_at is not None and record.expires_at <= now:
+        return TokenState.EXPIRED
+    return TokenState.ACTIVE
+
+
+def _check_record(policy: Policy, record: TokenRecord, now: int | None) -> None:
+    _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
+    if not record.name:
+        raise ChangeRefused("a token needs a name")
+    if record.plan not in policy.plans:
+        raise ChangeRefused(unknown_name("plan", record.plan, policy.plans))
+    for scope in record.scopes.split():
+        if scope not in policy.scopes:
+            raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+    if now is not None and record.expires_at is not None and record.expires_at <= now:
+        raise ChangeRefused("the token would have ended already")
+
+
+def _check_text(what: str, text: str, maximum: int) -> None:
+    if len(text) > maximum:
+        raise ChangeRefused(f"{what} has at most {maximum} characters, this has {len(text)}")
+    if not text.isprintable():
+        raise ChangeRefused(f"{what} has no control characters")

@@ -1,0 +1,36 @@
+"""Finds the one credential of a request, without IO: what is missing or malformed never reaches Redis."""
+
+from gateway.core.fields import is_bearer, parse_bearer
+from gateway.core.messages import Fields
+from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.reasons import Reason
+from gateway.core.tokens import is_well_formed
+
+
+def find_credential(fields: Fields, policy: Policy) -> str | Reason:
+    """The token text that the request presents under the policy, or the reason why there is none to look up.
+
+    One credential, once: a second one is ambiguous even where it says the same (RFC 6750 2: a client must not use
+    more than one method in a request).
+    """
+    presented = [(source, value) for source in policy.credentials for name, value in fields if name == source.field]
+    if not presented:
+        return Reason.MISSING_CREDENTIALS
+    if len(presented) > 1:
+        return Reason.AMBIGUOUS_CREDENTIALS
+    source, value = presented[0]
+    if source.is_bearer and not is_bearer(value):
+        return Reason.MISSING_CREDENTIALS
+    text = parse_bearer(value) if source.is_bearer else _parse_bare(value)
+    if text is None or not is_well_formed(text, policy.token_format):
+        return Reason.MALFORMED_CREDENTIALS
+    return text
+
+
+def credential_fields(sources: tuple[CredentialSource, ...]) -> frozenset[bytes]:
+    """The names of the fields that must not reach the backend."""
+    return frozenset(source.field for source in sources)
+
+
+def _parse_bare(value: bytes) -> str | None:
+    return value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else None

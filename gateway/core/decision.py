@@ -1,0 +1,126 @@
+"""Whether a request may pass.
+
+Rule 1: every reason to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
+Rule 2: nothing here awaits, reads a clock or asks Redis. `Facts` are what the one round trip brought back.
+Rule 3: the order of the checks is the order of the answers: a revoked token over its quota is revoked.
+
+The admission script makes the same checks before it charges a quota (a refused request charges nothing), but it cannot
+let anybody in: the verdict is made here, from the facts.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.core.policies.rules import Plan, Rule
+from gateway.core.quotas import Window, exceeded
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
+
+    now: int
+    record: TokenRecord | None
+    """None for a digest nobody minted, and for a token of another policy."""
+    is_revoked: bool
+    is_charged: bool
+    """Whether the script charged the quotas: it does so for all of them or for none."""
+    windows: tuple[Window, ...]
+    stored_head: bytes | None
+    """The head of the stored export that this request may be answered with."""
+
+
+class Allow(msgspec.Struct, frozen=True):
+    """The request may pass, in the name of `record`."""
+
+    record: TokenRecord
+    facts: Facts
+
+
+class Deny(msgspec.Struct, frozen=True):
+    """The request is refused. `facts` are there when the token was authenticated, and only then."""
+
+    reason: Reason
+    facts: Facts | None = None
+    violated: tuple[Window, ...] = ()
+    """The windows without room, where that is the reason."""
+
+
+Verdict: TypeAlias = Allow | Deny
+
+
+def _is_unknown(_: Rule, facts: Facts) -> bool:
+    return facts.record is None
+
+
+def _is_revoked(_: Rule, facts: Facts) -> bool:
+    return facts.is_revoked
+
+
+def _is_disabled(_: Rule, facts: Facts) -> bool:
+    return not _record(facts).is_active
+
+
+def _is_not_yet_valid(_: Rule, facts: Facts) -> bool:
+    not_before = _record(facts).not_before
+    return not_before is not None and facts.now < not_before * 1000
+
+
+def _is_expired(_: Rule, facts: Facts) -> bool:
+    expires_at = _record(facts).expires_at
+    return expires_at is not None and facts.now >= expires_at * 1000
+
+
+def _lacks_scope(rule: Rule, facts: Facts) -> bool:
+    held = _record(facts).scopes.split(" ")
+    return any(grants.isdisjoint(held) for grants in rule.granting)
+
+
+def _lacks_plan(rule: Rule, facts: Facts) -> bool:
+    return _record(facts).plan not in rule.permitted_plans
+
+
+def _is_over_quota(_: Rule, facts: Facts) -> bool:
+    return not facts.is_charged
+
+
+TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
+    (Reason.REVOKED_TOKEN, _is_revoked),
+    (Reason.UNKNOWN_TOKEN, _is_unknown),
+    (Reason.DISABLED_TOKEN, _is_disabled),
+    (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
+    (Reason.EXPIRED_TOKEN, _is_expired),
+)
+"""Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
+
+PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
+    (Reason.INSUFFICIENT_SCOPE, _lacks_scope),
+    (Reason.INSUFFICIENT_PLAN, _lacks_plan),
+    (Reason.QUOTA_EXCEEDED, _is_over_quota),
+)
+
+
+def decide(rule: Rule, facts: Facts) -> Verdict:
+    """The verdict on a request that matched `rule`: the first check that fails names the reason."""
+    for reason, fails in TOKEN_CHECKS:
+        if fails(rule, facts):
+            return Deny(reason)
+    for reason, fails in PERMISSION_CHECKS:
+        if fails(rule, facts):
+            violated = exceeded(facts.windows, rule.cost) if reason is Reason.QUOTA_EXCEEDED else ()
+            return Deny(reason, facts, tuple(violated))
+    return Allow(_record(facts), facts)
+
+
+def plan_of(rule: Rule, facts: Facts) -> Plan | None:
+    """The token's plan; None when the policy no longer has it."""
+    return rule.policy.plans.get(_record(facts).plan)
+
+
+def _record(facts: Facts) -> TokenRecord:
+    if facts.record is None:
+        raise ValueError("the token is unknown")
+    return facts.record

@@ -1,0 +1,47 @@
+"""What can be broken. A refusal is never an exception: it is a value of core/decision.py.
+
+GatewayError
+    ConfigurationError          the operator's files or options; the message names the place
+    ChangeRefused               a change of a token that the store did not make; the message says why
+    StoreUnavailable            Redis is unreachable or silent
+    UpstreamError               the backend gave no answer that can be passed on
+        UpstreamUnreachable     no connection
+        UpstreamTimeout         connected, no response head in time
+        UpstreamBroken          the answer is not HTTP, or ends before it is complete
+"""
+
+
+class GatewayError(Exception):
+    """Root of what this package raises on purpose."""
+
+
+class ConfigurationError(GatewayError):
+    """Configuration that cannot be served; `mistakes` has one `place: message` each."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class ChangeRefused(GatewayError):
+    """The store kept the token as it was."""
+
+
+class StoreUnavailable(GatewayError):
+    """Redis did not answer within the bounded time, or is not there."""
+
+
+class UpstreamError(GatewayError):
+    """The backend gave no answer that can be passed on."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the backend."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The backend took the request and gave no response head in time."""
+
+
+class UpstreamBroken(UpstreamError):
+    """The backend's answer is not HTTP, or ended before it was complete."""

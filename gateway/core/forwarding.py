@@ -1,0 +1,100 @@
+"""Heads on their way through: what is removed, what is added, in both directions.
+
+Hop-by-hop fields are about one connection and never cross the gateway (RFC 9110 7.6.1); those that the Connection field
+names are removed with them.
+"""
+
+from urllib.parse import quote
+
+from gateway.core.credentials import credential_fields
+from gateway.core.fields import parse_list
+from gateway.core.messages import Field, Fields, RequestHead, field_value, field_values, without_fields
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
+
+PSEUDONYM = b"gateway"
+"""Our name in Via (RFC 9110 7.6.3) and Cache-Status (RFC 9211)."""
+
+RESERVED_PREFIX = b"x-gateway-"
+"""Fields that tell the backend who asks. One that a client sent is a forgery."""
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",  # not a standard, but sent: treated as Connection
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+SET_BY_GATEWAY = frozenset(
+    {
+        b"host",
+        b"expect",  # 100 (Continue) has been sent by our server already
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+"""What a client says of these is not passed on: it could not be told from what the gateway says."""
+
+
+def is_reserved(name: bytes) -> bool:
+    """Whether a field name is one of the identity fields, also as CGI-style servers would spell it."""
+    return name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
+
+
+def end_to_end_fields(fields: Fields) -> list[Field]:
+    """The field lines without the hop-by-hop ones."""
+    connection = field_values(fields, b"connection")
+    if not connection:
+        return without_fields(fields, HOP_BY_HOP)
+    return without_fields(fields, HOP_BY_HOP.union(parse_list(connection)))
+
+
+def build_request_fields(
+    head: RequestHead, policy: Policy, record: TokenRecord, dropped: frozenset[bytes]
+) -> list[Field]:
+    """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own."""
+    removed = SET_BY_GATEWAY | credential_fields(policy.credentials) | dropped
+    host = field_value(head.fields, b"host") or b""
+    return [
+        *without_fields(end_to_end_fields(head.fields), removed),
+        (b"via", b"1.1 " + PSEUDONYM),
+        (b"x-forwarded-for", head.peer.encode()),
+        (b"x-forwarded-host", host),
+        (b"x-forwarded-proto", head.scheme.encode()),
+        (b"x-request-id", head.id.encode()),
+        *_identity_fields(record),
+    ]
+
+
+def build_response_fields(fields: Fields) -> list[Field]:
+    """A backend's field lines for the client."""
+    return [*end_to_end_fields(fields), (b"via", b"1.1 " + PSEUDONYM)]
+
+
+def _identity_fields(record: TokenRecord) -> list[Field]:
+    """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
+    pairs = (
+        (b"x-gateway-token-id", token_id(record.digest)),
+        (b"x-gateway-token-name", record.name),
+        (b"x-gateway-project", record.project),
+        (b"x-gateway-owner", record.owner),
+        (b"x-gateway-scopes", record.scopes),
+    )
+    return [(name, _field_text(value)) for name, value in pairs if value]
+
+
+def _field_text(value: str) -> bytes:
+    if value.isascii() and value.isprintable() and "%" not in value:
+        return value.encode()
+    return quote(value, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~").encode()

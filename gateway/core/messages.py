@@ -1,0 +1,66 @@
+"""Request and response heads as they travel through the gateway.
+
+Field lines are ordered pairs of bytes with names in lower case. Repeats and their order are kept: a dict loses both.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+Field: TypeAlias = tuple[bytes, bytes]
+Fields: TypeAlias = Sequence[Field]
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """What a client asked for. `path` and `query` are as received, still percent-encoded."""
+
+    method: str
+    path: str
+    query: str
+    fields: Fields
+    scheme: str
+    peer: str
+    """The address of the connection's other end; empty on a Unix socket."""
+    id: str
+    host: str
+    """From the Host field (RFC 9110 7.2), in lower case, without port."""
+    received_at: float
+    """Unix seconds, read once for the whole life of the request."""
+
+    @property
+    def target(self) -> str:
+        """The request target in origin form (RFC 9112 3.2.1)."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """Status and field lines, from a backend or from the gateway itself."""
+
+    status: int
+    fields: list[Field]
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A head with its content: whole, or as a stream that raises `UpstreamError` when it ends early."""
+
+    head: ResponseHead
+    content: bytes | AsyncIterator[bytes]
+
+
+def field_values(fields: Fields, name: bytes) -> list[bytes]:
+    """All values of the field `name` (lower case), in order; empty when it is absent."""
+    return [value for field_name, value in fields if field_name == name]
+
+
+def field_value(fields: Fields, name: bytes) -> bytes | None:
+    """The first value of the field `name` (lower case), or None."""
+    for field_name, value in fields:
+        if field_name == name:
+            return value
+    return None
+
+
+def without_fields(fields: Fields, names: frozenset[bytes]) -> list[Field]:
+    """The field lines whose names are not among `names`."""
+    return [field for field in fields if field[0] not in names]

@@ -1,0 +1,111 @@
+"""The shape of a policy file: what an operator may write, and nothing else (unknown keys are mistakes).
+
+The JSON Schema of `gateway policy schema` is generated from these structs; their docstrings and descriptions are the
+reference that an editor shows.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="A lower-case name, such as tokencraft")]
+ScopeName = Annotated[
+    str,
+    Meta(pattern=r"^[!#-\[\]-~]{1,128}$", description="A scope-token of RFC 6749 3.3, such as projects:read"),
+]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}[smhdw]$", description="A whole number and s, m, h, d or w: 10m")]
+Status = Annotated[int, Meta(ge=100, le=599)]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A TOML table that knows all its keys."""
+
+
+class UpstreamTable(Table, frozen=True, kw_only=True):
+    """The backend that a policy's requests are passed on to."""
+
+    url: Annotated[str, Meta(pattern=r"^https?://", description="Scheme, host, port and an optional path prefix")]
+    connect_timeout: Duration = "2s"
+    response_timeout: Duration = "30s"
+    """How long the backend may take until its response head, and then between two pieces of content."""
+
+
+class TokenTable(Table, frozen=True, kw_only=True):
+    """What the policy's tokens look like and how a client presents them."""
+
+    prefixes: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]], Meta(min_length=1)]
+    length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
+    checksum: bool = True
+    shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] = 12
+    credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
+    """`bearer`, or `header:NAME`; a list where several are accepted."""
+    bound_to: Literal["project", "owner"] = "project"
+    last_used_resolution: Duration = "1m"
+    """The last use of a token is written at most once in this time."""
+
+
+class ScopeTable(Table, frozen=True, kw_only=True):
+    """A scope with the scopes it implies."""
+
+    description: str
+    implies: list[ScopeName] = []
+
+
+class PlanTable(Table, frozen=True, kw_only=True):
+    """What the tokens of a plan may do, and how often."""
+
+    scopes: list[ScopeName] | None = None
+    """Absent: the plan restricts nothing."""
+    quotas: dict[str, str] = {}
+    """Name to limit in the grammar of the library limits, such as "100/minute"; joined with the policy's quotas."""
+
+
+class CacheTable(Table, frozen=True, kw_only=True):
+    """How the answers of a rule are kept and shared."""
+
+    fresh: Duration | None = None
+    """How long a stored answer is used without asking the backend; absent: as long as the backend's fields say."""
+    shared_by: Literal["project", "owner", "token"] | None = None
+    """Whose tokens share an entry; absent: what the policy's tokens are bound to."""
+
+
+class RuleTable(Table, frozen=True, kw_only=True):
+    """Which requests it is for, and what they need."""
+
+    match: str
+    """Methods and a path: "GET,POST /api/v1/projects/{project}/**"; `*` stands for any method, GET includes HEAD."""
+    scopes: list[ScopeName] = []
+    cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    cache: CacheTable | None = None
+
+
+class TestTable(Table, frozen=True, kw_only=True):
+    """A request and the status that the policy gives it, checked whenever the file is loaded."""
+
+    __test__ = False  # pytest: this is no test class
+
+    request: str
+    expect: Status
+    plan: str | None = None
+    scopes: list[ScopeName] | None = None
+    """What the token holds; absent: every scope of the policy."""
+    token: bool = True
+    """Whether the request carries a token at all."""
+
+
+class PolicyDocument(Table, frozen=True, kw_only=True):
+    """One policy file of the token gateway."""
+
+    name: Name
+    hosts: list[Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}$")]] | None = None
+    """Host names without port; absent: any host."""
+    upstream: str | UpstreamTable
+    token: TokenTable
+    scopes: dict[ScopeName, str | ScopeTable] = {}
+    plans: dict[Name, PlanTable] = {}
+    quotas: dict[str, str] = {}
+    rules: Annotated[list[RuleTable], Meta(min_length=1)]
+    errors: dict[str, dict[str, Any]] = {}
+    """Status or reason to the JSON content that replaces problem details, in the product's own dialect."""
+    tests: list[TestTable] = []

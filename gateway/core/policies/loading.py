@@ -1,0 +1,72 @@
+"""From the texts of all policy files to one policy set, or to every mistake of every file."""
+
+from collections.abc import Iterator, Mapping
+
+from gateway.core.decision import Allow, Facts, decide
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.compiling import compile_policies
+from gateway.core.policies.document import PolicyDocument, TestTable
+from gateway.core.policies.matching import METHOD
+from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
+from gateway.core.policies.rules import Policy, PolicySet, Rule
+from gateway.core.problems import PROBLEMS
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
+from gateway.core.targets import parse_path
+
+PASSES = 200
+"""The status a policy's test expects of a request that would be passed on."""
+
+
+def load_policies(texts: Mapping[str, str], upstreams: Mapping[str, str] | None = None) -> PolicySet:
+    """The set of all files (name to text), their own tests passed; `upstreams` replaces backends by policy name.
+
+    Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
+    """
+    read = {file: read_document(text) for file, text in texts.items()}
+    mistakes = {file: found for file, (_, found) in read.items()}
+    documents = {file: document for file, (document, _) in read.items() if document is not None}
+    policies, misunderstood = compile_policies(documents, upstreams or {})
+    for file, found in misunderstood.items():
+        mistakes[file] += found
+    if not any(mistakes.values()):
+        mistakes = {file: list(failed_tests(document, policies)) for file, document in documents.items()}
+    if any(mistakes.values()):
+        raise ConfigurationError(*(f"{file}: {mistake}" for file, found in mistakes.items() for mistake in found))
+    return policies
+
+
+def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mistake]:
+    """A mistake for each of the document's tests whose request gets another status than it expects."""
+    policy = policies.policies[document.name]
+    for index, test in enumerate(document.tests):
+        path = path_to("$.tests", index)
+        plan = test.plan if test.plan is not None else next(iter(policy.plans))
+        if plan not in policy.plans:
+            yield Mistake(f"{path}.plan", unknown_name("plan", plan, policy.plans))
+            continue
+        outcome = _outcome(test, plan, policy, policies)
+        status = PROBLEMS[outcome].status if outcome else PASSES
+        if status != test.expect:
+            yield Mistake(path, f"{test.request!r} gets {status} ({outcome or 'passes'}), expected {test.expect}")
+
+
+def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) -> Reason | None:
+    """The reason why the tested request is refused, None when it passes; quotas are taken as full of room."""
+    method, _, path = test.request.partition(" ")
+    segments = parse_path(path.partition("?")[0])
+    if segments is None or METHOD.fullmatch(method) is None:
+        return Reason.MALFORMED_TARGET
+    rule = policies.match(policy.hosts[0] if policy.hosts else "", method, segments)
+    if rule is None or rule.policy is not policy:
+        return Reason.NO_MATCHING_RULE
+    if not test.token:
+        return Reason.MISSING_CREDENTIALS
+    verdict = decide(rule, _facts(rule, plan, test))
+    return None if isinstance(verdict, Allow) else verdict.reason
+
+
+def _facts(rule: Rule, plan: str, test: TestTable) -> Facts:
+    scopes = rule.policy.scopes if test.scopes is None else test.scopes
+    record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
+    return Facts(now=0, record=record, is_revoked=False, is_charged=True, windows=(), stored_head=None)

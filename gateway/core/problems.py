@@ -1,0 +1,126 @@
+"""Reasons to answers: the only place that gives a reason its status, challenge and content.
+
+Content is problem details (RFC 9457), or what the policy's `[errors]` has for the reason or the status. To the client
+all token reasons read `invalid_token`: which one it was is in the access log, for the operator.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.core.fields import build_challenge
+from gateway.core.messages import Field, Response, ResponseHead
+from gateway.core.policies.rules import Policy
+from gateway.core.reasons import Reason
+
+_REGISTRY = "https://iana.org/assignments/http-problem-types#"
+_JSON = b"application/json"
+_PROBLEM_JSON = b"application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """How one reason is answered. `challenge` is the error code of RFC 6750 3.1; None: no challenge is sent."""
+
+    status: int
+    title: str
+    detail: str
+    type: str = "about:blank"
+    challenge: str | None = None
+
+
+_UNAUTHORIZED = "Unauthorized"
+_INVALID_TOKEN = Problem(401, _UNAUTHORIZED, "The token is not valid.", challenge="invalid_token")
+_FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
+
+PROBLEMS: Mapping[Reason, Problem] = {
+    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
+    Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
+    Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
+    Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
+    Reason.AMBIGUOUS_CREDENTIALS: Problem(
+        400, "Bad Request", "The request carries more than one credential.", challenge="invalid_request"
+    ),
+    Reason.UNKNOWN_TOKEN: _INVALID_TOKEN,
+    Reason.REVOKED_TOKEN: _INVALID_TOKEN,
+    Reason.DISABLED_TOKEN: _INVALID_TOKEN,
+    Reason.NOT_YET_VALID_TOKEN: _INVALID_TOKEN,
+    Reason.EXPIRED_TOKEN: _INVALID_TOKEN,
+    Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
+    Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
+    Reason.QUOTA_EXCEEDED: Problem(
+        429, "Quota Exceeded", "The token has used up its quota for now.", type=_REGISTRY + "quota-exceeded"
+    ),
+    Reason.STORE_UNAVAILABLE: Problem(
+        503,
+        "Temporarily Reduced Capacity",
+        "Tokens cannot be checked at the moment.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
+    Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
+    Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
+    Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
+}
+
+
+def build_refusal(
+    reason: Reason,
+    policy: Policy | None,
+    request_id: str,
+    *,
+    required_scopes: tuple[str, ...] = (),
+    retry_after: int | None = None,
+    violated_policies: tuple[str, ...] = (),
+) -> Response:
+    """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds."""
+    problem = PROBLEMS[reason]
+    fields: list[Field] = [(b"cache-control", b"no-store")]
+    if problem.challenge is not None and policy is not None:
+        fields += _build_challenges(problem, policy, required_scopes)
+    if retry_after is not None:
+        fields.append((b"retry-after", b"%d" % retry_after))
+    dialect = _find_dialect(reason, problem, policy)
+    extensions: dict[str, Any] = {"code": str(reason) if problem is not _INVALID_TOKEN else "invalid_token"}
+    if required_scopes and problem.status == 403:
+        extensions["required_scopes"] = required_scopes
+    if violated_policies:
+        extensions["violated-policies"] = violated_policies
+    content = dialect or _encode_problem(problem, request_id, extensions)
+    fields.append((b"content-type", _JSON if dialect else _PROBLEM_JSON))
+    fields.append((b"content-length", b"%d" % len(content)))
+    return Response(ResponseHead(problem.status, fields), content)
+
+
+def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:
+    """RFC 9110 11.6.1 wants a challenge on every 401; RFC 6750 3 wants no error code where there was no credential."""
+    parameters: dict[str, str] = {}
+    if problem.challenge:
+        parameters = {"error": problem.challenge, "error_description": problem.detail}
+    if problem.status == 403 and required_scopes:
+        parameters["scope"] = " ".join(required_scopes)
+    challenges = [(b"www-authenticate", build_challenge(policy.name, parameters))]
+    for source in policy.credentials:
+        if not source.is_bearer:
+            value = f'ApiKey realm="{policy.name}", header="{source.field.decode()}"'.encode()
+            challenges.append((b"www-authenticate", value))
+    return challenges
+
+
+def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
+    if policy is None:
+        return None
+    return policy.errors.get(reason) or policy.errors.get(str(problem.status))
+
+
+def _encode_problem(problem: Problem, request_id: str, extensions: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": problem.type,
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            **extensions,
+            "request_id": request_id,
+        }
+    )

@@ -1,0 +1,63 @@
+"""What is kept: of a token, and of each request.
+
+The admission script reads `TokenRecord` by position, so fields are only ever appended, with a default.
+"""
+
+import functools
+
+import msgspec
+
+
+class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What Redis knows of a token; nothing in it is secret. Times are Unix seconds by Redis' clock."""
+
+    digest: str
+    policy: str
+    is_active: bool
+    not_before: int | None
+    expires_at: int | None
+    """The first second in which the token no longer works."""
+    scopes: str
+    """Scope tokens separated by one space (RFC 6749 3.3), sorted."""
+    plan: str
+    """Empty where the policy has no plans."""
+    lineage: str
+    """The id of the first token of a chain of rotations; its quotas are shared by the whole chain."""
+    project: str
+    owner: str
+    name: str
+    shown: str
+    created_at: int
+
+
+class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the access log: what was decided, from which inputs. No field can hold a credential."""
+
+    time: float
+    request_id: str
+    peer: str
+    method: str
+    host: str
+    path: str
+    status: int
+    policy: str = ""
+    rule: str = ""
+    token: str = ""
+    token_name: str = ""
+    reason: str = ""
+    cache: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(TokenRecord)
+
+
+def encode_record(record: TokenRecord) -> bytes:
+    """A JSON array: readable in redis-cli, decoded by cjson in the script and by msgspec here."""
+    return _encoder.encode(record)
+
+
+@functools.lru_cache(maxsize=4096)
+def decode_record(raw: bytes) -> TokenRecord:
+    """The record that `raw` holds; remembered by its bytes, so a changed record is decoded anew."""
+    return _decoder.decode(raw)

@@ -1,0 +1,93 @@
+"""Token text: how it is minted, checked without IO, digested and displayed.
+
+    token-text = prefix *base62 6base62      ; the last six: CRC-32 of all before them, base62, zero-padded
+
+The layout is GitHub's: the prefix lets secret scanners recognise it, the checksum lets the gateway refuse typos and
+guesses without asking Redis. Random text needs no slow hash: at least 160 bits cannot be guessed, so one HMAC-SHA-256
+(SHA-256 without a pepper) is stored, and nothing else of the token.
+"""
+
+import hashlib
+import hmac
+import math
+import zlib
+
+import msgspec
+
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+CHECKSUM_LENGTH = 6
+"""62**6 > 2**32: six characters hold any CRC-32."""
+MINIMUM_RANDOM_BITS = 160
+MINIMUM_RANDOM_LENGTH = math.ceil(MINIMUM_RANDOM_BITS / math.log2(62))
+MAXIMUM_TEXT_LENGTH = 512
+"""No product's tokens come near it; longer credentials are refused before they are hashed."""
+ID_LENGTH = 24
+"""96 bits of the digest in hex: no two of a billion tokens share an id (chance below 1e-11)."""
+
+_ALPHABET = frozenset(BASE62)
+
+
+class TokenFormat(msgspec.Struct, frozen=True):
+    """How a policy's tokens look. `length` counts the characters after the prefix, checksum included."""
+
+    prefixes: tuple[str, ...]
+    length: int
+    checksum: bool
+    shown: int
+
+
+def mint(token_format: TokenFormat, random_bytes: bytes) -> str:
+    """A new token text from at least `random_bytes_needed(token_format)` random bytes."""
+    random_length = token_format.length - (CHECKSUM_LENGTH if token_format.checksum else 0)
+    if len(random_bytes) < random_bytes_needed(token_format):
+        raise ValueError(f"minting needs {random_bytes_needed(token_format)} random bytes, got {len(random_bytes)}")
+    text = token_format.prefixes[0] + _base62(int.from_bytes(random_bytes, "big") % 62**random_length, random_length)
+    return text + build_checksum(text) if token_format.checksum else text
+
+
+def random_bytes_needed(token_format: TokenFormat) -> int:
+    """Bytes to draw for one token: 128 bits more than the text holds, so that the remainder has no measurable bias."""
+    return math.ceil(token_format.length * math.log2(62) / 8) + 16
+
+
+def build_checksum(text: str) -> str:
+    """The last six characters of a token that begins with `text`."""
+    return _base62(zlib.crc32(text.encode()), CHECKSUM_LENGTH)
+
+
+def is_well_formed(text: str, token_format: TokenFormat) -> bool:
+    """Whether `text` could have been minted under the format; without a checksum only prefix and length bound it."""
+    if len(text) > MAXIMUM_TEXT_LENGTH or not text.startswith(token_format.prefixes):
+        return False
+    if not token_format.checksum:
+        return True
+    return (
+        any(len(text) == len(prefix) + token_format.length for prefix in token_format.prefixes)
+        and _ALPHABET.issuperset(text[-token_format.length :])
+        and build_checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]
+    )
+
+
+def digest(text: str, pepper: bytes) -> str:
+    """What is stored of a token: HMAC-SHA-256 under the pepper, SHA-256 without one; 64 hex digits."""
+    if pepper:
+        return hmac.digest(pepper, text.encode(), "sha256").hex()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def token_id(token_digest: str) -> str:
+    """The public name of a token, safe in logs: the beginning of its digest."""
+    return token_digest[:ID_LENGTH]
+
+
+def shown_part(text: str, token_format: TokenFormat) -> str:
+    """The beginning of the text that lists may show."""
+    return text[: token_format.shown]
+
+
+def _base62(number: int, length: int) -> str:
+    digits: list[str] = []
+    for _ in range(length):
+        number, remainder = divmod(number, 62)
+        digits.append(BASE62[remainder])
+    return "".join(reversed(digits))

@@ -1,0 +1,93 @@
+"""Settings: one struct, read once. Each is an option of `gateway serve` and a variable of the environment."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.core.errors import ConfigurationError
+
+PREFIX = "GATEWAY_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How this gateway runs. The variable of a setting is its name in capitals behind GATEWAY_."""
+
+    redis_url: str
+    """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
+    policies: str = "policies"
+    """The folder of the policy files."""
+    listen: str = "127.0.0.1:8080"
+    """Host and port of the public listener."""
+    workers: int = 1
+    """Processes that answer requests."""
+    upstreams: str = ""
+    """Backends in the place of the policies' own: NAME=URL, several separated by spaces."""
+    token_pepper: str = ""
+    """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
+    redis_timeout: float = 0.25
+    """Seconds until Redis counts as silent."""
+    export_memory: int = 64 * 1024 * 1024
+    """Bytes of export content that each worker keeps in memory."""
+    stop_timeout: int = 30
+    """Seconds that requests under way are given to end when the gateway stops."""
+    access_log: str = ""
+    """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "token_pepper"}
+        return f"Settings({', '.join(f'{name}={_mask(value)!r}' for name, value in shown.items())})"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in the environment; ConfigurationError names each variable that is missing or wrong."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        variable = PREFIX + field.name.upper()
+        text = environment.get(variable)
+        if text is not None and (text or field.type is str):
+            try:
+                values[field.name] = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                mistakes.append(f"{variable}: {error}")
+    if not values.get("redis_url"):
+        mistakes.append(NO_REDIS)
+    if mistakes:
+        raise ConfigurationError(*mistakes)
+    return Settings(**values)
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, [IPv6]:PORT or :PORT."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:8080` asks for all interfaces
+
+
+def parse_upstreams(text: str) -> dict[str, str]:
+    """The backends of `NAME=URL NAME=URL`, by policy."""
+    pairs: dict[str, str] = {}
+    for item in text.split():
+        name, equals, url = item.partition("=")
+        if not equals or not url.startswith(("http://", "https://")):
+            raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
+        pairs[name] = url.rstrip("/")
+    return pairs
+
+
+NO_REDIS = (
+    "redis: no store is named. Choose one: --redis redis://127.0.0.1:6379/0 (or the variable GATEWAY_REDIS_URL), "
+    "or --redis memory:// to try the gateway with one worker and nothing kept"
+)
+
+
+def _mask(value: object) -> object:
+    """A URL without the password in it."""
+    if isinstance(value, str) and "@" in value and "://" in value:
+        scheme, _, rest = value.partition("://")
+        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return value

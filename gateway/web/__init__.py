@@ -1,0 +1,1 @@
+"""Speaks Litestar and ASGI. Translates; decides nothing."""
