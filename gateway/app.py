@@ -1,16 +1,16 @@
 """Composition root: the only place that constructs adapters, and knows the real clock and environment."""
 
 import asyncio
+import itertools
+import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import cast
 
-from litestar import Litestar, asgi
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar import Litestar
 
-from gateway.adapters.access_log import FileAccessLog, NoAccessLog
+from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
@@ -19,7 +19,7 @@ from gateway.adapters.upstreams import HttpUpstreams
 from gateway.exchange import Exchange
 from gateway.settings import Settings, parse_upstreams, read_settings
 from gateway.web.operations import build_operations
-from gateway.web.proxy import Proxy
+from gateway.web.proxy import Proxy, PublicListener
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
@@ -33,7 +33,7 @@ class Gateway:
         self.redis = RedisConnection(client, settings.redis_timeout)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
-        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else NoAccessLog()
+        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -55,17 +55,19 @@ class Gateway:
         """Ends connections and writes what is left of the access log."""
         await self.upstreams.close()
         await self.redis.close()
-        self.access_log.close()
+        if self.access_log is not None:
+            self.access_log.close()
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
+def request_ids() -> Iterator[str]:
+    """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
+    prefix = secrets.token_hex(8)
+    return (f"{prefix}{number:08x}" for number in itertools.count(1))
+
+
+def create_app(settings: Settings | None = None) -> PublicListener:
     """The public listener's application, from the environment where no settings are given."""
     gateway = Gateway(settings or read_settings())
-    proxy = Proxy(gateway.exchange, time.time)
-
-    @asgi("/", is_mount=True, copy_scope=False)
-    async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
-        await proxy(cast(HTTPScope, scope), receive, send)  # the server is told to know no WebSockets
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
@@ -78,9 +80,5 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 await watching
             await gateway.close()
 
-    return Litestar(
-        [pass_on, *build_operations(gateway)],
-        lifespan=[run],
-        openapi_config=None,
-        logging_config=None,
-    )
+    proxy = Proxy(gateway.exchange, time.time, request_ids().__next__)
+    return PublicListener(proxy, build_operations(gateway, lifespan=run))

@@ -74,7 +74,7 @@ class Exchange:
         admissions: Admissions,
         exports: Exports,
         upstreams: Upstreams,
-        access_log: AccessLog,
+        access_log: AccessLog | None,
         pepper: bytes,
     ) -> None:
         self._policies = policies
@@ -96,7 +96,7 @@ class Exchange:
         credential = find_credential(request.fields, rule.policy)
         if isinstance(credential, Reason):
             return Refused(credential, rule)
-        export_key = caching.export_key(rule, request) if caching.is_cacheable(rule, request) else ""
+        export_key = caching.export_key(rule, request)
         try:
             facts = await self._admissions.admit(rule, digest(credential, self._pepper), export_key)
         except StoreUnavailable:
@@ -182,7 +182,8 @@ class Exchange:
             fields.append((b"date", build_http_date(int(request.received_at))))
         if outcome.facts is not None and outcome.rule is not None:
             fields += _token_state_fields(outcome.rule, outcome.facts)
-        self._access_log.append(_build_access_record(request, outcome, response.head))
+        if self._access_log is not None:
+            self._access_log.append(_build_access_record(request, outcome, response.head))
         return response
 
 

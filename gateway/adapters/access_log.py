@@ -13,16 +13,6 @@ FLUSH_SECONDS = 0.2
 STANDARD_OUTPUT = "-"
 
 
-class NoAccessLog:
-    """Keeps nothing."""
-
-    def append(self, record: AccessRecord) -> None:
-        """Drops the record."""
-
-    def close(self) -> None:
-        """Nothing to write."""
-
-
 class FileAccessLog:
     """Appends to a file, or to standard output. Lines are whole: workers can share the file."""
 

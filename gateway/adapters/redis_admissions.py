@@ -23,6 +23,9 @@ from gateway.core.tokens import token_id
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
 
+MAXIMUM_UNDER_WAY = 2
+"""Script calls at once. What arrives meanwhile leaves with the next: the busier the gateway, the larger its batches."""
+
 
 class _Waiting(msgspec.Struct, frozen=True):
     rule: Rule
@@ -45,20 +48,21 @@ class RedisAdmissions:
         """What Redis knows of the token; see protocols.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
-        if not self._waiting:
+        if not self._waiting and len(self._sending) < MAXIMUM_UNDER_WAY:
             loop.call_soon(self._flush)
         self._waiting.append(_Waiting(rule, digest, export_key, facts))
         return facts
 
     def _flush(self) -> None:
-        batches = [
-            self._waiting[start : start + MAXIMUM_BATCH] for start in range(0, len(self._waiting), MAXIMUM_BATCH)
-        ]
-        self._waiting = []
-        for batch in batches:
+        while self._waiting and len(self._sending) < MAXIMUM_UNDER_WAY:
+            batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
             task = asyncio.create_task(self._send(batch))
             self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        self._flush()
 
     async def _send(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -88,11 +92,8 @@ def _read_facts(waiting: _Waiting, now: int, reply: Sequence[Any]) -> Facts:
     policy = waiting.rule.policy
     if record is not None and (record.digest != waiting.digest or record.policy != policy.name):
         record = None
-    windows: tuple[Window, ...] = ()
+    windows: list[Window] = []
     if states and record is not None:
-        quotas = policy.plans[record.plan].quotas
-        windows = tuple(
-            Window(quota, used, resets_at)
-            for quota, used, resets_at in zip(quotas, states[::2], states[1::2], strict=True)
-        )
-    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None)
+        for index, quota in enumerate(policy.plans[record.plan].quotas):
+            windows.append(Window(quota, states[2 * index], states[2 * index + 1]))
+    return Facts(now, record, revoked == 1, charged == 1, tuple(windows), stored_head or None)

@@ -119,13 +119,18 @@ def is_cacheable(rule: Rule, head: RequestHead) -> bool:
 
 
 def export_key(rule: Rule, head: RequestHead) -> str:
-    """What tells the exports of one entitlement apart: policy, rule, host and target, each with its length before it.
+    """What tells the exports of one entitlement apart; empty where none can answer the request.
 
     The admission script puts the entitlement in front.
     """
-    host = field_value(head.fields, b"host") or b""
-    parts = (rule.policy.name.encode(), rule.pattern.text.encode(), host.lower(), head.target.encode())
-    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
+    return _export_key(rule.policy.name, rule.pattern.text, head.host, head.target) if is_cacheable(rule, head) else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _export_key(*parts: str) -> str:
+    """A digest of the parts, each with its length before it: no part can be mistaken for the end of another."""
+    encoded = [part.encode() for part in parts]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in encoded)).hexdigest()
 
 
 def plan_answer(rule: Rule, head: RequestHead, export: Export | None, now: int) -> Plan:

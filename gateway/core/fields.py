@@ -16,11 +16,20 @@ _BEARER = re.compile(rb"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 _TOKEN68 = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 # entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, RFC 9110 8.8.3
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+# Host = uri-host [ ":" port ], RFC 9110 7.2
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 _TAG_SEPARATOR = re.compile(rb"[ \t]*(?:,[ \t]*)+")
 # cache-directive = token [ "=" ( token / quoted-string ) ], RFC 9111 5.2
 _DIRECTIVE = re.compile(rb"""[\s,]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
 MAXIMUM_DELTA_SECONDS = 2**31
 """RFC 9111 1.2.2: larger values are taken as this one."""
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_host(value: bytes) -> str | None:
+    """The host of a Host field in lower case, without port; None where it is not one."""
+    match = _HOST.fullmatch(value)
+    return match[1].decode("ascii").lower() if match else None
 
 
 def is_bearer(value: bytes) -> bool:

@@ -49,7 +49,7 @@ SET_BY_GATEWAY = frozenset(
 
 def is_reserved(name: bytes) -> bool:
     """Whether a field name is one of the identity fields, also as CGI-style servers would spell it."""
-    return name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
+    return name[:1] == RESERVED_PREFIX[:1] and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
 
 
 def end_to_end_fields(fields: Fields) -> list[Field]:

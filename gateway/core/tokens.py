@@ -24,7 +24,8 @@ MAXIMUM_TEXT_LENGTH = 512
 ID_LENGTH = 24
 """96 bits of the digest in hex: no two of a billion tokens share an id (chance below 1e-11)."""
 
-_ALPHABET = frozenset(BASE62)
+_PAIRS = [first + second for first in BASE62 for second in BASE62]
+_PAIR_BASE = len(_PAIRS)
 
 
 class TokenFormat(msgspec.Struct, frozen=True):
@@ -52,7 +53,9 @@ def random_bytes_needed(token_format: TokenFormat) -> int:
 
 def build_checksum(text: str) -> str:
     """The last six characters of a token that begins with `text`."""
-    return _base62(zlib.crc32(text.encode()), CHECKSUM_LENGTH)
+    rest, low = divmod(zlib.crc32(text.encode()), _PAIR_BASE)
+    high, middle = divmod(rest, _PAIR_BASE)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
 def is_well_formed(text: str, token_format: TokenFormat) -> bool:
@@ -63,7 +66,8 @@ def is_well_formed(text: str, token_format: TokenFormat) -> bool:
         return True
     return (
         any(len(text) == len(prefix) + token_format.length for prefix in token_format.prefixes)
-        and _ALPHABET.issuperset(text[-token_format.length :])
+        and text[-token_format.length :].isalnum()
+        and text.isascii()
         and build_checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]
     )
 

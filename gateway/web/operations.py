@@ -1,9 +1,13 @@
 """The gateway's own addresses under `/-/`: is it alive, can it answer?"""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeAlias
 
-from litestar import Response, get
-from litestar.handlers import HTTPRouteHandler
+from litestar import Litestar, Response, route
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+
+Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
 class Health(Protocol):
@@ -18,24 +22,31 @@ class Health(Protocol):
         ...
 
 
-def build_operations(health: Health) -> list[HTTPRouteHandler]:
-    """The routes of `/-/`."""
+def build_operations(health: Health, lifespan: Lifespan) -> Litestar:
+    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
 
-    @get("/-/health", sync_to_thread=False)
+    @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_health() -> Response[dict[str, Any]]:
         """The process is alive. `policies` says whether the files' present state is what is served."""
         mistakes = health.policy_mistakes()
         policies = "older than the files" if mistakes else "current"
         return _answer(200, {"status": "ok", "policies": policies, "policy_mistakes": len(mistakes)})
 
-    @get("/-/ready")
+    @route("/-/ready", http_method=["GET", "HEAD"])
     async def show_readiness() -> Response[dict[str, Any]]:
         """Requests can be answered: Redis is there. A load balancer sends no traffic on 503."""
         if await health.is_store_ready():
             return _answer(200, {"status": "ready"})
         return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
 
-    return [show_health, show_readiness]
+    problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
+    return Litestar(
+        [show_health, show_readiness],
+        lifespan=[lifespan],
+        plugins=[problem_details],
+        openapi_config=None,
+        logging_config=None,
+    )
 
 
 def _answer(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:

@@ -8,10 +8,11 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import cast
-from uuid import uuid4
 
-from litestar.types import HTTPReceiveMessage, HTTPScope, Receive, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
+from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
 from gateway.core.messages import Field, RequestHead, Response, field_values
 from gateway.core.problems import build_refusal
@@ -21,26 +22,42 @@ from gateway.exchange import Exchange
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_HOST = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 
 logger = logging.getLogger(__name__)
 
 
-class Proxy:
-    """The ASGI side of `Exchange.answer`; `clock` gives Unix seconds."""
+class PublicListener:
+    """Tells proxied traffic from the gateway's own addresses, which Litestar serves.
 
-    def __init__(self, exchange: Exchange, clock: Callable[[], float]) -> None:
+    Litestar stays off the path of proxied requests: routing there is the policies' business, and its own would cost
+    a fifth of what the server does (measured, see ARCHITECTURE.md).
+    """
+
+    def __init__(self, proxy: "Proxy", own: ASGIApp) -> None:
+        self._proxy = proxy
+        self._own = own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP and not scope["path"].startswith(RESERVED_PATH):
+            await self._proxy(cast(HTTPScope, scope), receive, send)
+        else:
+            await self._own(scope, receive, send)
+
+
+class Proxy:
+    """The ASGI side of `Exchange.answer`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
         self._exchange = exchange
         self._clock = clock
+        self._new_id = new_id
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One request, accepted, answered and sent."""
-        request = accept(scope, self._clock())
-        response: Response | None = None
+        new_id = self._new_id()
+        request = accept(scope, self._clock(), new_id)
         if isinstance(request, Reason):
-            response = build_refusal(request, None, uuid4().hex)
-        elif request.path.startswith(RESERVED_PATH):
-            response = build_refusal(Reason.NO_MATCHING_RULE, None, request.id)
+            response = build_refusal(request, None, new_id)
         else:
             try:
                 response = await self._exchange.answer(request, _read_content(request, receive))
@@ -50,11 +67,11 @@ class Proxy:
         await send_response(response, send)
 
 
-def accept(scope: HTTPScope, now: float) -> RequestHead | Reason:
+def accept(scope: HTTPScope, now: float, new_id: str) -> RequestHead | Reason:
     """The head of the request in `scope`, without what only the gateway may say of it."""
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
     hosts = field_values(fields, b"host")
-    host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    host = parse_host(hosts[0]) if len(hosts) == 1 else None
     if host is None:
         return Reason.MALFORMED_TARGET
     client = scope["client"]
@@ -65,8 +82,8 @@ def accept(scope: HTTPScope, now: float) -> RequestHead | Reason:
         fields=fields,
         scheme=scope["scheme"],
         peer=client[0] if client else "",
-        id=_request_id(fields),
-        host=host["host"].decode("ascii").lower(),
+        id=_request_id(fields) or new_id,
+        host=host,
         received_at=now,
     )
 
@@ -82,12 +99,12 @@ async def send_response(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _request_id(fields: list[Field]) -> str:
-    """The client's X-Request-Id where it is one that is safe to log, else a new one."""
+def _request_id(fields: list[Field]) -> str | None:
+    """The client's X-Request-Id where it is one that is safe to log."""
     values = field_values(fields, b"x-request-id")
     if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
         return values[0].decode("ascii")
-    return uuid4().hex
+    return None
 
 
 def _read_content(request: RequestHead, receive: Receive) -> AsyncIterator[bytes] | None:
