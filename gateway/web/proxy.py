@@ -39,7 +39,7 @@ class PublicListener:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP and not scope["path"].startswith(RESERVED_PATH):
-            await self._proxy(cast(HTTPScope, scope), receive, send)
+            await self._proxy(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 

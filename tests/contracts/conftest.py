@@ -1,0 +1,66 @@
+"""The running gateway with the shipped policies, in front of the example backend."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import POLICIES
+from tests.support.command_line import run_json
+from tests.support.processes import GatewayServer, RedisServer
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayServer]:
+    """`gateway serve` with two workers: a promise holds on all of them."""
+    server = GatewayServer(
+        tmp_path_factory.mktemp("gateway"),
+        *("--policies", str(POLICIES), "--redis", redis_server.url, "--workers", "2"),
+        *("--upstream", f"tokencraft=http://127.0.0.1:{backend_port}"),
+    )
+    yield server.wait()
+    assert server.stop() == 0
+
+
+class Commands:
+    """`gateway token ...` against the Redis of the running gateway."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis_url = redis_url
+        self.options = ("--redis", redis_url)
+        self.policies = ("--policies", str(POLICIES))
+
+    def create(self, owner: str, *options: str, name: str = "CI pull") -> dict[str, Any]:
+        """A new Tokencraft token, as `--json` prints it."""
+        where = ("--policy", "tokencraft", "--owner", owner, "--name", name)
+        created: dict[str, Any] = run_json("token", "create", *where, *options, *self.options, *self.policies)
+        return created
+
+    def show(self, identity: str) -> dict[str, Any]:
+        """What is known of a token."""
+        shown: dict[str, Any] = run_json("token", "show", identity, *self.options)
+        return shown
+
+    def list(self, owner: str) -> list[dict[str, Any]]:
+        """An owner's tokens."""
+        listed: list[dict[str, Any]] = run_json(
+            "token", "list", "--policy", "tokencraft", "--owner", owner, *self.options
+        )
+        return listed
+
+    def update(self, identity: str, *options: str) -> dict[str, Any]:
+        """A change in place."""
+        updated: dict[str, Any] = run_json("token", "update", identity, *options, *self.options, *self.policies)
+        return updated
+
+    def revoke(self, identity: str) -> None:
+        """The end of a token."""
+        run_json("token", "revoke", identity, *self.options)
+
+
+@pytest.fixture
+def tokens(redis_url: str) -> Commands:
+    """The token commands, on an empty Redis."""
+    return Commands(redis_url)

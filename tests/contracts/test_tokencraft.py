@@ -1,0 +1,229 @@
+"""Tokencraft's published promises, kept by policies/tokencraft.toml alone: contract rows T1 to T11."""
+
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import redis
+
+from gateway.adapters import names
+from tests.contracts.conftest import Commands
+from tests.support.client import Answer, ask
+from tests.support.command_line import run_command
+from tests.support.processes import GatewayServer, wait_until
+
+EXPORT = "/api/v1/tokensets/acme-core/modes/light/export?format=css"
+INVALID_TOKEN = {"error": "Invalid API token"}
+LIMIT = 100
+
+
+def test_T1_token_text_is_dtk_and_40_characters(tokens: Commands) -> None:
+    """A minted token is `dtk_` and 40 letters and digits, another one each time."""
+    texts = [tokens.create("acme")["token"] for _ in range(3)]
+    assert all(re.fullmatch(r"dtk_[0-9A-Za-z]{40}", text) for text in texts)
+    assert len(set(texts)) == 3
+
+
+def test_T2_the_credential_is_a_bearer_token_on_every_request(gateway: GatewayServer, tokens: Commands) -> None:
+    """The token is accepted as `Authorization: Bearer`, and in no other place; each request needs it anew."""
+    text = tokens.create("acme")["token"]
+    statuses = [
+        ask(gateway.port, "GET", "/api/v1/workspaces", token=text).status,
+        ask(gateway.port, "GET", "/api/v1/workspaces", fields=[("authorization", f"bEARER {text}")]).status,
+        ask(gateway.port, "GET", "/api/v1/workspaces").status,
+        ask(gateway.port, "GET", "/api/v1/workspaces", fields=[("X-API-Key", text)]).status,
+        ask(gateway.port, "GET", f"/api/v1/workspaces?access_token={text}").status,
+    ]
+    assert [200, 200, 401, 401, 401] == statuses
+
+
+def test_T3_a_token_reaches_its_owners_account_and_nothing_else(gateway: GatewayServer, tokens: Commands) -> None:
+    """All workspaces of the account are there, another account's are absent, and so are its exports in the cache."""
+    acme, globex = tokens.create("acme")["token"], tokens.create("globex")["token"]
+    workspaces = {workspace["id"] for workspace in ask(gateway.port, "GET", "/api/v1/workspaces", token=acme).json()}
+    assert {"brand", "marketing"} == workspaces
+    assert 200 == ask(gateway.port, "GET", EXPORT, token=acme).status
+    assert 200 == ask(gateway.port, "GET", EXPORT, token=acme).status
+    assert 404 == ask(gateway.port, "GET", EXPORT, token=globex).status
+    assert 404 == ask(gateway.port, "GET", "/api/v1/workspaces/brand", token=globex).status
+
+
+def test_T3_an_account_cannot_be_claimed_by_a_field(gateway: GatewayServer, tokens: Commands) -> None:
+    """Identity fields that a client sends are dropped, in every spelling."""
+    text = tokens.create("globex")["token"]
+    for name in ("X-Gateway-Owner", "x_gateway_owner", "X-Gateway_Owner"):
+        answer = ask(gateway.port, "GET", "/api/v1/workspaces", token=text, fields=[(name, "acme")])
+        assert ["product"] == [workspace["id"] for workspace in answer.json()]
+
+
+def test_T4_writing_needs_pro_or_team_and_an_upgrade_acts_at_once(gateway: GatewayServer, tokens: Commands) -> None:
+    """On FREE reading works and writing is 403; after the upgrade the same token writes; after a downgrade it does not."""
+    token = tokens.create("acme", "--plan", "free")
+    text = token["token"]
+
+    def write() -> Answer:
+        return ask(
+            gateway.port,
+            "POST",
+            "/api/v1/workspaces",
+            token=text,
+            fields=[("Content-Type", "application/json")],
+            content=b'{"name": "Spring"}',
+        )
+
+    assert 200 == ask(gateway.port, "GET", "/api/v1/workspaces", token=text).status
+    refused = write()
+    assert (403, {"error": "Your plan does not include write access"}) == (refused.status, refused.json())
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert 403 == ask(gateway.port, method, "/api/v1/workspaces/brand", token=text).status
+    for plan, expected in (("pro", 201), ("free", 403), ("team", 201)):
+        tokens.update(token["id"], "--plan", plan)
+        assert expected == write().status, plan
+
+
+def test_T5_a_listing_shows_name_dates_and_the_first_12_characters(gateway: GatewayServer, tokens: Commands) -> None:
+    """Name, creation, last use and twelve characters are listed; the text is nowhere."""
+    created = tokens.create("acme", name="Nightly")
+    (before,) = tokens.list("acme")
+    assert None is before["last_used"]
+    ask(gateway.port, "GET", "/api/v1/workspaces", token=created["token"])
+    (after,) = tokens.list("acme")
+    assert ("Nightly", created["token"][:12]) == (after["name"], after["shown"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", after["created"])
+    assert after["last_used"] >= after["created"]
+    assert created["token"] not in str(after)
+
+
+def test_T6_revocation_is_immediate_and_final(gateway: GatewayServer, tokens: Commands) -> None:
+    """The next request is 401 on every worker, also for what is in the cache; no change brings the token back."""
+    token = tokens.create("acme", "--plan", "pro")
+    assert 200 == ask(gateway.port, "GET", EXPORT, token=token["token"]).status
+    tokens.revoke(token["id"])
+    statuses = {ask(gateway.port, "GET", EXPORT, token=token["token"]).status for _ in range(10)}
+    assert {401} == statuses
+    refused = run_command("token", "update", token["id"], "--enable", *tokens.options, *tokens.policies)
+    assert 0 != refused.exit_code
+    assert "revoked" in str(refused.exception)
+    assert 401 == ask(gateway.port, "GET", EXPORT, token=token["token"]).status
+    assert "revoked" == tokens.show(token["id"])["state"]
+
+
+def test_T7_every_bad_token_gets_the_same_body(gateway: GatewayServer, tokens: Commands) -> None:
+    """Missing, malformed, revoked and unknown: 401 with the published body, and a challenge."""
+    revoked = tokens.create("acme")
+    tokens.revoke(revoked["id"])
+    text = revoked["token"]
+    unknown = tokens.create("acme")["token"]
+    with redis.Redis.from_url(tokens.redis_url) as client:
+        client.flushall()
+        client.sadd(names.revoked(revoked["id"]), revoked["id"])
+    missing = ask(gateway.port, "GET", "/api/v1/workspaces")
+    assert 'Bearer realm="tokencraft"' == missing.field("www-authenticate")
+    answers = [
+        ask(gateway.port, "GET", "/api/v1/workspaces", fields=[("Authorization", value)])
+        for value in ("Bearer", "Bearer dtk_short", f"Bearer {text[:-1]}!", f"Bearer {text}", f"Bearer {unknown}")
+    ]
+    assert [(401, INVALID_TOKEN)] * 6 == [(answer.status, answer.json()) for answer in [missing, *answers]]
+    assert all('error="invalid_token"' in (answer.field("www-authenticate") or "") for answer in answers)
+
+
+def test_T8_T9_the_hundred_and_first_request_of_a_minute_is_refused(gateway: GatewayServer, tokens: Commands) -> None:
+    """A hundred requests pass, the next is 429 with the published body; the fields say so on every answer."""
+    token = tokens.create("acme")
+    answers = [ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"]) for _ in range(LIMIT + 1)]
+    assert [200] * LIMIT + [429] == [answer.status for answer in answers]
+    assert {'"minute";q=100;w=60'} == {answer.field("ratelimit-policy") for answer in answers}
+    left = [int(re.match(r'"minute";r=(\d+);t=\d+$', answer.field("ratelimit") or "")[1]) for answer in answers]  # type: ignore[index]  # no match is a failed test
+    assert [*range(LIMIT - 1, -1, -1), 0] == left
+    refused = answers[-1]
+    assert {"error": "Rate limit exceeded. Please try again later."} == refused.json()
+    assert 1 <= int(refused.field("retry-after") or 0) <= 66
+    assert "no-store" == refused.field("cache-control")
+
+
+def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tokens: Commands) -> None:
+    """When the window has ended, the next request has a full one: the window is moved into the past to see it."""
+    token = tokens.create("acme")
+    for _ in range(LIMIT + 1):
+        last = ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"])
+    assert 429 == last.status
+    with redis.Redis.from_url(tokens.redis_url) as client:
+        counters = f"{names.bucket(token['id'])}quota:{token['id']}"
+        (counter,) = client.hkeys(counters)
+        resets_at, used = client.hget(counters, counter).split(b":")
+        client.hset(counters, counter, b"%d:%b" % (int(resets_at) - 60_000, used))
+    fresh = ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"])
+    assert (200, '"minute";r=99;t=60') == (fresh.status, fresh.field("ratelimit"))
+
+
+def test_T9_each_token_has_its_own_limit(gateway: GatewayServer, tokens: Commands) -> None:
+    """One token's requests leave another's window untouched, also of the same account."""
+    first, second = tokens.create("acme"), tokens.create("acme")
+    ask(gateway.port, "GET", "/api/v1/workspaces", token=first["token"])
+    answer = ask(gateway.port, "GET", "/api/v1/workspaces", token=second["token"])
+    assert (answer.field("ratelimit") or "").startswith('"minute";r=99;')
+
+
+def test_T10_scheduled_jobs_pull_an_export_with_curl_into_a_file(
+    gateway: GatewayServer, tokens: Commands, tmp_path: Path
+) -> None:
+    """Forty jobs that start at the same moment all get the same stylesheet."""
+    texts = [tokens.create("acme", name=f"job {number}")["token"] for number in range(4)]
+
+    def pull(number: int) -> bytes:
+        file = tmp_path / f"tokens-{number}.css"
+        command = ["curl", "--silent", "--show-error", "--fail", "-H", "Host: app.tokencraft.dev", "-o", str(file)]
+        authorization = ["-H", f"Authorization: Bearer {texts[number % 4]}"]
+        subprocess.run([*command, *authorization, f"http://127.0.0.1:{gateway.port}{EXPORT}"], check=True)
+        return file.read_bytes()
+
+    with ThreadPoolExecutor(40) as pool:
+        files = set(pool.map(pull, range(40)))
+    (content,) = files
+    assert content.startswith(b":root {")
+    again = ask(gateway.port, "GET", EXPORT, token=texts[0])
+    assert (again.field("etag") or "").startswith('W/"')
+    unchanged = ask(gateway.port, "GET", EXPORT, token=texts[1], fields=[("If-None-Match", again.field("etag") or "")])
+    assert (304, b"") == (unchanged.status, unchanged.content)
+
+
+def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Commands) -> None:
+    """Neither logs, nor answers, nor what the backend receives, nor Redis hold the text of any token presented."""
+    token = tokens.create("acme")
+    text = token["token"]
+    wrong = text[:-1] + ("x" if text[-1] != "x" else "y")
+    answers = [
+        ask(gateway.port, "GET", "/api/v1/whoami", token=text),
+        ask(gateway.port, "GET", "/api/v1/whoami", token=wrong),
+        ask(gateway.port, "DELETE", "/api/v1/workspaces/brand", token=text),
+        ask(gateway.port, "GET", "/nothing", token=text),
+        ask(gateway.port, "GET", "/api/v1/whoami", fields=[("Authorization", f"Bearer {text}")] * 2),
+    ]
+    assert [200, 401, 403, 404, 400] == [answer.status for answer in answers]
+    assert "authorization" not in {name for name, _ in answers[0].json()["fields"]}
+    tokens.revoke(token["id"])
+    answers.append(ask(gateway.port, "GET", "/api/v1/whoami", token=text))
+    last_id = answers[-1].field("x-request-id") or "none"
+    wait_until(lambda: last_id in gateway.access_log.read_text(), "the access log has the last request")
+    everything = b"".join(
+        [
+            *(str(answer).encode() for answer in answers),
+            dump(tokens.redis_url),
+            gateway.text().encode(),
+            gateway.access_log.read_bytes(),
+        ]
+    )
+    secret = text.removeprefix("dtk_")[8:]
+    assert secret.encode() not in everything
+    assert wrong.removeprefix("dtk_")[8:].encode() not in everything
+    assert token["id"].encode() in everything
+
+
+def dump(redis_url: str) -> bytes:
+    """Every key and value of a Redis, as text."""
+    readers = {b"string": "get", b"hash": "hgetall", b"set": "smembers", b"zset": "zscan"}
+    with redis.Redis.from_url(redis_url) as client:
+        return b"".join(
+            key + repr(getattr(client, readers[client.type(key)])(key)).encode() for key in client.scan_iter()
+        )

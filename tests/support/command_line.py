@@ -1,0 +1,20 @@
+"""The `gateway` command, called as its user would but without a new process each time."""
+
+import json
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from gateway.cli import commands
+
+
+def run_command(*arguments: str) -> Result:
+    """What the command printed and how it ended; exceptions are kept in the result."""
+    return CliRunner().invoke(commands, list(arguments))
+
+
+def run_json(*arguments: str) -> Any:
+    """What the command printed with --json; an error of the command is an error of the test."""
+    result = run_command(*arguments, "--json")
+    assert result.exit_code == 0, f"{result.output}{result.exception!r}"
+    return json.loads(result.stdout)

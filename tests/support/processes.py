@@ -1,0 +1,103 @@
+"""Processes that tests start: each on a free port of the loopback interface, ended by its own process id."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+START_SECONDS = 20
+"""Long enough for a busy machine; a process that comes up sooner is not waited for."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Returns as soon as the condition holds; AssertionError naming `what` where it does not in time."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        pause.wait(0.02)
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A child process whose output is kept."""
+
+    def __init__(self, command: list[str], output: Path, environment: dict[str, str] | None = None) -> None:
+        self._output: IO[bytes] = output.open("ab")
+        self.output = output
+        self.popen = subprocess.Popen(
+            command, stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+        )
+
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self.popen.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ends it and gives its exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGCONT)
+            self.popen.send_signal(number)
+        try:
+            return self.popen.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            raise
+        finally:
+            self._output.close()
+
+
+class RedisServer(Process):
+    """A redis-server of the tests' own."""
+
+    def __init__(self, executable: str, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        command = [executable, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        super().__init__(command, folder / "redis.log")
+        wait_until(lambda: is_listening(self.port), f"redis-server listens on {self.port}")
+
+
+class GatewayServer(Process):
+    """`gateway serve` as its user starts it, with an access log."""
+
+    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.access_log = folder / f"access-{self.port}.log"
+        own = ("--listen", f"127.0.0.1:{self.port}", "--access-log", str(self.access_log))
+        command = [sys.executable, "-m", "gateway", "serve", *own, *options]
+        super().__init__(command, folder / f"gateway-{self.port}.log", environment)
+
+    def wait(self) -> "GatewayServer":
+        """Returns once requests are accepted."""
+        wait_until(
+            lambda: is_listening(self.port) or self.popen.poll() is not None,
+            f"the gateway listens on {self.port}",
+        )
+        if self.popen.poll() is not None:
+            raise AssertionError(f"the gateway ended at its start:\n{self.text()}")
+        return self
