@@ -13,7 +13,7 @@ from litestar import Litestar
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.exchange import Exchange
@@ -26,10 +26,11 @@ EXPORT_TIMEOUT_SECONDS = 5.0
 
 
 class Gateway:
-    """One worker's parts, put together from the settings."""
+    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        client = open_client(settings.redis_url, settings.redis_timeout)
+    def __init__(self, settings: Settings, client: "Client | None" = None) -> None:
+        if client is None:
+            client = open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
@@ -65,9 +66,12 @@ def request_ids() -> Iterator[str]:
     return (f"{prefix}{number:08x}" for number in itertools.count(1))
 
 
-def create_app(settings: Settings | None = None) -> PublicListener:
-    """The public listener's application, from the environment where no settings are given."""
-    gateway = Gateway(settings or read_settings())
+def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:
+    """The public listener's application, from the environment where no settings are given.
+
+    `client` is a Redis client that others in this process use as well: the embedded store is in it.
+    """
+    gateway = Gateway(settings or read_settings(), client)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@
 what core decides and adapters do; neither knows HTTP servers, Redis or a clock.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from gateway.core.decision import Deny, Facts, decide, plan_of
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date, build_ratelimit, build_timestamp
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.problems import build_refusal
 from gateway.core.quotas import retry_after_seconds
@@ -258,7 +258,7 @@ def _build_access_record(request: RequestHead, outcome: Authorized | Refused, he
     )
 
 
-async def _collect(content: bytes | AsyncIterator[bytes], limit: int) -> bytes | AsyncIterator[bytes]:
+async def _collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:
     """All of `content`, or, where it is longer than `limit`, a stream of the same."""
     if isinstance(content, bytes):
         return content
@@ -272,8 +272,11 @@ async def _collect(content: bytes | AsyncIterator[bytes], limit: int) -> bytes |
     return b"".join(pieces)
 
 
-async def _resume(pieces: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-    async for piece in rest:
-        yield piece
+async def _resume(pieces: list[bytes], rest: ContentStream) -> AsyncGenerator[bytes, None]:
+    try:
+        for piece in pieces:
+            yield piece
+        async for piece in rest:
+            yield piece
+    finally:
+        await rest.aclose()

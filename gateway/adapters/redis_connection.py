@@ -23,7 +23,7 @@ EMBEDDED = "memory://"
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
 
-Client: TypeAlias = "redis.asyncio.Redis"
+Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
@@ -38,7 +38,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         return redis.asyncio.Redis.from_url(
             url,
             protocol=2,
-            retry=Retry(NoBackoff(), 0),  # the breaker decides what is tried again: a repeated charge would count twice
+            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
         )
@@ -75,7 +75,7 @@ class RedisConnection:
             raise StoreUnavailable("Redis has not answered yet")
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await command(self.client)
+                return await self._run_on_live_connection(command)
         except _UNREACHABLE as error:
             self._open(error)
             raise StoreUnavailable(f"Redis did not answer: {_describe(error)}") from error
@@ -85,6 +85,11 @@ class RedisConnection:
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
         return await self.run(lambda client: script.run(client, keys, arguments))
+
+    async def until_closed(self) -> None:
+        """Returns when the circuit is closed: Redis has answered a probe."""
+        if self._probing is not None:
+            await asyncio.wait([self._probing])
 
     async def is_ready(self) -> bool:
         """Whether Redis answers a PING in time."""
@@ -99,6 +104,18 @@ class RedisConnection:
         if self._probing is not None:
             self._probing.cancel()
         await self.client.aclose()
+
+    async def _run_on_live_connection(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        """A kept connection may have been closed by a restart of Redis: then once more, on a new one.
+
+        A charge that was made just before the connection went is then made twice: a quota can end early by that one
+        request, but never admits one too many.
+        """
+        try:
+            return await command(self.client)
+        except RedisConnectionError:
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+            return await command(self.client)
 
     def _open(self, error: BaseException) -> None:
         if self._probing is None:

@@ -1,81 +1,110 @@
-"""One HTTP/1.1 connection to a backend, over httptools' strict parser.
+"""One HTTP/1.1 connection to a backend: requests go out, responses come in piece by piece, a clock runs.
 
-A response ends cleanly only where its framing says so (RFC 9112 6.3): content that breaks off is UpstreamBroken,
-however the connection went. Reading pauses while the client does not take what has arrived, and the clock stops too.
+Whatever ends a response before its framing does is an UpstreamError, and the connection is closed at once: one that
+is kept has nothing on the wire, in either direction.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from typing import cast
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Self, TypeAlias, cast
 
-import httptools
-
-from gateway.core.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
-from gateway.core.messages import Field, Response, ResponseHead, field_values
+from gateway.adapters.upstream_response import ResponseReader
+from gateway.core.errors import UpstreamBroken, UpstreamTimeout
+from gateway.core.messages import Response, ResponseHead
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
-MAXIMUM_HEAD_BYTES = 64 * 1024
-"""Heads of 8 to 16 KiB are the limit of most servers; nothing honest comes near."""
+
+Release: TypeAlias = "Callable[[UpstreamConnection], None]"
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection that carries one request after another. `is_reusable` says whether it can carry the next."""
+    """A connection that carries one request after another. `release` is given it whenever it can carry the next.
 
-    def __init__(self) -> None:
+    `timeout_seconds` bounds the time from the last byte of the request to the end of the response's head, and every
+    later silence. It does not run while the gateway itself waits for the client to send or to take content.
+    """
+
+    def __init__(self, timeout_seconds: float, release: Release) -> None:
         self.is_reusable = False
-        self.has_answered = False
-        """Whether any byte of the present response has arrived."""
         self.idle_since = 0.0
+        self._timeout_seconds = timeout_seconds
+        self._release = release
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._fields: list[Field]
-        self._is_paused: bool
-        self._timer: asyncio.TimerHandle | None = None
+        self._reader = ResponseReader()
+        self._error: Exception | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        """Done when the reader has something new or there is an error."""
+        self._upload: asyncio.Task[None] | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self._start_response("", 0.0)
-        self._is_complete = True
+        self._unsent_bytes = 0
+        self._is_paused = False
+        self._progressed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
-    # -- what the pool calls
+    # -- what the pool and the reader of the content call
 
-    async def send(
-        self,
-        method: str,
-        head: bytes,
-        content: AsyncIterator[bytes] | None,
-        *,
-        is_chunked: bool,
-        timeout_seconds: float,
-    ) -> Response:
-        """Sends a request and gives its response; raises UpstreamTimeout or UpstreamBroken."""
-        self._start_response(method, timeout_seconds)
+    @property
+    def has_answered(self) -> bool:
+        """Whether any byte of the present response has arrived."""
+        return self._reader.has_begun
+
+    async def send(self, method: str, head: bytes, content: AsyncIterator[bytes] | None, is_chunked: bool) -> Response:
+        """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what `content` raises."""
+        reader = self._reader
+        reader.expect(method)
+        self._unsent_bytes = 0
+        self._progressed_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_seconds, self._check_progress)
         self._transport.write(head)
-        self._timer = self._loop.call_later(timeout_seconds, self._check_progress)
-        upload = asyncio.create_task(self._upload(content, is_chunked)) if content is not None else None
+        if content is not None:
+            self._upload = self._loop.create_task(self._pass_on(content, is_chunked))
         try:
-            response_head = await self._head
+            while reader.head is None and self._error is None:
+                await self._next_arrival()
+            self._raise_error()
         except BaseException:
-            self._stop_timer()
-            self.abort()
-            await _end(upload)
+            await self.abandon()
             raise
-        if self._is_complete and self._error is None:
-            await _end(upload)  # answered before it had all: the rest is of no use to the backend
-            self._settle(upload)
-            return Response(response_head, b"".join(self._pieces))
-        return Response(response_head, self._stream(upload))
+        if reader.is_complete:
+            return Response(cast(ResponseHead, reader.head), await self._take_rest())
+        return Response(cast(ResponseHead, reader.head), ResponseContent(self))
 
-    def abort(self) -> None:
-        """Closes at once; whatever was under way ends with an error."""
-        self.is_reusable = False
-        self._transport.abort()
+    async def read(self) -> tuple[bytes, bool]:
+        """More of the response's content, and whether that is the rest of it; raises as `send` does."""
+        reader = self._reader
+        try:
+            while not (reader.held_bytes or reader.is_complete):
+                self._raise_error()
+                if self._is_paused:
+                    self._is_paused = False
+                    self._progressed_at = self._loop.time()
+                    self._transport.resume_reading()
+                await self._next_arrival()
+        except BaseException:
+            await self.abandon()
+            raise
+        if reader.is_complete:
+            return await self._take_rest(), True
+        return reader.take(), False
+
+    async def abandon(self) -> None:
+        """Closes the connection and waits for the end of the request's content."""
+        self.close()
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            await asyncio.wait([upload])
 
     def close(self) -> None:
-        """Closes an idle connection."""
+        """Closes at once. There is nothing to flush: an idle connection has sent all, any other is given up."""
         self.is_reusable = False
-        self._transport.close()
+        if self._upload is not None:
+            self._upload.cancel()
+        self._transport.abort()
 
     # -- what the event loop calls
 
@@ -84,174 +113,141 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reusable = True
 
     def data_received(self, data: bytes) -> None:
-        if self._is_complete:
-            self.abort()  # bytes that nobody asked for: the next response could not be told from them
+        reader = self._reader
+        if reader.is_complete or self._error is not None:
+            self.close()  # bytes that nobody asked for: the next response could not be told from them
             return
-        self.has_answered = True
-        self._progressed_at = self._loop.time()
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(UpstreamBroken("the backend switched protocols unasked"))
-        except httptools.HttpParserError as error:
-            if not self._is_complete:  # after a complete response to HEAD the parser waits for content in vain
-                self._fail(UpstreamBroken(f"the backend's answer is not HTTP: {error}"))
-            self.is_reusable = False
+            reader.feed(data)
+        except UpstreamBroken as error:
+            self._fail(error)
+            return
+        if reader.head is None:
+            return  # a head that trickles in is not progress
+        self._progressed_at = self._loop.time()
+        if reader.held_bytes > HIGH_WATER_BYTES and not (reader.is_complete or self._is_paused):
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._announce()
+
+    def eof_received(self) -> None:
+        self._reader.feed_end()
+        self._fail(UpstreamBroken("the backend closed the connection before its answer was complete"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_reusable = False
+        self._fail(UpstreamBroken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
         self._may_write.set()
-        if self._is_complete:
-            return
-        if exc is None and self._head.done() and self._ends_with_connection:
-            self.on_message_complete()
-        else:
-            self._fail(UpstreamBroken("the backend closed the connection before its answer was complete"))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def pause_writing(self) -> None:
+        self._unsent_bytes = self._transport.get_write_buffer_size()
         self._may_write.clear()
 
     def resume_writing(self) -> None:
         self._progressed_at = self._loop.time()
         self._may_write.set()
 
-    # -- what the parser calls
+    # -- the request and response under way
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAXIMUM_HEAD_BYTES:
-            raise httptools.HttpParserError(f"the head is larger than {MAXIMUM_HEAD_BYTES} bytes")
-        if not self._is_complete and not self._head.done():  # trailers come after the head; they are dropped
-            self._fields.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
-            self._is_interim = True
-            return
-        if not 200 <= status <= 599:
-            raise httptools.HttpParserError(f"the status {status} is none")
-        codings = field_values(self._fields, b"transfer-encoding")
-        lengths = field_values(self._fields, b"content-length")
-        self._ends_with_connection = not lengths and not (codings and codings[-1].lower().endswith(b"chunked"))
-        self._keeps_alive = self._parser.should_keep_alive()
-        if not self._head.done():
-            self._head.set_result(ResponseHead(status, self._fields))
-        if self._method == "HEAD":
-            self.on_message_complete()
-
-    def on_body(self, piece: bytes) -> None:
-        if self._is_complete:
-            raise httptools.HttpParserError("content after the end of the response")
-        self._pieces.append(piece)
-        self._held_bytes += len(piece)
-        if self._held_bytes > HIGH_WATER_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
-        self._arrived.set()
-
-    def on_message_complete(self) -> None:
-        if self._is_interim:
-            self._is_interim = False
-            self._fields = []
-            return
-        self._is_complete = True
-        self._arrived.set()
-
-    # -- the response under way
-
-    def _start_response(self, method: str, timeout_seconds: float) -> None:
-        self._method = method
-        self._timeout_seconds = timeout_seconds
-        self._parser = httptools.HttpResponseParser(self)
-        self._head: asyncio.Future[ResponseHead] = self._loop.create_future()
-        self._fields = []
-        self._head_bytes = 0
-        self._pieces: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._arrived = asyncio.Event()
-        self._error: UpstreamError | None = None
-        self._is_complete = self._is_interim = self._is_paused = self.has_answered = False
-        self._ends_with_connection = self._keeps_alive = False
-        self._progressed_at = self._loop.time()
-
-    async def _upload(self, content: AsyncIterator[bytes], is_chunked: bool) -> None:
-        """Passes the request's content on as fast as the backend takes it."""
+    async def _pass_on(self, content: AsyncIterator[bytes], is_chunked: bool) -> None:
+        """Sends the request's content as fast as the backend takes it."""
         try:
             async for piece in content:
-                await self._may_write.wait()
-                if self._transport.is_closing():
-                    return
-                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
-                self._progressed_at = self._loop.time()
+                if piece:  # an empty chunk would be the last one
+                    self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunked else (piece,))
+                    self._progressed_at = self._loop.time()
+                    await self._may_write.wait()
             if is_chunked:
                 self._transport.write(b"0\r\n\r\n")
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self._fail(UpstreamBroken(f"the request's content broke off: {error!r}"))
-            self.abort()
-
-    async def _stream(self, upload: "asyncio.Task[None] | None") -> AsyncIterator[bytes]:
-        try:
-            while True:
-                while self._pieces:
-                    piece = self._pieces.popleft()
-                    self._held_bytes -= len(piece)
-                    yield piece
-                if self._error is not None:
-                    raise self._error
-                if self._is_complete:
-                    return
-                self._arrived.clear()
-                self._resume_reading()
-                await self._arrived.wait()
-        finally:
-            self._stop_timer()
-            await _end(upload)
-            if self._is_complete and not self._pieces:
-                self._settle(upload)
-            else:
-                self.abort()
-
-    def _settle(self, upload: "asyncio.Task[None] | None") -> None:
-        """The response is over: is the connection fit for another request?"""
-        self._stop_timer()
-        self._resume_reading()
-        is_sent = upload is None or (upload.done() and not upload.cancelled())
-        if not (self._keeps_alive and is_sent and self.is_reusable):
-            self.close()
-
-    def _resume_reading(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
             self._progressed_at = self._loop.time()
-            self._transport.resume_reading()
+        except Exception as error:
+            self._fail(error)
 
-    def _fail(self, error: UpstreamError) -> None:
-        self._stop_timer()
-        self._error = self._error or error
-        if not self._head.done():
-            self._head.set_exception(self._error)
-        self._arrived.set()
-        self.abort()
+    async def _take_rest(self) -> bytes:
+        """The rest of a complete response; the connection is free for the next request, or closed."""
+        rest = self._reader.take()
+        if self._upload is not None:
+            if not self._upload.done():
+                self.is_reusable = False  # answered before it had all: the rest is of no use to the backend
+                await self.abandon()
+            self._upload = None
+        if self.is_reusable and self._reader.may_be_followed:
+            self._release(self)
+        else:
+            self.close()
+        return rest
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    async def _next_arrival(self) -> None:
+        self._arrival = self._loop.create_future()
+        await self._arrival
+
+    def _announce(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._reader.is_complete and self._error is None:
+            self._error = error
+        self._announce()
+        self.close()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _check_progress(self) -> None:
-        """Times out a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
+        """Gives up a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
+        self._timer = None
+        if self._reader.is_complete:
+            return
         now = self._loop.time()
-        since = now if self._is_paused else self._progressed_at
-        if now - since >= self._timeout_seconds:
+        unsent = self._transport.get_write_buffer_size()
+        awaits_client = self._upload is not None and not self._upload.done() and self._may_write.is_set()
+        if self._is_paused or awaits_client or unsent < self._unsent_bytes:
+            self._progressed_at = now
+        self._unsent_bytes = unsent
+        deadline = self._progressed_at + self._timeout_seconds
+        if now >= deadline:
             self._fail(UpstreamTimeout(f"the backend was silent for {self._timeout_seconds:g} s"))
         else:
-            self._timer = self._loop.call_later(since + self._timeout_seconds - now, self._check_progress)
+            self._timer = self._loop.call_at(deadline, self._check_progress)
 
 
-async def _end(upload: "asyncio.Task[None] | None") -> None:
-    if upload is not None:
-        upload.cancel()
-        await asyncio.wait([upload])
+class ResponseContent:
+    """The content of a response as it arrives. Who does not read it to its end calls `aclose`, which closes the
+    connection; dropping it does the same.
+    """
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection: UpstreamConnection | None = connection
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is None:
+            raise StopAsyncIteration
+        try:
+            piece, is_last = await self._connection.read()
+        except BaseException:
+            self._connection = None
+            raise
+        if is_last:
+            self._connection = None  # it may be carrying another request by now
+            if not piece:
+                raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Gives up what has not been read."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.abandon()
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            with suppress(RuntimeError):  # the loop is gone, and the connection with it
+                self._loop.call_soon_threadsafe(self._connection.close)

@@ -7,9 +7,9 @@ once and on a new connection, if nothing of an answer had come and it may be rep
 
 import asyncio
 import ssl
-from collections import defaultdict
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
@@ -22,10 +22,11 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams."""
+    """See protocols.Upstreams. `tls` says which certificates are trusted; without it, those that the system trusts."""
 
-    def __init__(self) -> None:
-        self._idle: defaultdict[str, list[UpstreamConnection]] = defaultdict(list)
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._backends: dict[Upstream, Backend] = {}
 
     async def send(
         self,
@@ -35,88 +36,88 @@ class HttpUpstreams:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
     ) -> Response:
-        """The backend's answer as it arrives."""
+        """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
+
+        `content` is as long as a Content-Length among `fields` says. What it raises comes out here, or where the
+        response's content is read. It is not closed here.
+        """
+        backend = self._backends.get(address) or self._add(address)
         is_chunked = content is not None and field_value(fields, b"content-length") is None
-        head = _build_head(address, method, target, fields, is_chunked)
-        connection = self._take_idle(address.url)
+        head = backend.build_head(method, target, fields, is_chunked)
+        connection = backend.take_idle()
         if connection is not None:
             try:
-                return await self._send(connection, address, method, head, content, is_chunked)
+                return await connection.send(method, head, content, is_chunked)
             except UpstreamBroken:
                 if connection.has_answered or content is not None or method not in IDEMPOTENT:
                     raise
-        connection = await _connect(address)
-        return await self._send(connection, address, method, head, content, is_chunked)
+        connection = await backend.connect()
+        return await connection.send(method, head, content, is_chunked)
 
     async def close(self) -> None:
         """Closes the idle connections."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
+        for backend in self._backends.values():
+            backend.close()
+        await asyncio.sleep(0)  # the event loop lets go of them in its next round
 
-    async def _send(
-        self,
-        connection: UpstreamConnection,
-        address: Upstream,
-        method: str,
-        head: bytes,
-        content: AsyncIterator[bytes] | None,
-        is_chunked: bool,
-    ) -> Response:
-        response = await connection.send(
-            method, head, content, is_chunked=is_chunked, timeout_seconds=address.response_timeout_seconds
-        )
-        if isinstance(response.content, bytes):
-            self._keep(address.url, connection)
-            return response
-        return Response(response.head, self._stream(response.content, address.url, connection))
+    def _add(self, address: Upstream) -> "Backend":
+        if address.url.startswith("https:") and self._tls is None:
+            self._tls = ssl.create_default_context()
+        self._backends[address] = backend = Backend(address, self._tls)
+        return backend
 
-    async def _stream(
-        self, content: AsyncIterator[bytes], url: str, connection: UpstreamConnection
-    ) -> AsyncIterator[bytes]:
-        async for piece in content:
-            yield piece
-        self._keep(url, connection)
 
-    def _take_idle(self, url: str) -> UpstreamConnection | None:
-        idle = self._idle[url]
+class Backend:
+    """What one address needs: where to connect, how to address it, and its idle connections."""
+
+    def __init__(self, address: Upstream, tls: ssl.SSLContext | None) -> None:
+        url = urlsplit(address.url)
+        self._address = address
+        self._tls = tls if url.scheme == "https" else None
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if self._tls else 80)
+        self._authority = url.netloc.rpartition("@")[2]
+        self._prefix = url.path
+        self._idle: deque[UpstreamConnection] = deque()
+
+    def build_head(self, method: str, target: str, fields: Sequence[Field], is_chunked: bool) -> bytes:
+        """The request head: nothing but what is given, Host, and the transfer coding where one is needed."""
+        start = f"{method} {self._prefix}{target} HTTP/1.1\r\nhost: {self._authority}\r\n".encode("latin-1")
+        lines = [b"%b: %b\r\n" % field for field in fields]
+        return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if is_chunked else b"\r\n"))
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection; raises UpstreamUnreachable."""
+        try:
+            async with asyncio.timeout(self._address.connect_timeout_seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    self._open, self._host, self._port, ssl=self._tls
+                )
+        except OSError as error:  # TimeoutError and the errors of TLS are among them
+            raise UpstreamUnreachable(f"no connection to {self._authority}: {str(error) or 'none in time'}") from error
+        return connection
+
+    def take_idle(self) -> UpstreamConnection | None:
+        """The newest idle connection that the backend can be expected to hold open."""
         oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
-        while idle:
-            connection = idle.pop()
+        while self._idle:
+            connection = self._idle.pop()
             if connection.is_reusable and connection.idle_since > oldest:
                 return connection
             connection.close()
         return None
 
-    def _keep(self, url: str, connection: UpstreamConnection) -> None:
-        if connection.is_reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
-            self._idle[url].append(connection)
+    def close(self) -> None:
+        """Closes the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
 
+    def _open(self) -> UpstreamConnection:
+        return UpstreamConnection(self._address.response_timeout_seconds, self._keep)
 
-async def _connect(address: Upstream) -> UpstreamConnection:
-    url = urlsplit(address.url)
-    context = ssl.create_default_context() if url.scheme == "https" else None
-    try:
-        async with asyncio.timeout(address.connect_timeout_seconds):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                UpstreamConnection, url.hostname or "", _port(url), ssl=context
-            )
-    except (OSError, TimeoutError) as error:
-        raise UpstreamUnreachable(f"no connection to {url.netloc}: {error or type(error).__name__}") from error
-    return connection
-
-
-def _build_head(address: Upstream, method: str, target: str, fields: Sequence[Field], is_chunked: bool) -> bytes:
-    url = urlsplit(address.url)
-    lines = [f"{method} {url.path}{target} HTTP/1.1\r\nhost: {url.netloc}\r\n".encode("ascii")]
-    lines += [b"%b: %b\r\n" % field for field in fields]
-    if is_chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
-
-
-def _port(url: SplitResult) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
+    def _keep(self, connection: UpstreamConnection) -> None:
+        now = asyncio.get_running_loop().time()
+        connection.idle_since = now
+        self._idle.append(connection)
+        while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old
+            self._idle.popleft().close()

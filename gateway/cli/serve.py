@@ -1,9 +1,11 @@
 """`gateway serve`: the public listener on uvicorn, one process or several."""
 
-import logging
 import os
+import signal
 import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import uvicorn
@@ -16,6 +18,18 @@ from gateway.settings import PREFIX, Settings, parse_listen, parse_upstreams, re
 
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+    "loggers": {"watchfiles": {"level": "WARNING"}},
+}
+"""Given to uvicorn, which sets it up in every worker."""
 
 
 @click.command()
@@ -36,9 +50,10 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     settings = read_settings()
     check_settings(settings)
     listener = bind(settings.listen)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = build_config(settings)
     click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[listener])
     else:
@@ -82,7 +97,7 @@ def build_config(settings: Settings) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
-        log_config=None,
+        log_config=LOGGING,
         server_header=False,
         date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
         proxy_headers=False,

@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.credentials import credential_fields
 from gateway.core.etags import build_weak_tag, matches_weakly
 from gateway.core.fields import build_http_date, parse_cache_control, parse_delta_seconds, parse_list
-from gateway.core.forwarding import end_to_end_fields
+from gateway.core.forwarding import end_to_end_fields, is_reserved
 from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
 from gateway.core.policies.rules import Rule
 
@@ -177,6 +178,7 @@ def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content:
         varying=tuple(
             (name, tuple(field_values(request.fields, name)))
             for name in parse_list(field_values(response.fields, b"vary"))
+            if name not in credential_fields(rule.policy.credentials)  # a secret, and the backend has not seen it
         ),
         fields=(*fields, (b"content-length", b"%d" % len(content))),
     )
@@ -197,7 +199,7 @@ def may_store(rule: Rule, request: RequestHead, response: ResponseHead, head: St
         and directives.keys().isdisjoint(_FORBIDDING)
         and (explicit or not directives.keys().isdisjoint(_SHARING))
         and not field_values(response.fields, b"set-cookie")
-        and all(name != b"*" for name, _ in head.varying)
+        and not any(name == b"*" or is_reserved(name) for name, _ in head.varying)
     )
 
 

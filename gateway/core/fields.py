@@ -20,7 +20,7 @@ _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 _TAG_SEPARATOR = re.compile(rb"[ \t]*(?:,[ \t]*)+")
 # cache-directive = token [ "=" ( token / quoted-string ) ], RFC 9111 5.2
-_DIRECTIVE = re.compile(rb"""[\s,]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
+_DIRECTIVE = re.compile(rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
 MAXIMUM_DELTA_SECONDS = 2**31
 """RFC 9111 1.2.2: larger values are taken as this one."""
 

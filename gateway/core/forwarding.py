@@ -44,7 +44,8 @@ SET_BY_GATEWAY = frozenset(
         b"x-request-id",
     }
 )
-"""What a client says of these is not passed on: it could not be told from what the gateway says."""
+"""What a client says of these is not passed on: it could not be told from what the gateway says.
+So underscores count as hyphens here too."""
 
 
 def is_reserved(name: bytes) -> bool:
@@ -67,7 +68,7 @@ def build_request_fields(
     removed = SET_BY_GATEWAY | credential_fields(policy.credentials) | dropped
     host = field_value(head.fields, b"host") or b""
     return [
-        *without_fields(end_to_end_fields(head.fields), removed),
+        *(field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed),
         (b"via", b"1.1 " + PSEUDONYM),
         (b"x-forwarded-for", head.peer.encode()),
         (b"x-forwarded-host", host),

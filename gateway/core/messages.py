@@ -3,8 +3,8 @@
 Field lines are ordered pairs of bytes with names in lower case. Repeats and their order are kept: a dict loses both.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -41,11 +41,21 @@ class ResponseHead(msgspec.Struct, frozen=True):
     fields: list[Field]
 
 
+class ContentStream(Protocol):
+    """Content as it arrives. Iteration raises `UpstreamError` when it ends early; who stops sooner calls `aclose`."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Gives up the rest: the backend's work on it is ended."""
+        ...
+
+
 class Response(msgspec.Struct, frozen=True):
-    """A head with its content: whole, or as a stream that raises `UpstreamError` when it ends early."""
+    """A head with its content, whole or as a stream."""
 
     head: ResponseHead
-    content: bytes | AsyncIterator[bytes]
+    content: bytes | ContentStream
 
 
 def field_values(fields: Fields, name: bytes) -> list[bytes]:

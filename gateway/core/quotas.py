@@ -17,6 +17,8 @@ import msgspec
 
 QUOTA_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """A name that is valid as a String and as a Token of RFC 9651: the draft may still move from one to the other."""
+MAXIMUM_NUMBER = 10**12 - 1
+"""Of a limit and of a window's seconds: in milliseconds too it is an Integer of RFC 9651 and exact in the script."""
 JITTER_SHARE = 10
 """Retry-After is spread over a tenth of the window, so that jobs that start together do not return together."""
 
@@ -65,6 +67,8 @@ def parse_quotas(name: str, text: str) -> tuple[Quota, ...]:
             f'{text!r} is not a rate limit: write a number, "/" or "per", and second, minute, hour, day, month '
             'or year, such as "100/minute"'
         ) from error
+    if any(max(item.amount, item.get_expiry()) > MAXIMUM_NUMBER for item in items):
+        raise ValueError(f"{text!r} is too much to count: neither number nor window may be above {MAXIMUM_NUMBER}")
     names = [name] if len(items) == 1 else [f"{name}-{item.GRANULARITY.name}" for item in items]
     if len(set(names)) < len(names):
         raise ValueError(f"{text!r} limits the same granularity twice: give each limit its own name")

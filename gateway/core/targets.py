@@ -1,7 +1,7 @@
 """Request targets: what rule matching sees must be what the backend gets.
 
 A path that two readers could take for two things is refused rather than repaired: dot segments, empty segments in the
-middle, an encoded slash or backslash, control characters, broken percent-encoding (RFC 3986 2.1, 3.3).
+middle, an encoded slash or backslash, control characters, a fragment, broken percent-encoding (RFC 3986 2.1, 3.3).
 """
 
 import functools
@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
-_RAW = frozenset(chr(code) for code in range(0x21, 0x7F))
+_RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#"}
 
 
 @functools.lru_cache(maxsize=4096)

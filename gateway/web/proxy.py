@@ -4,6 +4,7 @@ This is the one place where identity fields that a client sent are dropped, in e
 sees the request.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
@@ -12,9 +13,10 @@ from typing import cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
+from gateway.core.errors import UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, Response, field_values
+from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
@@ -57,14 +59,21 @@ class Proxy:
         new_id = self._new_id()
         request = accept(scope, self._clock(), new_id)
         if isinstance(request, Reason):
-            response = build_refusal(request, None, new_id)
-        else:
-            try:
-                response = await self._exchange.answer(request, _read_content(request, receive))
-            except Exception:
-                logger.exception("request %s: the gateway made a mistake", request.id)
-                response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
-        await send_response(response, send)
+            await send_response(build_refusal(request, None, new_id), None, send)
+            return
+        content = _read_content(request, receive)
+        try:
+            response = await self._exchange.answer(request, content)
+        except ClientGone:
+            return
+        except Exception:
+            logger.exception("request %s: the gateway made a mistake", request.id)
+            response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
+        try:
+            await send_response(response, receive if content is None else None, send)
+        except (ClientGone, UpstreamError) as error:
+            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            logger.warning("request %s: the content broke off: %s", request.id, error)
 
 
 def accept(scope: HTTPScope, now: float, new_id: str) -> RequestHead | Reason:
@@ -88,15 +97,36 @@ def accept(scope: HTTPScope, now: float, new_id: str) -> RequestHead | Reason:
     )
 
 
-async def send_response(response: Response, send: Send) -> None:
-    """Sends head and content. A stream that breaks off ends the connection: the client must not take it for whole."""
+async def send_response(response: Response, receive: Receive | None, send: Send) -> None:
+    """Sends head and content; raises UpstreamError where a stream breaks off.
+
+    With `receive`, which is given where the request's own content is not still being read, a client that leaves ends
+    the stream, and with it the backend's work.
+    """
     await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
     if isinstance(response.content, bytes):
         await send({"type": "http.response.body", "body": response.content, "more_body": False})
         return
-    async for piece in response.content:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    try:
+        if receive is None:
+            await _send_stream(response.content, send)
+        else:
+            await _send_while_present(response.content, receive, send)
+    finally:
+        await response.content.aclose()
+
+
+async def _send_while_present(content: ContentStream, receive: Receive, send: Send) -> None:
+    sending = asyncio.create_task(_send_stream(content, send))
+    leaving = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.wait({sending, leaving})
+    if not sending.cancelled():
+        sending.result()
 
 
 def _request_id(fields: list[Field]) -> str | None:
@@ -113,6 +143,18 @@ def _read_content(request: RequestHead, receive: Receive) -> AsyncIterator[bytes
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return _stream_content(receive)
     return None
+
+
+async def _send_stream(content: ContentStream, send: Send) -> None:
+    async for piece in content:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    """Returns when the client has gone; drops what it may still send of content that nobody wants."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _stream_content(receive: Receive) -> AsyncIterator[bytes]:

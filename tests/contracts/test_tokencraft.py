@@ -58,7 +58,7 @@ def test_T3_an_account_cannot_be_claimed_by_a_field(gateway: GatewayServer, toke
 
 
 def test_T4_writing_needs_pro_or_team_and_an_upgrade_acts_at_once(gateway: GatewayServer, tokens: Commands) -> None:
-    """On FREE reading works and writing is 403; after the upgrade the same token writes; after a downgrade it does not."""
+    """On FREE writing is 403, reading works; after the upgrade the same token writes, after a downgrade not."""
     token = tokens.create("acme", "--plan", "free")
     text = token["token"]
 

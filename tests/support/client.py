@@ -32,7 +32,7 @@ class Answer:
         return json.loads(self.content)
 
 
-def ask(  # noqa: PLR0913 - each is a part of a request
+def ask(
     port: int,
     method: str,
     target: str,

@@ -21,7 +21,7 @@ from gateway.core.tokens import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFor
 NO_PLAN = ""
 """The plan of tokens in a policy that has none."""
 
-DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(Reason))
+DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
 """What a policy's `[errors]` may answer in its own way."""
 
 Made = TypeVar("Made")
@@ -123,7 +123,10 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
 
 def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
     credential = draft.document.token.credential
-    for source in [credential] if isinstance(credential, str) else credential:
+    sources = [credential] if isinstance(credential, str) else credential
+    if len({source.lower() for source in sources}) < len(sources):
+        draft.mistakes.append(Mistake("$.token.credential", "the same credential is listed twice"))
+    for source in sources:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
@@ -147,8 +150,13 @@ def _compile_plans(draft: Draft, scopes: Mapping[str, Scope]) -> dict[str, Plan]
 
 
 def _compile_quotas(draft: Draft, table: Mapping[str, str], path: str) -> dict[str, Quota]:
-    parsed = [draft.attempt(path_to(path, name), partial(parse_quotas, name, text)) for name, text in table.items()]
-    return {quota.name: quota for quotas in parsed for quota in quotas or ()}
+    quotas: dict[str, Quota] = {}
+    for name, text in table.items():
+        for quota in draft.attempt(path_to(path, name), partial(parse_quotas, name, text)) or ():
+            if quota.name in quotas:
+                draft.mistakes.append(Mistake(path_to(path, name), f"another quota is named {quota.name!r} already"))
+            quotas[quota.name] = quota
+    return quotas
 
 
 def _holding(names: Iterable[str], scopes: Mapping[str, Scope]) -> frozenset[str]:

@@ -9,12 +9,29 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="A lower-case name, such as tokencraft")]
+_END = r"$(?!\n)"
+"""The end of a text also for Python, whose `$` allows a line break after it."""
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}" + _END, description="A lower-case name, such as tokencraft")
+]
 ScopeName = Annotated[
     str,
-    Meta(pattern=r"^[!#-\[\]-~]{1,128}$", description="A scope-token of RFC 6749 3.3, such as projects:read"),
+    Meta(pattern=r"^[!#-\[\]-~]{1,128}" + _END, description="A scope-token of RFC 6749 3.3, such as projects:read"),
 ]
-Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}[smhdw]$", description="A whole number and s, m, h, d or w: 10m")]
+Duration = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,9}[smhdw]" + _END, description="A whole number and s, m, h, d or w: 10m")
+]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?" + _END,
+        description="A URL of scheme http or https, host, port and an optional path prefix",
+    ),
+]
+Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + _END, description="A host name in lower case, without port")]
+Prefix = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + _END, description="Up to 32 letters, digits, hyphens and underscores")
+]
 Status = Annotated[int, Meta(ge=100, le=599)]
 
 
@@ -25,7 +42,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UpstreamTable(Table, frozen=True, kw_only=True):
     """The backend that a policy's requests are passed on to."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://", description="Scheme, host, port and an optional path prefix")]
+    url: Url
     connect_timeout: Duration = "2s"
     response_timeout: Duration = "30s"
     """How long the backend may take until its response head, and then between two pieces of content."""
@@ -34,7 +51,7 @@ class UpstreamTable(Table, frozen=True, kw_only=True):
 class TokenTable(Table, frozen=True, kw_only=True):
     """What the policy's tokens look like and how a client presents them."""
 
-    prefixes: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]], Meta(min_length=1)]
+    prefixes: Annotated[list[Prefix], Meta(min_length=1)]
     length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
     checksum: bool = True
     shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] = 12
@@ -98,9 +115,9 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     """One policy file of the token gateway."""
 
     name: Name
-    hosts: list[Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}$")]] | None = None
+    hosts: Annotated[list[Host], Meta(min_length=1)] | None = None
     """Host names without port; absent: any host."""
-    upstream: str | UpstreamTable
+    upstream: Url | UpstreamTable
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
     plans: dict[Name, PlanTable] = {}

@@ -45,6 +45,14 @@ def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mist
         if plan not in policy.plans:
             yield Mistake(f"{path}.plan", unknown_name("plan", plan, policy.plans))
             continue
+        unknown = [
+            Mistake(path_to(f"{path}.scopes", position), unknown_name("scope", scope, policy.scopes))
+            for position, scope in enumerate(test.scopes or ())
+            if scope not in policy.scopes
+        ]
+        if unknown:
+            yield from unknown
+            continue
         outcome = _outcome(test, plan, policy, policies)
         status = PROBLEMS[outcome].status if outcome else PASSES
         if status != test.expect:

@@ -12,6 +12,7 @@ nothing; two rules that match the very same requests are a mistake.
 import re
 from collections.abc import Iterator
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -48,8 +49,8 @@ def parse_pattern(text: str) -> Pattern:
     segments = head if last == "**" else [*head, last]
     for segment in segments:
         _check_segment(segment, path)
-    literal_path = "/" + "/".join("x" if _is_parameter(segment) else segment for segment in segments)
-    if parse_path(literal_path) is None:
+    encoded = ["x" if _is_parameter(segment) else quote(segment, safe="") for segment in segments]
+    if parse_path("/" + "/".join([*encoded, "x"] if last == "**" else encoded)) is None:
         raise ValueError(f"no request can have the path {path!r}: write it decoded, without dot or empty segments")
     parameters = [segment for segment in segments if _is_parameter(segment)]
     if len(set(parameters)) < len(parameters):

@@ -42,14 +42,16 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and as many brackets
         return None, [Mistake("$", f"not TOML: {error}")]
     found = list(_mistakes(tables, PolicyDocument, ()))
     mistakes = [Mistake(functools.reduce(path_to, place, "$"), message) for place, message in found]
     if any(place[:1] in ((), ("scopes",), ("plans",)) for place, _ in found):
         return None, mistakes  # other parts refer to these by name: without them every such name would look wrong
-    # The last and deepest first, so that no removal moves what is still to be removed.
-    for place in sorted({place for place, _ in found}, key=lambda p: [f"{key:>9}" for key in p], reverse=True):
+    if any(isinstance(place[-1], int) for place, _ in found):
+        return None, mistakes  # without an item, those after it would be reported under wrong indexes
+    # The deepest first, so that nothing is removed with what it is in.
+    for place in sorted({place for place, _ in found}, key=len, reverse=True):
         _remove(tables, place)
     try:
         return msgspec.convert(tables, PolicyDocument), mistakes
@@ -109,7 +111,17 @@ def _leaf_mistakes(value: object, kind: Any, place: Place) -> Iterator[tuple[Pla
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield place, _INNER_PATH.sub("", str(error))
+        form = _form(kind) if isinstance(value, str) else None
+        yield place, f"{value!r} is not {form}" if form else _INNER_PATH.sub("", str(error))
+
+
+def _form(kind: Any) -> str | None:
+    """What texts of the kind look like, in words: operators read these rather than a regular expression."""
+    for part in (kind, *get_args(kind)):
+        for meta in getattr(part, "__metadata__", ()):
+            if meta.pattern and meta.description:
+                return str(meta.description[0].lower() + meta.description[1:])
+    return None
 
 
 def _remove(tables: dict[str, Any], place: Place) -> None:

@@ -1,0 +1,140 @@
+"""The connection to Redis when Redis is not itself: away, silent, restarted."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.errors import ConfigurationError, StoreUnavailable
+from tests.support.policies import make_record, rule_for
+from tests.support.processes import RedisServer, free_port
+
+pytestmark = pytest.mark.redis
+
+TIMEOUT_SECONDS = 0.25
+
+
+@pytest.fixture
+def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A redis-server that a test may stop."""
+    server = RedisServer(redis_executable, tmp_path)
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+def connect(url: str) -> RedisConnection:
+    return RedisConnection(open_client(url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+
+
+async def until_closed(connection: RedisConnection) -> None:
+    """Returns when the probe has found Redis again."""
+    async with asyncio.timeout(10):
+        await connection.until_closed()
+
+
+def test_an_absent_redis_is_said_at_once(tmp_path: Path) -> None:
+    """A refused connection is StoreUnavailable, and so is every call after it, without asking again."""
+
+    async def work() -> None:
+        connection = connect(f"redis://127.0.0.1:{free_port()}/0")
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            await connection.run(lambda client: client.ping())
+        assert connection.is_open
+        with pytest.raises(StoreUnavailable, match="not answered yet"):
+            await connection.run(lambda client: client.ping())
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: RedisServer) -> None:
+    """A stopped process costs the first call the timeout and later calls nothing; when it goes on, so do we."""
+
+    async def work() -> None:
+        connection = connect(own_redis.url)
+        admissions, record = RedisAdmissions(connection), make_record(plan="open")
+        await RedisTokens(connection).create(record)
+        own_redis.send(signal.SIGSTOP)
+        started = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(
+            *(admissions.admit(rule_for("GET /export"), record.digest, "") for _ in range(20)), return_exceptions=True
+        )
+        assert {StoreUnavailable} == {type(answer) for answer in answers}
+        assert connection.is_open
+        with pytest.raises(StoreUnavailable):
+            await connection.run(lambda client: client.ping())
+        # No figure is asserted on: a hang of any length would end in the test's own bound instead.
+        assert asyncio.get_running_loop().time() - started < 10
+        own_redis.send(signal.SIGCONT)
+        await until_closed(connection)
+        facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+        assert facts.is_charged
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def test_a_restarted_redis_is_given_its_scripts_again(
+    own_redis: RedisServer, redis_executable: str, tmp_path: Path
+) -> None:
+    """After a restart the script is unknown there: the next admission sends it and is answered."""
+
+    async def work() -> None:
+        connection = connect(own_redis.url)
+        admissions, record = RedisAdmissions(connection), make_record(plan="open")
+        await RedisTokens(connection).create(record)
+        await admissions.admit(rule_for("GET /export"), record.digest, "")
+        own_redis.stop()
+        again = RedisServer(redis_executable, tmp_path, own_redis.port)
+        try:
+            facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+            assert facts.record is None  # it kept nothing, and answers so
+        finally:
+            await connection.close()
+            again.stop()
+
+    asyncio.run(work())
+
+
+def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
+    """SCRIPT FLUSH costs one more trip and no request."""
+
+    async def work() -> None:
+        connection = connect(own_redis.url)
+        admissions, record = RedisAdmissions(connection), make_record(plan="open")
+        await RedisTokens(connection).create(record)
+        await admissions.admit(rule_for("GET /export"), record.digest, "")
+        await connection.client.script_flush()
+        facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+        assert facts.is_charged
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: RedisServer) -> None:
+    """A full Redis refuses the admission, which is StoreUnavailable; the circuit stays closed, as it does answer."""
+
+    async def work() -> None:
+        connection = connect(own_redis.url)
+        admissions, record = RedisAdmissions(connection), make_record()
+        await RedisTokens(connection).create(record)
+        await connection.client.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="refused"):
+            await admissions.admit(rule_for("GET /export"), record.digest, "")
+        assert not connection.is_open
+        await connection.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", ""])
+def test_a_url_of_no_redis_is_a_configuration_error(url: str) -> None:
+    """What is not a Redis URL is refused when it is read."""
+    with pytest.raises(ConfigurationError, match="redis"):
+        open_client(url, TIMEOUT_SECONDS)

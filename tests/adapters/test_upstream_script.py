@@ -1,0 +1,46 @@
+"""The fake that stands for the backends in the exchange's tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.adapters.protocols import Upstreams
+from gateway.adapters.scripted_upstreams import ScriptedUpstreams, SentRequest
+from gateway.adapters.upstreams import HttpUpstreams
+from gateway.core.errors import UpstreamTimeout
+from gateway.core.messages import Response, ResponseHead
+from gateway.core.policies.rules import Upstream
+
+ADDRESS = Upstream("http://backend", 1.0, 1.0)
+
+
+async def two_pieces() -> AsyncIterator[bytes]:
+    yield b"ab"
+    yield b"c"
+
+
+def test_answers_in_order() -> None:
+    """Each request gets the next answer, which may be an error; what was sent is kept; then nothing is left."""
+    answer = Response(ResponseHead(200, [(b"x-a", b"1")]), b"ok")
+    scripted = ScriptedUpstreams([answer, UpstreamTimeout("silent")])
+
+    async def run() -> None:
+        assert await scripted.send(ADDRESS, "POST", "/a?b", [(b"x-b", b"2")], two_pieces()) is answer
+        with pytest.raises(UpstreamTimeout):
+            await scripted.send(ADDRESS, "GET", "/c", [], None)
+        with pytest.raises(LookupError, match="no answer is left for GET /d"):
+            await scripted.send(ADDRESS, "GET", "/d", [], None)
+
+    asyncio.run(run())
+    assert scripted.sent == [
+        SentRequest(ADDRESS, "POST", "/a?b", ((b"x-b", b"2"),), b"abc"),
+        SentRequest(ADDRESS, "GET", "/c", (), None),
+        SentRequest(ADDRESS, "GET", "/d", (), None),
+    ]
+
+
+def test_both_are_upstreams() -> None:
+    """The fake and the real ones fit the same seam."""
+    seam: list[Upstreams] = [ScriptedUpstreams([]), HttpUpstreams()]
+    assert len(seam) == 2

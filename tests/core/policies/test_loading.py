@@ -1,0 +1,220 @@
+"""From the texts of all files to one set, or to every mistake of every file: one bad file for each mistake."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.document import PolicyDocument, Table
+from gateway.core.policies.loading import load_policies
+
+FILES = Path(__file__).parents[2] / "data" / "policies"
+SHIPPED = Path(__file__).parents[3] / "policies"
+GOOD = (FILES / "good.toml").read_text(encoding="utf-8")
+
+MISTAKES = {
+    "bad_credential": [
+        "$.token.credential: 'cookie:session' is no credential: "
+        'write "bearer" or "header:NAME", such as "header:X-API-Key"'
+    ],
+    "bad_credential_twice": ["$.token.credential: the same credential is listed twice"],
+    "bad_dialect_key": [
+        "$.errors.402: unknown status or reason '402': did you mean '502'?",
+        "$.errors.revoked: unknown status or reason 'revoked': did you mean 'revoked_token'?",
+    ],
+    "bad_duration": ["$.rules[0].cache.fresh: '1 minute' is not a whole number and s, m, h, d or w: 10m"],
+    "bad_hosts_empty": ["$.hosts: Expected `array` of length >= 1"],
+    "bad_missing_key": ["$.token: the key 'prefixes' is missing"],
+    "bad_missing_match": ["$.rules[0]: the key 'match' is missing"],
+    "bad_misspelled_inner_key": ["$.rules[0].cache.frehs: unknown key 'frehs': did you mean 'fresh'?"],
+    "bad_misspelled_key": [
+        "$.upsteam: unknown key 'upsteam': did you mean 'upstream'?",
+        "$: the key 'upstream' is missing",
+    ],
+    "bad_name": ["$.name: 'Shop' is not a lower-case name, such as tokencraft"],
+    "bad_name_with_line_break": ["$.name: 'shop\\n' is not a lower-case name, such as tokencraft"],
+    "bad_no_rules": ["$.rules: Expected `array` of length >= 1"],
+    "bad_not_toml": ["$: not TOML: Expected ']]' at the end of an array declaration (at line 5, column 8)"],
+    "bad_pattern_dots": [
+        "$.rules[0].match: no request can have the path '/items/../admin': "
+        "write it decoded, without dot or empty segments"
+    ],
+    "bad_pattern_empty_segment": [
+        "$.rules[0].match: no request can have the path '/items//**': write it decoded, without dot or empty segments"
+    ],
+    "bad_pattern_encoded": ["$.rules[0].match: 'a%2Fb' in '/a%2Fb': write the segment decoded"],
+    "bad_pattern_method": ['$.rules[0].match: \'get\' is no method: write "GET /path", "GET,POST /path" or "* /path"'],
+    "bad_pattern_no_method": [
+        '$.rules[0].match: \'/items\' is no method: write "GET /path", "GET,POST /path" or "* /path"'
+    ],
+    "bad_pattern_no_path": ['$.rules[0].match: the path \'items\' must begin with "/": write "GET /path"'],
+    "bad_pattern_parameter": [
+        "$.rules[0].match: '{item}.json' in '/items/{item}.json': a parameter is a whole segment, such as /{project}/"
+    ],
+    "bad_pattern_parameter_twice": ["$.rules[0].match: the path '/{id}/{id}' names a parameter twice"],
+    "bad_pattern_wildcard": ["$.rules[0].match: '*' in '/items/*/export': only a last /** is a wildcard"],
+    "bad_pattern_wildcard_inside": ["$.rules[0].match: '**' in '/**/export': only a last /** is a wildcard"],
+    "bad_quota": [
+        "$.quotas.pull: '100/fortnight' is not a rate limit: "
+        'write a number, "/" or "per", and second, minute, hour, day, month or year, such as "100/minute"'
+    ],
+    "bad_quota_name": ["$.plans.free.quotas.Pull: the quota name 'Pull' must match [a-z][a-z0-9_-]*"],
+    "bad_quota_named_twice": ["$.quotas.pull-second: another quota is named 'pull-second' already"],
+    "bad_quota_too_large": [
+        "$.quotas.pull: '1000000000000/day' is too much to count: neither number nor window may be above 999999999999"
+    ],
+    "bad_same_requests": [
+        "$.rules[1].match: 'POST /items/{id}' and 'GET,POST /items/{item}' of shop match the same requests"
+    ],
+    "bad_scope_name": ["$.scopes['read all']: 'read all' is not a scope-token of RFC 6749 3.3, such as projects:read"],
+    "bad_shared_by": ["$.rules[0].cache.shared_by: Invalid enum value 'everybody'"],
+    "bad_test_fails": [
+        "$.tests[0]: 'GET /items' gets 403 (insufficient_scope), expected 200",
+        "$.tests[1]: 'GET /items' gets 200 (passes), expected 403",
+    ],
+    "bad_test_plan": ["$.tests[0].plan: unknown plan 'fre': did you mean 'free'?"],
+    "bad_test_scope": ["$.tests[0].scopes[1]: unknown scope 'wirte': did you mean 'write'?"],
+    "bad_test_status": ["$.tests[0].expect: Expected `int` <= 599"],
+    "bad_token_too_short": [
+        "$.token.length: 160 random bits need at least 33 characters after the prefix, this has 32"
+    ],
+    "bad_type": ["$.rules[0].cost: Expected `int`, got `str`"],
+    "bad_unknown_implied_scope": ["$.scopes.write.implies[0]: unknown scope 'raed': did you mean 'read'?"],
+    "bad_unknown_scope_in_plan": ["$.plans.free.scopes[1]: unknown scope 'delete': known are read, write"],
+    "bad_unknown_scope_in_rule": ["$.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?"],
+    "bad_upstream": [
+        "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix"
+    ],
+}
+
+
+def mistakes_in(texts: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as refused:
+        load_policies(texts)
+    return refused.value.mistakes
+
+
+@pytest.mark.parametrize("name", sorted(MISTAKES))
+def test_each_mistake_is_told_in_these_words(name: str) -> None:
+    """A file with this mistake is refused with its place and a message that says what to write."""
+    file = f"{name}.toml"
+    expected = tuple(f"{file}: {mistake}" for mistake in MISTAKES[name])
+    assert expected == mistakes_in({file: (FILES / file).read_text(encoding="utf-8")})
+
+
+def test_every_bad_file_is_expected() -> None:
+    """No bad file lies there unused, and none is missing."""
+    assert sorted(MISTAKES) == sorted(file.stem for file in FILES.glob("bad_*.toml"))
+
+
+def test_a_good_file_is_served() -> None:
+    """The file next to the bad ones is without a mistake, and its own tests pass."""
+    assert {"shop"} == load_policies({"good.toml": GOOD}).policies.keys()
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
+def test_shipped_policies_are_without_mistakes(file: Path) -> None:
+    """Each policy that comes with the gateway can be served, alone."""
+    assert 1 == len(load_policies({file.name: file.read_text(encoding="utf-8")}).policies)
+
+
+def test_the_mistakes_of_all_files_are_told_at_once() -> None:
+    """Every mistake of every file is in one error, those of shape and those of meaning, each under its file."""
+    names = ["bad_misspelled_inner_key", "bad_missing_key", "bad_quota", "bad_pattern_dots", "bad_not_toml"]
+    texts = {f"{name}.toml": (FILES / f"{name}.toml").read_text(encoding="utf-8") for name in names}
+    texts = {
+        file: text.replace('"shop"', f'"shop{index}"').replace("/**", f"/{index}/**")
+        for index, (file, text) in enumerate(texts.items())
+    }
+    expected = {f"{name}.toml: {mistake}" for name in names for mistake in MISTAKES[name]}
+    assert expected == set(mistakes_in(texts))
+
+
+def test_shape_and_meaning_of_one_file_are_told_at_once() -> None:
+    """A wrong key does not hide an unknown scope, nor the other way round."""
+    text = GOOD.replace('scopes = ["read"]\n', 'scopes = ["raed"]\ncahce = {}\n', 1)
+    assert {
+        "a.toml: $.rules[0].cahce: unknown key 'cahce': did you mean 'cache'?",
+        "a.toml: $.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?",
+    } == set(mistakes_in({"a.toml": text}))
+
+
+def test_two_files_cannot_have_one_name() -> None:
+    """The second file with a policy's name is told, and that its rules match the same requests."""
+    assert (
+        "b.toml: $.name: another file has a policy named 'shop' already",
+        "b.toml: $.rules[0].match: 'GET /**' and 'GET /**' of shop match the same requests",
+    ) == mistakes_in({"a.toml": GOOD, "b.toml": GOOD})
+
+
+def test_two_policies_cannot_have_the_same_requests() -> None:
+    """Rules of two files that match the same requests of one host are a mistake of the second."""
+    other = GOOD.replace('"shop"', '"other"')
+    assert ("b.toml: $.rules[0].match: 'GET /**' and 'GET /**' of shop match the same requests",) == mistakes_in(
+        {"a.toml": GOOD, "b.toml": other}
+    )
+
+
+def test_two_policies_can_have_the_same_paths_of_different_hosts() -> None:
+    """What is told apart by its host is not the same request."""
+    texts = {name: f'hosts = ["{name}.example"]\n' + GOOD.replace('"shop"', f'"{name}"') for name in ("a", "b")}
+    policies = load_policies(texts)
+    found = [policies.match(host, "GET", ("x",)) for host in ("a.example", "b.example", "c.example")]
+    assert ["a", "b", ""] == [rule.policy.name if rule else "" for rule in found]
+
+
+def test_tests_of_files_wait_until_all_files_can_be_read() -> None:
+    """A failing test is told only when no file has another mistake: before that it would say little."""
+    texts = {name: (FILES / f"{name}.toml").read_text(encoding="utf-8") for name in ("bad_test_fails", "bad_name")}
+    assert [f"bad_name: {mistake}" for mistake in MISTAKES["bad_name"]] == list(mistakes_in(texts))
+
+
+def test_a_policys_test_meets_the_policy_of_its_own_file() -> None:
+    """A request that another policy would answer is not found by this one's tests."""
+    narrow = GOOD.replace('"shop"', '"narrow"').replace("GET /**", "GET /narrow/**")
+    assert "narrow.toml: $.tests[0]: 'GET /items?page=2' gets 404 (no_matching_rule), expected 200" in mistakes_in(
+        {"wide.toml": GOOD, "narrow.toml": narrow}
+    )
+
+
+def test_no_file_has_no_policy() -> None:
+    """An empty set matches nothing, and is no mistake of any file."""
+    assert load_policies({}).match("a", "GET", ("",)) is None
+
+
+def test_backends_are_replaced_by_name() -> None:
+    """The operator's backends go before those of the files."""
+    policies = load_policies({"good.toml": GOOD}, {"shop": "http://127.0.0.1:9999"})
+    assert "http://127.0.0.1:9999" == policies.policies["shop"].upstream.url
+
+
+lines = st.sampled_from(
+    [line for file in FILES.glob("*.toml") for line in file.read_text(encoding="utf-8").splitlines()]
+)
+
+
+@given(st.lists(lines | st.text(max_size=8), max_size=12))
+def test_any_text_is_served_or_refused(text: list[str]) -> None:
+    """Lines of any policies, in any order, are served or refused with mistakes, and raise nothing else."""
+    try:
+        load_policies({"a.toml": "\n".join(text), "good.toml": GOOD})
+    except ConfigurationError as error:
+        assert error.mistakes
+
+
+def list_tables(table: type[Table]) -> dict[str, type[Table]]:
+    return {kind.__name__: kind for kind in table.__subclasses__()}
+
+
+def test_the_schema_has_every_table_and_every_key() -> None:
+    """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
+    definitions = msgspec.json.schema(PolicyDocument)["$defs"]
+    tables = list_tables(Table)
+    assert tables.keys() == definitions.keys()
+    for name, table in tables.items():
+        assert {field.encode_name for field in msgspec.structs.fields(table)} == definitions[name]["properties"].keys()
+        assert definitions[name]["additionalProperties"] is False
+        assert definitions[name]["description"] == (table.__doc__ or "").strip()

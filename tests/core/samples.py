@@ -1,0 +1,107 @@
+"""A policy, its rules, a token and a request that the tests of core share and vary."""
+
+from msgspec.structs import replace
+
+from gateway.core.messages import Field, RequestHead
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.matching import parse_pattern
+from gateway.core.policies.rules import CacheRule, Policy, PolicySet, Rule
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import TokenFormat
+
+NOW = 1_800_000_000
+"""Unix seconds."""
+NOW_MILLISECONDS = NOW * 1000
+
+SHOP = """
+name = "shop"
+upstream = "http://127.0.0.1:9001"
+token = { prefixes = ["shp_"], credential = ["bearer", "header:X-API-Key"] }
+
+[scopes]
+read = "Read"
+write = { description = "Write", implies = ["read"] }
+admin = { description = "All", implies = ["write"] }
+
+[plans.free]
+scopes = ["read"]
+[plans.pro]
+scopes = ["write"]
+quotas = { day = "1000/day" }
+[plans.all]
+
+[quotas]
+minute = "100/minute"
+
+[[rules]]
+match = "GET /items/{item}"
+scopes = ["read"]
+cache = { fresh = "1m" }
+
+[[rules]]
+match = "POST /items"
+scopes = ["write"]
+cost = 10
+
+[errors]
+404 = { error = "nothing here" }
+insufficient_plan = { error = "upgrade" }
+"""
+
+TOKEN_FORMAT = TokenFormat(prefixes=("shp_", "old_"), length=40, checksum=True, shown=12)
+
+
+def load(text: str) -> PolicySet:
+    """The set of one policy file."""
+    return load_policies({"policy.toml": text})
+
+
+def load_shop() -> Policy:
+    """The policy that most tests use."""
+    return load(SHOP).policies["shop"]
+
+
+def find_rule(method: str, *segments: str) -> Rule:
+    """The rule of the shop's policy for a request."""
+    rule = load(SHOP).match("any.example", method, segments)
+    assert rule is not None
+    return rule
+
+
+def make_rule(cache: CacheRule | None) -> Rule:
+    """A rule without scopes whose answers are kept as `cache` says."""
+    return replace(find_rule("GET", "items", "1"), scopes=(), granting=(), cache=cache)
+
+
+def make_request(*fields: Field, method: str = "GET", path: str = "/items/1", query: str = "") -> RequestHead:
+    """A request to the shop."""
+    return RequestHead(
+        method=method,
+        path=path,
+        query=query,
+        fields=[(b"host", b"shop.example:8080"), *fields],
+        scheme="https",
+        peer="192.0.2.7",
+        id="request-1",
+        host="shop.example",
+        received_at=float(NOW),
+    )
+
+
+RECORD = TokenRecord(
+    digest="ab" * 32,
+    policy="shop",
+    is_active=True,
+    not_before=None,
+    expires_at=None,
+    scopes="read write",
+    plan="pro",
+    lineage="ab" * 12,
+    project="website",
+    owner="acme",
+    name="nightly build",
+    shown="shp_0123",
+    created_at=NOW - 86400,
+)
+
+PATTERN = parse_pattern("GET /items/{item}")

@@ -1,0 +1,179 @@
+"""Changes of tokens, under a policy."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.administration import (
+    MAXIMUM_BINDING_LENGTH,
+    MAXIMUM_NAME_LENGTH,
+    TokenChange,
+    TokenRequest,
+    TokenState,
+    mint_token,
+    state_of,
+    update_record,
+)
+from gateway.core.decision import Allow, Deny, Facts, decide
+from gateway.core.errors import ChangeRefused
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
+from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
+
+POLICY = load_shop()
+RANDOM = b"\x2a" * random_bytes_needed(POLICY.token_format)
+REQUEST = TokenRequest(name="nightly build", project="website")
+
+
+def mint(**changes: Any) -> tuple[str, TokenRecord]:
+    return mint_token(POLICY, replace(REQUEST, **changes), RANDOM, b"pepper", NOW)
+
+
+def refusal(**changes: Any) -> str:
+    with pytest.raises(ChangeRefused) as refused:
+        mint(**changes)
+    return str(refused.value)
+
+
+def test_a_minted_token_is_well_formed_and_its_record_has_no_text_of_it() -> None:
+    """The record of a new token has its digest and the part that may be shown, never the token."""
+    text, record = mint()
+    assert is_well_formed(text, POLICY.token_format)
+    assert digest(text, b"pepper") == record.digest
+    assert text[:12] == record.shown
+    assert text not in repr(record)
+
+
+def test_a_new_token_begins_its_own_lineage() -> None:
+    """A token that is no successor counts its quotas under its own id."""
+    _, record = mint()
+    assert token_id(record.digest) == record.lineage
+
+
+def test_a_new_token_has_all_scopes_and_the_first_plan() -> None:
+    """Where nothing is asked for, the token has every scope of the policy and the policy's first plan."""
+    _, record = mint()
+    assert ("admin read write", "free", True, None, NOW) == (
+        record.scopes,
+        record.plan,
+        record.is_active,
+        record.expires_at,
+        record.created_at,
+    )
+
+
+def test_scopes_are_kept_sorted_and_once() -> None:
+    """However scopes are asked for, the record has each once, in order."""
+    assert "read write" == mint(scopes=("write", "read", "write"))[1].scopes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"project": ""}, "the policy shop binds each token to its project: name one"),
+        ({"project": "", "owner": "acme"}, "the policy shop binds each token to its project: name one"),
+        ({"name": ""}, "a token needs a name"),
+        ({"name": "a\nb"}, "a token's name has no control characters"),
+        ({"name": "x" * 256}, "a token's name has at most 255 characters, this has 256"),
+        ({"project": "x" * 129}, "a project's or owner's id has at most 128 characters, this has 129"),
+        ({"owner": "a\0"}, "a project's or owner's id has no control characters"),
+        ({"plan": "pr"}, "unknown plan 'pr': did you mean 'pro'?"),
+        ({"plan": ""}, "unknown plan '': known are all, free, pro"),
+        ({"scopes": ("read", "wirte")}, "unknown scope 'wirte': did you mean 'write'?"),
+        ({"expires_at": NOW}, "the token would have ended already"),
+    ],
+)
+def test_what_the_policy_does_not_know_is_refused(changes: dict[str, Any], message: str) -> None:
+    """A token that could not work, or could harm logs and fields, is not made, and the message says why."""
+    assert message == refusal(**changes)
+
+
+def test_the_longest_allowed_texts_are_allowed() -> None:
+    """The limits themselves are within the limits."""
+    _, record = mint(name="x" * MAXIMUM_NAME_LENGTH, project="é" * MAXIMUM_BINDING_LENGTH, expires_at=NOW + 1)
+    assert (MAXIMUM_NAME_LENGTH, MAXIMUM_BINDING_LENGTH) == (len(record.name), len(record.project))
+
+
+@given(st.text(), st.text(), st.lists(st.text(), max_size=2), st.none() | st.text(), st.none() | st.integers())
+def test_any_request_is_granted_or_refused(
+    name: str, project: str, scopes: list[str], plan: str | None, expires_at: int | None
+) -> None:
+    """Any request gives a record that the policy knows, or a ChangeRefused, nothing else."""
+    try:
+        _, record = mint(name=name, project=project, scopes=tuple(scopes), plan=plan, expires_at=expires_at)
+    except ChangeRefused:
+        return
+    assert record.plan in POLICY.plans
+    assert record.scopes == "" or set(record.scopes.split()) <= set(POLICY.scopes)
+
+
+def test_what_is_not_changed_stays() -> None:
+    """A change without values changes nothing."""
+    assert RECORD == update_record(POLICY, RECORD, TokenChange(), NOW)
+
+
+def test_what_is_changed_is_changed_and_the_rest_stays() -> None:
+    """Each value of a change replaces the record's, in the record's form."""
+    change = TokenChange(name="other", scopes=("write", "read"), plan="free", expires_at=NOW + 60, is_active=False)
+    expected = replace(RECORD, name="other", scopes="read write", plan="free", expires_at=NOW + 60, is_active=False)
+    assert expected == update_record(POLICY, RECORD, change, NOW)
+
+
+def test_an_end_can_be_taken_away() -> None:
+    """None as an end is a change to no end, not the absence of a change."""
+    record = replace(RECORD, expires_at=NOW + 60)
+    assert RECORD == update_record(POLICY, record, TokenChange(expires_at=None), NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (TokenChange(name=""), "a token needs a name"),
+        (TokenChange(plan="gone"), "unknown plan 'gone': known are all, free, pro"),
+        (TokenChange(scopes=("raed",)), "unknown scope 'raed': did you mean 'read'?"),
+        (TokenChange(expires_at=NOW - 1), "the token would have ended already"),
+    ],
+)
+def test_a_change_to_what_the_policy_does_not_know_is_refused(change: TokenChange, message: str) -> None:
+    """A change is held to the same rules as a new token."""
+    with pytest.raises(ChangeRefused) as refused:
+        update_record(POLICY, RECORD, change, NOW)
+    assert message == str(refused.value)
+
+
+def test_a_token_that_has_ended_can_be_renamed() -> None:
+    """A change that leaves the end alone does not ask whether it has passed."""
+    record = replace(RECORD, expires_at=NOW - 1)
+    assert "other" == update_record(POLICY, record, TokenChange(name="other"), NOW).name
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_revoked", "state"),
+    [
+        ({}, False, TokenState.ACTIVE),
+        ({"expires_at": NOW + 1}, False, TokenState.ACTIVE),
+        ({"expires_at": NOW}, False, TokenState.EXPIRED),
+        ({"is_active": False, "expires_at": NOW}, False, TokenState.DISABLED),
+        ({"is_active": False, "expires_at": NOW}, True, TokenState.REVOKED),
+    ],
+)
+def test_the_state_of_a_token_is_the_first_that_applies(
+    changes: dict[str, Any], is_revoked: bool, state: TokenState
+) -> None:
+    """Revoked goes before disabled, disabled before expired."""
+    assert state is state_of(replace(RECORD, **changes), is_revoked, NOW)
+
+
+@given(st.booleans(), st.none() | st.integers(NOW - 2, NOW + 2), st.booleans())
+def test_lists_and_decisions_agree(is_active: bool, expires_at: int | None, is_revoked: bool) -> None:
+    """A token that lists call active is let in, and one that they call anything else is refused for that reason."""
+    record = replace(RECORD, is_active=is_active, expires_at=expires_at)
+    facts = Facts(NOW_MILLISECONDS, record, is_revoked, is_charged=True, windows=(), stored_head=None)
+    verdict = decide(find_rule("GET", "items", "1"), facts)
+    state = state_of(record, is_revoked, NOW)
+    assert (state is TokenState.ACTIVE) == isinstance(verdict, Allow)
+    if isinstance(verdict, Deny):
+        assert f"{state}_token" == verdict.reason

@@ -1,0 +1,92 @@
+"""The one credential of a request: found, missing, malformed or ambiguous, all without IO."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.credentials import credential_fields, find_credential
+from gateway.core.messages import Field
+from gateway.core.reasons import Reason
+from gateway.core.tokens import mint
+from tests.core.samples import TOKEN_FORMAT, load_shop
+
+POLICY = load_shop()
+TOKEN = mint(replace(TOKEN_FORMAT, prefixes=("shp_",)), b"\x17" * 46)
+BEARER = (b"authorization", b"Bearer " + TOKEN.encode())
+API_KEY = (b"x-api-key", TOKEN.encode())
+BROKEN = TOKEN[:-1] + ("0" if TOKEN[-1] != "0" else "1")
+
+presented = st.tuples(
+    st.sampled_from([b"authorization", b"x-api-key", b"x-other"]),
+    st.binary() | st.sampled_from([BEARER[1], API_KEY[1], b"Bearer", b"Basic abc"]),
+)
+
+
+@pytest.mark.parametrize("field", [BEARER, (BEARER[0], b"bearer   " + TOKEN.encode()), API_KEY])
+def test_a_well_formed_credential_is_found(field: Field) -> None:
+    """A token is found in each field that the policy names, the scheme in any case."""
+    assert TOKEN == find_credential([(b"accept", b"*/*"), field], POLICY)
+
+
+@pytest.mark.parametrize(
+    "fields", [[], [(b"accept", b"*/*")], [(b"authorization", b"Basic dXNlcjpwYXNz")], [(b"authorization", b"")]]
+)
+def test_without_a_credential_the_reason_says_so(fields: list[Field]) -> None:
+    """No field of the policy, or another scheme in it, is a missing credential, not a wrong one."""
+    assert Reason.MISSING_CREDENTIALS is find_credential(fields, POLICY)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"authorization", b"Bearer"),
+        (b"authorization", b"Bearer " + b"x" + TOKEN.encode()),
+        (b"authorization", b"Bearer " + BROKEN.encode()),
+        (b"authorization", b"Bearer " + TOKEN.encode() + b"0"),
+        (b"authorization", b"Bearer " + TOKEN.encode()[:-1]),
+        (b"authorization", b"Bearer " + b"a" * 8192),
+        (b"authorization", b"Bearer shp_" + b"a" * 8192),
+        (b"authorization", b"Bearer shp_\xc3\xa9" + b"a" * 38),
+        (b"authorization", b"Bearer " + TOKEN.encode() + b" " + TOKEN.encode()),
+        (b"x-api-key", b""),
+        (b"x-api-key", b"Bearer " + TOKEN.encode()),
+        (b"x-api-key", TOKEN.encode() + b"\0"),
+        (b"x-api-key", b"\xff" * 44),
+    ],
+)
+def test_what_could_not_have_been_minted_is_malformed(field: Field) -> None:
+    """Without a token, too long, of another prefix, with a wrong checksum or odd bytes: none of it reaches Redis."""
+    assert Reason.MALFORMED_CREDENTIALS is find_credential([field], POLICY)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [BEARER, BEARER],
+        [BEARER, API_KEY],
+        [API_KEY, API_KEY],
+        [BEARER, (b"x-api-key", b"")],
+        [(b"authorization", b"Basic abc"), BEARER],
+    ],
+)
+def test_two_credentials_are_ambiguous(fields: list[Field]) -> None:
+    """A credential given twice, in one field or in two, is refused even where both say the same (RFC 6750 2)."""
+    assert Reason.AMBIGUOUS_CREDENTIALS is find_credential(fields, POLICY)
+
+
+@given(st.lists(presented, max_size=4))
+def test_any_fields_give_the_token_or_a_reason(fields: list[Field]) -> None:
+    """Any bytes are a token of the right form or one of three documented reasons, never an exception."""
+    found = find_credential(fields, POLICY)
+    assert found in {
+        TOKEN,
+        Reason.MISSING_CREDENTIALS,
+        Reason.MALFORMED_CREDENTIALS,
+        Reason.AMBIGUOUS_CREDENTIALS,
+    }
+
+
+def test_every_credential_field_is_kept_from_the_backend() -> None:
+    """All fields in which a policy accepts a token are those that are removed."""
+    assert frozenset({b"authorization", b"x-api-key"}) == credential_fields(POLICY.credentials)

@@ -1,0 +1,154 @@
+"""The verdict: the first check that fails names the reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Allow, Deny, Facts, decide, plan_of
+from gateway.core.quotas import Quota, Window
+from gateway.core.reasons import Reason
+from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
+
+READ = find_rule("GET", "items", "1")
+WRITE = find_rule("POST", "items")
+FULL = Window(Quota("minute", 100, 60), 95, NOW_MILLISECONDS + 1)
+ROOMY = Window(Quota("day", 1000, 86400), 5, NOW_MILLISECONDS + 1)
+GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_head=None)
+
+records = st.builds(
+    replace,
+    st.just(RECORD),
+    is_active=st.booleans(),
+    not_before=st.none() | st.integers(NOW - 2, NOW + 2),
+    expires_at=st.none() | st.integers(NOW - 2, NOW + 2),
+    scopes=st.sampled_from(["", "read", "write", "admin", "read write", "readwrite"]),
+    plan=st.sampled_from(["free", "pro", "all", "gone", ""]),
+)
+random_facts = st.builds(
+    Facts,
+    now=st.integers(NOW_MILLISECONDS - 1500, NOW_MILLISECONDS + 1500),
+    record=st.none() | records,
+    is_revoked=st.booleans(),
+    is_charged=st.booleans(),
+    windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
+    stored_head=st.none(),
+)
+
+
+def name_reason(needs: str, facts: Facts) -> Reason | None:
+    """The documented order, written down a second time and as plainly as can be."""
+    record = facts.record
+    if facts.is_revoked:
+        return Reason.REVOKED_TOKEN
+    if record is None:
+        return Reason.UNKNOWN_TOKEN
+    if not record.is_active:
+        return Reason.DISABLED_TOKEN
+    if record.not_before is not None and facts.now < 1000 * record.not_before:
+        return Reason.NOT_YET_VALID_TOKEN
+    if record.expires_at is not None and facts.now >= 1000 * record.expires_at:
+        return Reason.EXPIRED_TOKEN
+    implied = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
+    if not any(needs in implied.get(scope, ()) for scope in record.scopes.split()):
+        return Reason.INSUFFICIENT_SCOPE
+    if needs not in {"free": {"read"}, "pro": {"read", "write"}, "all": {"read", "write"}}.get(record.plan, ()):
+        return Reason.INSUFFICIENT_PLAN
+    return None if facts.is_charged else Reason.QUOTA_EXCEEDED
+
+
+def reason_of(facts: Facts, rule_name: str = "read") -> Reason | None:
+    verdict = decide({"read": READ, "write": WRITE}[rule_name], facts)
+    return verdict.reason if isinstance(verdict, Deny) else None
+
+
+@given(random_facts, st.sampled_from(["read", "write"]))
+def test_the_reason_is_the_first_that_applies(facts: Facts, needs: str) -> None:
+    """Whatever the facts, the reason is the first in the documented order, and none where all checks pass."""
+    assert name_reason(needs, facts) == reason_of(facts, needs)
+
+
+@given(random_facts, st.sampled_from([{"is_revoked": True}, {"record": None}, {"is_charged": False}]))
+def test_no_further_reason_to_refuse_lets_anybody_in(facts: Facts, worse: dict[str, bool | None]) -> None:
+    """A request that is refused is still refused when the facts become worse."""
+    for rule in (READ, WRITE):
+        if isinstance(decide(rule, facts), Deny):
+            assert isinstance(decide(rule, replace(facts, **worse)), Deny)
+
+
+def test_the_order_of_the_checks_is_the_documented_one() -> None:
+    """The tables hold every reason to refuse a token once, in the order in which answers are given."""
+    expected = [
+        Reason.REVOKED_TOKEN,
+        Reason.UNKNOWN_TOKEN,
+        Reason.DISABLED_TOKEN,
+        Reason.NOT_YET_VALID_TOKEN,
+        Reason.EXPIRED_TOKEN,
+        Reason.INSUFFICIENT_SCOPE,
+        Reason.INSUFFICIENT_PLAN,
+        Reason.QUOTA_EXCEEDED,
+    ]
+    assert expected == [reason for reason, _ in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
+
+
+def test_a_good_token_is_allowed_in_its_own_name() -> None:
+    """The verdict carries the record of the token that was let in."""
+    assert Allow(RECORD, GOOD) == decide(READ, GOOD)
+
+
+@given(random_facts)
+def test_facts_are_told_of_authenticated_tokens_only(facts: Facts) -> None:
+    """A refusal that says nothing about its holder carries no facts, so no answer can give any away."""
+    for rule in (READ, WRITE):
+        verdict = decide(rule, facts)
+        if isinstance(verdict, Deny):
+            is_authenticated = verdict.reason in {reason for reason, _ in PERMISSION_CHECKS}
+            assert (facts if is_authenticated else None) == verdict.facts
+
+
+def test_the_windows_without_room_for_the_cost_are_named() -> None:
+    """A refusal over a quota names the windows that had no room for the rule's cost, and no others."""
+    facts = replace(GOOD, is_charged=False, windows=(FULL, ROOMY))
+    assert Deny(Reason.QUOTA_EXCEEDED, facts, (FULL,)) == decide(WRITE, facts)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "reason"),
+    [(-1, Reason.NOT_YET_VALID_TOKEN), (0, None), (999, None), (1000, Reason.EXPIRED_TOKEN)],
+)
+def test_a_token_works_from_its_first_to_before_its_last_second(milliseconds: int, reason: Reason | None) -> None:
+    """The first second counts, the second of expiry does not."""
+    record = replace(RECORD, not_before=NOW, expires_at=NOW + 1)
+    assert reason == reason_of(replace(GOOD, now=NOW_MILLISECONDS + milliseconds, record=record))
+
+
+@pytest.mark.parametrize("scopes", ["", "rea", "readwrite", "READ", " "])
+def test_a_scope_is_compared_whole(scopes: str) -> None:
+    """Parts of a scope's name, or its name in capitals, grant nothing."""
+    assert Reason.INSUFFICIENT_SCOPE == reason_of(replace(GOOD, record=replace(RECORD, scopes=scopes)))
+
+
+def test_a_plan_bounds_what_the_scopes_allow() -> None:
+    """A token that holds a scope may use it as far as its plan goes."""
+    record = replace(RECORD, scopes="write", plan="free")
+    assert (None, Reason.INSUFFICIENT_PLAN) == (
+        reason_of(replace(GOOD, record=record), "read"),
+        reason_of(replace(GOOD, record=record), "write"),
+    )
+
+
+def test_a_plan_that_the_policy_no_longer_has_permits_nothing() -> None:
+    """After a plan was removed from the policy its tokens are refused, and have no quotas to tell of."""
+    facts = replace(GOOD, record=replace(RECORD, plan="gone"))
+    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), plan_of(READ, facts))
+
+
+def test_the_plan_of_a_token_is_found() -> None:
+    """A token's plan is the policy's plan of that name."""
+    assert READ.policy.plans["pro"] is plan_of(READ, GOOD)
+
+
+def test_an_unknown_token_has_no_plan() -> None:
+    """Asking for the plan of a token that nobody minted is an error of the caller."""
+    with pytest.raises(ValueError, match="the token is unknown"):
+        plan_of(READ, replace(GOOD, record=None))

@@ -1,0 +1,165 @@
+"""What is removed and added on the way through."""
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.forwarding import (
+    HOP_BY_HOP,
+    SET_BY_GATEWAY,
+    build_request_fields,
+    build_response_fields,
+    end_to_end_fields,
+    is_reserved,
+)
+from gateway.core.messages import Field, field_value, field_values
+from tests.core.samples import RECORD, load_shop, make_request
+
+POLICY = load_shop()
+names = st.text("abcdefghijklmnopqrstuvwxyz-_", min_size=1, max_size=12).map(str.encode)
+
+
+def forward(*fields: Field, dropped: frozenset[bytes] = frozenset()) -> list[Field]:
+    return build_request_fields(make_request(*fields), POLICY, RECORD, dropped)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"x-gateway-owner", True),
+        (b"x_gateway_owner", True),
+        (b"x-gateway_owner", True),
+        (b"x_gateway-token_id", True),
+        (b"x-gateway-", True),
+        (b"x-gateway-anything-new", True),
+        (b"x-gateway", False),
+        (b"xx-gateway-owner", False),
+        (b"gateway-cache-control", False),
+        (b"x-request-id", False),
+        (b"_x-gateway-owner", False),
+        (b"", False),
+    ],
+)
+def test_identity_fields_are_reserved_in_every_spelling(name: bytes, expected: bool) -> None:
+    """A field that a CGI-style server would read as an identity field is reserved, and no other."""
+    assert expected == is_reserved(name)
+
+
+@given(st.text("-_", min_size=2, max_size=2), names)
+def test_underscores_and_hyphens_make_no_difference(separators: str, rest: bytes) -> None:
+    """However separators are spelled, a name behind the reserved prefix is reserved."""
+    first, second = separators.encode()[:1], separators.encode()[1:]
+    assert is_reserved(b"x" + first + b"gateway" + second + rest)
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
+    """Each field about one connection is removed in both directions."""
+    assert [] == end_to_end_fields([(name, b"x")])
+    assert field_value(forward((name, b"x")), name) is None
+    assert field_value(build_response_fields([(name, b"x")]), name) is None
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [[b"x-hop"], [b"close, X-Hop"], [b"close", b"X-HOP"], [b",x-hop ,"], [b"keep-alive,\tx-hop"]],
+)
+def test_fields_that_connection_lists_do_not_cross(connection: list[bytes]) -> None:
+    """A field that any Connection line names, in any case, is removed with it (RFC 9110 7.6.1)."""
+    fields = [*((b"connection", value) for value in connection), (b"x-hop", b"1"), (b"x-hop-2", b"2"), (b"x-hop", b"3")]
+    assert [(b"x-hop-2", b"2")] == end_to_end_fields(fields)
+
+
+def test_connection_cannot_remove_what_the_gateway_says() -> None:
+    """A client that lists identity or forwarding fields in Connection does not keep the gateway's from the backend."""
+    plain = forward()
+    listed = forward((b"connection", b"x-gateway-owner, x-forwarded-for, via, x-request-id, x-gateway-scopes"))
+    assert plain == listed
+
+
+@given(st.lists(st.tuples(names, st.binary())))
+def test_removal_is_complete_and_keeps_the_rest(fields: list[Field]) -> None:
+    """Any field lines come through in order, without hop-by-hop ones; a second gateway finds nothing to remove."""
+    kept = end_to_end_fields(fields)
+    assert HOP_BY_HOP.isdisjoint(name for name, _ in kept)
+    assert kept == [field for field in fields if field in kept]
+    assert kept == end_to_end_fields(kept)
+
+
+@pytest.mark.parametrize("field", [(b"authorization", b"Bearer shp_secret"), (b"x-api-key", b"shp_secret")])
+def test_the_credential_does_not_reach_the_backend(field: Field) -> None:
+    """Each field in which the policy accepts a credential is removed."""
+    assert all(b"secret" not in value for _, value in forward(field))
+
+
+@pytest.mark.parametrize("name", sorted(SET_BY_GATEWAY - {b"host"}))
+def test_what_a_client_says_in_the_gateways_place_is_dropped(name: bytes) -> None:
+    """A client cannot claim an address, a scheme, a host or a request id, in either spelling."""
+    spellings = {name, name.replace(b"-", b"_")}
+    passed = forward(*((spelling, b"forged") for spelling in spellings))
+    assert b"forged" not in {value for _, value in passed}
+
+
+def test_the_backend_learns_who_asks_and_how() -> None:
+    """The gateway's own fields say where the request came from and in whose name."""
+    expected = [
+        (b"accept", b"*/*"),
+        (b"via", b"1.1 gateway"),
+        (b"x-forwarded-for", b"192.0.2.7"),
+        (b"x-forwarded-host", b"shop.example:8080"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-request-id", b"request-1"),
+        (b"x-gateway-token-id", b"ab" * 12),
+        (b"x-gateway-token-name", b"nightly build"),
+        (b"x-gateway-project", b"website"),
+        (b"x-gateway-owner", b"acme"),
+        (b"x-gateway-scopes", b"read write"),
+    ]
+    assert expected == forward((b"accept", b"*/*"))
+
+
+def test_an_empty_identity_is_left_out() -> None:
+    """A token without a project or an owner says nothing of one."""
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project="", scopes=""), frozenset())
+    assert ([], []) == (field_values(fields, b"x-gateway-project"), field_values(fields, b"x-gateway-scopes"))
+
+
+def test_earlier_intermediaries_stay_in_via() -> None:
+    """The gateway appends itself to Via and removes nobody."""
+    assert [b"1.0 fred", b"1.1 gateway"] == field_values(forward((b"via", b"1.0 fred")), b"via")
+    assert [b"1.0 fred", b"1.1 gateway"] == field_values(build_response_fields([(b"via", b"1.0 fred")]), b"via")
+
+
+def test_dropped_fields_are_dropped() -> None:
+    """What the caller names does not reach the backend either."""
+    fields = forward((b"if-none-match", b"*"), (b"range", b"bytes=0-"), dropped=frozenset({b"if-none-match"}))
+    assert ([], [b"bytes=0-"]) == (field_values(fields, b"if-none-match"), field_values(fields, b"range"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nightly build", b"nightly build"),
+        ("Bücher", b"B%C3%BCcher"),
+        ("100%", b"100%25"),
+        ("翻訳", b"%E7%BF%BB%E8%A8%B3"),
+        ("a\r\nx-gateway-owner: root", b"a%0D%0Ax-gateway-owner: root"),
+        ('say "hi"', b'say "hi"'),
+    ],
+)
+def test_names_are_printable_ascii_for_the_backend(name: str, value: bytes) -> None:
+    """A name that is not printable ASCII arrives percent-encoded; none can begin another field."""
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    assert [value] == field_values(fields, b"x-gateway-token-name")
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_the_backend_can_decode_any_name(name: str) -> None:
+    """Percent-decoding an identity field gives the name back, whatever it was."""
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    (value,) = field_values(fields, b"x-gateway-token-name")
+    assert set(value) <= set(range(0x20, 0x7F))
+    assert name == unquote(value.decode("ascii"))

@@ -1,0 +1,68 @@
+"""A small policy for tests, and what it makes."""
+
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import PolicySet, Rule
+from gateway.core.records import TokenRecord
+from gateway.core.targets import parse_path
+from gateway.core.tokens import digest, shown_part, token_id
+
+SMALL = """
+name = "small"
+upstream = "http://127.0.0.1:9001"
+[token]
+prefixes = ["sml_"]
+[scopes]
+read = "Read"
+write = { description = "Write", implies = ["read"] }
+[plans.free]
+scopes = ["read"]
+quotas = { second = "2/second", minute = "5/minute" }
+[plans.pro]
+quotas = { minute = "50/minute" }
+[plans.open]
+[[rules]]
+match = "GET /export"
+scopes = ["read"]
+cache = { fresh = "1m" }
+[[rules]]
+match = "GET /costly"
+scopes = ["read"]
+cost = 3
+[[rules]]
+match = "* /**"
+scopes = ["write"]
+"""
+
+
+def small_policies() -> PolicySet:
+    """The set with the one small policy."""
+    return load_policies({"small.toml": SMALL})
+
+
+def rule_for(request: str, policies: PolicySet | None = None) -> Rule:
+    """The rule of a request such as "GET /export"."""
+    method, _, path = request.partition(" ")
+    rule = (policies or small_policies()).match("", method, parse_path(path) or ())
+    assert rule is not None
+    return rule
+
+
+def make_record(text: str = "sml_token", **changes: object) -> TokenRecord:
+    """A record of the small policy for a token text of one's own."""
+    token_digest = digest(text, b"")
+    values: dict[str, object] = {
+        "digest": token_digest,
+        "policy": "small",
+        "is_active": True,
+        "not_before": None,
+        "expires_at": None,
+        "scopes": "read write",
+        "plan": "free",
+        "lineage": token_id(token_digest),
+        "project": "website",
+        "owner": "",
+        "name": "CI",
+        "shown": shown_part(text, small_policies().policies["small"].token_format),
+        "created_at": 1_700_000_000,
+    }
+    return TokenRecord(**{**values, **changes})  # type: ignore[arg-type]  # the values are the record's own

@@ -1,0 +1,53 @@
+"""A TCP relay that shows the round trips that cross it."""
+
+import asyncio
+from types import TracebackType
+
+
+class Relay:
+    """Passes bytes on to a port of this machine. A round trip is what goes out until something comes back."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = 0
+        self.round_trips: list[bytes] = []
+        self._target_port = target_port
+        self._server: asyncio.Server
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> "Relay":
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers |= {writer, there_writer}
+        is_asking = False
+
+        async def ask() -> None:
+            nonlocal is_asking
+            while data := await reader.read(1 << 20):
+                if is_asking:
+                    self.round_trips[-1] += data
+                else:
+                    self.round_trips.append(data)
+                is_asking = True
+                there_writer.write(data)
+
+        async def answer() -> None:
+            nonlocal is_asking
+            while data := await there_reader.read(1 << 20):
+                is_asking = False
+                writer.write(data)
+
+        await asyncio.gather(ask(), answer())
+        writer.close()
+        there_writer.close()

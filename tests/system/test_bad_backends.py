@@ -1,0 +1,157 @@
+"""Backends that refuse, hang, close early or answer with something else than HTTP."""
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import ask
+from tests.support.processes import free_port
+from tests.support.raw import RawBackend, read_head, request_bytes, send_raw
+from tests.system.conftest import Serve, mint
+
+pytestmark = pytest.mark.redis
+
+POLICY = """
+name = "system"
+upstream = {{ url = "http://127.0.0.1:{port}", connect_timeout = "2s", response_timeout = "1s" }}
+[token]
+prefixes = ["sys_"]
+[[rules]]
+match = "GET /export"
+cache = {{ fresh = "1m" }}
+[[rules]]
+match = "* /**"
+"""
+
+
+def write_policy(policies: Path, port: int) -> None:
+    (policies / "system.toml").write_text(POLICY.format(port=port))
+
+
+def answering(answer: bytes) -> Callable[[socket.socket], None]:
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(answer)
+
+    return behave
+
+
+@pytest.mark.parametrize("target", ["/plain", "/export"])
+def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: Path, target: str) -> None:
+    """No connection: 502 as problem details, with the token's state, and nothing to store."""
+    write_policy(policies, free_port())
+    gateway = serve(redis_url)
+    answer = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
+    assert (502, "upstream_unreachable", "no-store") == (
+        answer.status,
+        answer.json()["code"],
+        answer.field("cache-control"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        (b"", "/plain"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "/plain"),
+        (b"garbage\r\n\r\n", "/plain"),
+        (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n", "/plain"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "/plain"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "/export"),
+    ],
+)
+def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, answer: bytes, target: str) -> None:
+    """A broken head is 502; so is an export whose content ends early, as it is not passed on before it is whole."""
+    with RawBackend(answering(answer)) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        got = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
+        assert (502, "upstream_broken") == (got.status, got.json()["code"])
+
+
+def test_a_backend_that_hangs_is_504(serve: Serve, redis_url: str, policies: Path) -> None:
+    """No head within the policy's response_timeout: 504, and the backend's connection is closed."""
+    is_closed = threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        read_head(connection)
+        if connection.recv(1) == b"":
+            is_closed.set()
+
+    with RawBackend(hang) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        answer = ask(gateway.port, "GET", "/plain", token=mint(redis_url, policies)["token"])
+        assert (504, "upstream_timeout") == (answer.status, answer.json()["code"])
+        assert is_closed.wait(10)
+
+
+def test_content_that_ends_early_never_looks_whole(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Chunked content that breaks off reaches the client without its last chunk."""
+
+    def break_off(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+
+    with RawBackend(break_off) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"].encode()
+        answer = send_raw(
+            gateway.port,
+            request_bytes(b"Host: a", b"Authorization: Bearer " + text, request_line=b"GET /plain HTTP/1.1"),
+        )
+        assert b"5\r\nhello\r\n" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+        assert "Traceback" not in gateway.text()
+
+
+def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The first piece of a long answer is there before the backend has sent the second, and both directions stream."""
+    may_go_on = threading.Event()
+
+    def stream(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        assert may_go_on.wait(10)
+        connection.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
+
+    with RawBackend(stream) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"].encode()
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+            client.sendall(b"GET /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n\r\n")
+            received = b""
+            while b"first" not in received:
+                received += client.recv(65536)
+            assert b"second" not in received
+            may_go_on.set()
+            while not received.endswith(b"0\r\n\r\n"):
+                received += client.recv(65536)
+            assert b"second" in received
+
+
+def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: str, policies: Path) -> None:
+    """When the client closes in mid-stream, so does the gateway towards the backend."""
+    is_closed = threading.Event()
+
+    def stream(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        if connection.recv(1) == b"":
+            is_closed.set()
+
+    with RawBackend(stream) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"].encode()
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+            client.sendall(b"GET /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n\r\n")
+            received = b""
+            while b"first" not in received:
+                received += client.recv(65536)
+        assert is_closed.wait(10)

@@ -1,0 +1,142 @@
+"""Wrong requests, over a raw socket: each gets the documented answer, and nothing of it reaches the backend."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.tokens import build_checksum
+from tests.conftest import run_with_tokens
+from tests.support.client import ask
+from tests.support.processes import GatewayServer, RedisServer
+from tests.support.raw import request_bytes, send_raw
+from tests.system.conftest import POLICY, mint
+
+pytestmark = pytest.mark.redis
+
+HOST = b"Host: any.example"
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayServer]:
+    """A running gateway whose log has no traceback at the end."""
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "system.toml").write_text(POLICY.format(backend=backend_port))
+    server = GatewayServer(folder, "--policies", str(folder), "--redis", redis_server.url).wait()
+    yield server
+    server.stop()
+    assert "Traceback" not in server.text()
+
+
+def status_of(answer: bytes) -> int:
+    match = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
+    assert match, answer[:200]
+    return int(match[1])
+
+
+WELL_FORMED = "sys_" + "0" * 34
+UNKNOWN = (WELL_FORMED + build_checksum(WELL_FORMED)).encode()
+
+NO_CODE = b'www-authenticate: Bearer realm="system"\r\n'
+INVALID_TOKEN = b'error="invalid_token"'
+INVALID_REQUEST = b'error="invalid_request"'
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "challenge"),
+    [
+        pytest.param([], 401, NO_CODE, id="no header"),
+        pytest.param([b"Authorization: Basic dXNlcjpwdw=="], 401, NO_CODE, id="another scheme"),
+        pytest.param([b"Authorization: Bearer"], 401, INVALID_TOKEN, id="Bearer without token"),
+        pytest.param([b"Authorization: Bearer "], 401, INVALID_TOKEN, id="Bearer and a space"),
+        pytest.param([b"Authorization: bearer " + UNKNOWN], 401, INVALID_TOKEN, id="lower-case scheme, unknown"),
+        pytest.param([b"Authorization: Bearer " + UNKNOWN] * 2, 400, INVALID_REQUEST, id="the same twice"),
+        pytest.param(
+            [b"Authorization: Bearer " + UNKNOWN, b"authorization: Basic eDp5"], 400, INVALID_REQUEST, id="two headers"
+        ),
+        pytest.param([b"Authorization: Bearer " + b"x" * 8192], 401, INVALID_TOKEN, id="a token of 8 KiB"),
+        pytest.param([b"Authorization: Bearer oops_" + UNKNOWN[4:]], 401, INVALID_TOKEN, id="wrong prefix"),
+        pytest.param([b"Authorization: Bearer " + UNKNOWN[:-1] + b"!"], 401, INVALID_TOKEN, id="not base62"),
+        pytest.param([b"Authorization: Bearer " + UNKNOWN[:-6] + b"000000"], 401, INVALID_TOKEN, id="wrong checksum"),
+        pytest.param([b"Authorization: Bearer sys_\xe9\xff" + UNKNOWN[6:]], 401, INVALID_TOKEN, id="non-ASCII bytes"),
+        pytest.param([b"Authorization: Bearer " + UNKNOWN + b" " + UNKNOWN], 401, INVALID_TOKEN, id="two in one"),
+    ],
+)
+def test_a_bad_credential_is_refused(
+    gateway: GatewayServer, fields: list[bytes], status: int, challenge: bytes
+) -> None:
+    """Status and challenge are those of RFC 6750, and the answer must not be stored."""
+    answer = send_raw(gateway.port, request_bytes(HOST, *fields))
+    assert status == status_of(answer)
+    assert challenge in answer
+    assert b"cache-control: no-store\r\n" in answer
+    assert b"ratelimit" not in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /api/../admin HTTP/1.1",
+        b"GET /api/%2e%2e/admin HTTP/1.1",
+        b"GET /api//admin HTTP/1.1",
+        b"GET /api%2fadmin HTTP/1.1",
+        b"GET /api/%5cadmin HTTP/1.1",
+        b"GET /api/%00 HTTP/1.1",
+        b"GET /api/%zz HTTP/1.1",
+        b"GET /api/%ff HTTP/1.1",
+        b"GET * HTTP/1.1",
+    ],
+)
+def test_an_ambiguous_target_is_refused(gateway: GatewayServer, request_line: bytes) -> None:
+    """A path that two readers could take for two things is 400, whatever the rules say."""
+    answer = send_raw(gateway.port, request_bytes(HOST, request_line=request_line))
+    assert 400 == status_of(answer)
+
+
+@pytest.mark.parametrize("hosts", [[], [b"Host: a", b"Host: b"], [b"Host: a b"], [b"Host: a/b"]])
+def test_a_request_names_one_host(gateway: GatewayServer, hosts: list[bytes]) -> None:
+    """Without Host, with two, or with something else than a host, a request is 400 (RFC 9112 3.2)."""
+    assert 400 == status_of(send_raw(gateway.port, request_bytes(*hosts)))
+
+
+def test_an_expired_token_is_refused(gateway: GatewayServer, redis_url: str, policies: Path) -> None:
+    """A token that ended a second ago is 401, one that ends in a minute passes and says so."""
+    token = mint(redis_url, policies, "--expires", "1m")
+    passing = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])
+    assert (200, token["expires"]) == (passing.status, passing.field("x-token-expires-at"))
+
+    async def expire(tokens: RedisTokens) -> None:
+        record = await tokens.find(token["id"])
+        assert record is not None
+        assert await tokens.replace(record, msgspec.structs.replace(record, expires_at=await tokens.now() - 1))
+
+    run_with_tokens(redis_url, expire)
+    refused = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])
+    assert (401, "invalid_token") == (refused.status, refused.json()["code"])
+
+
+def test_a_disabled_token_is_refused_until_it_is_enabled(
+    gateway: GatewayServer, redis_url: str, policies: Path
+) -> None:
+    """Disabling acts on the next request, and so does enabling."""
+    from tests.support.command_line import run_json
+
+    token = mint(redis_url, policies)
+    options = ("--redis", redis_url, "--policies", str(policies))
+    statuses = []
+    for change in ("--disable", "--enable"):
+        run_json("token", "update", token["id"], change, *options)
+        statuses.append(ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"]).status)
+    assert [401, 200] == statuses
+
+
+def test_what_no_rule_matches_is_absent(gateway: GatewayServer) -> None:
+    """An unknown address under the reserved prefix is 404 and never proxied."""
+    for target in ("/-/", "/-/nothing", "/-/health/more", "/%2d/nothing"):
+        answer = ask(gateway.port, "GET", target)
+        assert (404, "application/problem+json") == (answer.status, answer.field("content-type")), target

@@ -1,0 +1,103 @@
+"""Settings: read once from the environment, each mistake named, no secret shown."""
+
+import msgspec
+import pytest
+
+from gateway.core.errors import ConfigurationError
+from gateway.settings import NO_REDIS, PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+
+REDIS = {"GATEWAY_REDIS_URL": "redis://127.0.0.1:6379/0"}
+
+
+def mistakes_in(environment: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as refused:
+        read_settings(environment)
+    return refused.value.mistakes
+
+
+def test_only_the_store_must_be_named() -> None:
+    """With a store named, everything else has a default, and other variables mean nothing."""
+    assert Settings(redis_url="redis://127.0.0.1:6379/0") == read_settings(REDIS | {"HOME": "/", "GATEWAY_OTHER": "x"})
+
+
+def test_without_a_store_the_choices_are_named() -> None:
+    """A gateway without a store does not start and says what to choose from."""
+    assert (NO_REDIS,) == mistakes_in({})
+    assert (NO_REDIS,) == mistakes_in({"GATEWAY_REDIS_URL": ""})
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
+def test_each_setting_has_its_variable(field: msgspec.structs.FieldInfo) -> None:
+    """The variable of a setting is its name in capitals behind the prefix."""
+    text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[field.type]
+    settings = read_settings(REDIS | {PREFIX + field.name.upper(): text})
+    assert value == getattr(settings, field.name)
+
+
+def test_an_empty_variable_leaves_numbers_as_they_are() -> None:
+    """An empty variable is no number: the default stays. As a text it is the empty text."""
+    settings = read_settings(REDIS | {"GATEWAY_WORKERS": "", "GATEWAY_POLICIES": ""})
+    assert (1, "") == (settings.workers, settings.policies)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    """All wrong variables are in one error, each by its name."""
+    found = mistakes_in({"GATEWAY_WORKERS": "two", "GATEWAY_REDIS_TIMEOUT": "soon"})
+    assert (
+        "GATEWAY_WORKERS: Expected `int`, got `str`",
+        "GATEWAY_REDIS_TIMEOUT: Expected `float`, got `str`",
+        NO_REDIS,
+    ) == found
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither the pepper nor a password in a URL is in what settings print."""
+    settings = Settings(
+        redis_url="rediss://user:hunter2@redis.example:6379/0",
+        token_pepper="hunter2",
+        upstreams="a=http://u:hunter2@a.example b=http://u:hunter2@b.example",
+    )
+    assert "hunter2" not in repr(settings)
+    assert "rediss://***@redis.example:6379/0" in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("listen", "parsed"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        (":8080", ("0.0.0.0", 8080)),
+    ],
+)
+def test_an_address_is_host_and_port(listen: str, parsed: tuple[str, int]) -> None:
+    """An address has a host, brackets around one with colons; without a host it stands for all interfaces."""
+    assert parsed == parse_listen(listen)
+
+
+@pytest.mark.parametrize("listen", ["", "8080", "localhost", "localhost:", "localhost:http", "localhost:65536", "a:-1"])
+def test_what_is_no_address_is_told(listen: str) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(ConfigurationError) as refused:
+        parse_listen(listen)
+    assert f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080" == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("", {}),
+        ("a=http://a:1/", {"a": "http://a:1"}),
+        (" a=http://a  b=https://b/x?y=z ", {"a": "http://a", "b": "https://b/x?y=z"}),
+    ],
+)
+def test_backends_are_named_pairs(text: str, parsed: dict[str, str]) -> None:
+    """Several backends are separated by spaces, each NAME=URL, kept without a slash at the end."""
+    assert parsed == parse_upstreams(text)
+
+
+@pytest.mark.parametrize("text", ["a", "http://a", "a=ftp://a", "a=", "a=http://a b"])
+def test_what_is_no_backend_is_told(text: str) -> None:
+    """The pair that is wrong is refused with an example."""
+    with pytest.raises(ConfigurationError, match=r"^upstream: '.*' is not NAME=URL, such as tokencraft=http://"):
+        parse_upstreams(text)
