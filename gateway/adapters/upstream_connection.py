@@ -7,7 +7,7 @@ is kept has nothing on the wire, in either direction.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Self, TypeAlias, cast
+from typing import Self, cast
 
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
@@ -15,8 +15,6 @@ from gateway.core.messages import Response, ResponseHead
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
-
-Release: TypeAlias = "Callable[[UpstreamConnection], None]"
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -26,7 +24,7 @@ class UpstreamConnection(asyncio.Protocol):
     later silence. It does not run while the gateway itself waits for the client to send or to take content.
     """
 
-    def __init__(self, timeout_seconds: float, release: Release) -> None:
+    def __init__(self, timeout_seconds: float, release: Callable[["UpstreamConnection"], None]) -> None:
         self.is_reusable = False
         self.idle_since = 0.0
         self._timeout_seconds = timeout_seconds
@@ -70,9 +68,8 @@ class UpstreamConnection(asyncio.Protocol):
         except BaseException:
             await self.abandon()
             raise
-        if reader.is_complete:
-            return Response(cast(ResponseHead, reader.head), await self._take_rest())
-        return Response(cast(ResponseHead, reader.head), ResponseContent(self))
+        response_head = cast(ResponseHead, reader.head)
+        return Response(response_head, await self._take_rest() if reader.is_complete else ResponseContent(self))
 
     async def read(self) -> tuple[bytes, bool]:
         """More of the response's content, and whether that is the rest of it; raises as `send` does."""
@@ -169,9 +166,8 @@ class UpstreamConnection(asyncio.Protocol):
         """The rest of a complete response; the connection is free for the next request, or closed."""
         rest = self._reader.take()
         if self._upload is not None:
-            if not self._upload.done():
-                self.is_reusable = False  # answered before it had all: the rest is of no use to the backend
-                await self.abandon()
+            if not self._upload.done() or self._transport.get_write_buffer_size():
+                await self.abandon()  # answered before it had all: the rest is of no use to the backend
             self._upload = None
         if self.is_reusable and self._reader.may_be_followed:
             self._release(self)

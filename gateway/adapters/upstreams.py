@@ -93,7 +93,7 @@ class Backend:
                 _, connection = await asyncio.get_running_loop().create_connection(
                     self._open, self._host, self._port, ssl=self._tls
                 )
-        except OSError as error:  # TimeoutError and the errors of TLS are among them
+        except (OSError, UnicodeError) as error:  # also TimeoutError, TLS, and names that are none
             raise UpstreamUnreachable(f"no connection to {self._authority}: {str(error) or 'none in time'}") from error
         return connection
 

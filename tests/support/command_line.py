@@ -5,7 +5,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from gateway.cli import commands
+from gateway.cli.main import commands
 
 
 def run_command(*arguments: str) -> Result:

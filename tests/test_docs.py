@@ -1,0 +1,80 @@
+"""The documentation is held to what the code says."""
+
+import re
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from gateway.adapters import names
+from gateway.cli.main import commands
+from gateway.core.problems import PROBLEMS
+from gateway.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The cells of the table under the header line that begins with `heading`."""
+    lines = text[text.index(f"| {heading} |") :].splitlines()
+    table = lines[2 : next((i for i, line in enumerate(lines) if not line.startswith("|")), len(lines))]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table]
+
+
+def test_every_reason_is_documented_with_its_status() -> None:
+    """README's table of answers is the table of core/problems.py."""
+    documented = {row[0].strip("`"): int(row[1]) for row in rows(README, "reason")}
+    assert {str(reason): problem.status for reason, problem in PROBLEMS.items()} == documented
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """README's table of settings is the struct of settings.py."""
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows(README, "variable")}
+    settings = {
+        PREFIX + field.name.upper(): "none" if field.default is msgspec.NODEFAULT else str(field.default)
+        for field in msgspec.structs.fields(Settings)
+    }
+    assert settings == documented
+
+
+def test_every_command_is_documented() -> None:
+    """README's table of commands is the command line."""
+
+    def paths(group: click.Group, prefix: str) -> set[str]:
+        found = set()
+        for name, command in group.commands.items():
+            found |= paths(command, f"{prefix} {name}") if isinstance(command, click.Group) else {f"{prefix} {name}"}
+        return found
+
+    assert paths(commands, "gateway") == {row[0].strip("`") for row in rows(README, "command")}
+
+
+def test_every_name_in_redis_is_documented() -> None:
+    """ARCHITECTURE's table of names is what adapters/names.py makes."""
+    identity = "7f" + "0" * 22
+    made = [
+        names.token(identity),
+        names.revoked(identity),
+        names.last_used(identity),
+        f"{names.bucket(identity)}quota:x",
+        names.project("p", "x"),
+        names.owner("p", "x"),
+        names.export("project", "x", "k"),
+    ]
+    documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
+    patterns = [
+        re.compile(re.sub(r"<[a-z]+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")))
+        for name in documented
+        if "<" in name or name.count(":") > 1
+    ]
+    assert [] == [name for name in made if not any(pattern.fullmatch(name) for pattern in patterns)]
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_make_targets_in_the_documents_exist(document: str) -> None:
+    """`make x` is told only where the Makefile has x."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)\b", (ROOT / document).read_text())) - targets <= {"it"}
