@@ -7,30 +7,30 @@ what core decides and adapters do; neither knows HTTP servers, Redis or a clock.
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
-import msgspec
-
 from gateway.adapters import names
 from gateway.adapters.protocols import AccessLog, Admissions, Exports, Upstreams
-from gateway.core import caching
+from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
-from gateway.core.decision import Deny, Facts, decide, plan_of
+from gateway.core.decision import Deny, decide
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.fields import build_http_date, build_ratelimit, build_timestamp
+from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.policies.rules import PolicySet, Rule
-from gateway.core.problems import build_refusal
-from gateway.core.quotas import retry_after_seconds
+from gateway.core.messages import ContentStream, RequestHead, Response, ResponseHead, field_value
+from gateway.core.outcomes import (
+    Authorized,
+    Refused,
+    build_access_record,
+    build_refused,
+    build_token_state,
+    refuse,
+)
+from gateway.core.policies.rules import PolicySet
 from gateway.core.reasons import Reason
-from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.targets import parse_path
-from gateway.core.tokens import digest, token_id
+from gateway.core.tokens import digest
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
-EXPIRY_NOTICE_SECONDS = 14 * 86400
-"""From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
-
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
     UpstreamTimeout: Reason.UPSTREAM_TIMEOUT,
@@ -45,24 +45,6 @@ class PolicySource(Protocol):
     def current(self) -> PolicySet:
         """The last good set."""
         ...
-
-
-class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `record`."""
-
-    rule: Rule
-    record: TokenRecord
-    facts: Facts
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
-
-    reason: Reason
-    rule: Rule | None = None
-    facts: Facts | None = None
-    retry_after: int | None = None
-    violated_policies: tuple[str, ...] = ()
 
 
 class Exchange:
@@ -96,67 +78,67 @@ class Exchange:
         credential = find_credential(request.fields, rule.policy)
         if isinstance(credential, Reason):
             return Refused(credential, rule)
-        export_key = caching.export_key(rule, request)
+        export_key = exports.export_key(rule, request)
         try:
             facts = await self._admissions.admit(rule, digest(credential, self._pepper), export_key)
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return _refuse(rule, verdict)
+            return refuse(rule, verdict)
         return Authorized(rule, verdict.record, facts)
 
     async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
         """The response to a request whose `content` is None where it has none."""
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
-            return self._finish(request, admission, _build_refusal(request, admission))
+            return self._finish(request, admission, build_refused(request, admission))
         rule, now, raw_head = admission.rule, admission.facts.now, admission.facts.stored_head
-        export = caching.decode_export(raw_head) if raw_head else None
+        export = exports.decode_export(raw_head) if raw_head else None
         plan = caching.plan_answer(rule, request, export, now)
         try:
             if isinstance(plan, caching.NotModified):
-                response = _build_not_modified(plan.export, now)
+                response = caching.build_not_modified(plan.export, now)
             elif isinstance(plan, caching.Reuse):
-                response = await self._reuse(request, admission, plan.export) or await self._forward(
-                    request, content, admission, "uri-miss"
-                )
+                reused = await self._reuse(request, admission, plan.export)
+                response = reused or await self._forward(request, content, admission, "uri-miss")
             else:
                 response = await self._forward(request, content, admission, plan.why)
         except UpstreamError as error:
             refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
-            return self._finish(request, refused, _build_refusal(request, refused))
+            return self._finish(request, refused, build_refused(request, refused))
         return self._finish(request, admission, response)
 
-    async def _reuse(self, request: RequestHead, admission: Authorized, export: caching.Export) -> Response | None:
+    async def _reuse(self, request: RequestHead, admission: Authorized, export: exports.Export) -> Response | None:
         """The stored export, None where its content is gone."""
-        raw_head, name = admission.facts.stored_head or b"", _export_name(request, admission)
-        content = self._exports.recall(name, raw_head) or await self._exports.read(name, raw_head)
+        name, raw_head = _export_name(request, admission), admission.facts.stored_head
+        if name is None or raw_head is None:
+            return None
+        content = self._exports.recall(name, raw_head)
+        if content is None:
+            content = await self._exports.read(name, raw_head)
         if content is None:
             return None
-        now = admission.facts.now
-        age = b"%d" % caching.current_age(export.head, now)
-        fields = [*export.reply_fields, (b"age", age), (b"cache-status", caching.build_hit(export.head, now))]
-        return Response(ResponseHead(200, fields), b"" if request.method == "HEAD" else content)
+        return caching.build_reused(export, b"" if request.method == "HEAD" else content, admission.facts.now)
 
     async def _forward(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer, stored where that is allowed."""
         rule = admission.rule
-        wants_export = caching.is_cacheable(rule, request)
+        wants_export = exports.is_cacheable(rule, request)
         fields = build_request_fields(
             request, rule.policy, admission.record, caching.CONDITIONAL_FIELDS if wants_export else frozenset()
         )
         answer = await self._upstreams.send(rule.policy.upstream, request.method, request.target, fields, content)
         if wants_export and request.method == "GET" and answer.head.status == 200:
-            whole = await _collect(answer.content, caching.MAXIMUM_EXPORT_BYTES)
+            whole = await _collect(answer.content, exports.MAXIMUM_EXPORT_BYTES)
             if isinstance(whole, bytes):
                 return await self._export(request, admission, answer.head, whole, why)
             answer = Response(answer.head, whole)
         response_fields = build_response_fields(answer.head.fields)
         if why:
-            response_fields.append((b"cache-status", caching.build_forwarded(why, is_stored=False)))
+            response_fields.append((b"cache-status", caching.build_cache_status_forwarded(why, is_stored=False)))
         return Response(ResponseHead(answer.head.status, response_fields), answer.content)
 
     async def _export(
@@ -164,12 +146,13 @@ class Exchange:
     ) -> Response:
         """A backend's complete export: tagged, stored where allowed, and not sent to a client that has it."""
         now, rule = admission.facts.now, admission.rule
-        stored = caching.make_head(rule, request, head, content, now)
-        is_stored = caching.may_store(rule, request, head, stored) and await self._exports.write(
-            _export_name(request, admission), caching.encode_head(stored), content, stored.fresh_until - now
-        )
-        export = caching.build_export(stored, keeps_cache_control=not is_stored)
-        status = (b"cache-status", caching.build_forwarded(why, is_stored=is_stored))
+        stored = exports.make_head(rule, request, head, content, now)
+        name, is_stored = _export_name(request, admission), False
+        if name is not None and exports.may_store(rule, request, head, stored):
+            keep_milliseconds = stored.fresh_until - now
+            is_stored = await self._exports.write(name, exports.encode_head(stored), content, keep_milliseconds)
+        export = exports.build_export(stored, keeps_cache_control=not is_stored)
+        status = (b"cache-status", caching.build_cache_status_forwarded(why, is_stored=is_stored))
         if caching.is_unmodified(request.fields, stored.tag):
             return Response(ResponseHead(304, [*export.not_modified_fields, status]), b"")
         return Response(ResponseHead(200, build_response_fields([*export.reply_fields, status])), content)
@@ -180,82 +163,17 @@ class Exchange:
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
-        if outcome.facts is not None and outcome.rule is not None:
-            fields += _token_state_fields(outcome.rule, outcome.facts)
+        fields += build_token_state(outcome)
         if self._access_log is not None:
-            self._access_log.append(_build_access_record(request, outcome, response.head))
+            self._access_log.append(build_access_record(request, outcome, response.head))
         return response
 
 
-def _refuse(rule: Rule, verdict: Deny) -> Refused:
-    if verdict.reason is not Reason.QUOTA_EXCEEDED or verdict.facts is None or verdict.facts.record is None:
-        return Refused(verdict.reason, rule, verdict.facts)
-    windows, identity = verdict.violated, token_id(verdict.facts.record.digest)
-    return Refused(
-        verdict.reason,
-        rule,
-        verdict.facts,
-        retry_after=retry_after_seconds(windows, verdict.facts.now, identity),
-        violated_policies=tuple(window.quota.name for window in windows),
-    )
-
-
-def _build_refusal(request: RequestHead, refused: Refused) -> Response:
-    return build_refusal(
-        refused.reason,
-        refused.rule.policy if refused.rule else None,
-        request.id,
-        required_scopes=refused.rule.scopes if refused.rule else (),
-        retry_after=refused.retry_after,
-        violated_policies=refused.violated_policies,
-    )
-
-
-def _build_not_modified(export: caching.Export, now: int) -> Response:
-    fields = [*export.not_modified_fields, (b"cache-status", caching.build_hit(export.head, now))]
-    return Response(ResponseHead(304, fields), b"")
-
-
-def _export_name(request: RequestHead, admission: Authorized) -> str:
-    """The name under which the admission script looked for the export."""
-    rule, record = admission.rule, admission.record
-    if rule.cache is None:
-        raise ValueError(f"{rule.pattern.text} has no exports")
-    entitlements = {"project": record.project, "owner": record.owner, "token": token_id(record.digest)}
-    kind = rule.cache.shared_by
-    return names.export(kind, entitlements[kind], caching.export_key(rule, request))
-
-
-def _token_state_fields(rule: Rule, facts: Facts) -> list[Field]:
-    """Where the token stands: its quotas, and its end if that is near."""
-    fields: list[Field] = []
-    plan = plan_of(rule, facts)
-    if plan is not None and facts.windows:
-        fields.append((b"ratelimit-policy", plan.policy_field))
-        fields.append((b"ratelimit", build_ratelimit(facts.windows, facts.now)))
-    expires_at = facts.record.expires_at if facts.record else None
-    if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
-        fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
-    return fields
-
-
-def _build_access_record(request: RequestHead, outcome: Authorized | Refused, head: ResponseHead) -> AccessRecord:
-    record = outcome.facts.record if outcome.facts else None
-    return AccessRecord(
-        time=request.received_at,
-        request_id=request.id,
-        peer=request.peer,
-        method=request.method,
-        host=request.host,
-        path=request.path,
-        status=head.status,
-        policy=outcome.rule.policy.name if outcome.rule else "",
-        rule=outcome.rule.pattern.text if outcome.rule else "",
-        token=token_id(record.digest) if record else "",
-        token_name=record.name if record else "",
-        reason=outcome.reason if isinstance(outcome, Refused) else "",
-        cache=(field_value(head.fields, b"cache-status") or b"").decode(),
-    )
+def _export_name(request: RequestHead, admission: Authorized) -> str | None:
+    """The name under which the admission script looked for the export; None where it has none."""
+    cache = admission.rule.cache
+    who = exports.entitlement(cache, admission.record) if cache else ""
+    return names.export(cache.shared_by, who, exports.export_key(admission.rule, request)) if cache and who else None
 
 
 async def _collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:

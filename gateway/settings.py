@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from gateway.core.errors import ConfigurationError
 
@@ -20,17 +21,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
     """Host and port of the public listener."""
-    workers: int = 1
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes that answer requests."""
     upstreams: str = ""
     """Backends in the place of the policies' own: NAME=URL, several separated by spaces."""
     token_pepper: str = ""
     """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
-    redis_timeout: float = 0.25
+    redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 0.25
     """Seconds until Redis counts as silent."""
-    export_memory: int = 64 * 1024 * 1024
+    export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
-    stop_timeout: int = 30
+    stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
@@ -63,7 +64,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def parse_listen(listen: str) -> tuple[str, int]:
     """Host and port of HOST:PORT, [IPv6]:PORT or :PORT."""
     host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isdecimal() or not port.isascii() or int(port) > 65535:
         raise ConfigurationError(f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:8080` asks for all interfaces
 
@@ -73,7 +74,7 @@ def parse_upstreams(text: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in text.split():
         name, equals, url = item.partition("=")
-        if not equals or not url.startswith(("http://", "https://")):
+        if not name or not equals or not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
         pairs[name] = url.rstrip("/")
     return pairs
@@ -86,8 +87,8 @@ NO_REDIS = (
 
 
 def _mask(value: object) -> object:
-    """A URL without the password in it."""
-    if isinstance(value, str) and "@" in value and "://" in value:
+    """A URL without the parts that can hold a password."""
+    if isinstance(value, str) and "://" in value:
         scheme, _, rest = value.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
     return value

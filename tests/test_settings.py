@@ -29,9 +29,26 @@ def test_without_a_store_the_choices_are_named() -> None:
 @pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
 def test_each_setting_has_its_variable(field: msgspec.structs.FieldInfo) -> None:
     """The variable of a setting is its name in capitals behind the prefix."""
-    text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[field.type]
+    kind = getattr(field.type, "__origin__", field.type)
+    text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[kind]
     settings = read_settings(REDIS | {PREFIX + field.name.upper(): text})
     assert value == getattr(settings, field.name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("GATEWAY_WORKERS", "0"),
+        ("GATEWAY_REDIS_TIMEOUT", "0"),
+        ("GATEWAY_REDIS_TIMEOUT", "nan"),
+        ("GATEWAY_EXPORT_MEMORY", "-1"),
+        ("GATEWAY_STOP_TIMEOUT", "-1"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused(variable: str, text: str) -> None:
+    """A value that the gateway could not run with is named with its variable."""
+    (mistake,) = mistakes_in(REDIS | {variable: text})
+    assert mistake.startswith(f"{variable}: Expected")
 
 
 def test_an_empty_variable_leaves_numbers_as_they_are() -> None:
@@ -58,7 +75,7 @@ def test_no_secret_is_shown() -> None:
         upstreams="a=http://u:hunter2@a.example b=http://u:hunter2@b.example",
     )
     assert "hunter2" not in repr(settings)
-    assert "rediss://***@redis.example:6379/0" in repr(settings)
+    assert "rediss://redis.example:6379/0" in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(UpstreamBroken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
-        self._may_write.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

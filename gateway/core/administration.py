@@ -1,5 +1,6 @@
 """Changes of tokens: what may be asked of a new one or of one that exists, under a policy."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 import msgspec
@@ -14,6 +15,9 @@ MAXIMUM_NAME_LENGTH = 255
 MAXIMUM_BINDING_LENGTH = 128
 """Of a project's or owner's id: it becomes part of names in Redis and of fields to the backend."""
 
+LATEST_END = 253402300799
+"""Unix seconds of the last moment that RFC 3339 can write."""
+
 
 class TokenState(StrEnum):
     """What a token is at one moment, first match from the top."""
@@ -21,6 +25,7 @@ class TokenState(StrEnum):
     REVOKED = "revoked"
     DISABLED = "disabled"
     EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
     ACTIVE = "active"
 
 
@@ -73,17 +78,17 @@ def mint_token(
         shown=shown_part(text, policy.token_format),
         created_at=now,
     )
-    _check_record(policy, record, now)
+    _check_record(policy, record, record.__struct_fields__, now)
     return text, record
 
 
 def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now: int) -> TokenRecord:
-    """The record after the change; ChangeRefused for what the policy does not know."""
+    """The record after the change; ChangeRefused for what the policy does not know. What stays is not checked anew."""
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
     updated = msgspec.structs.replace(record, **values)
-    _check_record(policy, updated, now if "expires_at" in values else None)
+    _check_record(policy, updated, values.keys(), now)
     return updated
 
 
@@ -95,20 +100,27 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
         return TokenState.DISABLED
     if record.expires_at is not None and record.expires_at <= now:
         return TokenState.EXPIRED
+    if record.not_before is not None and record.not_before > now:
+        return TokenState.NOT_YET_VALID
     return TokenState.ACTIVE
 
 
-def _check_record(policy: Policy, record: TokenRecord, now: int | None) -> None:
-    _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
-    if not record.name:
-        raise ChangeRefused("a token needs a name")
-    if record.plan not in policy.plans:
+def _check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
+    if "name" in changed:
+        _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
+        if not record.name:
+            raise ChangeRefused("a token needs a name")
+    if "plan" in changed and record.plan not in policy.plans:
         raise ChangeRefused(unknown_name("plan", record.plan, policy.plans))
-    for scope in record.scopes.split():
-        if scope not in policy.scopes:
-            raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
-    if now is not None and record.expires_at is not None and record.expires_at <= now:
-        raise ChangeRefused("the token would have ended already")
+    if "scopes" in changed:
+        for scope in record.scopes.split():
+            if scope not in policy.scopes:
+                raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+    if "expires_at" in changed and record.expires_at is not None:
+        if record.expires_at <= now:
+            raise ChangeRefused("the token would have ended already")
+        if record.expires_at > LATEST_END:
+            raise ChangeRefused("a token ends before the year 10000, or never")
 
 
 def _check_text(what: str, text: str, maximum: int) -> None:

@@ -1,74 +1,26 @@
-"""What may be stored of an answer, and what a stored one may be used for: a shared cache (RFC 9111).
+"""What a stored export may be used for, as a shared cache (RFC 9111). Times are milliseconds by Redis' clock."""
 
-A stored export is shared by entitlement, never by token: the admission has authorised each request before any of this.
-Times are milliseconds by Redis' clock, the same for every worker and node.
-"""
-
-import functools
-import hashlib
 from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.credentials import credential_fields
-from gateway.core.etags import build_weak_tag, matches_weakly
-from gateway.core.fields import build_http_date, parse_cache_control, parse_delta_seconds, parse_list
-from gateway.core.forwarding import end_to_end_fields, is_reserved
-from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
-from gateway.core.policies.rules import Rule
-
-MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
-"""Larger content streams through without being stored: a worker must be able to hold what it stores."""
-
-CLIENT_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
-"""Caches between us and the client may keep an answer, but must ask for each use: so revocation stays immediate."""
-
-NOT_MODIFIED_FIELDS = frozenset({b"content-location", b"date", b"etag", b"vary", b"expires", b"cache-control"})
-"""What a 304 carries of the 200 it stands for (RFC 9110 15.4.5)."""
-
-NEVER_STORED = frozenset(
-    {
-        b"age",
-        b"cache-status",
-        b"content-length",  # written anew, as the backend may have framed its content otherwise
-        b"gateway-cache-control",
-        b"ratelimit",
-        b"ratelimit-policy",
-        b"retry-after",
-        b"www-authenticate",
-        b"x-request-id",
-    }
+from gateway.core.etags import matches_weakly
+from gateway.core.exports import Export, StoredHead, is_cacheable
+from gateway.core.fields import parse_cache_control
+from gateway.core.messages import (
+    Fields,
+    RequestHead,
+    Response,
+    ResponseHead,
+    field_values,
 )
-"""Fields about one answer or one client. Set-Cookie is not here: an answer that has it is not stored at all."""
+from gateway.core.policies.rules import Rule
 
 CONDITIONAL_FIELDS = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
 )
-"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers the conditions itself."""
-
-_FORBIDDING = frozenset({"no-store", "private", "no-cache"})
-_SHARING = frozenset({"public", "s-maxage", "must-revalidate"})
-
-
-class StoredHead(msgspec.Struct, frozen=True, array_like=True):
-    """The head of a stored 200 (OK). Its content is stored beside it."""
-
-    stored_at: int
-    fresh_until: int
-    initial_age: int
-    """Seconds the answer had been in other caches when it was stored (RFC 9111 4.2.3)."""
-    tag: bytes
-    varying: tuple[tuple[bytes, tuple[bytes, ...]], ...]
-    """The fields that Vary named, with their values in the request that was stored (RFC 9111 4.1)."""
-    fields: tuple[Field, ...]
-
-
-class Export(msgspec.Struct, frozen=True):
-    """A stored head with what every answer made from it repeats."""
-
-    head: StoredHead
-    reply_fields: tuple[Field, ...]
-    not_modified_fields: tuple[Field, ...]
+"""Not passed on where the answer is to be stored: the gateway wants all of it. It answers If-None-Match itself; the
+others it may ignore on a GET whose answer has a weak tag or none (RFC 9110 13.1, 14.2)."""
 
 
 class NotModified(msgspec.Struct, frozen=True):
@@ -89,52 +41,10 @@ class Forward(msgspec.Struct, frozen=True):
     why: str
 
 
-Plan: TypeAlias = NotModified | Reuse | Forward
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(StoredHead)
+AnswerPlan: TypeAlias = NotModified | Reuse | Forward
 
 
-def encode_head(head: StoredHead) -> bytes:
-    """MessagePack, for Redis."""
-    return _encoder.encode(head)
-
-
-@functools.lru_cache(maxsize=4096)
-def decode_export(raw: bytes) -> Export:
-    """The export whose head `raw` holds; remembered by its bytes, so a new head is decoded anew."""
-    return build_export(_decoder.decode(raw))
-
-
-def build_export(head: StoredHead, *, keeps_cache_control: bool = False) -> Export:
-    """The export of a head; of one that is not stored, the client gets the backend's Cache-Control."""
-    replaced = {b"etag"} if keeps_cache_control else {b"etag", b"cache-control"}
-    own = [(b"etag", head.tag)] if keeps_cache_control else [(b"etag", head.tag), CLIENT_CACHE_CONTROL]
-    reply_fields = (*without_fields(head.fields, frozenset(replaced)), *own)
-    return Export(head, reply_fields, tuple(field for field in reply_fields if field[0] in NOT_MODIFIED_FIELDS))
-
-
-def is_cacheable(rule: Rule, head: RequestHead) -> bool:
-    """Whether the request may be answered from the cache at all."""
-    return rule.cache is not None and head.method in ("GET", "HEAD")
-
-
-def export_key(rule: Rule, head: RequestHead) -> str:
-    """What tells the exports of one entitlement apart; empty where none can answer the request.
-
-    The admission script puts the entitlement in front.
-    """
-    return _export_key(rule.policy.name, rule.pattern.text, head.host, head.target) if is_cacheable(rule, head) else ""
-
-
-@functools.lru_cache(maxsize=4096)
-def _export_key(*parts: str) -> str:
-    """A digest of the parts, each with its length before it: no part can be mistaken for the end of another."""
-    encoded = [part.encode() for part in parts]
-    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in encoded)).hexdigest()
-
-
-def plan_answer(rule: Rule, head: RequestHead, export: Export | None, now: int) -> Plan:
+def plan_answer(rule: Rule, head: RequestHead, export: Export | None, now: int) -> AnswerPlan:
     """How to answer an authorised request (RFC 9111 4)."""
     if rule.cache is None:
         return Forward("")
@@ -142,7 +52,8 @@ def plan_answer(rule: Rule, head: RequestHead, export: Export | None, now: int) 
         return Forward("method")
     if export is None:
         return Forward("uri-miss")
-    if "no-cache" in parse_cache_control(field_values(head.fields, b"cache-control")):
+    asked = field_values(head.fields, b"cache-control")
+    if asked and "no-cache" in parse_cache_control(asked):
         return Forward("request")
     if any(tuple(field_values(head.fields, name)) != values for name, values in export.head.varying):
         return Forward("vary-miss")
@@ -157,50 +68,17 @@ def is_unmodified(fields: Fields, tag: bytes) -> bool:
     return bool(values) and matches_weakly(values, tag)
 
 
-def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content: bytes, now: int) -> StoredHead:
-    """The head under which a complete 200 (OK) is answered and, if `may_store` agrees, stored.
-
-    A tag of the backend passes unchanged; without one it is made from the content.
-    """
-    directives = _directives(response.fields)
-    initial_age = parse_delta_seconds((field_value(response.fields, b"age") or b"").decode("latin-1")) or 0
-    fresh_seconds = rule.cache.fresh_seconds if rule.cache else 0
-    if fresh_seconds is None:
-        fresh_seconds = _lifetime(directives) - initial_age
-    fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
-    if field_value(fields, b"date") is None:
-        fields.append((b"date", build_http_date(now // 1000)))
-    return StoredHead(
-        stored_at=now,
-        fresh_until=now + max(0, fresh_seconds) * 1000,
-        initial_age=initial_age,
-        tag=field_value(response.fields, b"etag") or build_weak_tag(content),
-        varying=tuple(
-            (name, tuple(field_values(request.fields, name)))
-            for name in parse_list(field_values(response.fields, b"vary"))
-            if name not in credential_fields(rule.policy.credentials)  # a secret, and the backend has not seen it
-        ),
-        fields=(*fields, (b"content-length", b"%d" % len(content))),
-    )
+def build_not_modified(export: Export, now: int) -> Response:
+    """304 (Not Modified) in the place of the export."""
+    fields = [*export.not_modified_fields, (b"cache-status", build_cache_status_hit(export.head, now))]
+    return Response(ResponseHead(304, fields), b"")
 
 
-def may_store(rule: Rule, request: RequestHead, response: ResponseHead, head: StoredHead) -> bool:
-    """Whether RFC 9111 3 lets a shared cache keep the answer.
-
-    Its section 3.5 (requests with credentials) holds for the lifetimes that the backend gives; a rule's own `fresh` is
-    the operator's word that the entitled may share.
-    """
-    directives = _directives(response.fields)
-    asked = parse_cache_control(field_values(request.fields, b"cache-control"))
-    explicit = rule.cache is not None and rule.cache.fresh_seconds is not None
-    return (
-        head.fresh_until > head.stored_at
-        and "no-store" not in asked
-        and directives.keys().isdisjoint(_FORBIDDING)
-        and (explicit or not directives.keys().isdisjoint(_SHARING))
-        and not field_values(response.fields, b"set-cookie")
-        and not any(name == b"*" or is_reserved(name) for name, _ in head.varying)
-    )
+def build_reused(export: Export, content: bytes, now: int) -> Response:
+    """The export with its age; `content` is empty in answer to HEAD."""
+    age = b"%d" % current_age(export.head, now)
+    fields = [*export.reply_fields, (b"age", age), (b"cache-status", build_cache_status_hit(export.head, now))]
+    return Response(ResponseHead(200, fields), content)
 
 
 def current_age(head: StoredHead, now: int) -> int:
@@ -208,25 +86,11 @@ def current_age(head: StoredHead, now: int) -> int:
     return head.initial_age + max(0, now - head.stored_at) // 1000
 
 
-def build_hit(head: StoredHead, now: int) -> bytes:
+def build_cache_status_hit(head: StoredHead, now: int) -> bytes:
     """Cache-Status (RFC 9211) of an answer from the cache."""
     return b"gateway; hit; ttl=%d" % ((head.fresh_until - now) // 1000)
 
 
-def build_forwarded(why: str, *, is_stored: bool) -> bytes:
+def build_cache_status_forwarded(why: str, *, is_stored: bool) -> bytes:
     """Cache-Status of an answer that the backend was asked for."""
     return f"gateway; fwd={why}{'; stored' if is_stored else ''}".encode()
-
-
-def _directives(fields: Fields) -> dict[str, str | None]:
-    """The backend's directives for us: targeted ones (RFC 9213) in the place of Cache-Control."""
-    targeted = field_values(fields, b"gateway-cache-control")
-    return parse_cache_control(targeted or field_values(fields, b"cache-control"))
-
-
-def _lifetime(directives: dict[str, str | None]) -> int:
-    """Seconds of explicit freshness for a shared cache (RFC 9111 4.2.1); 0 where the backend gives none."""
-    for name in ("s-maxage", "max-age"):
-        if name in directives:
-            return parse_delta_seconds(directives[name]) or 0
-    return 0

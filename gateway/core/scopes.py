@@ -1,6 +1,6 @@
 """Scopes: a token holds some, a rule requires some, and one scope can imply others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -31,9 +31,3 @@ def implied_by(name: str, scopes: Mapping[str, Scope]) -> set[str]:
             seen.add(scope)
             pending.extend(scopes[scope].implies)
     return seen
-
-
-def lacking(required: Iterable[str], held: Iterable[str], grants: Mapping[str, frozenset[str]]) -> list[str]:
-    """The required scopes that nothing held grants, in the order they are required."""
-    holding = frozenset(held)
-    return [scope for scope in required if holding.isdisjoint(grants[scope])]

@@ -1,6 +1,8 @@
 """Time, backpressure, uploads and departures: what happens while request and response are under way."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -208,19 +210,20 @@ async def test_stalled_upload() -> None:
 @on_both_loops
 async def test_long_upload_with_progress() -> None:
     """An upload may take longer than the timeout while the backend takes some of it."""
-    size = 16 * MEBIBYTE
+    size = 24 * MEBIBYTE
+    upload, fields = Upload(bytes(READ_BYTES), repeats=size // READ_BYTES), [(b"content-length", b"%d" % size)]
 
     async def script(peer: Peer) -> None:
         await peer.read_head()
-        for _ in range(64):
-            await peer.reader.readexactly(size // 64)
-            await pass_time(0.02)
+        for _ in range(size // READ_BYTES):
+            await peer.reader.readexactly(READ_BYTES)
+            if upload.given_bytes < size:
+                await pass_time(0.02)
         peer.writer.write(OK)
         await peer.read_to_end()
 
     async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        upload, fields = Upload(bytes(READ_BYTES), repeats=size // READ_BYTES), [(b"content-length", b"%d" % size)]
-        request = fetch(upstreams, backend.address(response=0.4), "PUT", "/", fields, aiter(upload))
+        request = fetch(upstreams, backend.address(response=0.5), "PUT", "/", fields, aiter(upload))
         assert (await request)[1] == b"ok"
 
 
@@ -503,6 +506,18 @@ async def test_content_left_early(is_started: bool, way: str, has_upload: bool) 
         await (await backend.peer()).closed.wait()
         await settle()
         assert upload is None or upload.has_ended
+
+
+@on_both_loops
+async def test_closed_connection_is_forgotten() -> None:
+    """Nothing holds a closed connection, not even its clock."""
+    async with RawBackend(once(HALF)) as backend, http_upstreams() as upstreams:
+        content = await start(upstreams, backend.address())
+        connection = weakref.ref(content._connection)
+        await content.aclose()
+        await settle()
+        gc.collect()
+        assert connection() is None
 
 
 @on_both_loops

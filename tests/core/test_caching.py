@@ -6,28 +6,30 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.caching import (
-    CLIENT_CACHE_CONTROL,
     CONDITIONAL_FIELDS,
-    Export,
+    AnswerPlan,
     Forward,
     NotModified,
-    Plan,
     Reuse,
+    build_cache_status_forwarded,
+    build_cache_status_hit,
+    current_age,
+    is_unmodified,
+    plan_answer,
+)
+from gateway.core.etags import build_weak_tag
+from gateway.core.exports import (
+    CLIENT_CACHE_CONTROL,
+    Export,
     StoredHead,
     build_export,
-    build_forwarded,
-    build_hit,
-    current_age,
     decode_export,
     encode_head,
     export_key,
     is_cacheable,
-    is_unmodified,
     make_head,
     may_store,
-    plan_answer,
 )
-from gateway.core.etags import build_weak_tag
 from gateway.core.messages import Field, RequestHead, ResponseHead, field_value, field_values
 from gateway.core.policies.rules import CacheRule, Rule
 from tests.core.samples import NOW_MILLISECONDS as NOW
@@ -72,7 +74,7 @@ def lifetime(*fields: Field, rule: Rule = ASKING) -> int:
     return (head.fresh_until - head.stored_at) // 1000
 
 
-def plan(*fields: Field, export: Export | None, rule: Rule = FIXED, method: str = "GET", now: int = NOW) -> Plan:
+def plan(*fields: Field, export: Export | None, rule: Rule = FIXED, method: str = "GET", now: int = NOW) -> AnswerPlan:
     return plan_answer(rule, make_request(*fields, method=method), export, now)
 
 
@@ -148,7 +150,7 @@ def test_get_and_head_share_an_export() -> None:
         (plan((b"if-none-match", TAG), (b"cache-control", b"no-cache"), export=EXPORT), Forward("request")),
     ],
 )
-def test_the_plan_follows_the_request_and_the_stored_answer(found: Plan, expected: Plan) -> None:
+def test_the_plan_follows_the_request_and_the_stored_answer(found: AnswerPlan, expected: AnswerPlan) -> None:
     """Not modified, reuse, or forward with the word of RFC 9211 for why."""
     assert expected == found
 
@@ -332,10 +334,10 @@ def test_the_age_counts_from_when_the_answer_was_made() -> None:
 
 def test_cache_status_says_how_the_answer_came_about() -> None:
     """Cache-Status has the words of RFC 9211: a hit with its ttl, or why the backend was asked."""
-    assert b"gateway; hit; ttl=59" == build_hit(make(), NOW + 1)
-    assert b"gateway; hit; ttl=-2" == build_hit(make(), NOW + 62_000)
-    assert b"gateway; fwd=uri-miss; stored" == build_forwarded("uri-miss", is_stored=True)
-    assert b"gateway; fwd=method" == build_forwarded("method", is_stored=False)
+    assert b"gateway; hit; ttl=59" == build_cache_status_hit(make(), NOW + 1)
+    assert b"gateway; hit; ttl=-2" == build_cache_status_hit(make(), NOW + 62_000)
+    assert b"gateway; fwd=uri-miss; stored" == build_cache_status_forwarded("uri-miss", is_stored=True)
+    assert b"gateway; fwd=method" == build_cache_status_forwarded("method", is_stored=False)
 
 
 def test_the_conditions_of_rfc_9110_are_kept_from_the_backend() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.scopes import Scope, granting, implied_by, lacking
+from gateway.core.scopes import Scope, granting, implied_by
 
 NAMES = ["a", "b", "c", "d", "e"]
 definitions = st.dictionaries(
@@ -39,17 +39,3 @@ def test_granting_is_the_inverse_of_implying(scopes: dict[str, Scope]) -> None:
     """One scope grants another exactly if the other is among what it implies."""
     grants = granting(scopes)
     assert {(a, b) for a in scopes for b in implied_by(a, scopes)} == {(a, b) for b in grants for a in grants[b]}
-
-
-@given(definitions, st.data())
-def test_holding_more_never_lacks_more(scopes: dict[str, Scope], data: st.DataObject) -> None:
-    """Another scope held can only shorten the list of what is lacking."""
-    names = st.lists(st.sampled_from(sorted(scopes)), max_size=4) if scopes else st.just(list[str]())
-    required, held, more = data.draw(names), data.draw(names), data.draw(names)
-    grants = granting(scopes)
-    assert set(lacking(required, held + more, grants)) <= set(lacking(required, held, grants))
-
-
-def test_what_is_lacking_keeps_its_order() -> None:
-    """The scopes that are lacking come in the order in which they are required."""
-    assert ["admin", "write"] == lacking(["admin", "read", "write"], ["read"], granting(CHAIN))

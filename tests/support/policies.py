@@ -18,7 +18,7 @@ write = { description = "Write", implies = ["read"] }
 scopes = ["read"]
 quotas = { second = "2/second", minute = "5/minute" }
 [plans.pro]
-quotas = { minute = "50/minute" }
+quotas = { minute = "51/minute" }
 [plans.open]
 [[rules]]
 match = "GET /export"
@@ -27,7 +27,7 @@ cache = { fresh = "1m" }
 [[rules]]
 match = "GET /costly"
 scopes = ["read"]
-cost = 3
+cost = 2
 [[rules]]
 match = "* /**"
 scopes = ["write"]

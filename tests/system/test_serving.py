@@ -166,7 +166,7 @@ def test_what_the_backend_receives(serve: Serve, redis_url: str, policies: Path)
     """The token's identity and the request as it came; no credential, no hop-by-hop field, nothing a client made up."""
     gateway = serve(redis_url)
     token = mint(redis_url, policies)
-    sent = [
+    sent: list[tuple[str, str | bytes]] = [
         ("Accept", "a"),
         ("accept", "b"),
         ("Connection", "keep-alive, X-Private"),
@@ -215,7 +215,7 @@ def test_content_streams_to_the_backend_and_back(serve: Serve, redis_url: str, p
 
 
 def test_head_and_empty_answers(serve: Serve, redis_url: str, policies: Path) -> None:
-    """HEAD has the fields of GET and no content, from the backend and from the cache; 204 has neither content nor length."""
+    """HEAD has the fields of GET and no content, from the backend and from the cache."""
     gateway = serve(redis_url)
     text = mint(redis_url, policies)["token"]
     first = ask(gateway.port, "HEAD", EXPORT, token=text)

@@ -90,6 +90,9 @@ end
 
 local function stored_head(terms, record, id, export_key)
   local who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
+  if who == '' then
+    return ''
+  end
   local key = table.concat({ VERSION, 'export', terms.shared_by, #who, who, export_key }, ':')
   return redis.call('HGET', key, 'head') or ''
 end

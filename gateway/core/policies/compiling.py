@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.durations import parse_duration
 from gateway.core.fields import build_ratelimit_policy
+from gateway.core.forwarding import is_reserved
 from gateway.core.policies.document import CacheTable, PlanTable, PolicyDocument, RuleTable, ScopeTable, UpstreamTable
 from gateway.core.policies.matching import Matcher, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
@@ -27,7 +28,7 @@ DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | s
 Made = TypeVar("Made")
 
 
-class Draft:
+class _Draft:
     """One document on its way: what was made of it so far and the mistakes met."""
 
     def __init__(self, file: str, document: PolicyDocument) -> None:
@@ -54,7 +55,7 @@ def compile_policies(
     documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
     """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
-    drafts = [Draft(file, document) for file, document in documents.items()]
+    drafts = [_Draft(file, document) for file, document in documents.items()]
     policies: dict[str, Policy] = {}
     matchers: dict[str | None, Matcher[Rule]] = {}
     for draft in drafts:
@@ -69,7 +70,7 @@ def compile_policies(
     return PolicySet(policies, matchers), {draft.file: draft.mistakes for draft in drafts}
 
 
-def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
+def _compile_policy(draft: _Draft, upstreams: Mapping[str, str]) -> Policy:
     document = draft.document
     scopes = {name: _compile_scope(table) for name, table in document.scopes.items()}
     for name, scope in scopes.items():
@@ -112,7 +113,7 @@ def _compile_upstream(table: str | UpstreamTable, replacement: str | None) -> Up
     )
 
 
-def _compile_token_format(draft: Draft) -> TokenFormat:
+def _compile_token_format(draft: _Draft) -> TokenFormat:
     table = draft.document.token
     least = MINIMUM_RANDOM_LENGTH + (CHECKSUM_LENGTH if table.checksum else 0)
     if table.length < least:
@@ -121,7 +122,7 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
     return TokenFormat(tuple(table.prefixes), table.length, table.checksum, table.shown)
 
 
-def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
+def _compile_credentials(draft: _Draft) -> Iterator[CredentialSource]:
     credential = draft.document.token.credential
     sources = [credential] if isinstance(credential, str) else credential
     if len({source.lower() for source in sources}) < len(sources):
@@ -130,6 +131,8 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
+        elif (kind == "header" and is_reserved(field.lower().encode())) or field.lower() == "authorization":
+            draft.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
             yield CredentialSource(field.lower().encode(), is_bearer=False)
         else:
@@ -137,7 +140,7 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
             draft.mistakes.append(Mistake("$.token.credential", message))
 
 
-def _compile_plans(draft: Draft, scopes: Mapping[str, Scope]) -> dict[str, Plan]:
+def _compile_plans(draft: _Draft, scopes: Mapping[str, Scope]) -> dict[str, Plan]:
     shared = _compile_quotas(draft, draft.document.quotas, "$.quotas")
     plans = {}
     for name, table in (draft.document.plans or {NO_PLAN: PlanTable()}).items():
@@ -149,7 +152,7 @@ def _compile_plans(draft: Draft, scopes: Mapping[str, Scope]) -> dict[str, Plan]
     return plans
 
 
-def _compile_quotas(draft: Draft, table: Mapping[str, str], path: str) -> dict[str, Quota]:
+def _compile_quotas(draft: _Draft, table: Mapping[str, str], path: str) -> dict[str, Quota]:
     quotas: dict[str, Quota] = {}
     for name, text in table.items():
         for quota in draft.attempt(path_to(path, name), partial(parse_quotas, name, text)) or ():
@@ -163,12 +166,13 @@ def _holding(names: Iterable[str], scopes: Mapping[str, Scope]) -> frozenset[str
     return frozenset[str]().union(*(implied_by(name, scopes) for name in names))
 
 
-def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> Rule | None:
+def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> Rule | None:
     draft.check_names("scope", table.scopes, policy.scopes, f"{path}.scopes")
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
     scopes = tuple(scope for scope in table.scopes if scope in policy.scopes)
+    _check_rule(draft, policy, table, path)
     rule = Rule(
         policy=policy,
         pattern=pattern,
@@ -179,6 +183,17 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         cache=None if table.cache is None else _compile_cache(policy, table.cache),
     )
     return msgspec.structs.replace(rule, terms=_encode_terms(rule))
+
+
+def _check_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> None:
+    for plan in policy.plans.values():
+        for quota in plan.quotas:
+            if 0 < quota.limit < table.cost:
+                message = f"{table.cost} never fits into the quota {quota.name!r} of {quota.limit}"
+                draft.mistakes.append(Mistake(f"{path}.cost", message))
+    if table.cache and table.cache.shared_by not in (None, "token", policy.bound_to):
+        message = f"the policy's tokens are bound to their {policy.bound_to} and need have no {table.cache.shared_by}"
+        draft.mistakes.append(Mistake(f"{path}.cache.shared_by", message))
 
 
 def _compile_cache(policy: Policy, table: CacheTable) -> CacheRule:
@@ -205,7 +220,7 @@ def _encode_terms(rule: Rule) -> bytes:
     )
 
 
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
+def _add_rule(draft: _Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
     for host in rule.policy.hosts or (None,):
         other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
         if other is not None:
