@@ -136,7 +136,7 @@ class Exchange:
             if isinstance(whole, bytes):
                 return await self._export(request, admission, answer.head, whole, why)
             answer = Response(answer.head, whole)
-        response_fields = build_response_fields(answer.head.fields)
+        response_fields = build_response_fields(answer.head)
         if why:
             response_fields.append((b"cache-status", caching.build_cache_status_forwarded(why, is_stored=False)))
         return Response(ResponseHead(answer.head.status, response_fields), answer.content)
@@ -155,7 +155,8 @@ class Exchange:
         status = (b"cache-status", caching.build_cache_status_forwarded(why, is_stored=is_stored))
         if caching.is_unmodified(request.fields, stored.tag):
             return Response(ResponseHead(304, [*export.not_modified_fields, status]), b"")
-        return Response(ResponseHead(200, build_response_fields([*export.reply_fields, status])), content)
+        own = ResponseHead(200, [*export.reply_fields, status])
+        return Response(ResponseHead(200, build_response_fields(own)), content)
 
     def _finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
         """Adds what every answer carries, and appends the access record."""

@@ -28,8 +28,10 @@ class FileAccessLog:
         self._lines.append(self._encoder.encode(record))
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes what is left; nothing is appended after it."""
         self._flush()
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []

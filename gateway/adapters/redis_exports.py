@@ -20,6 +20,10 @@ class RedisExports:
         self._connection = connection
         self._memory = ContentMemory(memory_bytes)
 
+    def forget(self) -> None:
+        """Empties the worker's memory; what is in Redis stays."""
+        self._memory.clear()
+
     def recall(self, name: str, raw_head: bytes) -> bytes | None:
         """The content if this worker has it under exactly this head."""
         return self._memory.get(name, raw_head)
@@ -75,6 +79,11 @@ class ContentMemory:
         self._used += len(content)
         while self._used > self._budget:
             self._forget(next(iter(self._entries)))
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._entries.clear()
+        self._used = 0
 
     def _forget(self, name: str) -> None:
         _, content = self._entries.pop(name, (b"", b""))

@@ -8,7 +8,15 @@ from urllib.parse import quote
 
 from gateway.core.credentials import credential_fields
 from gateway.core.fields import parse_list
-from gateway.core.messages import Field, Fields, RequestHead, field_value, field_values, without_fields
+from gateway.core.messages import (
+    Field,
+    Fields,
+    RequestHead,
+    ResponseHead,
+    field_value,
+    field_values,
+    without_fields,
+)
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -78,9 +86,12 @@ def build_request_fields(
     ]
 
 
-def build_response_fields(fields: Fields) -> list[Field]:
-    """A backend's field lines for the client."""
-    return [*end_to_end_fields(fields), (b"via", b"1.1 " + PSEUDONYM)]
+def build_response_fields(head: ResponseHead) -> list[Field]:
+    """A backend's field lines for the client, without a length where the status has no content (RFC 9110 8.6)."""
+    fields = end_to_end_fields(head.fields)
+    if head.status in (204, 304):
+        fields = without_fields(fields, frozenset({b"content-length"}))
+    return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
 def _identity_fields(record: TokenRecord) -> list[Field]:

@@ -15,7 +15,7 @@ from gateway.core.forwarding import (
     end_to_end_fields,
     is_reserved,
 )
-from gateway.core.messages import Field, field_value, field_values
+from gateway.core.messages import Field, ResponseHead, field_value, field_values
 from tests.core.samples import RECORD, load_shop, make_request
 
 POLICY = load_shop()
@@ -60,7 +60,7 @@ def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
     """Each field about one connection is removed in both directions."""
     assert [] == end_to_end_fields([(name, b"x")])
     assert field_value(forward((name, b"x")), name) is None
-    assert field_value(build_response_fields([(name, b"x")]), name) is None
+    assert field_value(build_response_fields(ResponseHead(200, [(name, b"x")])), name) is None
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,11 @@ def test_an_empty_identity_is_left_out() -> None:
 
 def test_earlier_intermediaries_stay_in_via() -> None:
     """The gateway appends itself to Via and removes nobody."""
-    assert [b"1.0 fred", b"1.1 gateway"] == field_values(forward((b"via", b"1.0 fred")), b"via")
-    assert [b"1.0 fred", b"1.1 gateway"] == field_values(build_response_fields([(b"via", b"1.0 fred")]), b"via")
+    fields = build_response_fields(ResponseHead(200, [(b"via", b"1.0 fred")]))
+    assert [b"1.0 fred", b"1.1 gateway"] == field_values(fields, b"via")
+    assert [b"1.0 fred", b"1.1 gateway"] == field_values(
+        build_response_fields(ResponseHead(200, [(b"via", b"1.0 fred")])), b"via"
+    )
 
 
 def test_dropped_fields_are_dropped() -> None:
@@ -163,3 +166,10 @@ def test_the_backend_can_decode_any_name(name: str) -> None:
     (value,) = field_values(fields, b"x-gateway-token-name")
     assert set(value) <= set(range(0x20, 0x7F))
     assert name == unquote(value.decode("ascii"))
+
+
+@pytest.mark.parametrize(("status", "length"), [(200, b"5"), (204, None), (304, None)])
+def test_a_status_without_content_has_no_length(status: int, length: bytes | None) -> None:
+    """Content-Length of a 204 or 304 is dropped: the server below would wait for the content it announces."""
+    head = ResponseHead(status, [(b"content-length", b"5")])
+    assert length == field_value(build_response_fields(head), b"content-length")

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Runs a command with the servers and clients that the tests talk to: redis-server and curl.
+# Runs a command with what the tests talk to: redis-server and curl, and openssl for certificates of their own.
 #
 # On Debian, as root, it installs what is missing. Elsewhere it says what is left out and how to get it, and the tests
 # that need redis-server are skipped by name.
 set -eu
 
 missing=""
-for tool in redis-server curl; do
+for tool in redis-server curl openssl; do
     command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
 done
 
@@ -21,7 +21,7 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
 fi
 
 if [ -n "$missing" ]; then
-    echo "LEFT OUT: the tests that need$missing. Install:$missing (Debian: apt install$missing, macOS: brew install redis curl)"
+    echo "LEFT OUT: the tests that need$missing. Install:$missing (Debian: apt install$missing, macOS: brew install redis curl openssl)"
     export GATEWAY_TEST_WITHOUT_REDIS=1
 fi
 

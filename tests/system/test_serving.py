@@ -227,6 +227,28 @@ def test_head_and_empty_answers(serve: Serve, redis_url: str, policies: Path) ->
     assert whole.field("etag") == cached.field("etag")
 
 
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_an_answer_without_content_passes(serve: Serve, redis_url: str, policies: Path, status: bytes) -> None:
+    """204 and 304 of the backend reach the client without content, also where the backend announces a length."""
+
+    def answer(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 " + status + b'\r\nContent-Length: 10\r\nETag: "a"\r\n\r\n')
+
+    with RawBackend(answer) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"]
+        got = ask(gateway.port, "GET", "/plain", token=text, fields=[("If-None-Match", '"a"')])
+        assert (int(status[:3]), b"", None, '"a"') == (
+            got.status,
+            got.content,
+            got.field("content-length"),
+            got.field("etag"),
+        )
+        assert "Traceback" not in gateway.text()
+
+
 def test_an_export_is_fetched_once_and_shared_by_its_project(serve: Serve, redis_url: str, policies: Path) -> None:
     """Another worker and another token of the project get the stored answer; what a 304 must carry is there."""
     gateway = serve(redis_url, "--workers", "2")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -86,7 +87,7 @@ def _compile_policy(draft: _Draft, upstreams: Mapping[str, str]) -> Policy:
     return Policy(
         name=document.name,
         hosts=tuple(document.hosts or ()),
-        upstream=_compile_upstream(document.upstream, upstreams.get(document.name)),
+        upstream=_compile_upstream(draft, upstreams.get(document.name)),
         token_format=_compile_token_format(draft),
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
@@ -104,10 +105,13 @@ def _compile_scope(table: str | ScopeTable) -> Scope:
     return Scope(table) if isinstance(table, str) else Scope(table.description, tuple(table.implies))
 
 
-def _compile_upstream(table: str | UpstreamTable, replacement: str | None) -> Upstream:
-    table = UpstreamTable(url=table) if isinstance(table, str) else table
+def _compile_upstream(draft: _Draft, replacement: str | None) -> Upstream:
+    upstream = draft.document.upstream
+    table = UpstreamTable(url=upstream) if isinstance(upstream, str) else upstream
+    url = (replacement or table.url).rstrip("/")
+    draft.attempt("$.upstream", lambda: (urlsplit(url).port, url.encode("ascii")))
     return Upstream(
-        url=(replacement or table.url).rstrip("/"),
+        url=url,
         connect_timeout_seconds=parse_duration(table.connect_timeout),
         response_timeout_seconds=parse_duration(table.response_timeout),
     )

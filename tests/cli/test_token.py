@@ -1,0 +1,134 @@
+"""`gateway token`, against a real Redis."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import run_command, run_json
+from tests.support.policies import SMALL
+from tests.support.processes import free_port
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def where(redis_url: str, tmp_path: Path) -> tuple[str, ...]:
+    """Options that name an empty Redis and the small policy."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    return ("--redis", redis_url, "--policies", str(tmp_path))
+
+
+CREATE = ("token", "create", "--policy", "small", "--project", "website", "--name", "CI")
+
+
+def test_the_text_is_printed_once(where: tuple[str, ...]) -> None:
+    """`create` prints it; `list` and `show` print its beginning only, in both forms."""
+    created = run_command(*CREATE, *where)
+    assert 0 == created.exit_code
+    text = created.stdout.splitlines()[-1]
+    assert re.fullmatch(r"sml_[0-9A-Za-z]{40}", text)
+    identity = re.findall(r"[0-9a-f]{24}", created.stdout)[0]
+    outputs = [
+        run_command("token", *command, *where[:2], *form).stdout
+        for command in (("list",), ("show", identity))
+        for form in ((), ("--json",))
+    ]
+    assert all(identity in output and text[:12] in output and text not in output for output in outputs)
+
+
+def test_create_prints_one_object(where: tuple[str, ...]) -> None:
+    """With --json it is one object with id, token and all that was asked for."""
+    options = ("--scope", "read", "--plan", "pro", "--expires", "2099-01-31T00:00:00Z", "--owner", "ada")
+    created = run_json(*CREATE, *options, *where)
+    assert {
+        "name": "CI",
+        "state": "active",
+        "policy": "small",
+        "plan": "pro",
+        "scopes": ["read"],
+        "project": "website",
+        "owner": "ada",
+        "expires": "2099-01-31T00:00:00Z",
+        "last_used": None,
+    } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
+    assert created["token"].startswith(created["shown"])
+
+
+def test_a_token_holds_all_scopes_where_none_is_named(where: tuple[str, ...]) -> None:
+    """Without --scope and --plan: every scope, and the policy's first plan."""
+    created = run_json(*CREATE, *where)
+    assert (["read", "write"], "free") == (created["scopes"], created["plan"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--policy", "smal"), "no policy is named 'smal': there are small"),
+        (("--scope", "raed"), "unknown scope 'raed': did you mean 'read'?"),
+        (("--plan", "fre"), "unknown plan 'fre': did you mean 'free'?"),
+        (("--project", ""), "binds each token to its project: name one"),
+        (("--project", "x" * 129), "at most 128 characters"),
+        (("--name", ""), "a token needs a name"),
+        (("--name", "a\nb"), "no control characters"),
+        (("--name", "x" * 256), "at most 255 characters"),
+        (("--expires", "soon"), "'soon' is neither a duration"),
+        (("--expires", "2027-01-31T00:00:00"), "neither a duration, such as 90d, nor a time"),
+        (("--expires", "2001-01-01T00:00:00Z"), "would have ended already"),
+        (("--expires", "999999999w"), "before the year 10000"),
+    ],
+)
+def test_what_cannot_be_minted_is_said(where: tuple[str, ...], options: tuple[str, ...], message: str) -> None:
+    """A mistake in an option names what is wrong, and no token is there afterwards."""
+    refused = run_command(*CREATE, *options, *where)
+    assert 0 != refused.exit_code
+    assert message in f"{refused.output}{refused.exception}"
+    assert [] == run_json("token", "list", *where[:2])
+
+
+def test_a_token_is_changed_in_place(where: tuple[str, ...]) -> None:
+    """Name, scopes, plan and end can be changed, the end taken away; what is not named stays."""
+    identity = run_json(*CREATE, "--expires", "90d", *where)["id"]
+    changed = run_json("token", "update", identity, "--name", "Nightly", "--scope", "read", "--plan", "pro", *where)
+    assert ("Nightly", ["read"], "pro") == (changed["name"], changed["scopes"], changed["plan"])
+    assert None is not changed["expires"]
+    assert None is run_json("token", "update", identity, "--expires", "never", *where)["expires"]
+    assert "disabled" == run_json("token", "update", identity, "--disable", *where)["state"]
+    assert "active" == run_json("token", "update", identity, "--enable", *where)["state"]
+    assert "Nightly" == run_json("token", "show", identity, *where[:2])["name"]
+
+
+def test_a_token_of_a_plan_that_is_gone_can_still_be_disabled(where: tuple[str, ...], tmp_path: Path) -> None:
+    """What a change leaves alone is not checked against a policy that has changed meanwhile."""
+    identity = run_json(*CREATE, "--plan", "pro", *where)["id"]
+    (tmp_path / "small.toml").write_text(SMALL.replace("[plans.pro]", "[plans.team]"))
+    assert "disabled" == run_json("token", "update", identity, "--disable", *where)["state"]
+
+
+@pytest.mark.parametrize("command", ["show", "update", "revoke"])
+def test_an_unknown_id_is_said(where: tuple[str, ...], command: str) -> None:
+    """A command for a token that is not there fails and says so."""
+    options = where if command == "update" else where[:2]
+    refused = run_command("token", command, "0" * 24, *options)
+    assert (True, "there is no token " + "0" * 24) == (refused.exit_code != 0, str(refused.exception))
+
+
+def test_revoking_is_shown(where: tuple[str, ...]) -> None:
+    """A revoked token stays listed as such, and revoking it again changes nothing."""
+    identity = run_json(*CREATE, *where)["id"]
+    for _ in range(2):
+        assert "revoked" == run_json("token", "revoke", identity, *where[:2])["state"]
+    (listed,) = run_json("token", "list", "--policy", "small", "--project", "website", *where[:2])
+    assert (identity, "revoked") == (listed["id"], listed["state"])
+
+
+def test_a_store_that_is_away_makes_no_promise(where: tuple[str, ...]) -> None:
+    """A change that Redis did not acknowledge is an error, not a token."""
+    refused = run_command(*CREATE, "--redis", f"redis://127.0.0.1:{free_port()}/0", *where[2:])
+    assert (True, True) == (refused.exit_code != 0, "Redis did not answer" in str(refused.exception))
+
+
+def test_the_embedded_store_has_no_command_line() -> None:
+    """Its tokens live in the serving process: a command that would write to a store of its own is refused."""
+    refused = run_command("token", "list", "--redis", "memory://")
+    assert "lives inside" in str(refused.exception)
