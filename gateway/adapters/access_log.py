@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from pathlib import Path
-from typing import BinaryIO
+from io import FileIO
 
 import msgspec
 
@@ -14,10 +13,11 @@ STANDARD_OUTPUT = "-"
 
 
 class FileAccessLog:
-    """Appends to a file, or to standard output. Lines are whole: workers can share the file."""
+    """Appends to a file, or to standard output. Lines stay whole: each write is one append, so workers can share it."""
 
     def __init__(self, path: str) -> None:
-        self._file: BinaryIO = sys.stdout.buffer if path == STANDARD_OUTPUT else Path(path).open("ab")  # noqa: SIM115 - open until close()
+        is_file = path != STANDARD_OUTPUT
+        self._file = FileIO(path if is_file else sys.stdout.fileno(), "ab", closefd=is_file)
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
 
@@ -30,11 +30,9 @@ class FileAccessLog:
     def close(self) -> None:
         """Writes what is left; nothing is appended after it."""
         self._flush()
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        self._file.close()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
         if lines:
             self._file.write(b"\n".join(lines) + b"\n")
-            self._file.flush()

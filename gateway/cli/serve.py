@@ -11,6 +11,7 @@ import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED
 from gateway.core.errors import ConfigurationError
@@ -64,6 +65,11 @@ def check_settings(settings: Settings) -> None:
     """Finds before the start what would fail in every worker; raises ConfigurationError with all of it."""
     if settings.redis_url == EMBEDDED and settings.workers > 1:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
+    if settings.access_log:
+        try:
+            FileAccessLog(settings.access_log).close()
+        except OSError as error:
+            raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
     upstreams = parse_upstreams(settings.upstreams)
     policies = read_policies(Path(settings.policies), upstreams).policies
     for name in upstreams:

@@ -118,7 +118,7 @@ def export_key(rule: Rule, head: RequestHead) -> str:
     return _export_key(rule.policy.name, rule.pattern.text, head.host, head.target) if is_cacheable(rule, head) else ""
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _export_key(*parts: str) -> str:
     """A digest of the parts, each with its length before it: no part can be mistaken for the end of another."""
     encoded = [part.encode() for part in parts]

@@ -82,7 +82,7 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *_identity_fields(record),
+        *_identity_fields(policy, record),
     ]
 
 
@@ -94,14 +94,14 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
-def _identity_fields(record: TokenRecord) -> list[Field]:
+def _identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
     pairs = (
         (b"x-gateway-token-id", token_id(record.digest)),
         (b"x-gateway-token-name", record.name),
         (b"x-gateway-project", record.project),
         (b"x-gateway-owner", record.owner),
-        (b"x-gateway-scopes", record.scopes),
+        (b"x-gateway-scopes", policy.effective_scopes(record.scopes, record.plan)),
     )
     return [(name, _field_text(value)) for name, value in pairs if value]
 

@@ -35,6 +35,7 @@ _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="
 
 PROBLEMS: Mapping[Reason, Problem] = {
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
+    Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
     Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,

@@ -7,6 +7,7 @@ class Reason(StrEnum):
     """Why a request was not passed on, in the words of logs, metrics and documentation."""
 
     MALFORMED_TARGET = "malformed_target"
+    TARGET_TOO_LONG = "target_too_long"
     NO_MATCHING_RULE = "no_matching_rule"
     MISSING_CREDENTIALS = "missing_credentials"
     MALFORMED_CREDENTIALS = "malformed_credentials"

@@ -12,7 +12,7 @@ _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
 _RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#"}
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def parse_path(path: str) -> tuple[str, ...] | None:
     """The decoded segments of an absolute path as received, None when it is ambiguous or malformed.
 

@@ -17,6 +17,7 @@ from gateway.core.forwarding import (
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
 from tests.core.samples import RECORD, load_shop, make_request
+from tests.support.policies import make_record, rule_for
 
 POLICY = load_shop()
 names = st.text("abcdefghijklmnopqrstuvwxyz-_", min_size=1, max_size=12).map(str.encode)
@@ -173,3 +174,13 @@ def test_a_status_without_content_has_no_length(status: int, length: bytes | Non
     """Content-Length of a 204 or 304 is dropped: the server below would wait for the content it announces."""
     head = ResponseHead(status, [(b"content-length", b"5")])
     assert length == field_value(build_response_fields(head), b"content-length")
+
+
+def test_the_backend_is_told_what_the_token_may_use() -> None:
+    """The scopes that the plan leaves of the token's, implied ones included."""
+    policy = rule_for("GET /export").policy
+    seen = []
+    for plan in ("free", "pro"):
+        fields = build_request_fields(make_request(), policy, make_record(scopes="write", plan=plan), frozenset())
+        seen.append(field_value(fields, b"x-gateway-scopes"))
+    assert [b"read", b"write"] == seen

@@ -16,6 +16,7 @@ BEARER_ONLY = replace(POLICY, credentials=POLICY.credentials[:1])
 
 STATUSES = {
     Reason.MALFORMED_TARGET: 400,
+    Reason.TARGET_TOO_LONG: 414,
     Reason.NO_MATCHING_RULE: 404,
     Reason.MISSING_CREDENTIALS: 401,
     Reason.MALFORMED_CREDENTIALS: 401,

@@ -98,6 +98,12 @@ def test_an_ambiguous_target_is_refused(gateway: GatewayServer, request_line: by
     assert 400 == status_of(answer)
 
 
+def test_a_target_beyond_eight_kibibytes_is_refused(gateway: GatewayServer) -> None:
+    """414, before anything of it is remembered."""
+    request_line = b"GET /api?" + b"a" * 8192 + b" HTTP/1.1"
+    assert 414 == status_of(send_raw(gateway.port, request_bytes(HOST, request_line=request_line)))
+
+
 @pytest.mark.parametrize("hosts", [[], [b"Host: a", b"Host: b"], [b"Host: a b"], [b"Host: a/b"]])
 def test_a_request_names_one_host(gateway: GatewayServer, hosts: list[bytes]) -> None:
     """Without Host, with two, or with something else than a host, a request is 400 (RFC 9112 3.2)."""

@@ -63,6 +63,13 @@ def test_a_start_with_mistakes_in_policies_names_all_of_them(redis_url: str, pol
     assert "b.toml: $: not TOML" in ended.stderr
 
 
+def test_an_access_log_that_cannot_be_written_is_said(redis_url: str, policies: Path, tmp_path: Path) -> None:
+    """The start ends with code 2 and names the file."""
+    file = tmp_path / "absent" / "access.log"
+    ended = serve_and_fail("--policies", str(policies), "--redis", redis_url, "--access-log", str(file))
+    assert (2, f"gateway: access log: {file}: No such file or directory\n") == (ended.returncode, ended.stderr)
+
+
 def test_an_unknown_policy_in_upstream_is_said(redis_url: str, policies: Path) -> None:
     """--upstream with a name that no policy has ends the start."""
     ended = serve_and_fail("--policies", str(policies), "--redis", redis_url, "--upstream", "nobody=http://127.0.0.1:1")

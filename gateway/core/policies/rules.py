@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
-from gateway.core.scopes import Scope
+from gateway.core.scopes import Scope, implied_by
 from gateway.core.tokens import TokenFormat
 
 Entitlement = Literal["project", "owner", "token"]
@@ -71,6 +71,13 @@ class Policy(msgspec.Struct, frozen=True):
     rule_count: int
     test_count: int
 
+    def effective_scopes(self, scopes: str, plan: str) -> str:
+        """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""
+        held = self.plans[plan].held
+        if held is None:
+            return scopes
+        return " ".join(sorted(held & set[str]().union(*(implied_by(scope, self.scopes) for scope in scopes.split()))))
+
 
 class Rule(msgspec.Struct, frozen=True):
     """A rule of a policy, ready to be decided on."""
@@ -95,7 +102,7 @@ class PolicySet:
         self.policies = policies
         self._matchers = matchers
         # The same requests come again and again (builds pull the same exports): remember what they matched.
-        self.match = functools.lru_cache(maxsize=4096)(self._match)
+        self.match = functools.lru_cache(maxsize=1024)(self._match)
 
     def _match(self, host: str, method: str, segments: tuple[str, ...]) -> Rule | None:
         """The rule for a request; rules of policies that name the host come before those of any host."""
