@@ -21,7 +21,7 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
 fi
 
 if [ -n "$missing" ]; then
-    echo "LEFT OUT: the tests that need$missing. Install:$missing (Debian: apt install$missing, macOS: brew install redis curl openssl)"
+    echo "LEFT OUT: all tests that need real servers, for want of$missing (Debian: apt install$missing, macOS: brew install redis curl openssl)"
     export GATEWAY_TEST_WITHOUT_REDIS=1
 fi
 
