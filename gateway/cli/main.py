@@ -1,5 +1,6 @@
 """The `gateway` command line, put together from the groups beside this file."""
 
+import logging
 import sys
 
 import click
@@ -24,6 +25,7 @@ for command in (serve, token, policy, demo):
 
 def main() -> None:
     """The command line; what is wrong is said on standard error, one `place: message` a line, exit code 2."""
+    logging.getLogger("gateway").addHandler(logging.NullHandler())  # errors are said once, below; `serve` sets up more
     try:
         commands(standalone_mode=True)
     except GatewayError as error:

@@ -13,7 +13,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.policy_files import read_policies
-from gateway.adapters.redis_connection import EMBEDDED
+from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.core.errors import ConfigurationError
 from gateway.settings import PREFIX, Settings, parse_listen, parse_upstreams, read_settings
 
@@ -63,6 +63,7 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
 
 def check_settings(settings: Settings) -> None:
     """Finds before the start what would fail in every worker; raises ConfigurationError with all of it."""
+    open_client(settings.redis_url, settings.redis_timeout)  # connects with its first command, which is not sent
     if settings.redis_url == EMBEDDED and settings.workers > 1:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:

@@ -53,6 +53,12 @@ def test_a_start_without_redis_names_the_choices(policies: Path) -> None:
     assert "--redis memory://" in ended.stderr
 
 
+def test_a_url_of_no_redis_is_said_before_anything_is_served(policies: Path) -> None:
+    """A Redis URL without its scheme ends the start with the schemes there are."""
+    ended = serve_and_fail("--policies", str(policies), "--redis", "localhost:6379", "--workers", "2")
+    assert (2, True) == (ended.returncode, ended.stderr.startswith("gateway: redis: Redis URL must specify"))
+
+
 def test_a_start_with_mistakes_in_policies_names_all_of_them(redis_url: str, policies: Path) -> None:
     """Every mistake of every file is a line on standard error, and nothing is served."""
     (policies / "a.toml").write_text('name = "a"\nupstrem = "x"\n')
