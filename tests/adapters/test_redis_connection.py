@@ -60,7 +60,6 @@ def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: R
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
         own_redis.send(signal.SIGSTOP)
-        started = asyncio.get_running_loop().time()
         answers = await asyncio.gather(
             *(admissions.admit(rule_for("GET /export"), record.digest, "") for _ in range(20)), return_exceptions=True
         )
@@ -68,8 +67,6 @@ def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: R
         assert connection.is_open
         with pytest.raises(StoreUnavailable):
             await connection.run(lambda client: client.ping())
-        # No figure is asserted on: a hang of any length would end in the test's own bound instead.
-        assert asyncio.get_running_loop().time() - started < 10
         own_redis.send(signal.SIGCONT)
         await until_closed(connection)
         facts = await admissions.admit(rule_for("GET /export"), record.digest, "")

@@ -1,7 +1,6 @@
 """The gateway while its Redis is away, silent, back again."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -81,16 +80,14 @@ def test_redis_restarted_between_two_requests(
 
 
 def test_redis_silent_in_mid_run(serve: Serve, own_redis: RedisServer, policies: Path) -> None:
-    """A stopped process is answered for within a bounded time, then at once, and found again when it goes on."""
+    """A stopped process costs one request the wait and none after it, and is found again when it goes on."""
     gateway = serve(own_redis.url)
     text = mint(own_redis.url, policies)["token"]
     assert 200 == ask(gateway.port, "GET", TARGET, token=text).status
     own_redis.send(signal.SIGSTOP)
-    started = time.monotonic()
     for _ in range(20):
         assert_unavailable(ask(gateway.port, "GET", TARGET, token=text))
-    # Twenty waits of the 250 ms bound would be five seconds: the circuit breaker answers all but the first.
-    assert time.monotonic() - started < 5
+    assert 1 == gateway.text().count("Redis does not answer")  # one wait opened the circuit; the others met it open
     own_redis.send(signal.SIGCONT)
     assert_recovers(gateway, text)
 
