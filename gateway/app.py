@@ -11,13 +11,14 @@ from pathlib import Path
 from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.exchange import Exchange
-from gateway.settings import Settings, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
 
@@ -40,6 +41,7 @@ class Gateway:
             admissions=RedisAdmissions(self.redis),
             exports=RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory),
             upstreams=self.upstreams,
+            failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
         )
@@ -71,7 +73,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
 
     `client` is a Redis client that others in this process use as well: the embedded store is in it.
     """
-    gateway = Gateway(settings or read_settings(), client)
+    settings = settings or read_settings()
+    gateway = Gateway(settings, client)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
@@ -84,5 +87,6 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
                 await watching
             await gateway.close()
 
-    proxy = Proxy(gateway.exchange, time.time, request_ids().__next__)
+    trusted = parse_trusted_proxies(settings.trusted_proxies)
+    proxy = Proxy(gateway.exchange, time.time, request_ids().__next__, trusted)
     return PublicListener(proxy, build_operations(gateway, lifespan=run))

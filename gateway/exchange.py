@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from gateway.adapters import names
-from gateway.adapters.protocols import AccessLog, Admissions, Exports, Upstreams
+from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Upstreams
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
-from gateway.core.decision import Deny, decide
+from gateway.core.decision import FAILED_CREDENTIALS, Deny, decide
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
@@ -56,6 +56,7 @@ class Exchange:
         admissions: Admissions,
         exports: Exports,
         upstreams: Upstreams,
+        failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
     ) -> None:
@@ -63,6 +64,7 @@ class Exchange:
         self._admissions = admissions
         self._exports = exports
         self._upstreams = upstreams
+        self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
 
@@ -76,8 +78,13 @@ class Exchange:
         if rule is None:
             return Refused(Reason.NO_MATCHING_RULE)
         credential = find_credential(request.fields, rule.policy)
-        if isinstance(credential, Reason):
+        if credential is Reason.MISSING_CREDENTIALS:
             return Refused(credential, rule)
+        blocked_for = self._failures.retry_after(request.client) if self._failures else None
+        if blocked_for is not None:  # before it is known whether the credential would have been good
+            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
+        if isinstance(credential, Reason):
+            return self._refuse_credential(request, Refused(credential, rule))
         export_key = exports.export_key(rule, request)
         try:
             facts = await self._admissions.admit(rule, digest(credential, self._pepper), export_key)
@@ -85,7 +92,7 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return refuse(rule, verdict)
+            return self._refuse_credential(request, refuse(rule, verdict))
         return Authorized(rule, verdict.record, facts)
 
     async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
@@ -108,6 +115,12 @@ class Exchange:
             refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
             return self._finish(request, refused, build_refused(request, refused))
         return self._finish(request, admission, response)
+
+    def _refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
+        """The refusal, counted where the credential itself was at fault."""
+        if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
+            self._failures.note(request.client)
+        return refused
 
     async def _reuse(self, request: RequestHead, admission: Authorized, export: exports.Export) -> Response | None:
         """The stored export, None where its content is gone."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from gateway.core.addresses import Network, parse_networks
 from gateway.core.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
@@ -33,6 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of export content that each worker keeps in memory."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
+    failed_credentials: str = "100/minute"
+    """How many credentials that are not valid one address may present; empty: any number."""
+    trusted_proxies: str = ""
+    """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed: CIDR, separated by spaces."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
 
@@ -78,6 +83,14 @@ def parse_upstreams(text: str) -> dict[str, str]:
             raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
         pairs[name] = url.rstrip("/")
     return pairs
+
+
+def parse_trusted_proxies(text: str) -> tuple[Network, ...]:
+    """The networks of trusted proxies; ConfigurationError names what is none."""
+    try:
+        return parse_networks(text)
+    except ValueError as error:
+        raise ConfigurationError(f"trusted proxies: {error}") from error
 
 
 NO_REDIS = (

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 import pytest
 
+from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
@@ -48,7 +49,9 @@ class Pieces:
 class Room:
     """An exchange with what it needs, and one token."""
 
-    def __init__(self, answers: Sequence[Response | Exception], policy: str) -> None:
+    def __init__(
+        self, answers: Sequence[Response | Exception], policy: str, failures: FailedCredentials | None
+    ) -> None:
         client = open_client(EMBEDDED, 5)
         self.connection = RedisConnection(client, 5)
         self.current: PolicySet = load_policies({"small.toml": policy})
@@ -57,7 +60,7 @@ class Room:
         self.admissions = RedisAdmissions(self.connection)
         self.admissions.now = NOW
         self.records: list[AccessRecord] = []
-        self.exchange = Exchange(self, self.admissions, self.exports, self.upstreams, self, b"")
+        self.exchange = Exchange(self, self.admissions, self.exports, self.upstreams, failures, self, b"")
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -66,22 +69,31 @@ class Room:
         await RedisTokens(self.connection).create(record)
 
     async def ask(
-        self, request: str, *fields: Field, text: str | None = TEXT, content: AsyncIterator[bytes] | None = None
+        self,
+        request: str,
+        *fields: Field,
+        text: str | None = TEXT,
+        content: AsyncIterator[bytes] | None = None,
+        client: str = "192.0.2.1",
     ) -> Response:
         method, _, target = request.partition(" ")
         path, _, query = target.partition("?")
         own = [(b"host", b"small.example"), *fields]
         if text is not None:
             own.append((b"authorization", f"Bearer {text}".encode()))
-        head = RequestHead(method, path, query, own, "http", "192.0.2.1", "build-42", "small.example", NOW / 1000)
+        head = RequestHead(method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000)
         return await self.exchange.answer(head, content)
 
 
 def run(
-    work: Callable[[Room], Awaitable[None]], *answers: Response | Exception, policy: str = SMALL, plan: str = "open"
+    work: Callable[[Room], Awaitable[None]],
+    *answers: Response | Exception,
+    policy: str = SMALL,
+    plan: str = "open",
+    failures: FailedCredentials | None = None,
 ) -> None:
     async def run_all() -> None:
-        room = Room(answers, policy)
+        room = Room(answers, policy, failures)
         try:
             await room.create(make_record(TEXT, plan=plan))
             await work(room)
@@ -320,7 +332,7 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
         refused = AccessRecord(
             time=NOW / 1000,
             request_id="build-42",
-            peer="192.0.2.1",
+            client="192.0.2.1",
             method="GET",
             host="small.example",
             path="/export",
@@ -360,3 +372,33 @@ def test_a_refused_request_never_reaches_the_backend() -> None:
 
 
 OTHER = "sml_" + "9" * 34 + build_checksum("sml_" + "9" * 34)
+
+
+def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> None:
+    """After the limit a good credential gets the same 429 as a bad one; other clients are not concerned."""
+
+    async def work(room: Room) -> None:
+        for text in (OTHER, "sml_malformed", OTHER):
+            assert 401 == (await room.ask("GET /other", text=text)).head.status
+        asked = len(room.records)
+        refused = [await room.ask("GET /other", text=text) for text in (TEXT, OTHER, "sml_malformed")]
+        contents = {(answer.head.status, field(answer, b"retry-after"), answer.content) for answer in refused}
+        assert 1 == len(contents)
+        assert {"too_many_failures"} == {record.reason for record in room.records[asked:]}
+        assert all(record.token == "" for record in room.records[asked:])
+        assert 401 == (await room.ask("GET /other", text=None)).head.status
+        assert 200 == (await room.ask("GET /other", client="192.0.2.2")).head.status
+
+    run(work, ok(), failures=FailedCredentials("3/hour"))
+
+
+def test_a_good_credential_is_no_failure() -> None:
+    """Requests that pass, lack a scope or are over a quota count for nothing."""
+
+    async def work(room: Room) -> None:
+        await room.create(make_record(OTHER, plan="free", scopes="read"))
+        statuses = [(await room.ask("GET /costly", text=OTHER)).head.status for _ in range(3)]
+        statuses += [(await room.ask("POST /any", text=OTHER)).head.status for _ in range(3)]
+        assert [200, 429, 429, 403, 403, 403] == statuses
+
+    run(work, ok(), failures=FailedCredentials("1/hour"))

@@ -88,6 +88,18 @@ class Upstreams(Protocol):
         ...
 
 
+class FailedCredentials(Protocol):
+    """Clients that keep presenting credentials which are not valid."""
+
+    def retry_after(self, address: str) -> int | None:
+        """Seconds until the client may present credentials again, None where it may now."""
+        ...
+
+    def note(self, address: str) -> None:
+        """Counts a credential that was not valid."""
+        ...
+
+
 class AccessLog(Protocol):
     """Where access records go."""
 

@@ -12,10 +12,11 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.core.errors import ConfigurationError
-from gateway.settings import PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+from gateway.settings import PREFIX, Settings, parse_listen, parse_trusted_proxies, parse_upstreams, read_settings
 
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
@@ -71,6 +72,9 @@ def check_settings(settings: Settings) -> None:
             FileAccessLog(settings.access_log).close()
         except OSError as error:
             raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
+    if settings.failed_credentials:
+        FailedCredentials(settings.failed_credentials)
+    parse_trusted_proxies(settings.trusted_proxies)
     upstreams = parse_upstreams(settings.upstreams)
     policies = read_policies(Path(settings.policies), upstreams).policies
     for name in upstreams:

@@ -96,6 +96,9 @@ TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 )
 """Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
 
+FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, *(reason for reason, _ in TOKEN_CHECKS)})
+"""What counts as a failure of the client that presented it."""
+
 PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
     (Reason.INSUFFICIENT_SCOPE, _lacks_scope),
     (Reason.INSUFFICIENT_PLAN, _lacks_plan),

@@ -78,7 +78,7 @@ def build_request_fields(
     return [
         *(field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed),
         (b"via", b"1.1 " + PSEUDONYM),
-        (b"x-forwarded-for", head.peer.encode()),
+        (b"x-forwarded-for", head.forwarded_for.encode("latin-1")),
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),

@@ -20,8 +20,10 @@ class RequestHead(msgspec.Struct, frozen=True):
     query: str
     fields: Fields
     scheme: str
-    peer: str
-    """The address of the connection's other end; empty on a Unix socket."""
+    client: str
+    """The address of the client, as far as trusted proxies tell (core/addresses.py); empty on a Unix socket."""
+    forwarded_for: str
+    """The addresses it came through, the connection's other end last, for the backend's X-Forwarded-For."""
     id: str
     host: str
     """From the Host field (RFC 9110 7.2), in lower case, without port."""

@@ -82,7 +82,7 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
     return AccessRecord(
         time=request.received_at,
         request_id=request.id,
-        peer=request.peer,
+        client=request.client,
         method=request.method,
         host=request.host,
         path=request.path,

@@ -42,6 +42,12 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.AMBIGUOUS_CREDENTIALS: Problem(
         400, "Bad Request", "The request carries more than one credential.", challenge="invalid_request"
     ),
+    Reason.TOO_MANY_FAILURES: Problem(
+        429,
+        "Abnormal Usage Detected",
+        "Too many credentials that are not valid came from this address.",
+        type=_REGISTRY + "abnormal-usage-detected",
+    ),
     Reason.UNKNOWN_TOKEN: _INVALID_TOKEN,
     Reason.REVOKED_TOKEN: _INVALID_TOKEN,
     Reason.DISABLED_TOKEN: _INVALID_TOKEN,

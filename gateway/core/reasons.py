@@ -12,6 +12,7 @@ class Reason(StrEnum):
     MISSING_CREDENTIALS = "missing_credentials"
     MALFORMED_CREDENTIALS = "malformed_credentials"
     AMBIGUOUS_CREDENTIALS = "ambiguous_credentials"
+    TOO_MANY_FAILURES = "too_many_failures"
     UNKNOWN_TOKEN = "unknown_token"
     REVOKED_TOKEN = "revoked_token"
     DISABLED_TOKEN = "disabled_token"

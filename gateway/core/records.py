@@ -35,7 +35,7 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     time: float
     request_id: str
-    peer: str
+    client: str
     method: str
     host: str
     path: str

@@ -7,16 +7,17 @@ sees the request.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
+from gateway.core.addresses import Network, client_address, is_trusted
 from gateway.core.errors import UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_values
+from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
@@ -25,6 +26,7 @@ RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
 MAXIMUM_TARGET_BYTES = 8 * 1024
 """RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
+_SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
@@ -51,15 +53,22 @@ class PublicListener:
 class Proxy:
     """The ASGI side of `Exchange.answer`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
 
-    def __init__(self, exchange: Exchange, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: Sequence[Network] = (),
+    ) -> None:
         self._exchange = exchange
+        self._trusted = trusted
         self._clock = clock
         self._new_id = new_id
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One request, accepted, answered and sent."""
         new_id = self._new_id()
-        request = accept(scope, self._clock(), new_id)
+        request = accept(scope, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
             await send_response(build_refusal(request, None, new_id), None, send)
             return
@@ -78,8 +87,11 @@ class Proxy:
             logger.warning("request %s: the content broke off: %s", request.id, error)
 
 
-def accept(scope: HTTPScope, now: float, new_id: str) -> RequestHead | Reason:
-    """The head of the request in `scope`, without what only the gateway may say of it."""
+def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]) -> RequestHead | Reason:
+    """The head of the request in `scope`, without what only the gateway may say of it.
+
+    X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
+    """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
     hosts = field_values(fields, b"host")
     host = parse_host(hosts[0]) if len(hosts) == 1 else None
@@ -87,14 +99,19 @@ def accept(scope: HTTPScope, now: float, new_id: str) -> RequestHead | Reason:
         return Reason.MALFORMED_TARGET
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
-    client = scope["client"]
+    peer = scope["client"][0] if scope["client"] else ""
+    forwarded_for, scheme = [], scope["scheme"]
+    if is_trusted(peer, trusted):
+        forwarded_for = field_values(fields, b"x-forwarded-for")
+        scheme = _SCHEMES.get(field_value(fields, b"x-forwarded-proto"), scheme)
     return RequestHead(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         fields=fields,
-        scheme=scope["scheme"],
-        peer=client[0] if client else "",
+        scheme=scheme,
+        client=client_address(peer, forwarded_for, trusted) if forwarded_for else peer,
+        forwarded_for=", ".join([*(value.decode("latin-1") for value in forwarded_for), peer]),
         id=_request_id(fields) or new_id,
         host=host,
         received_at=now,

@@ -214,6 +214,19 @@ def test_what_the_backend_receives(serve: Serve, redis_url: str, policies: Path)
     assert "build-42" == answer.field("x-request-id")
 
 
+def test_a_trusted_proxy_tells_the_client(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Its X-Forwarded-For and -Proto are passed on, with its own address added; the access log names the client."""
+    gateway = serve(redis_url, environment={"GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8"})
+    text = mint(redis_url, policies)["token"]
+    sent = [("X-Forwarded-For", "1.1.1.1, 203.0.113.9"), ("X-Forwarded-Proto", "https")]
+    received = dict(ask(gateway.port, "GET", "/api/v1/whoami", token=text, fields=sent).json()["fields"])
+    assert ("1.1.1.1, 203.0.113.9, 127.0.0.1", "https") == (
+        received["x-forwarded-for"],
+        received["x-forwarded-proto"],
+    )
+    wait_until(lambda: '"client":"203.0.113.9"' in gateway.access_log.read_text(), "the access log names the client")
+
+
 def test_content_streams_to_the_backend_and_back(serve: Serve, redis_url: str, policies: Path) -> None:
     """Eight megabytes go out and come back unchanged, with a length and in chunks."""
     gateway = serve(redis_url)

@@ -1,0 +1,52 @@
+"""Failed credentials per client address, counted in this worker by `limits`' own storage.
+
+It spares Redis and the log a client that keeps presenting what is not valid. It is not what keeps tokens safe: 160
+random bits cannot be guessed at any rate.
+"""
+
+import math
+import time
+
+import limits
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from gateway.core.addresses import client_network
+from gateway.core.errors import ConfigurationError
+
+MAXIMUM_NOTED = 10_000
+"""Networks remembered before those whose window has ended are looked for and forgotten."""
+
+
+class FailedCredentials:
+    """See protocols.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
+
+    def __init__(self, limit: str) -> None:
+        try:
+            self._limit = limits.parse(limit)
+        except ValueError as error:
+            raise ConfigurationError(f'failed credentials: {limit!r} is not a limit such as "100/minute"') from error
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._noted: set[str] = set()
+        """Networks with a failure: all others, nearly all requests, cost one look here."""
+
+    def retry_after(self, address: str) -> int | None:
+        """Seconds until the client may present credentials again, None where it may now."""
+        network = client_network(address)
+        if network not in self._noted:
+            return None
+        resets_at, remaining = self._limiter.get_window_stats(self._limit, network)
+        if remaining == self._limit.amount:
+            self._noted.discard(network)
+        return None if remaining else max(1, math.ceil(resets_at - time.time()))
+
+    def note(self, address: str) -> None:
+        """Counts a credential that was not valid."""
+        if len(self._noted) >= MAXIMUM_NOTED:
+            self._noted = {noted for noted in self._noted if self._has_failed(noted)}
+        network = client_network(address)
+        self._noted.add(network)
+        self._limiter.hit(self._limit, network)
+
+    def _has_failed(self, network: str) -> bool:
+        return self._limiter.get_window_stats(self._limit, network).remaining < self._limit.amount

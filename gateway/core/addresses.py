@@ -1,0 +1,55 @@
+"""The client's address: the connection's other end, or what proxies say that are trusted to say it.
+
+X-Forwarded-For grows to the right, one entry a proxy. It is read from there, as long as the one who wrote an entry is
+trusted: what stands further left can have been made up by the client.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from typing import TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+CLIENT_PREFIX_LENGTHS = {4: 32, 6: 64}
+"""Bits of an address that tell clients apart: whoever has one IPv6 address has the whole /64 around it."""
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """The networks of "10.0.0.0/8 fd00::/8", separated by spaces or commas; ValueError names the one that is none."""
+    return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
+
+
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether the address lies in one of the networks."""
+    parsed = _parse(address) if trusted else None
+    return parsed is not None and any(parsed in network for network in trusted)
+
+
+def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> str:
+    """The first address from the right that is not a trusted proxy's own; the last readable one where all are."""
+    client = peer
+    entries = [entry.strip().decode("latin-1") for value in forwarded_for for entry in value.split(b",")]
+    while entries and is_trusted(client, trusted):
+        entry = _parse(entries.pop())
+        if entry is None:
+            break
+        client = str(entry)
+    return client
+
+
+@functools.lru_cache(maxsize=4096)
+def client_network(address: str) -> str:
+    """What failures are counted by: the address, or the /64 of an IPv6 address."""
+    parsed = _parse(address)
+    if parsed is None:
+        return address
+    return str(ipaddress.ip_network((parsed, CLIENT_PREFIX_LENGTHS[parsed.version]), strict=False))
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address

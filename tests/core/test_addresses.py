@@ -1,0 +1,55 @@
+"""Whose request it is, when proxies stand in between."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.addresses import client_address, client_network, is_trusted, parse_networks
+
+TRUSTED = parse_networks("10.0.0.0/8, fd00::/8 192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("198.51.100.7", [], "198.51.100.7"),
+        ("198.51.100.7", [b"203.0.113.9"], "198.51.100.7"),
+        ("10.0.0.1", [b"203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", [b"1.1.1.1, 203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", [b"1.1.1.1", b"203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        ("fd00::1", [b"2001:db8::1"], "2001:db8::1"),
+        ("::ffff:10.0.0.1", [b"203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", [b"10.0.0.2, 10.0.0.3"], "10.0.0.2"),
+        ("10.0.0.1", [b"1.1.1.1, unknown"], "10.0.0.1"),
+        ("10.0.0.1", [b""], "10.0.0.1"),
+        ("", [b"203.0.113.9"], ""),
+    ],
+)
+def test_the_client_is_the_first_that_no_trusted_proxy_is(peer: str, forwarded_for: list[bytes], client: str) -> None:
+    """Read from the right, as long as who wrote an entry is trusted; what the client wrote itself is never reached."""
+    assert client == client_address(peer, forwarded_for, TRUSTED)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=3))
+def test_without_trusted_proxies_nobody_is_believed(forwarded_for: list[bytes]) -> None:
+    """Whatever the field says, the client is the connection's other end."""
+    assert "198.51.100.7" == client_address("198.51.100.7", forwarded_for, ())
+
+
+@given(st.lists(st.binary(max_size=30), max_size=3))
+def test_any_bytes_give_an_address(forwarded_for: list[bytes]) -> None:
+    """A trusted proxy that sends nonsense is no error."""
+    assert client_address("10.0.0.1", forwarded_for, TRUSTED)
+
+
+def test_an_ipv6_client_is_its_network() -> None:
+    """Failures are counted by the /64, by the whole IPv4 address, and by the text of what is no address."""
+    assert ["2001:db8::/64", "2001:db8::/64"] == [client_network(f"2001:db8::{end}") for end in ("1", "ffff:1")]
+    assert ["192.0.2.1/32", ""] == [client_network("192.0.2.1"), client_network("")]
+
+
+def test_networks_are_read_as_written() -> None:
+    """One address is a network of its own; host bits are a mistake."""
+    assert [True, False] == [is_trusted(address, TRUSTED) for address in ("192.0.2.1", "192.0.2.2")]
+    with pytest.raises(ValueError, match="host bits"):
+        parse_networks("10.0.0.1/8")
