@@ -4,11 +4,12 @@
 what core decides and adapters do; neither knows HTTP servers, Redis or a clock.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters import names
-from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Upstreams
+from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Streams, Upstreams
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Deny, decide
@@ -27,7 +28,7 @@ from gateway.core.outcomes import (
 from gateway.core.policies.rules import PolicySet
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
-from gateway.core.tokens import digest
+from gateway.core.tokens import digest, token_id
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
@@ -56,6 +57,7 @@ class Exchange:
         admissions: Admissions,
         exports: Exports,
         upstreams: Upstreams,
+        streams: Streams,
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
@@ -64,6 +66,7 @@ class Exchange:
         self._admissions = admissions
         self._exports = exports
         self._upstreams = upstreams
+        self._streams = streams
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
@@ -152,7 +155,10 @@ class Exchange:
         response_fields = build_response_fields(answer.head)
         if why:
             response_fields.append((b"cache-status", caching.build_cache_status_forwarded(why, is_stored=False)))
-        return Response(ResponseHead(answer.head.status, response_fields), answer.content)
+        stream = answer.content
+        if not isinstance(stream, bytes):
+            stream = self._streams.watch(token_id(admission.record.digest), stream)
+        return Response(ResponseHead(answer.head.status, response_fields), stream)
 
     async def _export(
         self, request: RequestHead, admission: Authorized, head: ResponseHead, content: bytes, why: str
@@ -200,15 +206,23 @@ async def _collect(content: bytes | ContentStream, limit: int) -> bytes | Conten
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            return _resume(pieces, content)
+            return _ResumedContent(pieces, content)
     return b"".join(pieces)
 
 
-async def _resume(pieces: list[bytes], rest: ContentStream) -> AsyncGenerator[bytes, None]:
-    try:
-        for piece in pieces:
-            yield piece
-        async for piece in rest:
-            yield piece
-    finally:
-        await rest.aclose()
+class _ResumedContent:
+    """Pieces that were taken from a stream, and then the rest of it."""
+
+    def __init__(self, pieces: list[bytes], rest: ContentStream) -> None:
+        self._pieces = deque(pieces)
+        self._content = rest
+        self._rest = aiter(rest)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return self._pieces.popleft() if self._pieces else await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._content.aclose()

@@ -12,6 +12,7 @@ from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_cl
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
+from gateway.adapters.stream_watch import StreamWatch
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.exports import MAXIMUM_EXPORT_BYTES
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
@@ -60,7 +61,8 @@ class Room:
         self.admissions = RedisAdmissions(self.connection)
         self.admissions.now = NOW
         self.records: list[AccessRecord] = []
-        self.exchange = Exchange(self, self.admissions, self.exports, self.upstreams, failures, self, b"")
+        streams = StreamWatch(RedisTokens(self.connection).are_revoked)
+        self.exchange = Exchange(self, self.admissions, self.exports, self.upstreams, streams, failures, self, b"")
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -272,6 +274,7 @@ def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
         large = await room.ask("GET /export?large")
         assert not isinstance(large.content, bytes)
         assert MAXIMUM_EXPORT_BYTES + 2 == sum([len(piece) async for piece in large.content])
+        await large.content.aclose()
         assert (None, True) == (field(large, b"etag"), huge.is_closed)
 
     run(work, ok(content=Pieces(b"one ", b"two")), ok(content=huge))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from gateway.core.decision import Facts
-from gateway.core.messages import Field, Response
+from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
@@ -85,6 +85,14 @@ class Upstreams(Protocol):
         content: AsyncIterator[bytes] | None,
     ) -> Response:
         """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
+        ...
+
+
+class Streams(Protocol):
+    """Answers that are still flowing."""
+
+    def watch(self, token_id: str, content: ContentStream) -> ContentStream:
+        """The same content, which breaks off with StreamRevoked when the token is revoked."""
         ...
 
 

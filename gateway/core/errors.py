@@ -4,6 +4,7 @@ GatewayError
     ConfigurationError          the operator's files or options; the message names the place
     ChangeRefused               a change of a token that the store did not make; the message says why
     StoreUnavailable            Redis is unreachable or silent
+    StreamRevoked               the token was revoked while its answer was under way
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
         UpstreamTimeout         connected, no response head in time
@@ -29,6 +30,10 @@ class ChangeRefused(GatewayError):
 
 class StoreUnavailable(GatewayError):
     """Redis did not answer within the bounded time, or is not there."""
+
+
+class StreamRevoked(GatewayError):
+    """The token of an open stream was revoked."""
 
 
 class UpstreamError(GatewayError):

@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
 from gateway.core.addresses import Network, client_address, is_trusted
-from gateway.core.errors import UpstreamError
+from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
@@ -82,7 +82,7 @@ class Proxy:
             response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
         try:
             await send_response(response, receive if content is None else None, send)
-        except (ClientGone, UpstreamError) as error:
+        except (ClientGone, StreamRevoked, UpstreamError) as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import ask
+from tests.support.command_line import run_json
 from tests.support.processes import free_port
 from tests.support.raw import RawBackend, read_head, request_bytes, send_raw
 from tests.system.conftest import Serve, mint
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.redis
 
 POLICY = """
 name = "system"
-upstream = {{ url = "http://127.0.0.1:{port}", connect_timeout = "2s", response_timeout = "1s" }}
+upstream = {{ url = "http://127.0.0.1:{port}", connect_timeout = "2s", response_timeout = "{response_timeout}" }}
 [token]
 prefixes = ["sys_"]
 [[rules]]
@@ -27,8 +28,8 @@ match = "* /**"
 """
 
 
-def write_policy(policies: Path, port: int) -> None:
-    (policies / "system.toml").write_text(POLICY.format(port=port))
+def write_policy(policies: Path, port: int, response_timeout: str = "1s") -> None:
+    (policies / "system.toml").write_text(POLICY.format(port=port, response_timeout=response_timeout))
 
 
 def answering(answer: bytes) -> Callable[[socket.socket], None]:
@@ -133,6 +134,47 @@ def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path)
             while not received.endswith(b"0\r\n\r\n"):
                 received += client.recv(65536)
             assert b"second" in received
+
+
+def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The client's stream is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
+    is_closed, may_go_on = threading.Event(), threading.Event()
+
+    def stream(connection: socket.socket) -> None:
+        head = read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        if b"/kept" in head:
+            assert may_go_on.wait(20)
+            connection.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
+        elif connection.recv(1) == b"":
+            is_closed.set()
+
+    def start(port: int, target: bytes, text: str) -> tuple[socket.socket, bytes]:
+        client = socket.create_connection(("127.0.0.1", port), 20)
+        line = b"GET " + target + b" HTTP/1.1"
+        client.sendall(request_bytes(b"Host: a", b"Authorization: Bearer " + text.encode(), request_line=line))
+        received = b""
+        while b"first" not in received:
+            received += client.recv(65536)
+        return client, received
+
+    with RawBackend(stream) as backend:
+        write_policy(policies, backend.port, response_timeout="20s")
+        gateway = serve(redis_url)
+        revoked, kept = mint(redis_url, policies), mint(redis_url, policies)
+        cut, received = start(gateway.port, b"/cut", revoked["token"])
+        going, also_received = start(gateway.port, b"/kept", kept["token"])
+        with cut, going:
+            run_json("token", "revoke", revoked["id"], "--redis", redis_url)
+            while piece := cut.recv(65536):
+                received += piece
+            assert not received.endswith(b"0\r\n\r\n")
+            assert is_closed.wait(20)
+            may_go_on.set()
+            while piece := going.recv(65536):
+                also_received += piece
+            assert also_received.endswith(b"6\r\nsecond\r\n0\r\n\r\n")
+        assert "Traceback" not in gateway.text()
 
 
 def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: str, policies: Path) -> None:

@@ -142,9 +142,7 @@ def test_a_stop_lets_requests_under_way_end(serve: Serve, redis_url: str, polici
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 
     with RawBackend(work) as backend:
-        write_policy(policies, backend.port)
-        text_file = policies / "system.toml"
-        text_file.write_text(text_file.read_text().replace('"1s"', '"20s"'))
+        write_policy(policies, backend.port, response_timeout="20s")
         gateway = serve(redis_url)
         text = mint(redis_url, policies)["token"]
         answers = []

@@ -1,0 +1,102 @@
+"""Open streams and the tokens they belong to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from gateway.adapters.stream_watch import StreamWatch
+from gateway.core.errors import StoreUnavailable, StreamRevoked
+
+SOON = 0.001
+
+
+class Endless:
+    """Content whose next piece comes when it is asked for, until it is given up."""
+
+    def __init__(self) -> None:
+        self.is_closed = asyncio.Event()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.is_closed.is_set():
+            raise StopAsyncIteration
+        await self.is_closed.wait()
+        raise StopAsyncIteration  # as a connection does that was abandoned
+
+    async def aclose(self) -> None:
+        self.is_closed.set()
+
+
+def test_a_stream_ends_when_its_token_is_revoked() -> None:
+    """Its reader gets an error, never a clean end; a stream of another token is left alone."""
+
+    async def work() -> None:
+        asked: list[list[str]] = []
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            asked.append(sorted(token_ids))
+            return [token_id == "bad" and len(asked) > 1 for token_id in token_ids]
+
+        watch = StreamWatch(are_revoked, SOON)
+        bad, good = Endless(), Endless()
+        streams = [watch.watch("bad", bad), watch.watch("good", good)]
+        async with asyncio.timeout(10):
+            with pytest.raises(StreamRevoked):
+                async for _ in streams[0]:
+                    raise AssertionError("there is no piece")
+        assert (True, False) == (bad.is_closed.is_set(), good.is_closed.is_set())
+        assert ["bad", "good"] == asked[0]
+        await streams[1].aclose()
+        watch.close()
+
+    asyncio.run(work())
+
+
+def test_nothing_is_asked_without_an_open_stream() -> None:
+    """The watch ends with the last stream, and begins again with the next."""
+
+    async def work() -> None:
+        is_asked = asyncio.Event()
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            is_asked.set()
+            return [False for _ in token_ids]
+
+        watch = StreamWatch(are_revoked, SOON)
+        for _ in range(2):
+            is_asked.clear()
+            stream = watch.watch("token", Endless())
+            async with asyncio.timeout(10):
+                await is_asked.wait()
+                watching = watch._watching
+                await stream.aclose()
+                assert watching is not None
+                await asyncio.wait([watching])
+            assert None is watch._watching
+
+    asyncio.run(work())
+
+
+def test_a_redis_that_is_away_ends_no_stream() -> None:
+    """Nobody can revoke there; the question is asked again."""
+
+    async def work() -> None:
+        asked = 0
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            nonlocal asked
+            asked += 1
+            if asked < 3:
+                raise StoreUnavailable("away")
+            return [True for _ in token_ids]
+
+        stream = StreamWatch(are_revoked, SOON).watch("token", Endless())
+        async with asyncio.timeout(10):
+            with pytest.raises(StreamRevoked):
+                await anext(aiter(stream))
+        assert 3 == asked
+
+    asyncio.run(work())
