@@ -4,11 +4,11 @@
 what core decides and adapters do; neither knows HTTP servers, Redis or a clock.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters import names
+from gateway.adapters.content import collect, give_up
 from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Streams, Upstreams
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
@@ -16,7 +16,7 @@ from gateway.core.decision import FAILED_CREDENTIALS, Deny, decide
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import ContentStream, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
     Authorized,
     Refused,
@@ -112,8 +112,10 @@ class Exchange:
             elif isinstance(plan, caching.Reuse):
                 reused = await self._reuse(request, admission, plan.export)
                 response = reused or await self._forward(request, content, admission, "uri-miss")
-            else:
+            elif plan.fallback is None:
                 response = await self._forward(request, content, admission, plan.why)
+            else:
+                response = await self._forward_or_stand_in(request, admission, plan.fallback)
         except UpstreamError as error:
             refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
             return self._finish(request, refused, build_refused(request, refused))
@@ -137,6 +139,29 @@ class Exchange:
             return None
         return caching.build_reused(export, b"" if request.method == "HEAD" else content, admission.facts.now)
 
+    async def _forward_or_stand_in(
+        self, request: RequestHead, admission: Authorized, stale: exports.Export
+    ) -> Response:
+        """The backend's answer, or the stale export while the backend fails (stale-if-error, RFC 5861 4)."""
+        try:
+            answer = await self._forward(request, None, admission, "stale")
+        except UpstreamError:
+            stand_in = await self._stand_in(request, admission, stale)
+            if stand_in is None:
+                raise
+            return stand_in
+        if answer.head.status in caching.FAILURES:
+            stand_in = await self._stand_in(request, admission, stale)
+            if stand_in is not None:
+                await give_up(answer.content)
+                return stand_in
+        return answer
+
+    async def _stand_in(self, request: RequestHead, admission: Authorized, stale: exports.Export) -> Response | None:
+        if caching.is_unmodified(request.fields, stale.head.tag):
+            return caching.build_not_modified(stale, admission.facts.now)
+        return await self._reuse(request, admission, stale)
+
     async def _forward(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
@@ -148,7 +173,7 @@ class Exchange:
         )
         answer = await self._upstreams.send(rule.policy.upstream, request.method, request.target, fields, content)
         if wants_export and request.method == "GET" and answer.head.status == 200:
-            whole = await _collect(answer.content, exports.MAXIMUM_EXPORT_BYTES)
+            whole = await collect(answer.content, exports.MAXIMUM_EXPORT_BYTES)
             if isinstance(whole, bytes):
                 return await self._export(request, admission, answer.head, whole, why)
             answer = Response(answer.head, whole)
@@ -168,7 +193,7 @@ class Exchange:
         stored = exports.make_head(rule, request, head, content, now)
         name, is_stored = _export_name(request, admission), False
         if name is not None and exports.may_store(rule, request, head, stored):
-            keep_milliseconds = stored.fresh_until - now
+            keep_milliseconds = exports.keep_milliseconds(rule, stored, now)
             is_stored = await self._exports.write(name, exports.encode_head(stored), content, keep_milliseconds)
         export = exports.build_export(stored, keeps_cache_control=not is_stored)
         status = (b"cache-status", caching.build_cache_status_forwarded(why, is_stored=is_stored))
@@ -194,35 +219,3 @@ def _export_name(request: RequestHead, admission: Authorized) -> str | None:
     cache = admission.rule.cache
     who = exports.entitlement(cache, admission.record) if cache else ""
     return names.export(cache.shared_by, who, exports.export_key(admission.rule, request)) if cache and who else None
-
-
-async def _collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:
-    """All of `content`, or, where it is longer than `limit`, a stream of the same."""
-    if isinstance(content, bytes):
-        return content
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in content:
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            return _ResumedContent(pieces, content)
-    return b"".join(pieces)
-
-
-class _ResumedContent:
-    """Pieces that were taken from a stream, and then the rest of it."""
-
-    def __init__(self, pieces: list[bytes], rest: ContentStream) -> None:
-        self._pieces = deque(pieces)
-        self._content = rest
-        self._rest = aiter(rest)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        return self._pieces.popleft() if self._pieces else await anext(self._rest)
-
-    async def aclose(self) -> None:
-        await self._content.aclose()

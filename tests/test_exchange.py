@@ -237,6 +237,59 @@ def test_an_export_that_is_no_longer_fresh_is_asked_for_again() -> None:
     run(work, ok(), ok(content=b"new"))
 
 
+STALE = SMALL.replace('cache = { fresh = "1m" }', 'cache = { fresh = "1m", stale_if_error = "1h" }')
+
+
+@pytest.mark.parametrize(
+    "failure", [UpstreamUnreachable("x"), UpstreamTimeout("x"), UpstreamBroken("x"), ok(status=500), ok(status=503)]
+)
+def test_a_stale_export_stands_in_for_a_failing_backend(failure: Response | Exception) -> None:
+    """Content and 304 alike, saying so, until stale_if_error is over; authorisation holds all the same."""
+
+    async def work(room: Room) -> None:
+        tag = field(await room.ask("GET /export"), b"etag") or b""
+        room.admissions.now = NOW + 61_000
+        stale = await room.ask("GET /export")
+        assert (200, b"content", b"61", b"gateway; hit; ttl=-1; detail=stale-if-error") == (
+            stale.head.status,
+            stale.content,
+            field(stale, b"age"),
+            field(stale, b"cache-status"),
+        )
+        assert 304 == (await room.ask("GET /export", (b"if-none-match", tag))).head.status
+        room.admissions.now = NOW + 60_000 + 3_600_000
+        assert (await room.ask("GET /export")).head.status >= 500
+        assert 401 == (await room.ask("GET /export", text=OTHER)).head.status
+
+    run(work, ok(), failure, failure, failure, policy=STALE)
+
+
+def test_a_backend_that_is_back_is_asked_again() -> None:
+    """A stale export stands in for failures only: the first good answer replaces it, and other errors pass."""
+    broken = Pieces(b"oops")
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        room.admissions.now = NOW + 61_000
+        assert b"content" == (await room.ask("GET /export")).content
+        assert broken.is_closed
+        assert 404 == (await room.ask("GET /export")).head.status
+        assert b"new" == (await room.ask("GET /export")).content
+
+    run(work, ok(), ok(status=502, content=broken), ok(status=404), ok(content=b"new"), policy=STALE)
+
+
+def test_without_stale_if_error_a_failure_is_a_failure() -> None:
+    """A rule that does not ask for it gets no stale answers."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        room.admissions.now = NOW + 61_000
+        assert 502 == (await room.ask("GET /export")).head.status
+
+    run(work, ok(), UpstreamUnreachable("x"))
+
+
 def test_content_that_has_gone_is_asked_for_again() -> None:
     """A head whose content Redis no longer has, and memory neither, is a miss."""
 

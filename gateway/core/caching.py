@@ -23,6 +23,10 @@ CONDITIONAL_FIELDS = frozenset(
 others it may ignore on a GET whose answer has a weak tag or none (RFC 9110 13.1, 14.2)."""
 
 
+FAILURES = frozenset({500, 502, 503, 504})
+"""Statuses of a backend that an export may stand in for (RFC 5861 4)."""
+
+
 class NotModified(msgspec.Struct, frozen=True):
     """The client has it already."""
 
@@ -39,6 +43,8 @@ class Forward(msgspec.Struct, frozen=True):
     """The backend has to be asked; `why` is a word of RFC 9211 2.2, and empty where no cache is involved."""
 
     why: str
+    fallback: Export | None = None
+    """What stands in while the backend fails."""
 
 
 AnswerPlan: TypeAlias = NotModified | Reuse | Forward
@@ -58,7 +64,8 @@ def plan_answer(rule: Rule, head: RequestHead, export: Export | None, now: int) 
     if any(tuple(field_values(head.fields, name)) != values for name, values in export.head.varying):
         return Forward("vary-miss")
     if now >= export.head.fresh_until:
-        return Forward("stale")
+        may_stand_in = now < export.head.fresh_until + rule.cache.stale_if_error_seconds * 1000
+        return Forward("stale", export if may_stand_in else None)
     return NotModified(export) if is_unmodified(head.fields, export.head.tag) else Reuse(export)
 
 
@@ -69,13 +76,13 @@ def is_unmodified(fields: Fields, tag: bytes) -> bool:
 
 
 def build_not_modified(export: Export, now: int) -> Response:
-    """304 (Not Modified) in the place of the export."""
+    """304 (Not Modified) in the place of the export, fresh or stale."""
     fields = [*export.not_modified_fields, (b"cache-status", build_cache_status_hit(export.head, now))]
     return Response(ResponseHead(304, fields), b"")
 
 
 def build_reused(export: Export, content: bytes, now: int) -> Response:
-    """The export with its age; `content` is empty in answer to HEAD."""
+    """The export with its age, fresh or stale; `content` is empty in answer to HEAD."""
     age = b"%d" % current_age(export.head, now)
     fields = [*export.reply_fields, (b"age", age), (b"cache-status", build_cache_status_hit(export.head, now))]
     return Response(ResponseHead(200, fields), content)
@@ -87,8 +94,12 @@ def current_age(head: StoredHead, now: int) -> int:
 
 
 def build_cache_status_hit(head: StoredHead, now: int) -> bytes:
-    """Cache-Status (RFC 9211) of an answer from the cache."""
-    return b"gateway; hit; ttl=%d" % ((head.fresh_until - now) // 1000)
+    """Cache-Status (RFC 9211) of an answer from the cache; a stale one says why it is there."""
+    is_fresh = now < head.fresh_until
+    return b"gateway; hit; ttl=%d%b" % (
+        (head.fresh_until - now) // 1000,
+        b"" if is_fresh else b"; detail=stale-if-error",
+    )
 
 
 def build_cache_status_forwarded(why: str, *, is_stored: bool) -> bytes:

@@ -152,20 +152,27 @@ def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content:
     )
 
 
+def keep_milliseconds(rule: Rule, head: StoredHead, now: int) -> int:
+    """How long the answer is of use, first fresh and then while the backend fails."""
+    stale_if_error = rule.cache.stale_if_error_seconds if rule.cache else 0
+    return head.fresh_until - now + stale_if_error * 1000
+
+
 def may_store(rule: Rule, request: RequestHead, response: ResponseHead, head: StoredHead) -> bool:
     """Whether RFC 9111 3 lets a shared cache keep the answer.
 
-    Its section 3.5 (requests with credentials) holds for the lifetimes that the backend gives; a rule's own `fresh` is
-    the operator's word that the entitled may share.
+    Its section 3.5 (requests with credentials) holds for the lifetimes that the backend gives; a rule's own `fresh`
+    or `stale_if_error` is the operator's word that the entitled may share.
     """
     directives = _directives(response.fields)
     asked = parse_cache_control(field_values(request.fields, b"cache-control"))
-    explicit = rule.cache is not None and rule.cache.fresh_seconds is not None
+    cache = rule.cache
+    is_told = cache is not None and (cache.fresh_seconds is not None or cache.stale_if_error_seconds > 0)
     return (
-        head.fresh_until > head.stored_at
+        keep_milliseconds(rule, head, head.stored_at) > 0
         and "no-store" not in asked
         and directives.keys().isdisjoint(_FORBIDDING)
-        and (explicit or not directives.keys().isdisjoint(_SHARING))
+        and (is_told or not directives.keys().isdisjoint(_SHARING))
         and not field_values(response.fields, b"set-cookie")
         and not any(name == b"*" or is_reserved(name) for name, _ in head.varying)
     )

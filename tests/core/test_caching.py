@@ -335,7 +335,7 @@ def test_the_age_counts_from_when_the_answer_was_made() -> None:
 def test_cache_status_says_how_the_answer_came_about() -> None:
     """Cache-Status has the words of RFC 9211: a hit with its ttl, or why the backend was asked."""
     assert b"gateway; hit; ttl=59" == build_cache_status_hit(make(), NOW + 1)
-    assert b"gateway; hit; ttl=-2" == build_cache_status_hit(make(), NOW + 62_000)
+    assert b"gateway; hit; ttl=-2; detail=stale-if-error" == build_cache_status_hit(make(), NOW + 62_000)
     assert b"gateway; fwd=uri-miss; stored" == build_cache_status_forwarded("uri-miss", is_stored=True)
     assert b"gateway; fwd=method" == build_cache_status_forwarded("method", is_stored=False)
 

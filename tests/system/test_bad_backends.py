@@ -24,6 +24,9 @@ prefixes = ["sys_"]
 match = "GET /export"
 cache = {{ fresh = "1m" }}
 [[rules]]
+match = "GET /stand-in"
+cache = {{ fresh = "0s", stale_if_error = "1h" }}
+[[rules]]
 match = "* /**"
 """
 
@@ -134,6 +137,21 @@ def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path)
             while not received.endswith(b"0\r\n\r\n"):
                 received += client.recv(65536)
             assert b"second" in received
+
+
+def test_a_backend_that_goes_away_breaks_no_build(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The last good export is given out by every worker while the backend is gone; a revoked token gets none of it."""
+    with RawBackend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url, "--workers", "2")
+        token = mint(redis_url, policies)
+        first = ask(gateway.port, "GET", "/stand-in", token=token["token"])
+        assert (200, b"hello") == (first.status, first.content)
+    answers = [ask(gateway.port, "GET", "/stand-in", token=token["token"]) for _ in range(6)]
+    assert [(200, b"hello", first.field("etag"))] * 6 == [(a.status, a.content, a.field("etag")) for a in answers]
+    assert all("; detail=stale-if-error" in (answer.field("cache-status") or "") for answer in answers)
+    run_json("token", "revoke", token["id"], "--redis", redis_url)
+    assert 401 == ask(gateway.port, "GET", "/stand-in", token=token["token"]).status
 
 
 def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path) -> None:

@@ -202,7 +202,8 @@ def _check_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> N
 
 def _compile_cache(policy: Policy, table: CacheTable) -> CacheRule:
     fresh = None if table.fresh is None else parse_duration(table.fresh)
-    return CacheRule(fresh, table.shared_by or policy.bound_to)
+    stale_if_error = 0 if table.stale_if_error is None else parse_duration(table.stale_if_error)
+    return CacheRule(fresh, table.shared_by or policy.bound_to, stale_if_error)
 
 
 def _encode_terms(rule: Rule) -> bytes:

@@ -83,6 +83,8 @@ class CacheTable(Table, frozen=True, kw_only=True):
 
     fresh: Duration | None = None
     """How long a stored answer is used without asking the backend; absent: as long as the backend's fields say."""
+    stale_if_error: Duration | None = None
+    """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
     shared_by: Literal["project", "owner", "token"] | None = None
     """Whose tokens share an entry; absent: what the policy's tokens are bound to."""
 

@@ -48,6 +48,7 @@ class CacheRule(msgspec.Struct, frozen=True):
 
     fresh_seconds: int | None
     shared_by: Entitlement
+    stale_if_error_seconds: int = 0
 
 
 class Policy(msgspec.Struct, frozen=True):

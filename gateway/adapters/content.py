@@ -1,0 +1,44 @@
+"""Content of answers: taken whole where it is short enough, resumed as a stream where it is not, given up."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+
+from gateway.core.messages import ContentStream
+
+
+async def collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:
+    """All of `content`, or, where it is longer than `limit`, a stream of the same."""
+    if isinstance(content, bytes):
+        return content
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in content:
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            return ResumedContent(pieces, content)
+    return b"".join(pieces)
+
+
+class ResumedContent:
+    """Pieces that were taken from a stream, and then the rest of it."""
+
+    def __init__(self, pieces: list[bytes], rest: ContentStream) -> None:
+        self._pieces = deque(pieces)
+        self._content = rest
+        self._rest = aiter(rest)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return self._pieces.popleft() if self._pieces else await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._content.aclose()
+
+
+async def give_up(content: bytes | ContentStream) -> None:
+    """Ends the backend's work on content that nobody wants."""
+    if not isinstance(content, bytes):
+        await content.aclose()
