@@ -39,6 +39,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all scopes of the policy, as far as the plan of the moment allows."""
     plan: str | None = None
     """None: the policy's first."""
+    not_before: int | None = None
     expires_at: int | None = None
 
 
@@ -48,6 +49,7 @@ class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str | msgspec.UnsetType = msgspec.UNSET
     scopes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
+    not_before: int | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -67,7 +69,7 @@ def mint_token(
         digest=token_digest,
         policy=policy.name,
         is_active=True,
-        not_before=None,
+        not_before=request.not_before,
         expires_at=request.expires_at,
         scopes=" ".join(sorted(set(request.scopes or policy.scopes))),
         plan=plan,
@@ -116,11 +118,21 @@ def _check_record(policy: Policy, record: TokenRecord, changed: Collection[str],
         for scope in record.scopes.split():
             if scope not in policy.scopes:
                 raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
-    if "expires_at" in changed and record.expires_at is not None:
-        if record.expires_at <= now:
+    _check_bounds(record, changed, now)
+
+
+def _check_bounds(record: TokenRecord, changed: Collection[str], now: int) -> None:
+    starts, ends = record.not_before, record.expires_at
+    if "expires_at" in changed and ends is not None:
+        if ends <= now:
             raise ChangeRefused("the token would have ended already")
-        if record.expires_at > LATEST_END:
+        if ends > LATEST_END:
             raise ChangeRefused("a token ends before the year 10000, or never")
+    if "not_before" in changed and starts is not None and starts > LATEST_END:
+        raise ChangeRefused("a token begins before the year 10000")
+    is_changed = "not_before" in changed or "expires_at" in changed
+    if is_changed and starts is not None and ends is not None and starts >= ends:
+        raise ChangeRefused("the token would end before it begins")
 
 
 def _check_text(what: str, text: str, maximum: int) -> None:

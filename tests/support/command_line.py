@@ -7,6 +7,9 @@ from click.testing import CliRunner, Result
 
 from gateway.cli.main import commands
 
+CREATE = ("token", "create", "--policy", "small", "--project", "website", "--name", "CI")
+"""Mints a token of the small policy."""
+
 
 def run_command(*arguments: str) -> Result:
     """What the command printed and how it ended; exceptions are kept in the result."""
