@@ -14,6 +14,7 @@ so no project or owner can be mistaken for another.
 """
 
 from gateway.core.records import TokenRecord
+from gateway.core.tokens import bucket_of
 
 VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
@@ -21,7 +22,7 @@ BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 
 def bucket(token_id: str) -> str:
     """The common beginning of all that concerns one token."""
-    return f"{VERSION}:{{{token_id[:2]}}}:"
+    return f"{VERSION}:{{{bucket_of(token_id)}}}:"
 
 
 def token(token_id: str) -> str:

@@ -56,6 +56,10 @@ class Tokens(Protocol):
         """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
         ...
 
+    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
+        """Puts `new` in the place of `old` and adds `successor`, both or neither; False as in `replace`."""
+        ...
+
     async def revoke(self, token_id: str) -> None:
         """Ends a token for good; a second time changes nothing."""
         ...

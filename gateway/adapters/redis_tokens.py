@@ -8,7 +8,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection, Script
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord, decode_record, encode_record
-from gateway.core.tokens import token_id
+from gateway.core.tokens import bucket_of, token_id
 
 _ABSENT = b""
 
@@ -18,14 +18,12 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._replace = Script(files("gateway.adapters.scripts").joinpath("replace.lua").read_text())
+        self._replace = _read_script("replace.lua")
+        self._rotate = _read_script("rotate.lua")
 
     async def create(self, record: TokenRecord) -> None:
-        """Adds a record, its index entries first: one without a record does no harm, the reverse hides a token."""
         identity = token_id(record.digest)
-        await self._connection.run(
-            lambda client: _pipeline(client, [("SADD", index, identity) for index in names.indexes(record)])
-        )
+        await self._index(record)
         outcome = await self._put(_ABSENT, record)
         if outcome < 0:
             raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
@@ -52,6 +50,17 @@ class RedisTokens:
     async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
         return await self._put(encode_record(old), new) == 1
+
+    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
+        """Both records change together or not at all."""
+        identity, successor_id = token_id(old.digest), token_id(successor.digest)
+        if bucket_of(identity) != bucket_of(successor_id):
+            raise ValueError("a successor is in its predecessor's bucket")
+        await self._index(successor)
+        keys = [names.token(identity), names.token(successor_id), names.revoked(identity)]
+        records = [identity, encode_record(old), encode_record(new), successor_id, encode_record(successor)]
+        outcome: int = await self._connection.run_script(self._rotate, keys, records)
+        return outcome == 1
 
     async def revoke(self, identity: str) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
@@ -87,11 +96,20 @@ class RedisTokens:
         (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
         return [names.token(member.decode()) for member in members]
 
+    async def _index(self, record: TokenRecord) -> None:
+        """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
+        entries = [("SADD", index, token_id(record.digest)) for index in names.indexes(record)]
+        await self._connection.run(lambda client: _pipeline(client, entries))
+
     async def _put(self, old: bytes, new: TokenRecord) -> int:
         identity = token_id(new.digest)
         keys = [names.token(identity), names.revoked(identity)]
         outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
         return outcome
+
+
+def _read_script(file: str) -> Script:
+    return Script(names.lua_prelude() + files("gateway.adapters.scripts").joinpath(file).read_text())
 
 
 async def _pipeline(client: Client, commands: Sequence[tuple[str, ...]]) -> list[Any]:

@@ -80,7 +80,7 @@ def mint_token(
         shown=shown_part(text, policy.token_format),
         created_at=now,
     )
-    _check_record(policy, record, record.__struct_fields__, now)
+    check_record(policy, record, record.__struct_fields__, now)
     return text, record
 
 
@@ -90,7 +90,7 @@ def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now:
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
     updated = msgspec.structs.replace(record, **values)
-    _check_record(policy, updated, values.keys(), now)
+    check_record(policy, updated, values.keys(), now)
     return updated
 
 
@@ -107,7 +107,8 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
     return TokenState.ACTIVE
 
 
-def _check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
+def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
+    """Raises ChangeRefused where the policy does not know one of the changed fields' values; `now` in Unix seconds."""
     if "name" in changed:
         _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
         if not record.name:

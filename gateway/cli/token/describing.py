@@ -55,6 +55,8 @@ def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> di
         "last_used": format_time(last_use),
         "not_before": format_time(record.not_before),
         "expires": format_time(record.expires_at),
+        "predecessor": record.predecessor or None,
+        "successor": record.successor or None,
     }
 
 

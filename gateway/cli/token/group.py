@@ -6,12 +6,13 @@ from gateway.cli.token.changing import update
 from gateway.cli.token.creating import create
 from gateway.cli.token.listing import list_tokens, show
 from gateway.cli.token.revoking import revoke
+from gateway.cli.token.rotating import rotate
 
 
 @click.group()
 def token() -> None:
-    """Mint, list, change and revoke tokens."""
+    """Mint, list, change, rotate and revoke tokens."""
 
 
-for command in (create, list_tokens, show, update, revoke):
+for command in (create, list_tokens, show, update, rotate, revoke):
     token.add_command(command)

@@ -42,6 +42,8 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "not_before": None,
         "expires": "2099-01-31T00:00:00Z",
         "last_used": None,
+        "predecessor": None,
+        "successor": None,
     } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
     assert created["token"].startswith(created["shown"])
 
@@ -121,10 +123,10 @@ def test_a_beginning_and_an_end_must_leave_time_between_them(where: tuple[str, .
     assert (created["not_before"], created["expires"]) == (shown["not_before"], shown["expires"])
 
 
-@pytest.mark.parametrize("command", ["show", "update", "revoke"])
+@pytest.mark.parametrize("command", ["show", "update", "rotate", "revoke"])
 def test_an_unknown_id_is_said(where: tuple[str, ...], command: str) -> None:
     """A command for a token that is not there fails and says so."""
-    options = where if command == "update" else where[:2]
+    options = where if command in ("update", "rotate") else where[:2]
     refused = run_command("token", command, "0" * 24, *options)
     assert (True, "there is no token " + "0" * 24) == (refused.exit_code != 0, str(refused.exception))
 
