@@ -64,6 +64,18 @@ class Tokens(Protocol):
         """Ends a token for good; a second time changes nothing."""
         ...
 
+    async def revoke_lineage(self, token_id: str) -> list[str]:
+        """Ends a token with all that it was rotated from and to, at one instant; the ids not revoked before."""
+        ...
+
+    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
+        """Ends all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
+
+        Gives the ids not revoked before. One instant a bucket, 256 at most: where Redis goes away in between, some are
+        revoked, and doing it again revokes the rest.
+        """
+        ...
+
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
         ...

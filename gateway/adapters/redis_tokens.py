@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
 from gateway.adapters import names
@@ -20,6 +21,7 @@ class RedisTokens:
         self._connection = connection
         self._replace = _read_script("replace.lua")
         self._rotate = _read_script("rotate.lua")
+        self._revoke = _read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
         identity = token_id(record.digest)
@@ -65,6 +67,26 @@ class RedisTokens:
     async def revoke(self, identity: str) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
         await self._connection.run(lambda client: client.sadd(names.revoked(identity), identity))
+
+    async def revoke_lineage(self, identity: str) -> list[str]:
+        """One script: a lineage is in one bucket."""
+        return await self._revoke_in_bucket([identity], ["", "", ""])
+
+    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
+        """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
+        bound_to, index = ["owner", policy, owner or ""], names.owner(policy, owner or "")
+        if project:
+            bound_to, index = ["project", policy, project], names.project(policy, project)
+        (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
+        revoked: list[str] = []
+        for _, bucket in groupby(sorted(member.decode() for member in members), bucket_of):
+            revoked += await self._revoke_in_bucket(list(bucket), bound_to)
+        return revoked
+
+    async def _revoke_in_bucket(self, identities: list[str], bound_to: list[str]) -> list[str]:
+        keys = [names.revoked(identities[0])]
+        revoked = await self._connection.run_script(self._revoke, keys, [*bound_to, *identities])
+        return [identity.decode() for identity in revoked]
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""

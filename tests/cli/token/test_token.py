@@ -131,15 +131,6 @@ def test_an_unknown_id_is_said(where: tuple[str, ...], command: str) -> None:
     assert (True, "there is no token " + "0" * 24) == (refused.exit_code != 0, str(refused.exception))
 
 
-def test_revoking_is_shown(where: tuple[str, ...]) -> None:
-    """A revoked token stays listed as such, and revoking it again changes nothing."""
-    identity = run_json(*CREATE, *where)["id"]
-    for _ in range(2):
-        assert "revoked" == run_json("token", "revoke", identity, *where[:2])["state"]
-    (listed,) = run_json("token", "list", "--policy", "small", "--project", "website", *where[:2])
-    assert (identity, "revoked") == (listed["id"], listed["state"])
-
-
 def test_a_store_that_is_away_makes_no_promise(where: tuple[str, ...]) -> None:
     """A change that Redis did not acknowledge is an error, not a token."""
     refused = run_command(*CREATE, "--redis", f"redis://127.0.0.1:{free_port()}/0", *where[2:])
