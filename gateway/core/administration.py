@@ -107,6 +107,11 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
     return TokenState.ACTIVE
 
 
+def idle_since(record: TokenRecord, last_use: int | None) -> int:
+    """Since when the token has not been used, in Unix seconds: its last use, its creation where there is none."""
+    return record.created_at if last_use is None else last_use
+
+
 def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
     """Raises ChangeRefused where the policy does not know one of the changed fields' values; `now` in Unix seconds."""
     if "name" in changed:

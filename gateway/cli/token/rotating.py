@@ -8,28 +8,20 @@ import msgspec
 
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.options import json_option, pepper_option, policies_option, redis_option, with_tokens
-from gateway.cli.times import format_time, parse_end
+from gateway.cli.times import format_time, parse_end, read_duration
 from gateway.cli.token.changing import change
 from gateway.cli.token.describing import describe_all, print_json
 from gateway.core.administration import state_of
-from gateway.core.durations import parse_duration
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import Rotated, Rotation, rotate_record
 from gateway.core.tokens import random_bytes_needed, token_id
 
 
-def _parse_overlap(_: click.Context, __: click.Parameter, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @click.command()
 @click.argument("identity", metavar="ID")
 @click.option(
-    "--overlap", default="24h", show_default=True, callback=_parse_overlap, help="How long the old token still works."
+    "--overlap", default="24h", show_default=True, callback=read_duration, help="How long the old token still works."
 )
 @click.option("--expires", help="The successor's end: 90d, a time, or never; without it, the old token's.")
 @pepper_option
