@@ -58,12 +58,17 @@ def mint_token(
     policy: Policy, request: TokenRequest, random_bytes: bytes, pepper: bytes, now: int
 ) -> tuple[str, TokenRecord]:
     """A new token's text and record; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
+    text = mint(policy.token_format, random_bytes)
+    shown = shown_part(text, policy.token_format)
+    return text, make_record(policy, request, digest(text, pepper), shown, now)
+
+
+def make_record(policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int) -> TokenRecord:
+    """The record of a new token; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
     if not (request.project if policy.bound_to == "project" else request.owner):
         raise ChangeRefused(f"the policy {policy.name} binds each token to its {policy.bound_to}: name one")
     for binding in (request.project, request.owner):
         _check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
-    text = mint(policy.token_format, random_bytes)
-    token_digest = digest(text, pepper)
     plan = request.plan if request.plan is not None else next(iter(policy.plans))
     record = TokenRecord(
         digest=token_digest,
@@ -77,11 +82,11 @@ def mint_token(
         project=request.project,
         owner=request.owner,
         name=request.name,
-        shown=shown_part(text, policy.token_format),
+        shown=shown,
         created_at=now,
     )
     check_record(policy, record, record.__struct_fields__, now)
-    return text, record
+    return record
 
 
 def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now: int) -> TokenRecord:

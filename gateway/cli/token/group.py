@@ -3,7 +3,7 @@
 import click
 
 from gateway.cli.token.changing import update
-from gateway.cli.token.creating import create
+from gateway.cli.token.creating import create, import_token
 from gateway.cli.token.listing import list_tokens, show
 from gateway.cli.token.revoking import revoke
 from gateway.cli.token.rotating import rotate
@@ -14,5 +14,5 @@ def token() -> None:
     """Mint, list, change, rotate and revoke tokens."""
 
 
-for command in (create, list_tokens, show, update, rotate, revoke):
+for command in (create, import_token, list_tokens, show, update, rotate, revoke):
     token.add_command(command)

@@ -1,6 +1,5 @@
 """`gateway token rotate`, against a real Redis."""
 
-import asyncio
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,28 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.decision import Facts
-from gateway.core.tokens import digest
+from tests.support.admitting import admit
 from tests.support.command_line import CREATE, run_command, run_json
-from tests.support.policies import rule_for
 
 pytestmark = pytest.mark.redis
-
-
-def admit(url: str, texts: list[str]) -> list[Facts]:
-    """What the gateway finds for each of the tokens, one after the other."""
-
-    async def work() -> list[Facts]:
-        connection = RedisConnection(open_client(url, 5), 5)
-        admissions = RedisAdmissions(connection)
-        try:
-            return [await admissions.admit(rule_for("GET /export"), digest(text, b""), "") for text in texts]
-        finally:
-            await connection.close()
-
-    return asyncio.run(work())
 
 
 def moment(text: str) -> datetime:
