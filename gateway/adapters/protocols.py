@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from gateway.core.decision import Facts
+from gateway.core.explanation import Standing
 from gateway.core.messages import Field, Response
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
@@ -82,6 +83,10 @@ class Tokens(Protocol):
 
     async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
+        ...
+
+    async def standing(self, token_id: str) -> Standing | None:
+        """What an admission would find of the token, its counters included, at one instant and without a trace."""
         ...
 
     async def now(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection, Script
 from gateway.core.errors import ChangeRefused
+from gateway.core.explanation import Standing
 from gateway.core.records import TokenRecord, decode_record, encode_record
 from gateway.core.tokens import bucket_of, token_id
 
@@ -21,6 +22,7 @@ class RedisTokens:
         self._connection = connection
         self._replace = _read_script("replace.lua")
         self._rotate = _read_script("rotate.lua")
+        self._standing = _read_script("standing.lua")
         self._revoke = _read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
@@ -101,6 +103,15 @@ class RedisTokens:
             lambda client: _pipeline(client, [("ZSCORE", names.last_used(one), one) for one in identities])
         )
         return [None if answer is None else int(float(answer)) for answer in answers]
+
+    async def standing(self, identity: str) -> Standing | None:
+        """One script that only reads."""
+        found = await self._connection.run_script(self._standing, [names.token(identity)], [])
+        now, raw, is_revoked, counters = found
+        if not raw:
+            return None
+        states = [text.decode() for text in counters]
+        return Standing(now, decode_record(raw), is_revoked == 1, dict(zip(states[::2], states[1::2], strict=True)))
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
