@@ -53,8 +53,8 @@ def revoke(
             revoked = await tokens.revoke_lineage(lineage)
         else:
             revoked = await tokens.revoke_all(policy_name or "", project, owner)
-        records = [await find(tokens, one) for one in revoked]
-        return await describe_all(tokens, records)
+        known = {token_id(record.digest): record for record in meant}
+        return await describe_all(tokens, [known.get(one) or await find(tokens, one) for one in revoked])
 
     described = with_tokens(redis_url, work)
     if as_json:
@@ -93,13 +93,14 @@ async def _check_number(tokens: RedisTokens, meant: list[TokenRecord], has_conse
 
 
 async def _lineage(tokens: RedisTokens, identity: str) -> list[TokenRecord]:
-    """The token with its predecessors and successors."""
+    """The token with its predecessors and successors, as far as their records are there."""
     found = {identity: await find(tokens, identity)}
     pending = [identity]
     while pending:
         record = found[pending.pop()]
         for relative in (record.predecessor, record.successor):
-            if relative and relative not in found:
-                found[relative] = await find(tokens, relative)
+            other = await tokens.find(relative) if relative and relative not in found else None
+            if other is not None:
+                found[relative] = other
                 pending.append(relative)
     return list(found.values())

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+import redis
 
+from gateway.adapters import names
 from tests.support.command_line import CREATE, run_command, run_json
 
 pytestmark = pytest.mark.redis
@@ -43,6 +45,16 @@ def test_a_lineage_is_revoked_from_any_of_its_tokens(where: tuple[str, ...], whi
     revoked = revoke(where, "--lineage", chain[which])
     assert (set(chain), {"revoked"}) == ({one["id"] for one in revoked}, {one["state"] for one in revoked})
     assert {**dict.fromkeys(chain, "revoked"), other: "active"} == states(where)
+
+
+def test_a_lineage_with_a_gap_is_revoked_as_far_as_it_goes(where: tuple[str, ...]) -> None:
+    """A record that was deleted by hand does not keep the others from being revoked."""
+    first = create(where)
+    second = rotate(where, first)
+    third = rotate(where, second)
+    with redis.Redis.from_url(where[1]) as client:
+        client.delete(names.token(first))
+    assert {second, third} == {one["id"] for one in revoke(where, "--lineage", third)}
 
 
 @pytest.mark.parametrize("kind", ["project", "owner"])
