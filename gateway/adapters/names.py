@@ -13,7 +13,9 @@ admission touches in one slot of a Cluster. A policy's name has no colon, and wh
 so no project or owner can be mistaken for another.
 """
 
+from gateway.core.quotas import Quota, Window
 from gateway.core.records import TokenRecord
+from gateway.core.tokens import bucket_of
 
 VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
@@ -21,7 +23,7 @@ BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 
 def bucket(token_id: str) -> str:
     """The common beginning of all that concerns one token."""
-    return f"{VERSION}:{{{token_id[:2]}}}:"
+    return f"{VERSION}:{{{bucket_of(token_id)}}}:"
 
 
 def token(token_id: str) -> str:
@@ -69,6 +71,17 @@ def owner(policy: str, owner_id: str) -> str:
 def export(kind: str, entitlement: str, export_key: str) -> str:
     """A stored export of an entitlement: a project, an owner or a token."""
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
+
+
+def parse_counter(state: str | None, quota: Quota, now: int) -> Window:
+    """Where a token stands by the state of a quota's counter, read as the admission script does; `now` in milliseconds.
+
+    Without a state, or after the window's end, the next request would begin a window.
+    """
+    resets_at, _, used = (state or "").partition(":")
+    if resets_at.isdecimal() and used.isdecimal() and int(resets_at) > now:
+        return Window(quota, int(used), int(resets_at))
+    return Window(quota, 0, now + quota.window_seconds * 1000)
 
 
 def lua_prelude() -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from gateway.core.decision import Facts
+from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
@@ -56,8 +57,24 @@ class Tokens(Protocol):
         """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
         ...
 
+    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
+        """Puts `new` in the place of `old` and adds `successor`, both or neither; False as in `replace`."""
+        ...
+
     async def revoke(self, token_id: str) -> None:
         """Ends a token for good; a second time changes nothing."""
+        ...
+
+    async def revoke_lineage(self, token_id: str) -> list[str]:
+        """Ends a token with all that it was rotated from and to, at one instant; the ids not revoked before."""
+        ...
+
+    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
+        """Ends all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
+
+        Gives the ids not revoked before. One instant a bucket, 256 at most: where Redis goes away in between, some are
+        revoked, and doing it again revokes the rest.
+        """
         ...
 
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
@@ -66,6 +83,10 @@ class Tokens(Protocol):
 
     async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
+        ...
+
+    async def standing(self, token_id: str) -> Standing | None:
+        """What an admission would find of the token, its counters included, at one instant and without a trace."""
         ...
 
     async def now(self) -> int:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection, Script
 from gateway.core.errors import ChangeRefused
+from gateway.core.explanation import Standing
 from gateway.core.records import TokenRecord, decode_record, encode_record
-from gateway.core.tokens import token_id
+from gateway.core.tokens import bucket_of, token_id
 
 _ABSENT = b""
 
@@ -18,14 +20,14 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._replace = Script(files("gateway.adapters.scripts").joinpath("replace.lua").read_text())
+        self._replace = _read_script("replace.lua")
+        self._rotate = _read_script("rotate.lua")
+        self._standing = _read_script("standing.lua")
+        self._revoke = _read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
-        """Adds a record, its index entries first: one without a record does no harm, the reverse hides a token."""
         identity = token_id(record.digest)
-        await self._connection.run(
-            lambda client: _pipeline(client, [("SADD", index, identity) for index in names.indexes(record)])
-        )
+        await self._index(record)
         outcome = await self._put(_ABSENT, record)
         if outcome < 0:
             raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
@@ -53,9 +55,40 @@ class RedisTokens:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
         return await self._put(encode_record(old), new) == 1
 
+    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
+        """Both records change together or not at all."""
+        identity, successor_id = token_id(old.digest), token_id(successor.digest)
+        if bucket_of(identity) != bucket_of(successor_id):
+            raise ValueError("a successor is in its predecessor's bucket")
+        await self._index(successor)
+        keys = [names.token(identity), names.token(successor_id), names.revoked(identity)]
+        records = [identity, encode_record(old), encode_record(new), successor_id, encode_record(successor)]
+        outcome: int = await self._connection.run_script(self._rotate, keys, records)
+        return outcome == 1
+
     async def revoke(self, identity: str) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
         await self._connection.run(lambda client: client.sadd(names.revoked(identity), identity))
+
+    async def revoke_lineage(self, identity: str) -> list[str]:
+        """One script: a lineage is in one bucket."""
+        return await self._revoke_in_bucket([identity], ["", "", ""])
+
+    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
+        """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
+        bound_to, index = ["owner", policy, owner or ""], names.owner(policy, owner or "")
+        if project:
+            bound_to, index = ["project", policy, project], names.project(policy, project)
+        (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
+        revoked: list[str] = []
+        for _, bucket in groupby(sorted(member.decode() for member in members), bucket_of):
+            revoked += await self._revoke_in_bucket(list(bucket), bound_to)
+        return revoked
+
+    async def _revoke_in_bucket(self, identities: list[str], bound_to: list[str]) -> list[str]:
+        keys = [names.revoked(identities[0])]
+        revoked = await self._connection.run_script(self._revoke, keys, [*bound_to, *identities])
+        return [identity.decode() for identity in revoked]
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
@@ -70,6 +103,15 @@ class RedisTokens:
             lambda client: _pipeline(client, [("ZSCORE", names.last_used(one), one) for one in identities])
         )
         return [None if answer is None else int(float(answer)) for answer in answers]
+
+    async def standing(self, identity: str) -> Standing | None:
+        """One script that only reads."""
+        found = await self._connection.run_script(self._standing, [names.token(identity)], [])
+        now, raw, is_revoked, counters = found
+        if not raw:
+            return None
+        states = [text.decode() for text in counters]
+        return Standing(now, decode_record(raw), is_revoked == 1, dict(zip(states[::2], states[1::2], strict=True)))
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
@@ -87,11 +129,20 @@ class RedisTokens:
         (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
         return [names.token(member.decode()) for member in members]
 
+    async def _index(self, record: TokenRecord) -> None:
+        """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
+        entries = [("SADD", index, token_id(record.digest)) for index in names.indexes(record)]
+        await self._connection.run(lambda client: _pipeline(client, entries))
+
     async def _put(self, old: bytes, new: TokenRecord) -> int:
         identity = token_id(new.digest)
         keys = [names.token(identity), names.revoked(identity)]
         outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
         return outcome
+
+
+def _read_script(file: str) -> Script:
+    return Script(names.lua_prelude() + files("gateway.adapters.scripts").joinpath(file).read_text())
 
 
 async def _pipeline(client: Client, commands: Sequence[tuple[str, ...]]) -> list[Any]:

@@ -9,7 +9,7 @@ from gateway import __version__
 from gateway.cli.demo.story import demo
 from gateway.cli.policy import policy
 from gateway.cli.serve import serve
-from gateway.cli.token import token
+from gateway.cli.token.group import token
 from gateway.core.errors import GatewayError
 
 

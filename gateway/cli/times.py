@@ -24,6 +24,24 @@ def parse_when(text: str, now: int) -> int:
     return int(when.timestamp())
 
 
+def parse_end(text: str, now: int) -> int | None:
+    """The end of a token; None for `never`."""
+    return None if text == "never" else parse_when(text, now)
+
+
+def parse_start(text: str, now: int) -> int | None:
+    """The beginning of a token; None, no bound, for `now` and for `never`."""
+    return None if text in ("now", "never") else parse_when(text, now)
+
+
+def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """The seconds of an option that is a duration, None where it is not given; click.BadParameter for what is none."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def format_time(seconds: int | None) -> str | None:
     """ISO 8601 in UTC of a Unix time; None for none."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

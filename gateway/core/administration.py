@@ -39,6 +39,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all scopes of the policy, as far as the plan of the moment allows."""
     plan: str | None = None
     """None: the policy's first."""
+    not_before: int | None = None
     expires_at: int | None = None
 
 
@@ -48,6 +49,7 @@ class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str | msgspec.UnsetType = msgspec.UNSET
     scopes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
+    not_before: int | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -56,18 +58,23 @@ def mint_token(
     policy: Policy, request: TokenRequest, random_bytes: bytes, pepper: bytes, now: int
 ) -> tuple[str, TokenRecord]:
     """A new token's text and record; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
+    text = mint(policy.token_format, random_bytes)
+    shown = shown_part(text, policy.token_format)
+    return text, make_record(policy, request, digest(text, pepper), shown, now)
+
+
+def make_record(policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int) -> TokenRecord:
+    """The record of a new token; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
     if not (request.project if policy.bound_to == "project" else request.owner):
         raise ChangeRefused(f"the policy {policy.name} binds each token to its {policy.bound_to}: name one")
     for binding in (request.project, request.owner):
         _check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
-    text = mint(policy.token_format, random_bytes)
-    token_digest = digest(text, pepper)
     plan = request.plan if request.plan is not None else next(iter(policy.plans))
     record = TokenRecord(
         digest=token_digest,
         policy=policy.name,
         is_active=True,
-        not_before=None,
+        not_before=request.not_before,
         expires_at=request.expires_at,
         scopes=" ".join(sorted(set(request.scopes or policy.scopes))),
         plan=plan,
@@ -75,11 +82,11 @@ def mint_token(
         project=request.project,
         owner=request.owner,
         name=request.name,
-        shown=shown_part(text, policy.token_format),
+        shown=shown,
         created_at=now,
     )
-    _check_record(policy, record, record.__struct_fields__, now)
-    return text, record
+    check_record(policy, record, record.__struct_fields__, now)
+    return record
 
 
 def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now: int) -> TokenRecord:
@@ -88,7 +95,7 @@ def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now:
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
     updated = msgspec.structs.replace(record, **values)
-    _check_record(policy, updated, values.keys(), now)
+    check_record(policy, updated, values.keys(), now)
     return updated
 
 
@@ -105,7 +112,13 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
     return TokenState.ACTIVE
 
 
-def _check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
+def idle_since(record: TokenRecord, last_use: int | None) -> int:
+    """Since when the token has not been used, in Unix seconds: its last use, its creation where there is none."""
+    return record.created_at if last_use is None else last_use
+
+
+def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
+    """Raises ChangeRefused where the policy does not know one of the changed fields' values; `now` in Unix seconds."""
     if "name" in changed:
         _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
         if not record.name:
@@ -116,11 +129,21 @@ def _check_record(policy: Policy, record: TokenRecord, changed: Collection[str],
         for scope in record.scopes.split():
             if scope not in policy.scopes:
                 raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
-    if "expires_at" in changed and record.expires_at is not None:
-        if record.expires_at <= now:
+    _check_bounds(record, changed, now)
+
+
+def _check_bounds(record: TokenRecord, changed: Collection[str], now: int) -> None:
+    starts, ends = record.not_before, record.expires_at
+    if "expires_at" in changed and ends is not None:
+        if ends <= now:
             raise ChangeRefused("the token would have ended already")
-        if record.expires_at > LATEST_END:
+        if ends > LATEST_END:
             raise ChangeRefused("a token ends before the year 10000, or never")
+    if "not_before" in changed and starts is not None and starts > LATEST_END:
+        raise ChangeRefused("a token begins before the year 10000")
+    is_changed = "not_before" in changed or "expires_at" in changed
+    if is_changed and starts is not None and ends is not None and starts >= ends:
+        raise ChangeRefused("the token would end before it begins")
 
 
 def _check_text(what: str, text: str, maximum: int) -> None:

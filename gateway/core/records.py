@@ -28,6 +28,10 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     name: str
     shown: str
     created_at: int
+    predecessor: str = ""
+    """The id of the token that this one was rotated from; empty for the first of a lineage."""
+    successor: str = ""
+    """The id of the token that this one was rotated to."""
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,13 +52,22 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     cache: str = ""
 
 
+_DEFAULTS = TokenRecord.__struct_defaults__
+_REQUIRED = len(TokenRecord.__struct_fields__) - len(_DEFAULTS)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(TokenRecord)
 
 
 def encode_record(record: TokenRecord) -> bytes:
-    """A JSON array: readable in redis-cli, decoded by cjson in the script and by msgspec here."""
-    return _encoder.encode(record)
+    """A JSON array: readable in redis-cli, decoded by cjson in the script and by msgspec here.
+
+    Fields that were appended are left out from the end while they say nothing. So a record that was written before they
+    were thought of is encoded as it was, byte for byte: that is how a change knows that no other one came first.
+    """
+    values = list(msgspec.structs.astuple(record))
+    while len(values) > _REQUIRED and values[-1] == _DEFAULTS[len(values) - 1 - _REQUIRED]:
+        values.pop()
+    return _encoder.encode(values)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -23,6 +23,8 @@ MAXIMUM_TEXT_LENGTH = 512
 """No product's tokens come near it; longer credentials are refused before they are hashed."""
 ID_LENGTH = 24
 """96 bits of the digest in hex: no two of a billion tokens share an id (chance below 1e-11)."""
+BUCKET_DIGITS = 2
+"""Tokens fall into 256 buckets by the first byte of their digest; all that concerns one is in one slot of a Cluster."""
 
 _PAIRS = [first + second for first in BASE62 for second in BASE62]
 _PAIR_BASE = len(_PAIRS)
@@ -82,6 +84,11 @@ def digest(text: str, pepper: bytes) -> str:
 def token_id(token_digest: str) -> str:
     """The public name of a token, safe in logs: the beginning of its digest."""
     return token_digest[:ID_LENGTH]
+
+
+def bucket_of(digest_or_id: str) -> str:
+    """The bucket that a token falls into, by its digest or its id."""
+    return digest_or_id[:BUCKET_DIGITS]
 
 
 def shown_part(text: str, token_format: TokenFormat) -> str:

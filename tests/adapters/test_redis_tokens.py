@@ -1,14 +1,17 @@
 """Administration of token records, in the embedded store and in Redis."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 
+from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.errors import ChangeRefused
+from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 from tests.support.policies import make_record
 
@@ -85,5 +88,90 @@ def test_of_two_changes_at_once_one_wins(store_url: str) -> None:
         outcomes = await asyncio.gather(*(tokens.replace(record, one) for one in changed))
         assert [False, True] == sorted(outcomes)
         assert changed[outcomes.index(True)] == await tokens.find(token_id(record.digest))
+
+    run(store_url, work)
+
+
+def successor_of(record: TokenRecord, name: str = "b") -> tuple[TokenRecord, TokenRecord]:
+    """The record after its rotation, and a successor in its bucket."""
+    token_digest = record.digest[:2] + make_record(name).digest[2:]
+    changes = {"digest": token_digest, "lineage": record.lineage, "predecessor": token_id(record.digest)}
+    return msgspec.structs.replace(record, successor=token_id(token_digest)), make_record(name, **changes)
+
+
+def test_a_rotation_changes_both_records_or_none(store_url: str) -> None:
+    """Both are there afterwards and listed; from an outdated record, neither is changed."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record()
+        await tokens.create(record)
+        old, successor = successor_of(record)
+        assert not await tokens.rotate(msgspec.structs.replace(record, name="outdated"), old, successor)
+        assert (record, None) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+        assert await tokens.rotate(record, old, successor)
+        assert await tokens.rotate(record, old, successor), "sent again after its answer was lost, it was done"
+        assert (old, successor) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+        assert {old.digest, successor.digest} == {one.digest for one in await tokens.find_all("small", "website", None)}
+
+    run(store_url, work)
+
+
+def test_of_two_rotations_at_once_one_wins(store_url: str) -> None:
+    """Exactly one successor is stored, the one that the old record names."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record()
+        await tokens.create(record)
+        rotations = [successor_of(record, f"sml_{number}") for number in range(20)]
+        outcomes = await asyncio.gather(*(tokens.rotate(record, *rotation) for rotation in rotations))
+        assert 1 == outcomes.count(True)
+        old, successor = rotations[outcomes.index(True)]
+        assert old == await tokens.find(token_id(record.digest))
+        found = [await tokens.find(token_id(one.digest)) for _, one in rotations]
+        assert [successor] == [one for one in found if one]
+
+    run(store_url, work)
+
+
+@pytest.mark.parametrize("which", ["the token", "its successor"])
+def test_a_rotation_resurrects_nothing(store_url: str, which: str) -> None:
+    """A revoked token gets no successor, and a revoked successor no record."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record()
+        await tokens.create(record)
+        old, successor = successor_of(record)
+        await tokens.revoke(token_id(record.digest) if which == "the token" else old.successor)
+        assert not await tokens.rotate(record, old, successor)
+        assert (record, None) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+
+    run(store_url, work)
+
+
+def test_a_successor_of_another_bucket_is_never_written(store_url: str) -> None:
+    """It would count in another slot: the caller has made a mistake."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record, other = make_record(), make_record("c")
+        await tokens.create(record)
+        with pytest.raises(ValueError, match="bucket"):
+            await tokens.rotate(record, record, other)
+
+    run(store_url, work)
+
+
+def test_a_record_of_an_earlier_version_can_be_changed(store_url: str) -> None:
+    """A record that lacks the fields appended since is found, changed and rotated like any other."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record()
+        await tokens.create(record)
+        raw = await tokens._connection.client.get(names.token(token_id(record.digest)))
+        assert raw is not None and 13 == len(json.loads(raw))
+        found = await tokens.find(token_id(record.digest))
+        assert found is not None
+        changed = msgspec.structs.replace(found, name="changed")
+        assert await tokens.replace(found, changed)
+        assert await tokens.rotate(changed, *successor_of(changed))
 
     run(store_url, work)

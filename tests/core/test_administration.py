@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.administration import (
+    LATEST_END,
     MAXIMUM_BINDING_LENGTH,
     MAXIMUM_NAME_LENGTH,
     TokenChange,
@@ -84,6 +85,9 @@ def test_scopes_are_kept_sorted_and_once() -> None:
         ({"plan": ""}, "unknown plan '': known are all, free, pro"),
         ({"scopes": ("read", "wirte")}, "unknown scope 'wirte': did you mean 'write'?"),
         ({"expires_at": NOW}, "the token would have ended already"),
+        ({"expires_at": LATEST_END + 1}, "a token ends before the year 10000, or never"),
+        ({"not_before": LATEST_END + 1}, "a token begins before the year 10000"),
+        ({"not_before": NOW + 9, "expires_at": NOW + 9}, "the token would end before it begins"),
     ],
 )
 def test_what_the_policy_does_not_know_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -142,6 +146,18 @@ def test_a_change_to_what_the_policy_does_not_know_is_refused(change: TokenChang
     with pytest.raises(ChangeRefused) as refused:
         update_record(POLICY, RECORD, change, NOW)
     assert message == str(refused.value)
+
+
+def test_bounds_of_time_are_held_against_each_other() -> None:
+    """A change of one bound is checked against the other one that stays; a change of neither is not."""
+    record = replace(RECORD, not_before=NOW + 10, expires_at=NOW + 20)
+    for change in (TokenChange(not_before=NOW + 20), TokenChange(expires_at=NOW + 10)):
+        with pytest.raises(ChangeRefused, match="end before it begins"):
+            update_record(POLICY, record, change, NOW)
+    assert NOW + 19 == update_record(POLICY, record, TokenChange(not_before=NOW + 19), NOW).not_before
+    assert None is update_record(POLICY, record, TokenChange(not_before=None), NOW).not_before
+    odd = replace(record, not_before=NOW + 30)
+    assert "other" == update_record(POLICY, odd, TokenChange(name="other"), NOW).name
 
 
 def test_a_token_that_has_ended_can_be_renamed() -> None:

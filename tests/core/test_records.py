@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.core.records import AccessRecord, TokenRecord, decode_record, encode_record
 from tests.core.samples import NOW, RECORD
@@ -23,9 +24,27 @@ def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     positions = {name: index for index, name in enumerate(TokenRecord.__struct_fields__)}
     array = json.loads(encode_record(RECORD))
     assert [RECORD.digest, RECORD.policy, True, None, None, "read write", "pro", RECORD.lineage] == array[:8]
-    assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12} == {
+    appended = {"predecessor": 13, "successor": 14}
+    assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12, **appended} == {
         name: position for name, position in positions.items() if position >= 8
     }
+
+
+def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
+    """It is decoded, and encoded again it is the same bytes: a change compares them."""
+    written = b'["%s","shop",true,null,null,"read","pro","%s","website","acme","nightly","shp_0123",1799913600]' % (
+        b"ab" * 32,
+        b"ab" * 12,
+    )
+    record = decode_record(written)
+    assert ("", "") == (record.predecessor, record.successor)
+    assert written == encode_record(record)
+
+
+def test_a_record_with_fields_of_a_later_version_is_read() -> None:
+    """While versions are exchanged, a worker of the older one still knows the tokens that the newer one has written."""
+    later = encode_record(replace(RECORD, successor="cd" * 12))[:-1] + b',"more",7]'
+    assert replace(RECORD, successor="cd" * 12) == decode_record(later)
 
 
 @pytest.mark.parametrize("name", ["credential", "authorization", "digest", "fields", "query", "text"])

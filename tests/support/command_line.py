@@ -7,14 +7,17 @@ from click.testing import CliRunner, Result
 
 from gateway.cli.main import commands
 
+CREATE = ("token", "create", "--policy", "small", "--project", "website", "--name", "CI")
+"""Mints a token of the small policy."""
 
-def run_command(*arguments: str) -> Result:
+
+def run_command(*arguments: str, stdin: bytes = b"") -> Result:
     """What the command printed and how it ended; exceptions are kept in the result."""
-    return CliRunner().invoke(commands, list(arguments))
+    return CliRunner().invoke(commands, list(arguments), input=stdin)
 
 
-def run_json(*arguments: str) -> Any:
+def run_json(*arguments: str, stdin: bytes = b"") -> Any:
     """What the command printed with --json; an error of the command is an error of the test."""
-    result = run_command(*arguments, "--json")
+    result = run_command(*arguments, "--json", stdin=stdin)
     assert result.exit_code == 0, f"{result.output}{result.exception!r}"
     return json.loads(result.stdout)

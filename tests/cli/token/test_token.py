@@ -5,21 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import run_command, run_json
+from tests.support.command_line import CREATE, run_command, run_json
 from tests.support.policies import SMALL
 from tests.support.processes import free_port
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def where(redis_url: str, tmp_path: Path) -> tuple[str, ...]:
-    """Options that name an empty Redis and the small policy."""
-    (tmp_path / "small.toml").write_text(SMALL)
-    return ("--redis", redis_url, "--policies", str(tmp_path))
-
-
-CREATE = ("token", "create", "--policy", "small", "--project", "website", "--name", "CI")
 
 
 def test_the_text_is_printed_once(where: tuple[str, ...]) -> None:
@@ -49,8 +39,11 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "scopes": ["read"],
         "project": "website",
         "owner": "ada",
+        "not_before": None,
         "expires": "2099-01-31T00:00:00Z",
         "last_used": None,
+        "predecessor": None,
+        "successor": None,
     } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
     assert created["token"].startswith(created["shown"])
 
@@ -76,6 +69,9 @@ def test_a_token_holds_all_scopes_where_none_is_named(where: tuple[str, ...]) ->
         (("--expires", "2027-01-31T00:00:00"), "neither a duration, such as 90d, nor a time"),
         (("--expires", "2001-01-01T00:00:00Z"), "would have ended already"),
         (("--expires", "999999999w"), "before the year 10000"),
+        (("--not-before", "999999999w"), "begins before the year 10000"),
+        (("--not-before", "soon"), "'soon' is neither a duration"),
+        (("--not-before", "2d", "--expires", "1d"), "would end before it begins"),
     ],
 )
 def test_what_cannot_be_minted_is_said(where: tuple[str, ...], options: tuple[str, ...], message: str) -> None:
@@ -105,21 +101,34 @@ def test_a_token_of_a_plan_that_is_gone_can_still_be_disabled(where: tuple[str, 
     assert "disabled" == run_json("token", "update", identity, "--disable", *where)["state"]
 
 
-@pytest.mark.parametrize("command", ["show", "update", "revoke"])
+def test_a_token_can_begin_later(where: tuple[str, ...]) -> None:
+    """Until then it is listed as not yet valid; the bound is shown, and `now` or `never` takes it away."""
+    created = run_json(*CREATE, "--not-before", "2098-01-31T00:00:00Z", *where)
+    identity = created["id"]
+    assert ("not yet valid", "2098-01-31T00:00:00Z") == (created["state"], created["not_before"])
+    assert "2098-01-31T00:00:00Z" in run_command("token", "show", identity, *where[:2]).stdout
+    for word in ("now", "never"):
+        run_json("token", "update", identity, "--not-before", "90d", *where)
+        changed = run_json("token", "update", identity, "--not-before", word, *where)
+        assert ("active", None) == (changed["state"], changed["not_before"])
+
+
+@pytest.mark.parametrize("options", [("--not-before", "3d"), ("--not-before", "2d"), ("--expires", "12h")])
+def test_a_beginning_and_an_end_must_leave_time_between_them(where: tuple[str, ...], options: tuple[str, str]) -> None:
+    """A change of either that would leave the token no moment to work in is refused, and nothing is changed."""
+    created = run_json(*CREATE, "--not-before", "1d", "--expires", "2d", *where)
+    refused = run_command("token", "update", created["id"], *options, *where)
+    assert (True, "the token would end before it begins") == (refused.exit_code != 0, str(refused.exception))
+    shown = run_json("token", "show", created["id"], *where[:2])
+    assert (created["not_before"], created["expires"]) == (shown["not_before"], shown["expires"])
+
+
+@pytest.mark.parametrize("command", ["show", "update", "rotate", "revoke"])
 def test_an_unknown_id_is_said(where: tuple[str, ...], command: str) -> None:
     """A command for a token that is not there fails and says so."""
-    options = where if command == "update" else where[:2]
+    options = where if command in ("update", "rotate") else where[:2]
     refused = run_command("token", command, "0" * 24, *options)
     assert (True, "there is no token " + "0" * 24) == (refused.exit_code != 0, str(refused.exception))
-
-
-def test_revoking_is_shown(where: tuple[str, ...]) -> None:
-    """A revoked token stays listed as such, and revoking it again changes nothing."""
-    identity = run_json(*CREATE, *where)["id"]
-    for _ in range(2):
-        assert "revoked" == run_json("token", "revoke", identity, *where[:2])["state"]
-    (listed,) = run_json("token", "list", "--policy", "small", "--project", "website", *where[:2])
-    assert (identity, "revoked") == (listed["id"], listed["state"])
 
 
 def test_a_store_that_is_away_makes_no_promise(where: tuple[str, ...]) -> None:

@@ -1,0 +1,123 @@
+"""`gateway token explain`."""
+
+from typing import Any
+
+import click
+
+from gateway.adapters import names
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.cli.options import json_option, load_policies, policies_option, redis_option, with_tokens
+from gateway.cli.times import format_time
+from gateway.cli.token.describing import print_json
+from gateway.core.errors import ChangeRefused
+from gateway.core.explanation import Check, Standing, build_facts, explain_decision, first_failure, match_request
+from gateway.core.fields import parse_host
+from gateway.core.policies.matching import METHOD
+from gateway.core.policies.rules import PolicySet, Rule
+from gateway.core.problems import PROBLEMS
+from gateway.core.quotas import Window
+
+
+@click.command()
+@click.argument("identity", metavar="ID")
+@click.option("--request", required=True, metavar='"GET /path"', help="Method and path of the request.")
+@click.option("--host", help="Its Host; without it, the first that the token's policy names.")
+@policies_option
+@redis_option
+@json_option
+@click.pass_context
+def explain(
+    context: click.Context,
+    identity: str,
+    request: str,
+    host: str | None,
+    policies: str,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.
+
+    Exit code 1 where it would be refused.
+    """
+    method, _, target = request.partition(" ")
+    if METHOD.fullmatch(method) is None:
+        raise click.UsageError(f'{request!r} is no request: write "GET /path"')
+    found = load_policies(policies)
+
+    async def work(tokens: RedisTokens) -> Standing:
+        standing = await tokens.standing(identity)
+        if standing is None:
+            raise ChangeRefused(f"there is no token {identity}")
+        return standing
+
+    standing = with_tokens(redis_url, work)
+    rule, checks = match_request(found, _host(host, found, standing), method, target.partition("?")[0])
+    windows = _windows(rule, standing)
+    if rule is not None:
+        checks += explain_decision(rule, standing, build_facts(rule, standing, windows))
+    if as_json:
+        print_json(_describe(identity, request, rule, checks, windows))
+    else:
+        _print(rule, checks, windows, standing.now)
+    context.exit(0 if first_failure(checks) is None else 1)
+
+
+def _host(host: str | None, policies: PolicySet, standing: Standing) -> str:
+    if host is not None:
+        parsed = parse_host(host.encode())
+        if parsed is None:
+            raise click.UsageError(f"{host!r} is no host")
+        return parsed
+    policy = policies.policies.get(standing.record.policy)
+    return policy.hosts[0] if policy and policy.hosts else ""
+
+
+def _windows(rule: Rule | None, standing: Standing) -> list[Window]:
+    """Where the token stands in each quota of its plan; none where the rule is of another policy."""
+    if rule is None or rule.policy.name != standing.record.policy:
+        return []
+    plan = rule.policy.plans.get(standing.record.plan)
+    quotas = plan.quotas if plan else ()
+    return [names.parse_counter(standing.counters.get(quota.counter), quota, standing.now) for quota in quotas]
+
+
+def _describe(
+    identity: str, request: str, rule: Rule | None, checks: list[Check], windows: list[Window]
+) -> dict[str, Any]:
+    reason = first_failure(checks)
+    return {
+        "id": identity,
+        "request": request,
+        "passes": reason is None,
+        "reason": reason,
+        "status": None if reason is None else PROBLEMS[reason].status,
+        "policy": rule.policy.name if rule else None,
+        "rule": rule.pattern.text if rule else None,
+        "scopes": rule.scopes if rule else (),
+        "cost": rule.cost if rule else None,
+        "checks": checks,
+        "quotas": [
+            {
+                "name": window.quota.name,
+                "limit": window.quota.limit,
+                "used": window.used,
+                "remaining": window.remaining(),
+                "resets": format_time(window.resets_at // 1000) if window.used else None,
+            }
+            for window in windows
+        ],
+    }
+
+
+def _print(rule: Rule | None, checks: list[Check], windows: list[Window], now: int) -> None:
+    for check in checks:
+        note = f": {check.note}" if check.note else ""
+        click.echo(f"{'pass' if check.passes else 'FAIL'}  {check.check}{note}")
+    for window in windows:
+        resets = f", resets in {window.reset_seconds(now)} s" if window.used else ""
+        click.echo(f"quota {window.quota.name}: {window.used} of {window.quota.limit} used{resets}")
+    reason = first_failure(checks)
+    if reason is not None:
+        click.echo(f"The request would be refused: {reason}, status {PROBLEMS[reason].status}.")
+    elif rule is not None:
+        click.echo(f"The request would pass, at a cost of {rule.cost}.")

@@ -1,0 +1,71 @@
+"""`gateway token list` and `show`."""
+
+from typing import Any
+
+import click
+
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.cli.options import json_option, redis_option, with_tokens
+from gateway.cli.times import read_duration
+from gateway.cli.token.describing import describe_all, find, print_json, print_lines, print_table
+from gateway.core.administration import idle_since
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
+
+
+@click.command("list")
+@click.option("--policy", "policy_name", help="Only tokens of this policy.")
+@click.option("--project", help="Only tokens of this project.")
+@click.option("--owner", help="Only tokens of this owner.")
+@click.option(
+    "--unused",
+    callback=read_duration,
+    help="Only tokens not used for so long, such as 90d; one never used counts from its creation.",
+)
+@redis_option
+@json_option
+def list_tokens(
+    policy_name: str | None,
+    project: str | None,
+    owner: str | None,
+    unused: int | None,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """List tokens, newest first: never their text, only its first characters."""
+
+    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
+        records = await tokens.find_all(policy_name, project, owner)
+        if unused is not None:
+            records = await _unused(tokens, records, unused)
+        return await describe_all(tokens, records)
+
+    described = with_tokens(redis_url, work)
+    if as_json:
+        print_json(described)
+    else:
+        print_table(described)
+
+
+async def _unused(tokens: RedisTokens, records: list[TokenRecord], seconds: int) -> list[TokenRecord]:
+    """The tokens that were not used in the last `seconds`, as exactly as their policies note uses."""
+    last_uses = await tokens.last_uses([token_id(record.digest) for record in records])
+    latest = await tokens.now() - seconds
+    return [record for record, use in zip(records, last_uses, strict=True) if idle_since(record, use) <= latest]
+
+
+@click.command()
+@click.argument("identity", metavar="ID")
+@redis_option
+@json_option
+def show(identity: str, redis_url: str | None, as_json: bool) -> None:
+    """Show all that is known of a token, none of it secret."""
+
+    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
+        return await describe_all(tokens, [await find(tokens, identity)])
+
+    (described,) = with_tokens(redis_url, work)
+    if as_json:
+        print_json(described)
+    else:
+        print_lines(described)

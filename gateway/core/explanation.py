@@ -1,0 +1,128 @@
+"""Why a request with a token would pass or not: the checks of a request in their order, each with what it found.
+
+The checks are those of core/decision.py, run over facts that were read without charging anything.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Facts
+from gateway.core.fields import build_timestamp
+from gateway.core.policies.rules import PolicySet, Rule
+from gateway.core.quotas import Window, exceeded
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
+from gateway.core.targets import parse_path
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods that are tried to say which ones a path takes."""
+
+CHECKS = {
+    Reason.MALFORMED_TARGET: "the path is unambiguous",
+    Reason.NO_MATCHING_RULE: "a rule matches",
+    Reason.REVOKED_TOKEN: "it is not revoked",
+    Reason.UNKNOWN_TOKEN: "it is a token of the rule's policy",
+    Reason.DISABLED_TOKEN: "it is enabled",
+    Reason.NOT_YET_VALID_TOKEN: "it has begun",
+    Reason.EXPIRED_TOKEN: "it has not ended",
+    Reason.INSUFFICIENT_SCOPE: "it holds the scopes of the rule",
+    Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
+    Reason.QUOTA_EXCEEDED: "its quotas have room",
+}
+"""What is asked in each check; failing it, a request is refused for the reason."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check, and what it found; the note is empty where there is nothing to add."""
+
+    reason: Reason
+    check: str
+    passes: bool
+    note: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds, `counters` is in Redis' form."""
+
+    now: int
+    record: TokenRecord
+    is_revoked: bool
+    counters: dict[str, str]
+
+
+def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
+    """The rule of a request, and the checks until there."""
+    segments = parse_path(path)
+    if segments is None:
+        return None, [_check(Reason.MALFORMED_TARGET, passes=False)]
+    rule = policies.match(host, method, segments)
+    note = f"{rule.pattern.text} of {rule.policy.name}" if rule else _why_none(policies, host, method, segments)
+    return rule, [_check(Reason.MALFORMED_TARGET), _check(Reason.NO_MATCHING_RULE, rule is not None, note)]
+
+
+def build_facts(rule: Rule, standing: Standing, windows: Sequence[Window]) -> Facts:
+    """What an admission would find, as if it were charged where there is room; `windows` are those of the plan."""
+    record = standing.record if standing.record.policy == rule.policy.name else None
+    has_room = not exceeded(windows, rule.cost)
+    return Facts(standing.now, record, standing.is_revoked, has_room, tuple(windows), stored_head=None)
+
+
+def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
+    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one."""
+    checks: list[Check] = []
+    for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
+        is_failed = fails(rule, facts)
+        checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
+        if reason is Reason.UNKNOWN_TOKEN and is_failed:
+            break
+    return checks
+
+
+def first_failure(checks: Sequence[Check]) -> Reason | None:
+    """The reason for which the request would be refused, None where it would pass."""
+    return next((check.reason for check in checks if not check.passes), None)
+
+
+def _check(reason: Reason, passes: bool = True, note: str = "") -> Check:
+    return Check(reason, CHECKS[reason], passes, note)
+
+
+def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, ...]) -> str:
+    """Why no rule matches: another method would, another host would, or nothing has this path."""
+    methods = [other for other in METHODS if policies.match(host, other, segments)]
+    if methods:
+        return f"none for {method}; the path takes {', '.join(methods)}"
+    hosts = sorted(
+        other
+        for policy in policies.policies.values()
+        for other in policy.hosts
+        if policies.match(other, method, segments)
+    )
+    if hosts:
+        return f"none on {host or 'an unnamed host'}; one does on {', '.join(hosts)}"
+    return "none has this path"
+
+
+def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
+    """What an operator needs to know of a check that failed."""
+    policy = rule.policy
+    if reason is Reason.UNKNOWN_TOKEN:
+        return f"the rule is of the policy {policy.name}, the token of {record.policy}"
+    if reason is Reason.NOT_YET_VALID_TOKEN and record.not_before is not None:
+        return f"it begins {build_timestamp(record.not_before).decode()}"
+    if reason is Reason.EXPIRED_TOKEN and record.expires_at is not None:
+        return f"it ended {build_timestamp(record.expires_at).decode()}"
+    if reason is Reason.INSUFFICIENT_SCOPE:
+        held = record.scopes.split()
+        lacking = [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
+        return f"the token lacks {', '.join(lacking)}"
+    if reason is Reason.INSUFFICIENT_PLAN:
+        plan = policy.plans.get(record.plan)
+        if plan is None:
+            return f"the policy has no plan {record.plan!r}"
+        return f"the plan {record.plan!r} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
+    if reason is Reason.QUOTA_EXCEEDED:
+        over = exceeded(facts.windows, rule.cost)
+        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost}"
+    return ""

@@ -1,0 +1,174 @@
+"""Revocation while others change, rotate, create and use the same tokens, over several connections to a real Redis."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import msgspec
+import pytest
+
+from gateway.adapters import names
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.decision import Allow, decide
+from gateway.core.errors import ChangeRefused
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
+from tests.support.policies import make_record, rule_for
+
+pytestmark = pytest.mark.redis
+
+GROUPS = 12
+GROUP_SIZE = 30
+
+
+class Arena:
+    """Hundreds of tokens, everybody who works on them, and what was promised of them so far."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.url = url
+        self.random = Random(seed)
+        self.rule = rule_for("GET /export")
+        self.known: list[TokenRecord] = []
+        self.promised: set[str] = set()
+        """Ids, lineages, projects and owners whose revocation was acknowledged."""
+        self.is_over = False
+        self.done = dict.fromkeys(("updates", "rotations", "creations", "refusals", "admissions", "late"), 0)
+
+    def pick(self) -> TokenRecord:
+        return self.random.choice(self.known)
+
+    def is_promised(self, record: TokenRecord) -> bool:
+        """Whether a revocation that covers the token was acknowledged."""
+        marks = (f"token {token_id(record.digest)}", f"lineage {record.lineage}")
+        return not self.promised.isdisjoint((*marks, f"project {record.project}", f"owner {record.owner}"))
+
+    async def connected(self, work: Callable[[RedisConnection], Awaitable[None]]) -> None:
+        """Runs `work` again and again over a connection of its own, until all is revoked."""
+        connection = RedisConnection(open_client(self.url, 10), 10)
+        try:
+            while not self.is_over:
+                await work(connection)
+        finally:
+            await connection.close()
+
+    async def update(self, connection: RedisConnection) -> None:
+        tokens = RedisTokens(connection)
+        record = await tokens.find(token_id(self.pick().digest))
+        assert record is not None
+        was_promised = self.is_promised(record)
+        changed = msgspec.structs.replace(record, name=f"name {self.done['updates']}", is_active=True, expires_at=None)
+        is_done = await tokens.replace(record, changed)
+        assert not (is_done and was_promised), "a revoked token was changed"
+        self.done["updates"] += is_done
+
+    async def rotate(self, connection: RedisConnection) -> None:
+        tokens = RedisTokens(connection)
+        record = await tokens.find(token_id(self.pick().digest))
+        assert record is not None
+        if record.successor:
+            return
+        token_digest = record.digest[:2] + make_record(f"sml_{self.random.random()}").digest[2:]
+        old = msgspec.structs.replace(record, successor=token_id(token_digest))
+        successor = msgspec.structs.replace(record, digest=token_digest, predecessor=token_id(record.digest))
+        was_promised = self.is_promised(record)
+        is_done = await tokens.rotate(record, old, successor)
+        assert not (is_done and was_promised), "a revoked token was rotated"
+        if is_done:
+            self.known.append(successor)
+        self.done["rotations"] += is_done
+
+    async def create(self, connection: RedisConnection) -> None:
+        with pytest.raises(ChangeRefused):
+            await RedisTokens(connection).create(self.pick())
+        self.done["creations"] += 1
+
+    async def admit(self, connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
+        picked = [self.pick() for _ in range(20)]
+        promised = [self.is_promised(record) for record in picked]
+        found = await asyncio.gather(*(admissions.admit(self.rule, one.digest, "") for one in picked))
+        for was_promised, facts in zip(promised, found, strict=True):
+            may_pass = facts.is_charged or isinstance(decide(self.rule, facts), Allow)
+            assert not (was_promised and may_pass), "a revoked token was let in"
+            self.done["late"] += was_promised
+            self.done["refusals"] += not may_pass
+            self.done["admissions"] += may_pass
+
+    async def revoke(self) -> None:
+        """Revokes every group, each in one of the four ways, and promises what was acknowledged."""
+        connection = RedisConnection(open_client(self.url, 10), 10)
+        tokens = RedisTokens(connection)
+        for group in range(GROUPS):
+            way = ("project", "owner", "lineage", "token")[group % 4]
+            if way == "project":
+                await tokens.revoke_all("small", f"project-{group}", None)
+                self.promised.add(f"project project-{group}")
+            elif way == "owner":
+                await tokens.revoke_all("small", None, f"owner-{group}")
+                self.promised.add(f"owner owner-{group}")
+            for member in self.members(group) if way in ("lineage", "token") else ():
+                identity = token_id(member.digest)
+                await (tokens.revoke_lineage(identity) if way == "lineage" else tokens.revoke(identity))
+                self.promised.add(f"lineage {member.lineage}" if way == "lineage" else f"token {identity}")
+            while self.done["late"] < 40 * (group + 1):  # until the others have met what was revoked
+                await connection.run(lambda client: client.ping())
+        self.is_over = True
+        await connection.close()
+
+    def members(self, group: int) -> list[TokenRecord]:
+        return [record for record in self.known if record.project == f"project-{group}"]
+
+
+async def _fill(arena: Arena) -> None:
+    connection = RedisConnection(open_client(arena.url, 10), 10)
+    for number in range(GROUPS * GROUP_SIZE):
+        group = number % GROUPS
+        binding = {"project": f"project-{group}", "owner": f"owner-{group}", "plan": "open"}
+        arena.known.append(make_record(f"sml_{number}", **binding))
+        await RedisTokens(connection).create(arena.known[-1])
+    await connection.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_revoked_is_over_whatever_others_do(redis_url: str, seed: int) -> None:
+    """From the acknowledgement on no admission passes, no write succeeds, and no successor appears."""
+
+    async def work() -> None:
+        arena = Arena(redis_url, seed)
+        await _fill(arena)
+        workers = [arena.update, arena.update, arena.rotate, arena.rotate, arena.create, arena.admit, arena.admit]
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(arena.connected(worker))
+            group.create_task(arena.revoke())
+        assert all(arena.done.values()), arena.done
+        connection = RedisConnection(open_client(redis_url, 10), 10)
+        admissions, stored = RedisAdmissions(connection), await RedisTokens(connection).find_all(None, None, None)
+        assert {one.digest for one in arena.known} == {one.digest for one in stored}
+        for record in stored:
+            facts = await admissions.admit(arena.rule, record.digest, "")
+            assert arena.is_promised(record) == facts.is_revoked == (not facts.is_charged)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def test_a_listing_that_is_wrong_revokes_nobody_else(redis_url: str) -> None:
+    """A refused creation leaves an entry behind in the list of its project: the token of that id stays its owner's."""
+
+    async def work() -> None:
+        connection = RedisConnection(open_client(redis_url, 10), 10)
+        tokens, record = RedisTokens(connection), make_record(plan="open")
+        await tokens.create(record)
+        with pytest.raises(ChangeRefused):
+            await tokens.create(msgspec.structs.replace(record, project="other"))
+        identity = token_id(record.digest)
+        assert await connection.run(lambda client: client.sismember(names.project("small", "other"), identity))
+        assert [] == await tokens.revoke_all("small", "other", None)
+        assert [False] == await tokens.are_revoked([identity])
+        assert [identity] == await tokens.revoke_all("small", "website", None)
+        await connection.close()
+
+    asyncio.run(work())

@@ -1,0 +1,191 @@
+"""`gateway token explain`, against a real Redis."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import gateway.adapters.scripts
+from tests.support.admitting import admit
+from tests.support.command_line import CREATE, run_command, run_json
+from tests.support.policies import SMALL
+
+pytestmark = pytest.mark.redis
+
+OTHER = """
+name = "other"
+hosts = ["other.example"]
+upstream = "http://127.0.0.1:9001"
+[token]
+prefixes = ["oth_"]
+[[rules]]
+match = "GET /elsewhere/{item}"
+"""
+
+
+def explain(where: tuple[str, ...], identity: str, request: str, *options: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and what is said."""
+    result = run_command("token", "explain", identity, "--request", request, *options, "--json", *where)
+    assert result.exit_code in (0, 1), f"{result.output}{result.exception!r}"
+    return result.exit_code, json.loads(result.stdout)
+
+
+def failed(said: dict[str, Any]) -> dict[str, str]:
+    return {check["reason"]: check["note"] for check in said["checks"] if not check["passes"]}
+
+
+def test_a_request_that_would_pass(where: tuple[str, ...]) -> None:
+    """Exit code 0, every check in the order of decisions, the rule and its cost."""
+    identity = run_json(*CREATE, *where)["id"]
+    code, said = explain(where, identity, "GET /costly?x=1")
+    assert (0, True, None, None) == (code, said["passes"], said["reason"], said["status"])
+    assert ("small", "GET /costly", ["read"], 2) == (said["policy"], said["rule"], said["scopes"], said["cost"])
+    assert [
+        "malformed_target",
+        "no_matching_rule",
+        "revoked_token",
+        "unknown_token",
+        "disabled_token",
+        "not_yet_valid_token",
+        "expired_token",
+        "insufficient_scope",
+        "insufficient_plan",
+        "quota_exceeded",
+    ] == [check["reason"] for check in said["checks"]]
+    assert {} == failed(said)
+
+
+def test_the_text_says_the_same(where: tuple[str, ...]) -> None:
+    """A line for each check and quota, and the verdict at the end."""
+    identity = run_json(*CREATE, *where)["id"]
+    passed = run_command("token", "explain", identity, "--request", "GET /export", *where)
+    assert (0, "pass  a rule matches: GET /export of small") == (passed.exit_code, passed.stdout.splitlines()[1])
+    assert "quota minute: 0 of 5 used" in passed.stdout
+    assert "The request would pass, at a cost of 1." == passed.stdout.splitlines()[-1]
+    refused = run_command("token", "explain", identity, "--request", "POST /any", *where)
+    assert 1 == refused.exit_code
+    assert "FAIL  its plan covers the scopes of the rule: the plan 'free' lacks write" in refused.stdout
+    assert "The request would be refused: insufficient_plan, status 403." == refused.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ("--scope", "read"),
+            {"insufficient_scope": "the token lacks write", "insufficient_plan": "the plan 'free' lacks write"},
+        ),
+        (("--scope", "read", "--plan", "pro"), {"insufficient_scope": "the token lacks write"}),
+        (("--scope", "write"), {"insufficient_plan": "the plan 'free' lacks write"}),
+        (("--plan", "open"), {}),
+    ],
+)
+def test_the_side_that_lacks_a_scope_is_named(
+    where: tuple[str, ...], options: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    """The token, its plan, or both; a scope that implies the other is enough."""
+    identity = run_json(*CREATE, *options, *where)["id"]
+    code, said = explain(where, identity, "POST /any")
+    assert (bool(expected), expected) == (bool(code), failed(said))
+
+
+def test_the_state_of_a_token_is_explained(where: tuple[str, ...]) -> None:
+    """Each of several checks that fail is said; the first one is the answer."""
+    identity = run_json(*CREATE, "--not-before", "2098-01-31T00:00:00Z", *where)["id"]
+    assert {"not_yet_valid_token": "it begins 2098-01-31T00:00:00Z"} == failed(
+        explain(where, identity, "GET /export")[1]
+    )
+    run_json("token", "update", identity, "--disable", *where)
+    run_json("token", "revoke", identity, *where[:2])
+    code, said = explain(where, identity, "GET /export")
+    assert (1, "revoked_token", 401) == (code, said["reason"], said["status"])
+    assert ["revoked_token", "disabled_token", "not_yet_valid_token"] == list(failed(said))
+
+
+def test_an_ended_token_is_explained(where: tuple[str, ...]) -> None:
+    """With the moment of its end."""
+    created = run_json(*CREATE, *where)
+    ended = run_json("token", "rotate", created["id"], "--overlap", "0s", *where)["predecessor_expires"]
+    assert {"expired_token": f"it ended {ended}"} == failed(explain(where, created["id"], "GET /export")[1])
+
+
+def test_a_plan_that_is_gone_is_named(where: tuple[str, ...]) -> None:
+    """The policy has changed since the token was made."""
+    identity = run_json(*CREATE, "--plan", "pro", *where)["id"]
+    Path(where[3], "small.toml").write_text(SMALL.replace("[plans.pro]", "[plans.team]"))
+    assert {"insufficient_plan": "the policy has no plan 'pro'"} == failed(explain(where, identity, "GET /export")[1])
+
+
+@pytest.mark.parametrize(
+    ("request_line", "host", "expected"),
+    [
+        ("GET /a/../b", "", {"malformed_target": ""}),
+        ("GET /elsewhere", "other.example", {"no_matching_rule": "none has this path"}),
+        ("GET /elsewhere/1", "", {"no_matching_rule": "none on an unnamed host; one does on other.example"}),
+        ("POST /elsewhere/1", "Other.Example:80", {"no_matching_rule": "none for POST; the path takes GET, HEAD"}),
+        ("GET /elsewhere/1", "other.example", {"unknown_token": "the rule is of the policy other, the token of small"}),
+    ],
+)
+def test_why_no_rule_is_met_is_said(
+    where: tuple[str, ...], request_line: str, host: str, expected: dict[str, str]
+) -> None:
+    """An ambiguous path, another path, another method, another host, or a rule of another policy."""
+    identity = run_json(*CREATE, *where)["id"]
+    narrow = SMALL.replace('"* /**"', '"* /small/**"')
+    Path(where[3], "small.toml").write_text(narrow)
+    Path(where[3], "other.toml").write_text(OTHER)
+    code, said = explain(where, identity, request_line, *(("--host", host) if host else ()))
+    assert (1, expected, []) == (code, failed(said), said["quotas"])
+
+
+def test_quotas_are_shown_as_they_are(where: tuple[str, ...]) -> None:
+    """What requests have used, and whether the next one fits: the gateway then says the same."""
+    created = run_json(*CREATE, "--plan", "pro", *where)
+    admit(where[1], [created["token"]] * 50)
+    code, said = explain(where, created["id"], "GET /export")
+    (quota,) = said["quotas"]
+    assert (0, "minute", 51, 50, 1) == (code, quota["name"], quota["limit"], quota["used"], quota["remaining"])
+    assert None is not quota["resets"]
+    assert {"quota_exceeded": "minute has no room for 2"} == failed(explain(where, created["id"], "GET /costly")[1])
+    assert [True, False] == [facts.is_charged for facts in admit(where[1], [created["token"]] * 2)]
+    code, said = explain(where, created["id"], "GET /export")
+    assert (1, "quota_exceeded", 429) == (code, said["reason"], said["status"])
+
+
+def test_nothing_is_charged_or_noted(where: tuple[str, ...]) -> None:
+    """Redis is the same afterwards, key by key, for a token in use and for one never used."""
+    used, unused = run_json(*CREATE, *where), run_json(*CREATE, *where)
+    admit(where[1], [used["token"]])
+    with redis.Redis.from_url(where[1]) as client:
+        before = {key: client.dump(key) for key in client.keys("*")}
+        for created in (used, unused):
+            for request in ("GET /export", "POST /any", "GET /costly"):
+                explain(where, created["id"], request)
+        assert before == {key: client.dump(key) for key in client.keys("*")}
+
+
+def test_the_script_only_reads() -> None:
+    """It calls nothing but what reads."""
+    source = Path(gateway.adapters.scripts.__path__[0], "standing.lua").read_text()
+    assert {"TIME", "GET", "SISMEMBER", "HGETALL"} == set(re.findall(r"redis\.p?call\('([A-Z]+)'", source))
+    assert 4 == source.count("call(")
+
+
+@pytest.mark.parametrize(
+    ("identity", "options", "message"),
+    [
+        ("0" * 24, ("--request", "GET /export"), "there is no token"),
+        ("", ("--request", "/export"), "is no request"),
+        ("", ("--request", "GET /export", "--host", "a b"), "is no host"),
+    ],
+)
+def test_what_cannot_be_explained_is_said(
+    where: tuple[str, ...], identity: str, options: tuple[str, ...], message: str
+) -> None:
+    """An unknown token, no method, no host: an error, not a verdict."""
+    created = run_json(*CREATE, *where)["id"]
+    refused = run_command("token", "explain", identity or created, *options, *where)
+    assert (True, True) == (refused.exit_code != 0, message in f"{refused.output}{refused.exception}")

@@ -1,0 +1,24 @@
+"""Admissions outside a gateway: what it would find for a token."""
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.core.decision import Facts
+from gateway.core.tokens import digest
+from tests.support.policies import rule_for
+
+
+def admit(url: str, texts: Sequence[str]) -> list[Facts]:
+    """What is found, and charged, for a request to /export with each of the tokens, one after the other."""
+
+    async def work() -> list[Facts]:
+        connection = RedisConnection(open_client(url, 5), 5)
+        admissions = RedisAdmissions(connection)
+        try:
+            return [await admissions.admit(rule_for("GET /export"), digest(text, b""), "") for text in texts]
+        finally:
+            await connection.close()
+
+    return asyncio.run(work())
