@@ -3,7 +3,8 @@
     gw1:{7f}:token:<id>                 the record of a token, a JSON array (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
     gw1:{7f}:last_used                  sorted set, id to Unix seconds
-    gw1:{7f}:quota:<lineage>            hash, counter to "<end of window in ms>:<used>"
+    gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
+    gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
     gw1:project:<policy>:<project>      set of token ids, for listing
     gw1:owner:<policy>:<owner>          set of token ids, for listing
     gw1:export:<kind>:<length>:<who>:<key>   hash of a stored export: head, content
@@ -37,6 +38,16 @@ def revoked(token_id: str) -> str:
 def last_used(token_id: str) -> str:
     """The sorted set of last uses that the token is in."""
     return f"{bucket(token_id)}last_used"
+
+
+def quotas(token_id: str, lineage: str) -> str:
+    """The hash of a lineage's counters."""
+    return f"{bucket(token_id)}quota:{lineage}"
+
+
+def quota_log(token_id: str, lineage: str, counter: str) -> str:
+    """The list of a moving window."""
+    return f"{bucket(token_id)}log:{lineage}:{counter}"
 
 
 def all_tokens() -> str:

@@ -40,7 +40,10 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._script = Script(names.lua_prelude() + files("gateway.adapters.scripts").joinpath("admit.lua").read_text())
+        scripts = files("gateway.adapters.scripts")
+        self._script = Script(
+            names.lua_prelude() + "".join(scripts.joinpath(name).read_text() for name in ("quotas.lua", "admit.lua"))
+        )
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -94,6 +97,8 @@ def _read_facts(waiting: _Waiting, now: int, reply: Sequence[Any]) -> Facts:
         record = None
     windows: list[Window] = []
     if states and record is not None:
-        for index, quota in enumerate(policy.plans[record.plan].quotas):
-            windows.append(Window(quota, states[2 * index], states[2 * index + 1]))
+        quotas = policy.plans[record.plan].quotas
+        waits = states[2 * len(quotas) :] or [None] * len(quotas)
+        for index, quota in enumerate(quotas):
+            windows.append(Window(quota, states[2 * index], states[2 * index + 1], waits[index]))
     return Facts(now, record, revoked == 1, charged == 1, tuple(windows), stored_head or None)
