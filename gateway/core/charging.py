@@ -28,12 +28,12 @@ class FixedWindow(msgspec.Struct, frozen=True):
     resets_at: int
     used: int
 
-    def open(self, quota: Quota, now: int) -> "FixedWindow":
+    def advance(self, quota: Quota, now: int) -> "FixedWindow":
         """The same at a later moment."""
         return self if self.resets_at > now else FixedWindow(now + quota.window, 0)
 
     def units(self, quota: Quota, now: int) -> int:
-        """Units used, once opened at `now`."""
+        """Units used, once advanced to `now`."""
         return self.used
 
     def take(self, quota: Quota, cost: int, now: int) -> "FixedWindow":
@@ -52,7 +52,7 @@ class SlidingCounter(msgspec.Struct, frozen=True):
     before: int
     current: int
 
-    def open(self, quota: Quota, now: int) -> "SlidingCounter":
+    def advance(self, quota: Quota, now: int) -> "SlidingCounter":
         start = now - now % quota.window
         if self.start >= start:
             return SlidingCounter(self.start, min(self.before, quota.limit), self.current)
@@ -83,7 +83,7 @@ class MovingLog(msgspec.Struct, frozen=True):
     base: int = 0
     """All units before the oldest."""
 
-    def open(self, quota: Quota, now: int) -> "MovingLog":
+    def advance(self, quota: Quota, now: int) -> "MovingLog":
         gone = bisect_right(self.times, now - quota.window)
         if gone == len(self.times):
             return MovingLog()
@@ -108,7 +108,7 @@ class TokenBucket(msgspec.Struct, frozen=True):
     at: int
     debt: int
 
-    def open(self, quota: Quota, now: int) -> "TokenBucket":
+    def advance(self, quota: Quota, now: int) -> "TokenBucket":
         debt = min(self.debt, quota.capacity * quota.ticks)
         elapsed = max(0, (now - self.at) // quota.tick)
         repaid = elapsed * quota.limit
@@ -146,12 +146,12 @@ class Charge(msgspec.Struct, frozen=True):
 
 def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, now: int) -> Charge:
     """Charges all quotas or none; `states` are those of the charge before, None at first, in the order of `quotas`."""
-    opened = [(NEW[q.algorithm] if s is None else s).open(q, now) for q, s in zip(quotas, states, strict=True)]
-    has_room = all(s.units(q, now) + cost <= q.capacity for q, s in zip(quotas, opened, strict=True))
+    advanced = [(NEW[q.algorithm] if s is None else s).advance(q, now) for q, s in zip(quotas, states, strict=True)]
+    has_room = all(s.units(q, now) + cost <= q.capacity for q, s in zip(quotas, advanced, strict=True))
     if has_room and cost > 0:
-        opened = [s.take(q, cost, now) for q, s in zip(quotas, opened, strict=True)]
-        states = opened
-    windows = (_window(q, s, None if has_room else cost, now) for q, s in zip(quotas, opened, strict=True))
+        advanced = [s.take(q, cost, now) for q, s in zip(quotas, advanced, strict=True)]
+        states = advanced
+    windows = (_window(q, s, None if has_room else cost, now) for q, s in zip(quotas, advanced, strict=True))
     return Charge(has_room, tuple(windows), tuple(states))
 
 

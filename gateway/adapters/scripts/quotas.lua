@@ -1,11 +1,11 @@
--- The algorithms of quotas. core/charging.py is their twin and says what each of them counts; the names are the same.
+-- The algorithms of quotas. core/charging.py is their twin and says what each of them counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python.
 --
 -- A quota is {counter, capacity, window, algorithm, tick, ticks, limit}, see core/policies/terms.py; a fixed window
 -- has the first three only. Of each algorithm
---   open     reads the state, a field of the lineage's hash (a moving window: a list of its own), and gives its units
+--   read     reads the state, a field of the lineage's hash (a moving window: a list of its own), and gives its units
 --            as `used`
 --   take     charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live so long
 --   fits_at  is when units that find no room now, but not more than the capacity, will
@@ -16,7 +16,7 @@ local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, ma
 local fixed, sliding, moving, bucket = {}, {}, {}, {}
 local ALGORITHMS = { ['sliding-window-counter'] = sliding, ['moving-window'] = moving, ['token-bucket'] = bucket }
 
-function fixed.open(quota, state, now)
+function fixed.read(quota, state, now)
   if state then
     local resets_at, used = match(state, '^(%d+):(%d+)$')
     if resets_at and tonumber(resets_at) > now then
@@ -36,7 +36,7 @@ function fixed.fits_at(window)
 end
 
 -- field: start of the window:units of the window before:units
-function sliding.open(quota, state, now)
+function sliding.read(quota, state, now)
   local length = quota[WINDOW]
   local window = { start = now - now % length, before = 0, current = 0, is_new = true }
   local start, before, current = match(state or '', '^(%d+):(%d+):(%d+)$')
@@ -93,7 +93,7 @@ local function first_entry(log, name, least)
   return found, high
 end
 
-function moving.open(quota, _, now, log)
+function moving.read(quota, _, now, log)
   local window = { log = log, used = 0, newest = log_entry(log, -1) }
   if window.newest and window.newest.at > now - quota[WINDOW] then
     window.oldest, window.gone = first_entry(log, 'at', now - quota[WINDOW] + 1)
@@ -134,7 +134,7 @@ function moving.fits_at(window, quota, cost)
 end
 
 -- field: time:debt at that time:until when the hash is known to live
-function bucket.open(quota, state, now)
+function bucket.read(quota, state, now)
   local at, debt, lives_until = match(state or '', '^(%d+):(%d+):(%d+)$')
   local window = { at = now, debt = 0, lives_until = tonumber(lives_until) or 0 }
   if at then
@@ -212,7 +212,7 @@ local function charge(prefix, lineage, quotas, cost, may_charge, now, reply)
   for i, quota in ipairs(quotas) do
     local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
     local log = algorithm == moving and table.concat({ prefix, 'log:', lineage, ':', counters[i] })
-    local window = algorithm.open(quota, states[i], now, log)
+    local window = algorithm.read(quota, states[i], now, log)
     algorithms[i], windows[i] = algorithm, window
     has_room = has_room and window.used + cost <= quota[CAPACITY]
   end
