@@ -7,11 +7,13 @@
 -- has the first three only. Of each algorithm
 --   read     reads the state, a field of the lineage's hash (a moving window: a list of its own), and gives its units
 --            as `used`
---   take     charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live so long
+--   take     charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
+--            so long
 --   fits_at  is when units that find no room now, but not more than the capacity, will
 
 local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT = 1, 2, 3, 4, 5, 6, 7
 local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, math.max, string.match, string.format
+local call, tonumber, unpack = redis.call, tonumber, unpack
 
 local fixed, sliding, moving, bucket = {}, {}, {}, {}
 local ALGORITHMS = { ['sliding-window-counter'] = sliding, ['moving-window'] = moving, ['token-bucket'] = bucket }
@@ -19,8 +21,9 @@ local ALGORITHMS = { ['sliding-window-counter'] = sliding, ['moving-window'] = m
 function fixed.read(quota, state, now)
   if state then
     local resets_at, used = match(state, '^(%d+):(%d+)$')
-    if resets_at and tonumber(resets_at) > now then
-      return { used = tonumber(used), resets_at = tonumber(resets_at) }
+    local at = resets_at and tonumber(resets_at)
+    if at and at > now then
+      return { used = tonumber(used), resets_at = at }
     end
   end
   return { used = 0, resets_at = now + quota[WINDOW], is_new = true }
@@ -70,7 +73,7 @@ end
 
 -- An entry of a moving window's list: time:units:all units of the list up to and including these.
 local function log_entry(log, index)
-  local at, units, total = match(redis.call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
+  local at, units, total = match(call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
   return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
 end
 
@@ -108,21 +111,21 @@ function moving.take(window, quota, cost, now)
   window.used = window.used + cost
   if not window.oldest then
     if newest then
-      redis.call('DEL', log)
+      call('DEL', log)
     end
     newest, window.base = { at = -length, units = 0, total = 0 }, 0
   elseif window.gone > 0 then
-    redis.call('LTRIM', log, window.gone, -1)
+    call('LTRIM', log, window.gone, -1)
   end
   local at, total = max(now, newest.at), newest.total + cost
   if at == newest.at then
     newest.units, newest.total = newest.units + cost, total
-    redis.call('LSET', log, -1, format('%.0f:%.0f:%.0f', at, newest.units, total))
+    call('LSET', log, -1, format('%.0f:%.0f:%.0f', at, newest.units, total))
   else
-    redis.call('RPUSH', log, format('%.0f:%.0f:%.0f', at, cost, total))
+    call('RPUSH', log, format('%.0f:%.0f:%.0f', at, cost, total))
   end
   if floor(at / length) ~= floor(newest.at / length) then -- once in a window: for this one and the next
-    redis.call('PEXPIRE', log, 2 * length)
+    call('PEXPIRE', log, 2 * length)
   end
   window.oldest = window.oldest or { at = at, units = cost, total = total }
 end
@@ -164,69 +167,75 @@ function bucket.fits_at(window, quota, cost)
   return window.at + ceil(excess / quota[LIMIT]) * quota[TICK]
 end
 
-local function fits_at(algorithm, window, quota, cost, now)
+local function fits_at(window, quota, cost, now)
   if window.used + cost <= quota[CAPACITY] then
     return now
   end
-  return cost > quota[CAPACITY] and now + quota[WINDOW] or algorithm.fits_at(window, quota, cost)
+  return cost > quota[CAPACITY] and now + quota[WINDOW] or window.algorithm.fits_at(window, quota, cost)
 end
 
-local function resets_at(algorithm, window, quota, now)
+local function resets_at(window, quota, now)
   if window.used == 0 then
     return now
   end
-  return fits_at(algorithm, window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
+  return fits_at(window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
 end
 
-local function write(key, quotas, algorithms, windows, cost, now)
-  local changes, longest = {}, 0
-  for i, window in ipairs(windows) do
-    local field, needed = algorithms[i].take(window, quotas[i], cost, now)
+local function write(key, quotas, windows, cost, now)
+  local changes, count, longest = {}, 0, 0
+  for i = 1, #windows do
+    local quota, window = quotas[i], windows[i]
+    local field, needed = window.algorithm.take(window, quota, cost, now)
     if field then
-      changes[#changes + 1] = quotas[i][COUNTER]
-      changes[#changes + 1] = field
+      changes[count + 1], changes[count + 2] = quota[COUNTER], field
+      count = count + 2
     end
     if needed and needed > longest then
       longest = needed
     end
   end
-  if #changes > 0 then
-    redis.call('HSET', key, unpack(changes))
-    if longest > 0 and redis.call('PTTL', key) < longest then
-      redis.call('PEXPIRE', key, longest)
+  if count > 0 then
+    call('HSET', key, unpack(changes))
+    if longest > 0 and call('PTTL', key) < longest then
+      call('PEXPIRE', key, longest)
     end
   end
 end
 
--- All quotas are charged or none. Appends to `reply`: used and resets_at of each, then, of a refused request, fits_at of each.
+-- All quotas are charged or none. Appends to `reply`: used and resets_at of each, then, of a refused request, fits_at of
+-- each.
 local function charge(prefix, lineage, quotas, cost, may_charge, now, reply)
-  if #quotas == 0 then
+  local number = #quotas
+  if number == 0 then
     return may_charge
   end
   local key = prefix .. 'quota:' .. lineage
-  local counters, algorithms, windows, has_room = {}, {}, {}, true
-  for i, quota in ipairs(quotas) do
-    counters[i] = quota[COUNTER]
+  local counters, windows, has_room = {}, {}, true
+  for i = 1, number do
+    counters[i] = quotas[i][COUNTER]
   end
-  local states = redis.call('HMGET', key, unpack(counters))
-  for i, quota in ipairs(quotas) do
+  local states = call('HMGET', key, unpack(counters))
+  for i = 1, number do
+    local quota = quotas[i]
     local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
     local log = algorithm == moving and table.concat({ prefix, 'log:', lineage, ':', counters[i] })
     local window = algorithm.read(quota, states[i], now, log)
-    algorithms[i], windows[i] = algorithm, window
+    window.algorithm, windows[i] = algorithm, window
     has_room = has_room and window.used + cost <= quota[CAPACITY]
   end
   local charged = may_charge and has_room
   if charged and cost > 0 then
-    write(key, quotas, algorithms, windows, cost, now)
+    write(key, quotas, windows, cost, now)
   end
-  for i, window in ipairs(windows) do
-    reply[#reply + 1] = window.used
-    reply[#reply + 1] = window.resets_at or resets_at(algorithms[i], window, quotas[i], now)
+  local length = #reply
+  for i = 1, number do
+    local window = windows[i]
+    reply[length + 1], reply[length + 2] = window.used, window.resets_at or resets_at(window, quotas[i], now)
+    length = length + 2
   end
   if not charged then
-    for i, window in ipairs(windows) do
-      reply[#reply + 1] = fits_at(algorithms[i], window, quotas[i], cost, now)
+    for i = 1, number do
+      reply[length + i] = fits_at(windows[i], quotas[i], cost, now)
     end
   end
   return charged
