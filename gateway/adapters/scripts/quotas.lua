@@ -23,10 +23,10 @@ function fixed.read(quota, state, now)
     local resets_at, used = match(state, '^(%d+):(%d+)$')
     local at = resets_at and tonumber(resets_at)
     if at and at > now then
-      return { used = tonumber(used), resets_at = at }
+      return { used = tonumber(used), resets_at = at, algorithm = fixed }
     end
   end
-  return { used = 0, resets_at = now + quota[WINDOW], is_new = true }
+  return { used = 0, resets_at = now + quota[WINDOW], is_new = true, algorithm = fixed }
 end
 
 function fixed.take(window, quota, cost)
@@ -220,7 +220,7 @@ local function charge(prefix, lineage, quotas, cost, may_charge, now, reply)
     local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
     local log = algorithm == moving and table.concat({ prefix, 'log:', lineage, ':', counters[i] })
     local window = algorithm.read(quota, states[i], now, log)
-    window.algorithm, windows[i] = algorithm, window
+    window.algorithm, windows[i] = algorithm, window -- a fixed window has it: a table that grows costs more
     has_room = has_room and window.used + cost <= quota[CAPACITY]
   end
   local charged = may_charge and has_room
