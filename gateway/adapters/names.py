@@ -3,7 +3,8 @@
     gw1:{7f}:token:<id>                 the record of a token, a JSON array (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
     gw1:{7f}:last_used                  sorted set, id to Unix seconds
-    gw1:{7f}:quota:<lineage>            hash, counter to "<end of window in ms>:<used>"
+    gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
+    gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
     gw1:project:<policy>:<project>      set of token ids, for listing
     gw1:owner:<policy>:<owner>          set of token ids, for listing
     gw1:export:<kind>:<length>:<who>:<key>   hash of a stored export: head, content
@@ -13,7 +14,6 @@ admission touches in one slot of a Cluster. A policy's name has no colon, and wh
 so no project or owner can be mistaken for another.
 """
 
-from gateway.core.quotas import Quota, Window
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of
 
@@ -39,6 +39,16 @@ def revoked(token_id: str) -> str:
 def last_used(token_id: str) -> str:
     """The sorted set of last uses that the token is in."""
     return f"{bucket(token_id)}last_used"
+
+
+def quotas(token_id: str, lineage: str) -> str:
+    """The hash of a lineage's counters."""
+    return f"{bucket(token_id)}quota:{lineage}"
+
+
+def quota_log(token_id: str, lineage: str, counter: str) -> str:
+    """The list of a moving window."""
+    return f"{bucket(token_id)}log:{lineage}:{counter}"
 
 
 def all_tokens() -> str:
@@ -71,17 +81,6 @@ def owner(policy: str, owner_id: str) -> str:
 def export(kind: str, entitlement: str, export_key: str) -> str:
     """A stored export of an entitlement: a project, an owner or a token."""
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
-
-
-def parse_counter(state: str | None, quota: Quota, now: int) -> Window:
-    """Where a token stands by the state of a quota's counter, read as the admission script does; `now` in milliseconds.
-
-    Without a state, or after the window's end, the next request would begin a window.
-    """
-    resets_at, _, used = (state or "").partition(":")
-    if resets_at.isdecimal() and used.isdecimal() and int(resets_at) > now:
-        return Window(quota, int(used), int(resets_at))
-    return Window(quota, 0, now + quota.window_seconds * 1000)
 
 
 def lua_prelude() -> str:

@@ -85,8 +85,8 @@ class Tokens(Protocol):
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
         ...
 
-    async def standing(self, token_id: str) -> Standing | None:
-        """What an admission would find of the token, its counters included, at one instant and without a trace."""
+    async def standing(self, token_id: str, rule: Rule | None) -> Standing | None:
+        """What an admission under the rule would find of the token, at one instant and without a trace."""
         ...
 
     async def now(self) -> int:

@@ -6,17 +6,16 @@ Redis little more than one.
 
 import asyncio
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import msgspec
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection, Script
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_scripts import read_script, read_windows
 from gateway.core.decision import Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.rules import Rule
-from gateway.core.quotas import Window
 from gateway.core.records import decode_record
 from gateway.core.tokens import token_id
 
@@ -40,7 +39,7 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._script = Script(names.lua_prelude() + files("gateway.adapters.scripts").joinpath("admit.lua").read_text())
+        self._script = read_script("quotas.lua", "admit.lua")
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -92,8 +91,5 @@ def _read_facts(waiting: _Waiting, now: int, reply: Sequence[Any]) -> Facts:
     policy = waiting.rule.policy
     if record is not None and (record.digest != waiting.digest or record.policy != policy.name):
         record = None
-    windows: list[Window] = []
-    if states and record is not None:
-        for index, quota in enumerate(policy.plans[record.plan].quotas):
-            windows.append(Window(quota, states[2 * index], states[2 * index + 1]))
-    return Facts(now, record, revoked == 1, charged == 1, tuple(windows), stored_head or None)
+    windows = read_windows(policy.plans[record.plan].quotas, states) if states and record is not None else ()
+    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None)

@@ -1,14 +1,15 @@
 """Administration of token records, off the path of requests."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import Client, RedisConnection, Script
+from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_scripts import read_script, read_windows
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
+from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord, decode_record, encode_record
 from gateway.core.tokens import bucket_of, token_id
 
@@ -20,10 +21,10 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._replace = _read_script("replace.lua")
-        self._rotate = _read_script("rotate.lua")
-        self._standing = _read_script("standing.lua")
-        self._revoke = _read_script("revoke.lua")
+        self._replace = read_script("replace.lua")
+        self._rotate = read_script("rotate.lua")
+        self._standing = read_script("quotas.lua", "standing.lua")
+        self._revoke = read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
         identity = token_id(record.digest)
@@ -104,14 +105,16 @@ class RedisTokens:
         )
         return [None if answer is None else int(float(answer)) for answer in answers]
 
-    async def standing(self, identity: str) -> Standing | None:
+    async def standing(self, identity: str, rule: Rule | None) -> Standing | None:
         """One script that only reads."""
-        found = await self._connection.run_script(self._standing, [names.token(identity)], [])
-        now, raw, is_revoked, counters = found
+        terms = rule.terms if rule else b""
+        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms])
+        now, raw, is_revoked, *states = found
         if not raw:
             return None
-        states = [text.decode() for text in counters]
-        return Standing(now, decode_record(raw), is_revoked == 1, dict(zip(states[::2], states[1::2], strict=True)))
+        record = decode_record(raw)
+        quotas = rule.policy.plans[record.plan].quotas if rule and states else ()
+        return Standing(now, record, is_revoked == 1, read_windows(quotas, states))
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
@@ -139,10 +142,6 @@ class RedisTokens:
         keys = [names.token(identity), names.revoked(identity)]
         outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
         return outcome
-
-
-def _read_script(file: str) -> Script:
-    return Script(names.lua_prelude() + files("gateway.adapters.scripts").joinpath(file).read_text())
 
 
 async def _pipeline(client: Client, commands: Sequence[tuple[str, ...]]) -> list[Any]:

@@ -43,12 +43,13 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds, `counters` is in Redis' form."""
+    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord
     is_revoked: bool
-    counters: dict[str, str]
+    windows: tuple[Window, ...]
+    """Where it stands in the quotas of its plan; none where the rule is of another policy."""
 
 
 def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
@@ -61,11 +62,11 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
     return rule, [_check(Reason.MALFORMED_TARGET), _check(Reason.NO_MATCHING_RULE, rule is not None, note)]
 
 
-def build_facts(rule: Rule, standing: Standing, windows: Sequence[Window]) -> Facts:
-    """What an admission would find, as if it were charged where there is room; `windows` are those of the plan."""
+def build_facts(rule: Rule, standing: Standing) -> Facts:
+    """What an admission would find, as if it were charged where there is room."""
     record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(windows, rule.cost)
-    return Facts(standing.now, record, standing.is_revoked, has_room, tuple(windows), stored_head=None)
+    has_room = not exceeded(standing.windows, rule.cost)
+    return Facts(standing.now, record, standing.is_revoked, has_room, standing.windows, stored_head=None)
 
 
 def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +12,10 @@ from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Deny, decide
 from gateway.core.explanation import build_facts, explain_decision, first_failure
-from gateway.core.quotas import Quota, Window
+from gateway.core.policies.loading import load_policies
+from gateway.core.quotas import Quota
 from gateway.core.tokens import token_id
-from tests.support.policies import make_record, rule_for
+from tests.support.policies import SMALL, make_record, rule_for
 
 QUOTA = Quota("minute", 5, 60)
 
@@ -50,14 +50,11 @@ def test_an_explanation_is_what_the_next_admission_says(
             await connection.client.hset(key, QUOTA.counter, f"4000000000000:{used}")
         if is_revoked:
             await tokens.revoke(identity)
-        standing = await tokens.standing(identity)
+        before = await _everything(connection)
+        standing = await tokens.standing(identity, rule)
         assert standing is not None
-        plan = rule.policy.plans.get(record.plan)
-        windows = [
-            names.parse_counter(standing.counters.get(quota.counter), quota, standing.now)
-            for quota in (plan.quotas if plan else ())
-        ]
-        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing, windows)))
+        assert before == await _everything(connection)
+        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
         verdict = decide(rule, await admissions.admit(rule, record.digest, ""))
         assert (verdict.reason if isinstance(verdict, Deny) else None) == explained
         await connection.close()
@@ -70,25 +67,51 @@ def test_a_token_that_is_not_there_has_no_standing(store_url: str) -> None:
 
     async def work() -> None:
         connection = RedisConnection(open_client(store_url, 5), 5)
-        assert None is await RedisTokens(connection).standing("00" * 12)
+        assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"))
         assert [] == await connection.client.keys("*")
         await connection.close()
 
     asyncio.run(work())
 
 
-@pytest.mark.parametrize(
-    ("state", "window"),
-    [
-        (None, (0, 160_000)),
-        ("100001:3", (3, 100_001)),
-        ("100000:3", (0, 160_000)),
-        ("99999:3", (0, 160_000)),
-        ("broken", (0, 160_000)),
-        ("200000:", (0, 160_000)),
-    ],
-)
-def test_a_counter_is_read_as_the_admission_does(state: str | None, window: tuple[int, int]) -> None:
-    """Its window counts until its end; after it, and without one, the next request begins another."""
-    used, resets_at = window
-    assert Window(QUOTA, used, resets_at) == names.parse_counter(state, QUOTA, 100_000)
+def test_every_algorithm_is_looked_at_without_being_charged(store_url: str) -> None:
+    """Used and left are those of the last admission, for each of the four, and a look changes none of them."""
+
+    async def work() -> None:
+        connection = RedisConnection(open_client(store_url, 5), 5)
+        tokens, admissions = RedisTokens(connection), RedisAdmissions(connection)
+        rule = rule_for("GET /export", load_policies({"small.toml": SMALL.replace(MINUTE, EVERY)}))
+        record = make_record(plan="pro")
+        await tokens.create(record)
+        for _ in range(3):
+            await admissions.admit(rule, record.digest, "")
+        before = await _everything(connection)
+        for _ in range(2):
+            standing = await tokens.standing(token_id(record.digest), rule)
+            assert standing is not None
+            assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
+            assert 0 < standing.windows[3].used <= 3
+        assert before == await _everything(connection)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+MINUTE = 'quotas = { minute = "51/minute" }'
+EVERY = """[plans.pro.quotas]
+fixed = "9/hour"
+log = { limit = "9/hour", algorithm = "moving-window" }
+bucket = { limit = "9/day", algorithm = "token-bucket" }
+sliding = { limit = "9/hour", algorithm = "sliding-window-counter" }"""
+
+
+async def _everything(connection: RedisConnection) -> dict[str, object]:
+    """All that the store holds, times to live left out."""
+    readers = {"string": "get", "hash": "hgetall", "set": "smembers", "zset": "zscan", "list": "lrange"}
+    held: dict[str, object] = {}
+    for key in await connection.client.keys("*"):
+        kind: Any = await connection.client.type(key)
+        reader = readers[kind.decode()]
+        bounds = (0, -1) if reader == "lrange" else ()
+        held[repr(key)] = await getattr(connection.client, reader)(key, *bounds)
+    return held

@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quotas import JITTER_SHARE, MAXIMUM_NUMBER, Quota, Window, exceeded, parse_quotas, retry_after_seconds
+from gateway.core.quotas import (
+    JITTER_SHARE,
+    MAXIMUM_NUMBER,
+    Algorithm,
+    Quota,
+    Window,
+    exceeded,
+    parse_quotas,
+    retry_after_seconds,
+)
 from tests.core.samples import NOW_MILLISECONDS
+from tests.support.quotas import ALGORITHMS, make_quota
 
 MINUTE = Quota("minute", 100, 60)
 
@@ -39,6 +49,35 @@ def test_numbers_and_windows_agree_with_limits(amount: int, multiple: int, granu
     text = f"{amount} per {multiple} {granularity}"
     item = limits.parse(text)
     assert (Quota("pull", item.amount, item.get_expiry()),) == parse_quotas("pull", text)
+
+
+def test_an_algorithm_is_counted_apart_from_others() -> None:
+    """A changed algorithm starts a new counter, as its numbers mean something else; a fixed window keeps its name."""
+    counters = [parse_quotas("pull", "5/minute", algorithm)[0].counter for algorithm in ALGORITHMS]
+    assert ["pull:60", "pull:60:sliding-window-counter", "pull:60:moving-window", "pull:60:token-bucket"] == counters
+
+
+def test_a_token_bucket_holds_its_limit_unless_told() -> None:
+    """Without a burst a bucket holds as much as its limit; each of several limits its own."""
+    assert (
+        Quota("pull-second", 1, 1, "token-bucket", 1),
+        Quota("pull-minute", 100, 60, "token-bucket", 100),
+    ) == parse_quotas("pull", "1/second; 100/minute", "token-bucket")
+    assert 20 == parse_quotas("pull", "100/minute", "token-bucket", 20)[0].capacity
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "fixed-window"])
+def test_who_waits_for_one_unit_is_not_spread_over_a_window(algorithm: Algorithm) -> None:
+    """Where units return bit by bit, the share of one's own is the wait itself at most, and a tenth of the window."""
+    quota = make_quota(algorithm, 1000, 86400)
+    told = {
+        retry_after_seconds(
+            [Window(quota, 1000, NOW_MILLISECONDS + 1, NOW_MILLISECONDS + wait)], NOW_MILLISECONDS, name
+        )
+        for name in (f"{number:024x}" for number in range(300))
+        for wait in (2500,)
+    }
+    assert {3, 4, 5, 6} == told
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,15 @@
--- One round trip for the admissions of one event-loop tick.
+-- One round trip for the admissions of one event-loop tick. quotas.lua stands before this.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
--- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/compiling.py)
+-- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
 -- then, for each admission: its digest, the number of its terms, its export key or ''
 --
 -- Returns the time, then for each admission {record or '', revoked, charged, stored head or '', used, resets_at, ...}
--- with a pair for each quota of the token's plan. A refused request charges nothing; an unknown, revoked, disabled or
--- outdated token leaves no trace at all. core/decision.py makes the verdict from this.
-
-local function parse_window(state, now)
-  if state then
-    local resets_at, used = string.match(state, '^(%d+):(%d+)$')
-    if resets_at and tonumber(resets_at) > now then
-      return tonumber(resets_at), tonumber(used), false
-    end
-  end
-  return nil, 0, true
-end
+-- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. A refused request
+-- charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at all. core/decision.py makes the
+-- verdict from this.
 
 local function is_in_use(record, digest, policy, now)
   local not_before, expires_at = record[RECORD_NOT_BEFORE], record[RECORD_EXPIRES_AT]
@@ -47,45 +38,6 @@ local function note_use(bucket, id, resolution, now)
   if not last or seconds - tonumber(last) >= resolution then
     redis.call('ZADD', bucket .. 'last_used', seconds, id)
   end
-end
-
--- Fixed windows: all quotas are charged or none. Appends used and resets_at of each to `reply`.
-local function charge(key, quotas, cost, may_charge, now, reply)
-  if #quotas == 0 then
-    return may_charge
-  end
-  local counters = {}
-  for i, quota in ipairs(quotas) do
-    counters[i] = quota[1]
-  end
-  local states = redis.call('HMGET', key, unpack(counters))
-  local windows, has_room = {}, true
-  for i, quota in ipairs(quotas) do
-    local resets_at, used, is_new = parse_window(states[i], now)
-    windows[i] = { resets_at or now + quota[3], used, is_new }
-    has_room = has_room and used + cost <= quota[2]
-  end
-  local charged = may_charge and has_room
-  local changes, longest = {}, 0
-  for i, window in ipairs(windows) do
-    if charged then
-      window[2] = window[2] + cost
-      changes[#changes + 1] = counters[i]
-      changes[#changes + 1] = string.format('%.0f:%.0f', window[1], window[2])
-      if window[3] then
-        longest = math.max(longest, quotas[i][3])
-      end
-    end
-    reply[#reply + 1] = window[2]
-    reply[#reply + 1] = window[1]
-  end
-  if charged then
-    redis.call('HSET', key, unpack(changes))
-    if longest > 0 and redis.call('PTTL', key) < longest then
-      redis.call('PEXPIRE', key, longest)
-    end
-  end
-  return charged
 end
 
 local function stored_head(terms, record, id, export_key)
@@ -122,8 +74,7 @@ for i, key in ipairs(KEYS) do
       note_use(bucket, id, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
       local may_charge = plan.permits and holds_scopes(record, terms.needed)
-      local quota_key = bucket .. 'quota:' .. record[RECORD_LINEAGE]
-      if charge(quota_key, plan.quotas, terms.cost, may_charge, now, reply) then
+      if charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then
           reply[4] = stored_head(terms, record, id, export_key)

@@ -1,12 +1,21 @@
--- What an admission would find of a token, at one instant and without a trace: nothing here writes.
+-- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua stands
+-- before this, and charges nothing that may not be charged.
 --
--- KEYS[1] the record
--- Returns the time in Unix milliseconds, the record or '', whether it is revoked, its counters and their states in turn.
+-- KEYS[1]   the record
+-- ARGV[1]   the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or ''
+-- Returns the time in Unix milliseconds, the record or '', whether it is revoked, then used and resets_at of each
+-- quota of its plan and fits_at of each.
 
 local bucket, id = string.sub(KEYS[1], 1, BUCKET_LENGTH), string.sub(KEYS[1], BUCKET_LENGTH + 7)
 local time = redis.call('TIME')
-local raw, counters = redis.call('GET', KEYS[1]) or '', {}
-if raw ~= '' then
-  counters = redis.call('HGETALL', bucket .. 'quota:' .. cjson.decode(raw)[RECORD_LINEAGE])
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local raw = redis.call('GET', KEYS[1]) or ''
+local reply = { now, raw, redis.call('SISMEMBER', bucket .. 'revoked', id) }
+if raw ~= '' and ARGV[1] ~= '' then
+  local record, terms = cjson.decode(raw), cjson.decode(ARGV[1])
+  local plan = record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
+  if plan then
+    charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, false, now, reply)
+  end
 end
-return { time[1] * 1000 + math.floor(time[2] / 1000), raw, redis.call('SISMEMBER', bucket .. 'revoked', id), counters }
+return reply

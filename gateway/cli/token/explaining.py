@@ -1,14 +1,14 @@
 """`gateway token explain`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from gateway.adapters import names
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.options import json_option, load_policies, policies_option, redis_option, with_tokens
 from gateway.cli.times import format_time
-from gateway.cli.token.describing import print_json
+from gateway.cli.token.describing import find, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Check, Standing, build_facts, explain_decision, first_failure, match_request
 from gateway.core.fields import parse_host
@@ -16,6 +16,7 @@ from gateway.core.policies.matching import METHOD
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Window
+from gateway.core.records import TokenRecord
 
 
 @click.command()
@@ -44,17 +45,20 @@ def explain(
         raise click.UsageError(f'{request!r} is no request: write "GET /path"')
     found = load_policies(policies)
 
-    async def work(tokens: RedisTokens) -> Standing:
-        standing = await tokens.standing(identity)
+    path = target.partition("?")[0]
+
+    async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
+        record = await find(tokens, identity)
+        rule, checks = match_request(found, _host(host, found, record), method, path)
+        standing = await tokens.standing(identity, rule)
         if standing is None:
             raise ChangeRefused(f"there is no token {identity}")
-        return standing
+        return rule, checks, standing
 
-    standing = with_tokens(redis_url, work)
-    rule, checks = match_request(found, _host(host, found, standing), method, target.partition("?")[0])
-    windows = _windows(rule, standing)
+    rule, checks, standing = with_tokens(redis_url, work)
+    windows = standing.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing, windows))
+        checks += explain_decision(rule, standing, build_facts(rule, standing))
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:
@@ -62,27 +66,18 @@ def explain(
     context.exit(0 if first_failure(checks) is None else 1)
 
 
-def _host(host: str | None, policies: PolicySet, standing: Standing) -> str:
+def _host(host: str | None, policies: PolicySet, record: TokenRecord) -> str:
     if host is not None:
         parsed = parse_host(host.encode())
         if parsed is None:
             raise click.UsageError(f"{host!r} is no host")
         return parsed
-    policy = policies.policies.get(standing.record.policy)
+    policy = policies.policies.get(record.policy)
     return policy.hosts[0] if policy and policy.hosts else ""
 
 
-def _windows(rule: Rule | None, standing: Standing) -> list[Window]:
-    """Where the token stands in each quota of its plan; none where the rule is of another policy."""
-    if rule is None or rule.policy.name != standing.record.policy:
-        return []
-    plan = rule.policy.plans.get(standing.record.plan)
-    quotas = plan.quotas if plan else ()
-    return [names.parse_counter(standing.counters.get(quota.counter), quota, standing.now) for quota in quotas]
-
-
 def _describe(
-    identity: str, request: str, rule: Rule | None, checks: list[Check], windows: list[Window]
+    identity: str, request: str, rule: Rule | None, checks: list[Check], windows: Sequence[Window]
 ) -> dict[str, Any]:
     reason = first_failure(checks)
     return {
@@ -109,7 +104,7 @@ def _describe(
     }
 
 
-def _print(rule: Rule | None, checks: list[Check], windows: list[Window], now: int) -> None:
+def _print(rule: Rule | None, checks: list[Check], windows: Sequence[Window], now: int) -> None:
     for check in checks:
         note = f": {check.note}" if check.note else ""
         click.echo(f"{'pass' if check.passes else 'FAIL'}  {check.check}{note}")

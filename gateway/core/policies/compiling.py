@@ -10,10 +10,19 @@ import msgspec
 from gateway.core.durations import parse_duration
 from gateway.core.fields import build_ratelimit_policy
 from gateway.core.forwarding import is_reserved
-from gateway.core.policies.document import CacheTable, PlanTable, PolicyDocument, RuleTable, ScopeTable, UpstreamTable
+from gateway.core.policies.document import (
+    CacheTable,
+    PlanTable,
+    PolicyDocument,
+    QuotaTable,
+    RuleTable,
+    ScopeTable,
+    UpstreamTable,
+)
 from gateway.core.policies.matching import Matcher, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.terms import encode_terms
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota, parse_quotas
 from gateway.core.reasons import Reason
@@ -156,10 +165,12 @@ def _compile_plans(draft: _Draft, scopes: Mapping[str, Scope]) -> dict[str, Plan
     return plans
 
 
-def _compile_quotas(draft: _Draft, table: Mapping[str, str], path: str) -> dict[str, Quota]:
+def _compile_quotas(draft: _Draft, table: Mapping[str, str | QuotaTable], path: str) -> dict[str, Quota]:
     quotas: dict[str, Quota] = {}
-    for name, text in table.items():
-        for quota in draft.attempt(path_to(path, name), partial(parse_quotas, name, text)) or ():
+    for name, entry in table.items():
+        one = QuotaTable(limit=entry) if isinstance(entry, str) else entry
+        parse = partial(parse_quotas, name, one.limit, one.algorithm, one.burst)
+        for quota in draft.attempt(path_to(path, name), parse) or ():
             if quota.name in quotas:
                 draft.mistakes.append(Mistake(path_to(path, name), f"another quota is named {quota.name!r} already"))
             quotas[quota.name] = quota
@@ -186,14 +197,14 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         cost=table.cost,
         cache=None if table.cache is None else _compile_cache(policy, table.cache),
     )
-    return msgspec.structs.replace(rule, terms=_encode_terms(rule))
+    return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
 def _check_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> None:
     for plan in policy.plans.values():
         for quota in plan.quotas:
-            if 0 < quota.limit < table.cost:
-                message = f"{table.cost} never fits into the quota {quota.name!r} of {quota.limit}"
+            if 0 < quota.capacity < table.cost:
+                message = f"{table.cost} never fits into the quota {quota.name!r} of {quota.capacity}"
                 draft.mistakes.append(Mistake(f"{path}.cost", message))
     if table.cache and table.cache.shared_by not in (None, "token", policy.bound_to):
         message = f"the policy's tokens are bound to their {policy.bound_to} and need have no {table.cache.shared_by}"
@@ -204,25 +215,6 @@ def _compile_cache(policy: Policy, table: CacheTable) -> CacheRule:
     fresh = None if table.fresh is None else parse_duration(table.fresh)
     stale_if_error = 0 if table.stale_if_error is None else parse_duration(table.stale_if_error)
     return CacheRule(fresh, table.shared_by or policy.bound_to, stale_if_error)
-
-
-def _encode_terms(rule: Rule) -> bytes:
-    return msgspec.json.encode(
-        {
-            "policy": rule.policy.name,
-            "needed": [sorted(scopes) for scopes in rule.granting],
-            "plans": {
-                name: {
-                    "permits": name in rule.permitted_plans,
-                    "quotas": [[quota.counter, quota.limit, quota.window_seconds * 1000] for quota in plan.quotas],
-                }
-                for name, plan in rule.policy.plans.items()
-            },
-            "cost": rule.cost,
-            "resolution": rule.policy.last_used_resolution_seconds,
-            "shared_by": rule.cache.shared_by if rule.cache else "",
-        }
-    )
 
 
 def _add_rule(draft: _Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm
+
 _END = r"$(?!\n)"
 """The end of a text also for Python, whose `$` allows a line break after it."""
 Name = Annotated[
@@ -69,12 +71,23 @@ class ScopeTable(Table, frozen=True, kw_only=True):
     implies: list[ScopeName] = []
 
 
+class QuotaTable(Table, frozen=True, kw_only=True):
+    """A quota that is not counted in fixed windows."""
+
+    limit: str
+    """In the grammar of the library limits, such as "100/minute"."""
+    algorithm: Algorithm = "fixed-window"
+    """How it is counted; moving-window is exact and keeps every request, sliding-window-counter keeps two numbers."""
+    burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
+    """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""
+
+
 class PlanTable(Table, frozen=True, kw_only=True):
     """What the tokens of a plan may do, and how often."""
 
     scopes: list[ScopeName] | None = None
     """Absent: the plan restricts nothing."""
-    quotas: dict[str, str] = {}
+    quotas: dict[str, str | QuotaTable] = {}
     """Name to limit in the grammar of the library limits, such as "100/minute"; joined with the policy's quotas."""
 
 
@@ -123,7 +136,7 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
     plans: dict[Name, PlanTable] = {}
-    quotas: dict[str, str] = {}
+    quotas: dict[str, str | QuotaTable] = {}
     rules: Annotated[list[RuleTable], Meta(min_length=1)]
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own dialect."""

@@ -61,6 +61,29 @@ MISTAKES = {
         "$.quotas.pull: '100/fortnight' is not a rate limit: "
         'write a number, "/" or "per", and second, minute, hour, day, month or year, such as "100/minute"'
     ],
+    "bad_quota_algorithm": ["$.quotas.pull.algorithm: Invalid enum value 'leaky-bucket'"],
+    "bad_quota_burst": [
+        "$.quotas.pull: burst is for token-bucket only, this is moving-window",
+        "$.quotas.plain: burst is for token-bucket only, this is fixed-window",
+    ],
+    "bad_quota_burst_nothing": ["$.quotas.pull.burst: Expected `int` >= 1"],
+    "bad_quota_burst_of_several": ["$.quotas.pull: burst is for one limit: give each limit its own name"],
+    "bad_quota_burst_too_slow": [
+        "$.quotas.pull: a burst of 100000000 takes too long to fill at this limit: above 999999999999 seconds"
+    ],
+    "bad_quota_cost_above_burst": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
+    "bad_quota_key": [
+        "$.quotas.pull.limt: unknown key 'limt': did you mean 'limit'?",
+        "$.quotas.pull: the key 'limit' is missing",
+    ],
+    "bad_quota_never_fills": [
+        "$.quotas.pull: a token bucket that never fills admits nothing: its limit must be above 0"
+    ],
+    "bad_quota_too_large_to_log": [
+        "$.quotas.pull: a moving window keeps every request, so its limit may not be above 100000: "
+        "take sliding-window-counter"
+    ],
+    "bad_quota_type": ["$.quotas.pull: Expected `str | object`, got `int`"],
     "bad_quota_name": ["$.plans.free.quotas.Pull: the quota name 'Pull' must match [a-z][a-z0-9_-]*"],
     "bad_quota_named_twice": ["$.quotas.pull-second: another quota is named 'pull-second' already"],
     "bad_quota_too_large": [

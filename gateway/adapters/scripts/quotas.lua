@@ -1,0 +1,242 @@
+-- The algorithms of quotas. core/charging.py is their twin and says what each of them counts.
+--
+-- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
+-- number gives what it is in Python.
+--
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit}, see core/policies/terms.py; a fixed window
+-- has the first three only. Of each algorithm
+--   read     reads the state, a field of the lineage's hash (a moving window: a list of its own), and gives its units
+--            as `used`
+--   take     charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
+--            so long
+--   fits_at  is when units that find no room now, but not more than the capacity, will
+
+local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT = 1, 2, 3, 4, 5, 6, 7
+local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, math.max, string.match, string.format
+local call, tonumber, unpack = redis.call, tonumber, unpack
+
+local fixed, sliding, moving, bucket = {}, {}, {}, {}
+local ALGORITHMS = { ['sliding-window-counter'] = sliding, ['moving-window'] = moving, ['token-bucket'] = bucket }
+
+function fixed.read(quota, state, now)
+  if state then
+    local resets_at, used = match(state, '^(%d+):(%d+)$')
+    local at = resets_at and tonumber(resets_at)
+    if at and at > now then
+      return { used = tonumber(used), resets_at = at, algorithm = fixed }
+    end
+  end
+  return { used = 0, resets_at = now + quota[WINDOW], is_new = true, algorithm = fixed }
+end
+
+function fixed.take(window, quota, cost)
+  window.used = window.used + cost
+  return format('%.0f:%.0f', window.resets_at, window.used), window.is_new and quota[WINDOW]
+end
+
+function fixed.fits_at(window)
+  return window.resets_at
+end
+
+-- field: start of the window:units of the window before:units
+function sliding.read(quota, state, now)
+  local length = quota[WINDOW]
+  local window = { start = now - now % length, before = 0, current = 0, is_new = true }
+  local start, before, current = match(state or '', '^(%d+):(%d+):(%d+)$')
+  if start and tonumber(start) >= window.start then
+    window = { start = tonumber(start), before = tonumber(before), current = tonumber(current) }
+  elseif start and tonumber(start) + length == window.start then
+    window.before = tonumber(current)
+  end
+  window.before = min(window.before, quota[LIMIT])
+  local left = min(ceil((window.start + length - now) / quota[TICK]), quota[TICKS])
+  window.used = floor(window.before * left / quota[TICKS]) + window.current
+  return window
+end
+
+function sliding.take(window, quota, cost)
+  window.used = window.used + cost
+  window.current = window.current + cost
+  local field = format('%.0f:%.0f:%.0f', window.start, window.before, window.current)
+  return field, window.is_new and 2 * quota[WINDOW]
+end
+
+function sliding.fits_at(window, quota, cost)
+  local units, ends = window.before, window.start + quota[WINDOW]
+  local room = quota[LIMIT] - cost - window.current
+  if room < 0 then -- only when the units of this window are those of the one before
+    units, ends, room = max(1, min(window.current, quota[LIMIT])), ends + quota[WINDOW], quota[LIMIT] - cost
+  end
+  local left = min(ceil((room + 1) * quota[TICKS] / units) - 1, quota[TICKS])
+  return max(ends - left * quota[TICK], ends - quota[WINDOW])
+end
+
+-- An entry of a moving window's list: time:units:all units of the list up to and including these.
+local function log_entry(log, index)
+  local at, units, total = match(call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
+  return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
+end
+
+-- The first entry whose `name` is at least `least`, and its index: the newest one's is. The oldest ones are tried first.
+local function first_entry(log, name, least)
+  local low, high, found = -1, 0, log_entry(log, 0)
+  while found and found[name] < least do
+    low, high = high, 2 * high + 1
+    found = log_entry(log, high)
+  end
+  while high - low > 1 do
+    local middle = floor((low + high) / 2)
+    local entry = log_entry(log, middle)
+    if entry and entry[name] < least then
+      low = middle
+    else
+      high, found = middle, entry
+    end
+  end
+  return found, high
+end
+
+function moving.read(quota, _, now, log)
+  local window = { log = log, used = 0, newest = log_entry(log, -1) }
+  if window.newest and window.newest.at > now - quota[WINDOW] then
+    window.oldest, window.gone = first_entry(log, 'at', now - quota[WINDOW] + 1)
+    window.base = window.oldest.total - window.oldest.units
+    window.used = window.newest.total - window.base
+  end
+  return window
+end
+
+function moving.take(window, quota, cost, now)
+  local log, newest, length = window.log, window.newest, quota[WINDOW]
+  window.used = window.used + cost
+  if not window.oldest then
+    if newest then
+      call('DEL', log)
+    end
+    newest, window.base = { at = -length, units = 0, total = 0 }, 0
+  elseif window.gone > 0 then
+    call('LTRIM', log, window.gone, -1)
+  end
+  local at, total = max(now, newest.at), newest.total + cost
+  if at == newest.at then
+    newest.units, newest.total = newest.units + cost, total
+    call('LSET', log, -1, format('%.0f:%.0f:%.0f', at, newest.units, total))
+  else
+    call('RPUSH', log, format('%.0f:%.0f:%.0f', at, cost, total))
+  end
+  if floor(at / length) ~= floor(newest.at / length) then -- once in a window: for this one and the next
+    call('PEXPIRE', log, 2 * length)
+  end
+  window.oldest = window.oldest or { at = at, units = cost, total = total }
+end
+
+function moving.fits_at(window, quota, cost)
+  local least = window.base + window.used + cost - quota[LIMIT]
+  local entry = window.oldest.total >= least and window.oldest or first_entry(window.log, 'total', least)
+  return entry.at + quota[WINDOW]
+end
+
+-- field: time:debt at that time:until when the hash is known to live
+function bucket.read(quota, state, now)
+  local at, debt, lives_until = match(state or '', '^(%d+):(%d+):(%d+)$')
+  local window = { at = now, debt = 0, lives_until = tonumber(lives_until) or 0 }
+  if at then
+    at, debt = tonumber(at), min(tonumber(debt), quota[CAPACITY] * quota[TICKS])
+    local elapsed = max(0, floor((now - at) / quota[TICK]))
+    if elapsed < ceil(debt / quota[LIMIT]) then
+      window.at, window.debt = at + elapsed * quota[TICK], debt - elapsed * quota[LIMIT]
+    end
+  end
+  window.used = ceil(window.debt / quota[TICKS])
+  return window
+end
+
+function bucket.take(window, quota, cost, now)
+  local needed
+  window.used = window.used + cost
+  window.debt = window.debt + cost * quota[TICKS]
+  if window.at + ceil(window.debt / quota[LIMIT]) * quota[TICK] > window.lives_until then
+    window.lives_until = window.at + 2 * ceil(quota[CAPACITY] * quota[TICKS] / quota[LIMIT]) * quota[TICK]
+    needed = window.lives_until - now
+  end
+  return format('%.0f:%.0f:%.0f', window.at, window.debt, window.lives_until), needed
+end
+
+function bucket.fits_at(window, quota, cost)
+  local excess = window.debt + (cost - quota[CAPACITY]) * quota[TICKS]
+  return window.at + ceil(excess / quota[LIMIT]) * quota[TICK]
+end
+
+local function fits_at(window, quota, cost, now)
+  if window.used + cost <= quota[CAPACITY] then
+    return now
+  end
+  return cost > quota[CAPACITY] and now + quota[WINDOW] or window.algorithm.fits_at(window, quota, cost)
+end
+
+local function resets_at(window, quota, now)
+  if window.used == 0 then
+    return now
+  end
+  return fits_at(window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
+end
+
+local function write(key, quotas, windows, cost, now)
+  local changes, count, longest = {}, 0, 0
+  for i = 1, #windows do
+    local quota, window = quotas[i], windows[i]
+    local field, needed = window.algorithm.take(window, quota, cost, now)
+    if field then
+      changes[count + 1], changes[count + 2] = quota[COUNTER], field
+      count = count + 2
+    end
+    if needed and needed > longest then
+      longest = needed
+    end
+  end
+  if count > 0 then
+    call('HSET', key, unpack(changes))
+    if longest > 0 and call('PTTL', key) < longest then
+      call('PEXPIRE', key, longest)
+    end
+  end
+end
+
+-- All quotas are charged or none. Appends to `reply`: used and resets_at of each, then, of a refused request, fits_at of
+-- each.
+local function charge(prefix, lineage, quotas, cost, may_charge, now, reply)
+  local number = #quotas
+  if number == 0 then
+    return may_charge
+  end
+  local key = prefix .. 'quota:' .. lineage
+  local counters, windows, has_room = {}, {}, true
+  for i = 1, number do
+    counters[i] = quotas[i][COUNTER]
+  end
+  local states = call('HMGET', key, unpack(counters))
+  for i = 1, number do
+    local quota = quotas[i]
+    local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
+    local log = algorithm == moving and table.concat({ prefix, 'log:', lineage, ':', counters[i] })
+    local window = algorithm.read(quota, states[i], now, log)
+    window.algorithm, windows[i] = algorithm, window -- a fixed window has it: a table that grows costs more
+    has_room = has_room and window.used + cost <= quota[CAPACITY]
+  end
+  local charged = may_charge and has_room
+  if charged and cost > 0 then
+    write(key, quotas, windows, cost, now)
+  end
+  local length = #reply
+  for i = 1, number do
+    local window = windows[i]
+    reply[length + 1], reply[length + 2] = window.used, window.resets_at or resets_at(window, quotas[i], now)
+    length = length + 2
+  end
+  if not charged then
+    for i = 1, number do
+      reply[length + i] = fits_at(windows[i], quotas[i], cost, now)
+    end
+  end
+  return charged
+end

@@ -1,0 +1,236 @@
+"""The algorithms of quotas in the admission script: the same as core's, on a real Redis and among many askers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from gateway.adapters import names
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.charging import State, charge
+from gateway.core.policies.rules import Rule
+from gateway.core.policies.terms import encode_terms
+from gateway.core.quotas import Algorithm, Quota
+from gateway.core.tokens import token_id
+from tests.support.policies import make_record, rule_for
+from tests.support.quotas import ALGORITHMS, Step, histories, make_quota, quotas_of
+
+START = 1_800_000_000_000
+"""Milliseconds: a moment for tests that set the script's clock."""
+RECORD = make_record(plan="pro")
+IDENTITY = token_id(RECORD.digest)
+COUNTERS = names.quotas(IDENTITY, RECORD.lineage)
+
+
+class Bench:
+    """A store with one token, and admissions under quotas of the test's own."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = RedisConnection(open_client(url, 5), 5)
+        self.client = self.connection.client
+        self.tokens = RedisTokens(self.connection)
+        self.admissions = RedisAdmissions(self.connection)
+        self.admissions.now = START
+
+    async def charge(self, rule: Rule, after: int = 0) -> bool:
+        assert self.admissions.now is not None
+        self.admissions.now += after
+        return (await self.admissions.admit(rule, RECORD.digest, "")).is_charged
+
+    async def entries(self, quota: Quota) -> list[bytes | str]:
+        return await self.client.lrange(log_of(quota), 0, -1)
+
+
+def run(url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run_all() -> None:
+        bench = Bench(url)
+        try:
+            await bench.client.flushall()
+            await bench.tokens.create(RECORD)
+            await work(bench)
+        finally:
+            await bench.connection.close()
+
+    asyncio.run(run_all())
+
+
+def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
+    """The rule of an export, its plan's quotas and its cost replaced."""
+    rule = rule_for("GET /export")
+    plan = msgspec.structs.replace(rule.policy.plans["pro"], quotas=tuple(quotas))
+    policy = msgspec.structs.replace(rule.policy, plans={"pro": plan})
+    changed = msgspec.structs.replace(rule, policy=policy, cost=cost, permitted_plans=frozenset({"pro"}))
+    return msgspec.structs.replace(changed, terms=encode_terms(changed))
+
+
+def log_of(quota: Quota) -> str:
+    return names.quota_log(IDENTITY, RECORD.lineage, quota.counter)
+
+
+def _histories_of(quotas: list[Quota]) -> st.SearchStrategy[tuple[list[Quota], list[Step]]]:
+    windows, capacities = [one.window_seconds for one in quotas], [one.capacity for one in quotas]
+    return st.tuples(st.just(quotas), histories(windows, capacities, backwards=True))
+
+
+mixed = (
+    st.lists(st.sampled_from(ALGORITHMS), min_size=1, max_size=4)
+    .flatmap(lambda kinds: st.tuples(*(quotas_of(kind, f"q{index}") for index, kind in enumerate(kinds))))
+    .flatmap(lambda quotas: _histories_of(list(quotas)))
+)
+"""One to four quotas of any algorithms, and a history; the clock may also go back, as after a failover."""
+
+HUGE = 10**12 - 1
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mixed)
+@example(([make_quota("sliding-window-counter", HUGE, HUGE)], [(0, HUGE), (HUGE * 1000, 1), (10**14, 10**11)]))
+@example(([make_quota("token-bucket", HUGE, HUGE)], [(0, HUGE), (10**9 + 7, 10**6), (10**14 + 1, 10**11)]))
+@example(([make_quota("token-bucket", 7, 10**9, 10**4)], [(0, 9999), (10**8 + 7, 3), (10**14 + 1, 10**4)]))
+@example(([make_quota("moving-window", 9, 60)], [(1000, 1)] * 9 + [(0, 9), (53_000, 2), (0, 3), (3000, 7), (0, 2)]))
+def test_the_script_and_core_charge_alike(store_url: str, played: tuple[list[Quota], list[Step]]) -> None:
+    """Any history under any quotas: charged, used, reset and wait are the same in Redis and in core, to the ms."""
+    quotas, steps = played
+
+    async def work(bench: Bench) -> None:
+        states: Sequence[State | None] = [None] * len(quotas)
+        now = START
+        for gap, cost in steps:
+            now = bench.admissions.now = now + gap
+            facts = await bench.admissions.admit(rule_with(quotas, cost), RECORD.digest, "")
+            expected = charge(quotas, states, cost, now)
+            states = expected.states
+            assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
+
+    run(store_url, work)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_limit_of_n_admits_n_among_64_askers(redis_url: str, algorithm: Algorithm) -> None:
+    """64 askers over eight connections, three requests each: exactly the 51 of the window are admitted, never 52."""
+
+    async def work() -> None:
+        benches = [Bench(redis_url) for _ in range(8)]
+        await benches[0].tokens.create(RECORD)
+        rule = rule_with([make_quota(algorithm, 51, 3600)])
+
+        async def ask(number: int) -> int:
+            return sum([await benches[number % len(benches)].charge(rule) for _ in range(3)])
+
+        assert 51 == sum(await asyncio.gather(*(ask(number) for number in range(64))))
+        for bench in benches:
+            await bench.connection.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_limit_holds_on_redis_own_clock(redis_url: str, algorithm: Algorithm) -> None:
+    """Without a clock set, 64 askers get the 51 of a window as long as any test may take."""
+
+    async def work() -> None:
+        benches = [Bench(redis_url) for _ in range(8)]
+        await benches[0].tokens.create(RECORD)
+        for bench in benches:
+            bench.admissions.now = None
+        rule = rule_with([make_quota(algorithm, 51, 10**9)])
+        asked = [benches[n % 8].admissions.admit(rule, RECORD.digest, "") for n in range(192)]
+        assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
+        for bench in benches:
+            await bench.connection.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "least", "most"),
+    [
+        ("fixed-window", 60_000, 60_000),
+        ("sliding-window-counter", 119_000, 120_000),
+        ("token-bucket", 60_000, 120_000),
+    ],
+)
+def test_a_counter_lives_as_long_as_it_counts(store_url: str, algorithm: Algorithm, least: int, most: int) -> None:
+    """The hash ends by itself: not before the last charge has lost all weight, and not long after."""
+
+    async def work(bench: Bench) -> None:
+        assert await bench.charge(rule_with([make_quota(algorithm, 10, 60)], cost=10))
+        assert least - 5000 <= await bench.client.pttl(COUNTERS) <= most
+
+    run(store_url, work)
+
+
+def test_a_bucket_in_use_stays(store_url: str) -> None:
+    """The hash of a bucket is kept longer when it is about to end too soon, and asked for its end only then."""
+
+    async def work(bench: Bench) -> None:
+        rule = rule_with([make_quota("token-bucket", 60, 60)], cost=30)
+        assert await bench.charge(rule)
+        await bench.client.pexpire(COUNTERS, 50_000)
+        assert await bench.charge(rule, 60_000)
+        assert await bench.client.pttl(COUNTERS) <= 50_000  # it had been told to live for two minutes
+        assert await bench.charge(rule, 45_000)
+        assert await bench.charge(rule)
+        assert 100_000 < await bench.client.pttl(COUNTERS) <= 120_000
+
+    run(store_url, work)
+
+
+def test_a_moving_window_keeps_only_what_counts(store_url: str) -> None:
+    """Its list holds one entry an instant, loses what has left the window with the next charge, and ends by itself."""
+
+    async def work(bench: Bench) -> None:
+        quota = make_quota("moving-window", 4, 60)
+        rule = rule_with([quota])
+        assert [True, True, True, True, False] == [await bench.charge(rule, after) for after in (0, 0, 1000, 1000, 0)]
+        first, second = f"{START}:2:2".encode(), f"{START + 1000}:1:3".encode()
+        assert [first, second, f"{START + 2000}:1:4".encode()] == await bench.entries(quota)
+        assert 60_000 < await bench.client.pttl(log_of(quota)) <= 120_000
+        assert await bench.charge(rule, 59_500)
+        assert [f"{START + 2000}:1:4".encode(), f"{START + 61_500}:1:5".encode()] == await bench.entries(quota)
+        assert await bench.charge(rule, 120_000)
+        assert [f"{START + 181_500}:1:1".encode()] == await bench.entries(quota)
+        assert not await bench.client.exists(COUNTERS)
+
+    run(store_url, work)
+
+
+def test_a_refused_request_writes_nothing(store_url: str) -> None:
+    """What one quota refuses leaves the fields and the lists of all others as they were, byte for byte."""
+
+    async def work(bench: Bench) -> None:
+        quotas = [make_quota(kind, 5, 60, name=f"q{index}") for index, kind in enumerate(ALGORITHMS)]
+        rule = rule_with([*quotas, make_quota("fixed-window", 1, 86400, name="day")])
+        assert await bench.charge(rule)
+        before = await bench.client.hgetall(COUNTERS), await bench.entries(quotas[2])
+        assert not await bench.charge(rule, 30_000)
+        assert before == (await bench.client.hgetall(COUNTERS), await bench.entries(quotas[2]))
+        assert 4 == len(before[0])
+
+    run(store_url, work)
+
+
+@pytest.mark.redis
+def test_four_counters_are_one_read_and_one_write(redis_url: str) -> None:
+    """Quotas without a list cost Redis one HMGET and one HSET, however many; their lifetime is seen to once."""
+
+    async def work(bench: Bench) -> None:
+        kinds: tuple[Algorithm, ...] = ("fixed-window", "sliding-window-counter", "token-bucket", "fixed-window")
+        rule = rule_with([make_quota(kind, 1000, 3600, name=f"q{index}") for index, kind in enumerate(kinds)])
+        await bench.charge(rule)
+        await bench.client.config_resetstat()
+        for _ in range(10):
+            assert await bench.charge(rule)
+        stats = await bench.client.info("commandstats")
+        called = {name.removeprefix("cmdstat_"): numbers["calls"] for name, numbers in stats.items()}
+        used = {name: count for name, count in called.items() if name not in ("config|resetstat", "info")}
+        assert dict.fromkeys(("evalsha", "get", "sismember", "zscore", "hmget", "hset"), 10) == used
+
+    run(redis_url, work)
