@@ -19,12 +19,11 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     if len(presented) > 1:
         return Reason.AMBIGUOUS_CREDENTIALS
     source, value = presented[0]
-    if source.is_bearer and not is_bearer(value):
-        return Reason.MISSING_CREDENTIALS
     text = parse_bearer(value) if source.is_bearer else _parse_bare(value)
-    if text is None or not is_well_formed(text, policy.token_format):
-        return Reason.MALFORMED_CREDENTIALS
-    return text
+    if text is not None and is_well_formed(text, policy.token_format):
+        return text
+    is_other_scheme = source.is_bearer and not is_bearer(value)
+    return Reason.MISSING_CREDENTIALS if is_other_scheme else Reason.MALFORMED_CREDENTIALS
 
 
 def credential_fields(sources: tuple[CredentialSource, ...]) -> frozenset[bytes]:

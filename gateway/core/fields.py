@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from gateway.core.quotas import Quota, Window
 
 # b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
-_BEARER = re.compile(rb"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
-_TOKEN68 = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+_BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
+_BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 # entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, RFC 9110 8.8.3
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 # Host = uri-host [ ":" port ], RFC 9110 7.2
@@ -39,9 +39,8 @@ def is_bearer(value: bytes) -> bool:
 
 def parse_bearer(value: bytes) -> str | None:
     """The token of an Authorization value with the scheme Bearer (RFC 6750 2.1), or None where it has none."""
-    match = _BEARER.fullmatch(value)
-    text = match[1] if match else None
-    return text.decode("ascii") if text and _TOKEN68.fullmatch(text) else None
+    match = _BEARER_TOKEN.fullmatch(value)
+    return match[1].decode("ascii") if match else None
 
 
 def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:

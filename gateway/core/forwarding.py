@@ -4,6 +4,7 @@ Hop-by-hop fields are about one connection and never cross the gateway (RFC 9110
 names are removed with them.
 """
 
+import functools
 from urllib.parse import quote
 
 from gateway.core.credentials import credential_fields
@@ -17,7 +18,7 @@ from gateway.core.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import Policy
+from gateway.core.policies.rules import CredentialSource, Policy
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 
@@ -73,7 +74,7 @@ def build_request_fields(
     head: RequestHead, policy: Policy, record: TokenRecord, dropped: frozenset[bytes]
 ) -> list[Field]:
     """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own."""
-    removed = SET_BY_GATEWAY | credential_fields(policy.credentials) | dropped
+    removed = _removed_fields(policy.credentials, dropped)
     host = field_value(head.fields, b"host") or b""
     return [
         *(field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed),
@@ -84,6 +85,11 @@ def build_request_fields(
         (b"x-request-id", head.id.encode()),
         *_identity_fields(policy, record),
     ]
+
+
+@functools.lru_cache(maxsize=256)
+def _removed_fields(credentials: tuple[CredentialSource, ...], dropped: frozenset[bytes]) -> frozenset[bytes]:
+    return SET_BY_GATEWAY | credential_fields(credentials) | dropped
 
 
 def build_response_fields(head: ResponseHead) -> list[Field]:
