@@ -7,7 +7,7 @@ is kept has nothing on the wire, in either direction.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Self, cast
+from typing import Protocol, Self, cast
 
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
@@ -17,6 +17,20 @@ HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
 
 
+class Clock(Protocol):
+    """What time it is, in seconds, and who is called when: the event loop, or what a test has in its place."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> "Timer": ...
+
+
+class Timer(Protocol):
+    """A call to come."""
+
+    def cancel(self) -> None: ...
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection that carries one request after another. `release` is given it whenever it can carry the next.
 
@@ -24,11 +38,12 @@ class UpstreamConnection(asyncio.Protocol):
     later silence. It does not run while the gateway itself waits for the client to send or to take content.
     """
 
-    def __init__(self, timeout_seconds: float, release: Callable[["UpstreamConnection"], None]) -> None:
+    def __init__(self, timeout_seconds: float, release: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
         self.is_reusable = False
         self.idle_since = 0.0
         self._timeout_seconds = timeout_seconds
         self._release = release
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reader = ResponseReader()
@@ -41,7 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._is_paused = False
         self._progressed_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     # -- what the pool and the reader of the content call
 
@@ -55,9 +70,9 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self._reader
         reader.expect(method)
         self._unsent_bytes = 0
-        self._progressed_at = self._loop.time()
+        self._progressed_at = self._clock.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_seconds, self._check_progress)
+            self._timer = self._clock.call_at(self._progressed_at + self._timeout_seconds, self._check_progress)
         self._transport.write(head)
         if content is not None:
             self._upload = self._loop.create_task(self._pass_on(content, is_chunked))
@@ -79,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._raise_error()
                 if self._is_paused:
                     self._is_paused = False
-                    self._progressed_at = self._loop.time()
+                    self._progressed_at = self._clock.time()
                     self._transport.resume_reading()
                 await self._next_arrival()
         except BaseException:
@@ -121,7 +136,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if reader.head is None:
             return  # a head that trickles in is not progress
-        self._progressed_at = self._loop.time()
+        self._progressed_at = self._clock.time()
         if reader.held_bytes > HIGH_WATER_BYTES and not (reader.is_complete or self._is_paused):
             self._is_paused = True
             self._transport.pause_reading()
@@ -142,7 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._may_write.clear()
 
     def resume_writing(self) -> None:
-        self._progressed_at = self._loop.time()
+        self._progressed_at = self._clock.time()
         self._may_write.set()
 
     # -- the request and response under way
@@ -153,11 +168,11 @@ class UpstreamConnection(asyncio.Protocol):
             async for piece in content:
                 if piece:  # an empty chunk would be the last one
                     self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunked else (piece,))
-                    self._progressed_at = self._loop.time()
+                    self._progressed_at = self._clock.time()
                     await self._may_write.wait()
             if is_chunked:
                 self._transport.write(b"0\r\n\r\n")
-            self._progressed_at = self._loop.time()
+            self._progressed_at = self._clock.time()
         except Exception as error:
             self._fail(error)
 
@@ -197,7 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._timer = None
         if self._reader.is_complete:
             return
-        now = self._loop.time()
+        now = self._clock.time()
         unsent = self._transport.get_write_buffer_size()
         awaits_client = self._upload is not None and not self._upload.done() and self._may_write.is_set()
         if self._is_paused or awaits_client or unsent < self._unsent_bytes:
@@ -207,7 +222,7 @@ class UpstreamConnection(asyncio.Protocol):
         if now >= deadline:
             self._fail(UpstreamTimeout(f"the backend was silent for {self._timeout_seconds:g} s"))
         else:
-            self._timer = self._loop.call_at(deadline, self._check_progress)
+            self._timer = self._clock.call_at(deadline, self._check_progress)
 
 
 class ResponseContent:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
-from gateway.adapters.upstream_connection import UpstreamConnection
+from gateway.adapters.upstream_connection import Clock, UpstreamConnection
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.core.messages import Field, Response, field_value
 from gateway.core.policies.rules import Upstream
@@ -22,10 +22,14 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams. `tls` says which certificates are trusted; without it, those that the system trusts."""
+    """See protocols.Upstreams. `tls` says which certificates are trusted; without it, those that the system trusts.
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    `clock` measures time-outs; without it, the event loop does.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, clock: Clock | None = None) -> None:
         self._tls = tls
+        self._clock = clock
         self._backends: dict[Upstream, Backend] = {}
 
     async def send(
@@ -63,16 +67,17 @@ class HttpUpstreams:
     def _add(self, address: Upstream) -> "Backend":
         if address.url.startswith("https:") and self._tls is None:
             self._tls = ssl.create_default_context()
-        self._backends[address] = backend = Backend(address, self._tls)
+        self._backends[address] = backend = Backend(address, self._tls, self._clock or asyncio.get_running_loop())
         return backend
 
 
 class Backend:
     """What one address needs: where to connect, how to address it, and its idle connections."""
 
-    def __init__(self, address: Upstream, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, address: Upstream, tls: ssl.SSLContext | None, clock: Clock) -> None:
         url = urlsplit(address.url)
         self._address = address
+        self._clock = clock
         self._tls = tls if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._tls else 80)
@@ -99,7 +104,7 @@ class Backend:
 
     def take_idle(self) -> UpstreamConnection | None:
         """The newest idle connection that the backend can be expected to hold open."""
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        oldest = self._clock.time() - IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
             if connection.is_reusable and connection.idle_since > oldest:
@@ -113,10 +118,10 @@ class Backend:
             self._idle.pop().close()
 
     def _open(self) -> UpstreamConnection:
-        return UpstreamConnection(self._address.response_timeout_seconds, self._keep)
+        return UpstreamConnection(self._address.response_timeout_seconds, self._keep, self._clock)
 
     def _keep(self, connection: UpstreamConnection) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._clock.time()
         connection.idle_since = now
         self._idle.append(connection)
         while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeAlias
 import pytest
 import uvloop
 
+from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.messages import Field, Response, ResponseHead
 from gateway.core.policies.rules import Upstream
@@ -167,9 +168,72 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+class ManualClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._timers: list[ManualTimer] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> "ManualTimer":
+        timer = ManualTimer(when, callback)
+        self._timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Lets seconds pass; what is due by then is called."""
+        self._now += seconds
+        due = [timer for timer in self._timers if timer.when <= self._now]
+        self._timers = [timer for timer in self._timers if timer.when > self._now]
+        for timer in due:
+            if not timer.is_cancelled:
+                timer.callback()
+
+
+class ManualTimer:
+    """A call to come by a ManualClock."""
+
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self.callback = callback
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Arrivals:
+    """Counts the bytes that reach the connections of the client under test."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __enter__(self) -> "Arrivals":
+        self._data_received = UpstreamConnection.data_received
+
+        def count(connection: UpstreamConnection, data: bytes) -> None:
+            self._data_received(connection, data)
+            self.bytes += len(data)
+
+        setattr(UpstreamConnection, "data_received", count)  # noqa: B010 - for the length of a test
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        setattr(UpstreamConnection, "data_received", self._data_received)  # noqa: B010 - as it was
+
+    async def reach(self, total: int) -> None:
+        """Returns when so many bytes have arrived."""
+        await until(lambda: self.bytes >= total)
+
+
 @asynccontextmanager
-async def http_upstreams(tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpUpstreams]:
-    upstreams = HttpUpstreams(tls)
+async def http_upstreams(
+    tls: ssl.SSLContext | None = None, clock: ManualClock | None = None
+) -> AsyncIterator[HttpUpstreams]:
+    upstreams = HttpUpstreams(tls, clock)
     try:
         yield upstreams
     finally:

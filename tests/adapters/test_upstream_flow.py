@@ -13,6 +13,8 @@ from gateway.core.errors import UpstreamBroken, UpstreamTimeout
 from gateway.core.policies.rules import Upstream
 from tests.adapters.raw_backend import (
     OK,
+    Arrivals,
+    ManualClock,
     Peer,
     RawBackend,
     Script,
@@ -64,11 +66,6 @@ class Upload:
             self.has_ended = True
 
 
-async def pass_time(seconds: float) -> None:
-    """Real time, where its passing is what is tested."""
-    await asyncio.sleep(seconds)
-
-
 async def start(
     upstreams: HttpUpstreams, address: Upstream, method: str = "GET", upload: Upload | None = None
 ) -> ResponseContent:
@@ -105,17 +102,24 @@ async def test_no_head_in_time() -> None:
 @pytest.mark.parametrize("drip", [b"x", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
 async def test_trickling_head(drip: bytes) -> None:
     """The time limit is on the whole head: to send some of it, or interim responses, does not extend it."""
+    clock, begun = ManualClock(), b"HTTP/1.1 103 Early Hints\r\n\r\n" if len(drip) > 1 else b"HTTP/1.1 200 OK\r\nX: "
 
     async def script(peer: Peer) -> None:
-        await peer.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" if len(drip) > 1 else b"HTTP/1.1 200 OK\r\nX: ")
-        while True:
-            peer.writer.write(drip)
-            await peer.writer.drain()
-            await pass_time(0.002)
+        await peer.answer(begun)
+        await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        with pytest.raises(UpstreamTimeout):
-            await fetch(upstreams, backend.address(response=0.1))
+    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+        with Arrivals() as arrived:
+            fetching = asyncio.create_task(fetch(upstreams, backend.address(response=10)))
+            await arrived.reach(len(begun))
+            for number in range(1, 4):
+                clock.advance(3)
+                (await backend.peer()).writer.write(drip)
+                await arrived.reach(len(begun) + number * len(drip))
+            assert not fetching.done()
+            clock.advance(1)
+            with pytest.raises(UpstreamTimeout):
+                await fetching
 
 
 @on_both_loops
@@ -132,36 +136,38 @@ async def test_silence_in_mid_content() -> None:
 @on_both_loops
 async def test_content_that_trickles() -> None:
     """A response may take longer than the timeout as long as something of its content comes."""
-
-    async def script(peer: Peer) -> None:
-        await peer.answer(CHUNKED)
-        for _ in range(20):
-            peer.writer.write(b"1\r\na\r\n")
-            await pass_time(0.02)
-        peer.writer.write(b"0\r\n\r\n")
-        await peer.read_to_end()
-
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        assert (await fetch(upstreams, backend.address(response=0.2)))[1] == 20 * b"a"
+    clock = ManualClock()
+    async with RawBackend(once(CHUNKED)) as backend, http_upstreams(clock=clock) as upstreams:
+        content = await start(upstreams, backend.address(response=10))
+        writer = (await backend.peer()).writer
+        for _ in range(5):
+            writer.write(b"1\r\na\r\n")
+            assert await anext(content) == b"a"
+            clock.advance(9)
+        writer.write(b"0\r\n\r\n")
+        assert [piece async for piece in content] == []
 
 
 @on_both_loops
 async def test_backend_that_waits_for_the_client() -> None:
     """A client that takes longer than the timeout gets all: the backend is not to blame."""
-    size = 4 * MEBIBYTE
+    clock, size = ManualClock(), 4 * MEBIBYTE
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
-    async with RawBackend(always(answer)) as backend, http_upstreams() as upstreams:
-        content = await start(upstreams, backend.address(response=0.05))
-        received = 0
-        for _ in range(3):
-            await pass_time(0.15)
-            received += len(await anext(content))
-        assert received + sum([len(piece) async for piece in content]) == size
+    async with RawBackend(always(answer)) as backend, http_upstreams(clock=clock) as upstreams:
+        with Arrivals() as arrived:
+            content = await start(upstreams, backend.address(response=10))
+            await arrived.reach(len(answer) - size + HIGH_WATER_BYTES + 1)  # no more comes before some of it is read
+            received = 0
+            for _ in range(2):
+                clock.advance(15)
+                received += len(await anext(content))
+            assert received + sum([len(piece) async for piece in content]) == size
 
 
 @on_both_loops
 async def test_complete_content_that_waits_for_the_client() -> None:
     """Content that has arrived does not age, and its connection is kept."""
+    clock = ManualClock()
 
     async def script(peer: Peer) -> None:
         await peer.answer(HALF)
@@ -169,31 +175,43 @@ async def test_complete_content_that_waits_for_the_client() -> None:
         peer.writer.write(b"world")
         await peer.answer(OK)
 
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        content = await start(upstreams, backend.address(response=0.05))
-        (await backend.peer()).may_end.set()
-        await pass_time(0.15)
-        assert [piece async for piece in content] == [b"helloworld"]
-        assert (await fetch(upstreams, backend.address(response=0.05)))[1] == b"ok"
+    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+        with Arrivals() as arrived:
+            content = await start(upstreams, backend.address(response=10))
+            (await backend.peer()).may_end.set()
+            await arrived.reach(len(HALF) + len(b"world"))
+            clock.advance(15)
+            assert [piece async for piece in content] == [b"helloworld"]
+        assert (await fetch(upstreams, backend.address(response=10)))[1] == b"ok"
         assert len(backend.peers) == 1
 
 
 @on_both_loops
 async def test_timer_of_an_earlier_request() -> None:
     """Each request on a kept connection has its own time."""
+    clock, asked = ManualClock(), asyncio.Semaphore(0)
 
     async def script(peer: Peer) -> None:
-        for _ in range(5):
+        while True:
             await peer.read_head()
-            await pass_time(0.12)
-            peer.writer.write(OK)
-        await peer.read_to_end()
+            asked.release()
 
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        for _ in range(5):
-            await fetch(upstreams, backend.address(response=0.2))
+    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+        for _ in range(4):
+            fetching = asyncio.create_task(fetch(upstreams, backend.address(response=10)))
+            await asked.acquire()
+            clock.advance(3)
+            assert not fetching.done()
+            backend.peers[0].writer.write(OK)
+            await fetching
+        fetching = asyncio.create_task(fetch(upstreams, backend.address(response=10)))
+        await asked.acquire()
+        clock.advance(9)
+        await settle()
+        assert not fetching.done()
+        clock.advance(1)
         with pytest.raises(UpstreamTimeout):
-            await fetch(upstreams, backend.address(response=0.2))
+            await fetching
         assert len(backend.peers) == 1
 
 
@@ -210,31 +228,32 @@ async def test_stalled_upload() -> None:
 @on_both_loops
 async def test_long_upload_with_progress() -> None:
     """An upload may take longer than the timeout while the backend takes some of it."""
-    size = 24 * MEBIBYTE
+    clock, size = ManualClock(), 40 * MEBIBYTE
     upload, fields = Upload(bytes(READ_BYTES), repeats=size // READ_BYTES), [(b"content-length", b"%d" % size)]
 
     async def script(peer: Peer) -> None:
         await peer.read_head()
         for _ in range(size // READ_BYTES):
             await peer.reader.readexactly(READ_BYTES)
-            if upload.given_bytes < size:
-                await pass_time(0.02)
+            clock.advance(30 * READ_BYTES / KERNEL_BYTES)  # in the time of the limit more goes than the kernel holds
         peer.writer.write(OK)
         await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        request = fetch(upstreams, backend.address(response=0.5), "PUT", "/", fields, aiter(upload))
+    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+        request = fetch(upstreams, backend.address(response=40), "PUT", "/", fields, aiter(upload))
         assert (await request)[1] == b"ok"
 
 
 @on_both_loops
 async def test_slow_uploading_client_is_no_timeout() -> None:
     """While the client sends nothing, the backend is not to blame; once it has all, its time runs."""
+    clock, has_all = ManualClock(), asyncio.Event()
 
     class Slow(Upload):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             for _ in range(3):
-                await pass_time(0.15)
+                await settle()
+                clock.advance(15)
                 yield b"x"
 
     async def script(peer: Peer) -> None:
@@ -242,15 +261,20 @@ async def test_slow_uploading_client_is_no_timeout() -> None:
         await peer.reader.readuntil(b"0\r\n\r\n")
         if peer.number == 1:
             peer.writer.write(OK)
+        else:
+            has_all.set()
         await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams() as upstreams:
-        address = backend.address(response=0.1)
+    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+        address = backend.address(response=10)
         assert (await fetch(upstreams, address, "POST", content=aiter(Slow())))[1] == b"ok"
         backend.peers[0].writer.close()
         await settle()
+        fetching = asyncio.create_task(fetch(upstreams, address, "POST", content=aiter(Slow())))
+        await has_all.wait()
+        clock.advance(15)
         with pytest.raises(UpstreamTimeout):
-            await fetch(upstreams, address, "POST", content=aiter(Slow()))
+            await fetching
 
 
 # -- backpressure
