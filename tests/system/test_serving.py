@@ -173,6 +173,21 @@ def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def test_a_token_bucket_admits_its_burst(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Three at once and no fourth; the fields say so, and Retry-After is when one unit is back."""
+    file = policies / "system.toml"
+    bucket = 'minute = { limit = "1/hour", algorithm = "token-bucket", burst = 3 }'
+    file.write_text(file.read_text().replace('minute = "1000/minute"', bucket))
+    gateway = serve(redis_url)
+    text = mint(redis_url, policies)["token"]
+    answers = [ask(gateway.port, "GET", "/api/v1/whoami", token=text) for _ in range(4)]
+    assert [200, 200, 200, 429] == [answer.status for answer in answers]
+    assert {'"minute";q=3;w=10800'} == {answer.field("ratelimit-policy") for answer in answers}
+    left = [(answer.field("ratelimit") or "").split(";")[1] for answer in answers]
+    assert ["r=2", "r=1", "r=0", "r=0"] == left
+    assert 3500 < int(answers[-1].field("retry-after") or 0) <= 3600 + 360
+
+
 def test_what_the_backend_receives(serve: Serve, redis_url: str, policies: Path) -> None:
     """The token's identity and the request as it came; no credential, no hop-by-hop field, nothing a client made up."""
     gateway = serve(redis_url)
