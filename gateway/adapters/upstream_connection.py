@@ -7,28 +7,15 @@ is kept has nothing on the wire, in either direction.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Protocol, Self, cast
+from typing import Self, cast
 
+from gateway.adapters.clock import Clock, Timer
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
 from gateway.core.messages import Response, ResponseHead
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
-
-
-class Clock(Protocol):
-    """What time it is, in seconds, and who is called when: the event loop, or what a test has in its place."""
-
-    def time(self) -> float: ...
-
-    def call_at(self, when: float, callback: Callable[[], object], /) -> "Timer": ...
-
-
-class Timer(Protocol):
-    """A call to come."""
-
-    def cancel(self) -> None: ...
 
 
 class UpstreamConnection(asyncio.Protocol):

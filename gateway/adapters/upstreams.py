@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
-from gateway.adapters.upstream_connection import Clock, UpstreamConnection
+from gateway.adapters.clock import Clock
+from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.core.messages import Field, Response, field_value
 from gateway.core.policies.rules import Upstream
