@@ -41,8 +41,8 @@ def demo(once: bool, address: str, store: str) -> None:
     if store == "memory":
         check_extra("fakeredis", "the embedded store is fakeredis")
     # Imported here: the other commands need neither Babel nor a server, and this one checks for them first.
-    from gateway.cli.demo.performance import perform  # noqa: PLC0415
-    from gateway.cli.demo.steps import StepFailed  # noqa: PLC0415
+    from gateway.cli.demo.performance import perform  # noqa: PLC0415 - after the check above
+    from gateway.cli.demo.steps import StepFailed  # noqa: PLC0415 - after the check above
 
     try:
         is_complete = uvloop.run(perform(address, store, once=once))
