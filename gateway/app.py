@@ -16,10 +16,13 @@ from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.exchange import Exchange
+from gateway.fetching import Fetching
+from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
@@ -39,12 +42,14 @@ class Gateway:
         self.upstreams = HttpUpstreams()
         self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
+        exports = RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory)
+        self.fetches = RedisFetches(self.redis)
+        self.fetching = Fetching(exports, self.fetches, self.upstreams, self.streams)
+        self.retrieval = Retrieval(self.fetching, self.fetches)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
-            exports=RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory),
-            upstreams=self.upstreams,
-            streams=self.streams,
+            retrieval=self.retrieval,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
@@ -61,6 +66,8 @@ class Gateway:
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
+        await self.retrieval.close()
+        await self.fetches.close()
         await self.upstreams.close()
         await self.redis.close()
         if self.access_log is not None:

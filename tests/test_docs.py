@@ -64,6 +64,10 @@ def test_every_name_in_redis_is_documented() -> None:
         names.project("p", "x"),
         names.owner("p", "x"),
         names.export("project", "x", "k"),
+        names.content(names.export("project", "x", "k"), "v"),
+        names.fetch(names.export("project", "x", "k"), "s"),
+        names.group("p", "group:x"),
+        names.purged("p", "group:x"),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [

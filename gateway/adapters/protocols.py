@@ -1,8 +1,9 @@
 """What the exchange and the command line need of the outside world."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from gateway.core.caching.fetching import Landing, Lead, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
@@ -22,16 +23,43 @@ class Admissions(Protocol):
 class Exports(Protocol):
     """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend."""
 
-    def recall(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content if it is at hand without IO, under exactly this head."""
+    def recall(self, name: str, digest: bytes) -> bytes | None:
+        """The content with this digest if it is at hand without IO."""
         ...
 
-    async def read(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content stored under exactly this head, None where it is gone or another one by now."""
+    async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
+        """The content stored under exactly this digest, None where it is gone or another one by now."""
         ...
 
-    async def write(self, name: str, raw_head: bytes, content: bytes, keep_milliseconds: int) -> bool:
-        """Stores head and content together for `keep_milliseconds`; whether that was done."""
+    async def write(self, it: Storing) -> bool:
+        """Stores head and content at one instant; whether that was done. A purge since the fetch began forbids it."""
+        ...
+
+    async def remove(self, name: str, variant: str) -> None:
+        """Ends one variant: the backend has answered otherwise since."""
+        ...
+
+    async def purge(self, policy: str, groups: Sequence[str]) -> int:
+        """Ends all that is in any of the groups, and what is being fetched for them; how many exports that were.
+
+        Raises StoreUnavailable where Redis did not acknowledge.
+        """
+        ...
+
+
+class Fetches(Protocol):
+    """Who asks the backend when many want the same."""
+
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
+        """Whose turn it is to fetch an export for requests that select the same variant.
+
+        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        """
+        ...
+
+    def end(self, lead: Lead, landing: Landing) -> None:
+        """Says what became of a fetch; only the first time counts."""
         ...
 
 

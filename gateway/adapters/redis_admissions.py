@@ -84,10 +84,10 @@ class RedisAdmissions:
 
 
 def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    raw, revoked, charged, stored_head, *states = reply
+    raw, revoked, charged, stored_heads, *states = reply
     record = decode_record(raw) if raw else None
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(policy.plans[record.plan].quotas, states) if states and record is not None else ()
-    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None, asked.project)
+    return Facts(now, record, revoked == 1, charged == 1, windows, tuple(stored_heads), asked.project)

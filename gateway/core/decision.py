@@ -43,8 +43,8 @@ class Facts(msgspec.Struct, frozen=True):
     is_charged: bool
     """Whether the script charged the quotas: it does so for all of them or for none."""
     windows: tuple[Window, ...]
-    stored_head: bytes | None
-    """The head of the stored export that this request may be answered with."""
+    stored_heads: tuple[bytes, ...]
+    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
     project: str = ""
     """The project that the path names; empty where the rule says nothing of it."""
 

@@ -73,7 +73,7 @@ def build_facts(rule: Rule, standing: Standing, path: str) -> Facts:
         is_revoked=standing.is_revoked,
         is_charged=has_room,
         windows=standing.windows,
-        stored_head=None,
+        stored_heads=(),
         project=rule.project_of(parse_path(path) or ()),
     )
 

@@ -65,6 +65,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
         "Tokens cannot be checked at the moment.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
+    Reason.NOT_STORED: Problem(
+        504, "Gateway Timeout", "The request wants nothing but a stored answer, and there is none for it."
+    ),
     Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     INSUFFICIENT_PLAN = "insufficient_plan"
     QUOTA_EXCEEDED = "quota_exceeded"
     STORE_UNAVAILABLE = "store_unavailable"
+    NOT_STORED = "not_stored"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_BROKEN = "upstream_broken"

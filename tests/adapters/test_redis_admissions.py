@@ -13,8 +13,8 @@ from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.caching.keys import export_key
 from gateway.core.decision import Allow, Asked, Facts, decide
-from gateway.core.exports import export_key
 from gateway.core.messages import RequestHead
 from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord
@@ -212,7 +212,7 @@ def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(store_
             await bench.tokens.create(record)
         await bench.connection.client.hset(names.export("project", "website", key), "head", b"the head")
         facts = [await bench.admissions.admit(Asked(rule, record.digest, key)) for record in (mine, other)]
-        assert [b"the head", None] == [one.stored_head for one in facts]
+        assert [(b"the head",), ()] == [one.stored_heads for one in facts]
 
     run(store_url, work)
 
@@ -300,6 +300,6 @@ def test_the_script_names_exports_as_the_gateway_does(store_url: str) -> None:
         await bench.tokens.create(record)
         await bench.connection.client.hset(names.export("project", "сайт:1", "key"), "head", b"x")
         facts = await bench.admissions.admit(Asked(rule, record.digest, "key"))
-        assert b"x" == facts.stored_head
+        assert (b"x",) == facts.stored_heads
 
     run(store_url, work)

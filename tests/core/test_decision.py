@@ -14,7 +14,7 @@ READ = find_rule("GET", "items", "1")
 WRITE = find_rule("POST", "items")
 FULL = Window(Quota("minute", 100, 60), 95, NOW_MILLISECONDS + 1)
 ROOMY = Window(Quota("day", 1000, 86400), 5, NOW_MILLISECONDS + 1)
-GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_head=None)
+GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_heads=())
 
 records = st.builds(
     replace,
@@ -33,7 +33,7 @@ random_facts = st.builds(
     is_revoked=st.booleans(),
     is_charged=st.booleans(),
     windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
-    stored_head=st.none(),
+    stored_heads=st.just(()),
     project=st.sampled_from(["", "website", "shop"]),
 )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer
 
 POLICY = """
 name = "system"
@@ -52,14 +52,6 @@ def serve(tmp_path: Path, policies: Path) -> Iterator[Serve]:
     yield start
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A redis-server that a test may stop."""
-    server = RedisServer(redis_executable, tmp_path)
-    yield server
-    server.stop()
 
 
 def mint(redis_url: str, policies: Path, *options: str) -> dict[str, str]:

@@ -7,7 +7,7 @@
 -- then, for each admission: its digest or '' where the rule is public, the number of its terms, its export key or '',
 -- the project that its path names or ''
 --
--- Returns the time, then for each admission {record or '', revoked, charged, stored head or '', used, resets_at, ...}
+-- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', used, resets_at, ...}
 -- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. A refused request
 -- charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at all. core/decision.py makes the
 -- verdict from this.
@@ -45,7 +45,8 @@ local function note_use(bucket, id, resolution, now)
   end
 end
 
-local function stored_head(terms, record, id, export_key)
+-- All variants that are stored for the URI: which of them the request selects is for core/caching to say.
+local function stored_heads(terms, record, id, export_key)
   local who = 'everybody'
   if terms.shared_by ~= 'public' then
     who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
@@ -54,7 +55,7 @@ local function stored_head(terms, record, id, export_key)
     return ''
   end
   local key = table.concat({ VERSION, 'export', terms.shared_by, #who, who, export_key }, ':')
-  return redis.call('HGET', key, 'head') or ''
+  return redis.call('HVALS', key)
 end
 
 local now = tonumber(ARGV[1])
@@ -82,7 +83,7 @@ for i, key in ipairs(KEYS) do
   if terms.is_public then
     reply[3] = 1
     if export_key ~= '' then
-      reply[4] = stored_head(terms, nil, id, export_key)
+      reply[4] = stored_heads(terms, nil, id, export_key)
     end
   elseif raw ~= '' and revoked == 0 then
     local record = cjson.decode(raw)
@@ -93,7 +94,7 @@ for i, key in ipairs(KEYS) do
       if charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then
-          reply[4] = stored_head(terms, record, id, export_key)
+          reply[4] = stored_heads(terms, record, id, export_key)
         end
       end
     end

@@ -10,8 +10,8 @@ import msgspec
 from gateway.core.durations import parse_duration
 from gateway.core.fields import build_ratelimit_policy
 from gateway.core.forwarding import is_reserved
+from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
-    CacheTable,
     PlanTable,
     PolicyDocument,
     QuotaTable,
@@ -21,7 +21,7 @@ from gateway.core.policies.document import (
 )
 from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.rules import CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
 from gateway.core.policies.terms import encode_terms
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota, parse_quotas
@@ -107,6 +107,7 @@ def _compile_policy(draft: _Draft, upstreams: Mapping[str, str]) -> Policy:
         errors={key: msgspec.json.encode(content) for key, content in document.errors.items()},
         rule_count=len(document.rules),
         test_count=len(document.tests),
+        has_cache=any(rule.cache is not None for rule in document.rules),
     )
 
 
@@ -188,6 +189,9 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         return None
     scopes = tuple(scope for scope in table.scopes if scope in policy.scopes)
     _check_rule(draft, policy, table, path)
+    if table.cache is not None:
+        mistakes = cache_mistakes(table.cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
+        draft.mistakes.extend(mistakes)
     rule = Rule(
         policy=policy,
         pattern=pattern,
@@ -195,7 +199,7 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         granting=tuple(policy.scope_grants[scope] for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=table.cost,
-        cache=None if table.cache is None else _compile_cache(policy, table.cache, is_public=table.public),
+        cache=None if table.cache is None else compile_cache(table.cache, policy.bound_to, is_public=table.public),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
     )
@@ -211,12 +215,6 @@ def _check_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> N
     if table.public and (table.scopes or table.project):
         message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
         draft.mistakes.append(Mistake(f"{path}.public", message))
-    if table.public and table.cache and table.cache.shared_by not in (None, "public"):
-        message = f"the requests of a public rule come without a token and have no {table.cache.shared_by}"
-        draft.mistakes.append(Mistake(f"{path}.cache.shared_by", message))
-    elif table.cache and table.cache.shared_by not in (None, "public", "token", policy.bound_to):
-        message = f"the policy's tokens are bound to their {policy.bound_to} and need have no {table.cache.shared_by}"
-        draft.mistakes.append(Mistake(f"{path}.cache.shared_by", message))
 
 
 def _find_project(draft: _Draft, pattern: Pattern, parameter: str | None, path: str) -> int | None:
@@ -224,12 +222,6 @@ def _find_project(draft: _Draft, pattern: Pattern, parameter: str | None, path: 
         return None if parameter is None else pattern.segments.index(parameter)
     draft.mistakes.append(Mistake(path, f"the path of {pattern.text!r} has no parameter {parameter}"))
     return None
-
-
-def _compile_cache(policy: Policy, table: CacheTable, *, is_public: bool) -> CacheRule:
-    fresh = None if table.fresh is None else parse_duration(table.fresh)
-    stale_if_error = 0 if table.stale_if_error is None else parse_duration(table.stale_if_error)
-    return CacheRule(fresh, table.shared_by or ("public" if is_public else policy.bound_to), stale_if_error)
 
 
 def _add_rule(draft: _Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:

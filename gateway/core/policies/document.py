@@ -92,14 +92,24 @@ class PlanTable(Table, frozen=True, kw_only=True):
 
 
 class CacheTable(Table, frozen=True, kw_only=True):
-    """How the answers of a rule are kept and shared."""
+    """How the answers of a rule are kept and shared. What it does not say, the backend's own fields say."""
 
     fresh: Duration | None = None
-    """How long a stored answer is used without asking the backend; absent: as long as the backend's fields say."""
+    """How long a stored answer is used without asking the backend."""
+    stale_while_revalidate: Duration | None = None
+    """How much longer it is used at once, while the backend is asked in the background."""
     stale_if_error: Duration | None = None
-    """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
+    """How much longer it stands in while the backend fails: no connection, no answer in time, any status from 500."""
+    keep: Duration | None = None
+    """How long it is kept after it was fresh, to be asked about and to stand in; absent: as long as it is of use."""
+    heuristic: Duration | None = None
+    """The most that is guessed where the backend says nothing: a tenth of the time since Last-Modified; absent: 0s."""
     shared_by: Literal["project", "owner", "token", "public"] | None = None
     """Who shares an entry; absent: what the policy's tokens are bound to, and everybody where the rule is public."""
+    groups: list[Annotated[str, Meta(min_length=1, max_length=128)]] = []
+    """What purges may name, with parameters of the path: "tokenset-{tokenset}"."""
+    client_cache_control: Literal["revalidate", "backend"] = "revalidate"
+    """What clients are told: to ask for each use, so that revocation is immediate; or the backend's Cache-Control."""
 
 
 class RuleTable(Table, frozen=True, kw_only=True):

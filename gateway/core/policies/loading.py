@@ -81,4 +81,4 @@ def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
     record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
-    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_head=None, project=asked_project)
+    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)

@@ -44,11 +44,21 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class CacheRule(msgspec.Struct, frozen=True):
-    """How a rule's answers are kept."""
+    """How a rule's answers are kept. Times that are None are the backend's to say."""
 
     fresh_seconds: int | None
     shared_by: Entitlement
-    stale_if_error_seconds: int = 0
+    stale_if_error_seconds: int | None = None
+    stale_while_revalidate_seconds: int | None = None
+    keep_seconds: int | None = None
+    heuristic_seconds: int = 0
+    """The most that is guessed where the backend says nothing; 0: nothing is guessed."""
+    groups: tuple[str, ...] = ()
+    """Names with parameters of the path in braces."""
+    passes_cache_control: bool = False
+    """Whether clients get the backend's Cache-Control."""
+    may_share: bool = False
+    """Whether the operator has said that the entitled share answers (RFC 9111 3.5); else the backend has to say it."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -71,6 +81,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Status or reason to the JSON content of the product's own dialect."""
     rule_count: int
     test_count: int
+    has_cache: bool = False
+    """Whether any rule keeps answers, so that writes may end some."""
 
     def effective_scopes(self, scopes: str, plan: str) -> str:
         """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""

@@ -113,12 +113,21 @@ def test_a_rule_is_granted_by_whatever_implies_its_scopes() -> None:
     ("written", "compiled"),
     [
         ("{}", CacheRule(None, "project")),
-        ('{ fresh = "10m" }', CacheRule(600, "project")),
-        ('{ fresh = "0s", shared_by = "token" }', CacheRule(0, "token")),
+        ('{ fresh = "10m" }', CacheRule(600, "project", may_share=True)),
+        ('{ fresh = "0s", shared_by = "token" }', CacheRule(0, "token", may_share=True)),
+        ('{ heuristic = "1d" }', CacheRule(None, "project", heuristic_seconds=86400, may_share=True)),
+        (
+            '{ stale_while_revalidate = "1m", stale_if_error = "2m", keep = "3m" }',
+            CacheRule(None, "project", 120, 60, 180, may_share=True),
+        ),
+        (
+            '{ groups = ["a", "b"], client_cache_control = "backend" }',
+            CacheRule(None, "project", groups=("a", "b"), passes_cache_control=True),
+        ),
     ],
 )
-def test_an_export_is_shared_by_what_tokens_are_bound_to(written: str, compiled: CacheRule) -> None:
-    """Where a rule does not say who shares its answers, it is what the tokens are bound to."""
+def test_a_cache_table_says_how_answers_are_kept(written: str, compiled: CacheRule) -> None:
+    """Who shares them is what the tokens are bound to, unless it says more; saying so, or a time, is leave to share."""
     rule = rule_of(load(SMALL.replace('"* /**"', f'"* /**", cache = {written}')))
     assert compiled == rule.cache
 

@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import CacheRule
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
 SHIPPED = Path(__file__).parents[3] / "policies"
 GOOD = (FILES / "good.toml").read_text(encoding="utf-8")
 
 MISTAKES = {
+    "bad_cache_group_braces": [
+        "$.rules[0].cache.groups[0]: 'set-{set': braces are for a parameter of the path, such as tokenset-{tokenset}",
+        "$.rules[0].cache.groups[1]: '{Set}': braces are for a parameter of the path, such as tokenset-{tokenset}",
+    ],
+    "bad_cache_group_parameter": ["$.rules[0].cache.groups[0]: unknown parameter 'sett': did you mean 'set'?"],
+    "bad_cache_heuristic": ["$.rules[0].cache.heuristic: with fresh given there is nothing to guess: drop one of them"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
         'write "bearer" or "header:NAME", such as "header:X-API-Key"'
@@ -143,6 +150,14 @@ def test_every_bad_file_is_expected() -> None:
 def test_a_good_file_is_served() -> None:
     """The file next to the bad ones is without a mistake, and its own tests pass."""
     assert {"shop"} == load_policies({"good.toml": GOOD}).policies.keys()
+
+
+def test_a_cache_is_written_in_a_line() -> None:
+    """A rule's `fresh`, stale times and groups with parameters of its path are all that a cached export needs."""
+    policies = load_policies({"tokenset.toml": (FILES / "tokenset.toml").read_text(encoding="utf-8")})
+    rule = policies.match("app.tokencraft.dev", "GET", ("api", "v1", "tokensets", "a", "modes", "b", "export"))
+    assert rule is not None
+    assert CacheRule(60, "owner", 604_800, 600, groups=("tokenset-{tokenset}",), may_share=True) == rule.cache
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
