@@ -42,6 +42,12 @@ second = "1000000000/second"
 minute = "1000000000/minute"
 hour = "1000000000/hour"
 day = "1000000000/day"
+[plans.sliding-window-counter.quotas]
+minute = {{ limit = "1000000000/minute", algorithm = "sliding-window-counter" }}
+[plans.moving-window.quotas]
+minute = {{ limit = "100000/second", algorithm = "moving-window" }}
+[plans.token-bucket.quotas]
+minute = {{ limit = "1000000000/minute", algorithm = "token-bucket" }}
 [[rules]]
 match = "GET /export"
 scopes = ["read"]
@@ -146,6 +152,9 @@ class Stage:
         not_modified = (*one, ("If-None-Match", tag))
         yield Row("gateway: cached export", pid, port, "/export", one, 200, hit, True)
         yield Row("gateway: cached export, 4 quotas", pid, port, "/export", four, 200, hit, True)
+        for algorithm in ("sliding-window-counter", "moving-window", "token-bucket"):
+            fields = (*CLIENT_FIELDS, self._mint(algorithm, common))
+            yield Row(f"gateway: cached export, {algorithm}", pid, port, "/export", fields, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)
         yield Row("gateway: proxied", pid, port, "/live", one, uses_redis=True)
         port, pid = self._unguarded(policies)
