@@ -14,6 +14,7 @@ from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
@@ -42,8 +43,9 @@ class Gateway:
         self.upstreams = HttpUpstreams()
         self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        exports = RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory)
-        self.fetches = RedisFetches(self.redis)
+        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
+        exports = RedisExports(self.exports_redis, settings.export_memory)
+        self.fetches = RedisFetches(self.exports_redis)
         self.fetching = Fetching(exports, self.fetches, self.upstreams, self.streams)
         self.retrieval = Retrieval(self.fetching, self.fetches)
         self.exchange = Exchange(
@@ -68,6 +70,7 @@ class Gateway:
         self.streams.close()
         await self.retrieval.close()
         await self.fetches.close()
+        await self.exports_redis.close()
         await self.upstreams.close()
         await self.redis.close()
         if self.access_log is not None:

@@ -4,6 +4,7 @@ The admission brings the current heads, so content in memory is used only where 
 worker stores or purges is seen at once, and a hit costs no second round trip.
 """
 
+import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ class RedisExports:
         self.counts: Counter[str] = Counter()
         self._connection = connection
         self._memory = ContentMemory(memory_bytes)
+        self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
         self._purge = read_script("exports.lua", "purge.lua")
 
@@ -49,6 +51,13 @@ class RedisExports:
 
     async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
         """The content from Redis; None where it is gone or another one by now."""
+        reading = self._reading.get((name, digest))
+        if reading is None:  # the first to ask reads it for all: it can be megabytes
+            reading = self._reading[name, digest] = asyncio.create_task(self._read(name, variant, digest))
+            reading.add_done_callback(lambda _: self._reading.pop((name, digest)))
+        return await asyncio.shield(reading)
+
+    async def _read(self, name: str, variant: str, digest: bytes) -> bytes | None:
         key = names.content(name, variant)
         try:
             found, content = await self._connection.run(lambda client: client.hmget(key, ["digest", "content"]))

@@ -69,7 +69,7 @@ class RedisFetches:
         return turn
 
     def end(self, lead: Lead, landing: Landing) -> None:
-        """Says what became of a fetch; a second time changes nothing. A stored answer has ended the lease already."""
+        """Says what became of a fetch; a second time changes nothing. Storing an answer has ended its lease already."""
         if lead.lease not in self._landings:
             return
         mark = _mark(landing)
@@ -78,7 +78,7 @@ class RedisFetches:
         if seconds:
             self._marks[lead.lease] = Alone(has_failed=mark == "failed")
             asyncio.get_running_loop().call_later(seconds, self._marks.pop, lead.lease, None)
-        if lead.holder:
+        if mark and lead.holder:
             self._say(lead, mark if seconds else "", seconds)
 
     async def close(self) -> None:

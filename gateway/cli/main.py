@@ -6,6 +6,7 @@ import sys
 import click
 
 from gateway import __version__
+from gateway.cli.cache import cache
 from gateway.cli.demo.story import demo
 from gateway.cli.policy import policy
 from gateway.cli.serve import serve
@@ -19,7 +20,7 @@ def commands() -> None:
     """API tokens, quotas and cached exports in front of existing backends."""
 
 
-for command in (serve, token, policy, demo):
+for command in (serve, token, policy, cache, demo):
     commands.add_command(command)
 
 
