@@ -87,6 +87,11 @@ def parse_list(values: Iterable[bytes]) -> list[bytes]:
     return [token.strip().lower() for value in values for token in value.split(b",") if token.strip()]
 
 
+def parse_media_type(value: bytes | None) -> bytes:
+    """The media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
+    return value.partition(b";")[0].strip().lower() if value else b""
+
+
 def build_challenge(realm: str, parameters: Mapping[str, str]) -> bytes:
     """WWW-Authenticate with the scheme Bearer (RFC 6750 3); the values need no escaping, see `policies.document`."""
     pairs = {"realm": realm, **parameters}

@@ -19,6 +19,7 @@ from gateway.core.policies.document import (
     ScopeTable,
     UpstreamTable,
 )
+from gateway.core.policies.etag_rules import compile_tag_rule
 from gateway.core.policies.matching import Matcher, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
@@ -196,6 +197,7 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=table.cost,
         cache=None if table.cache is None else _compile_cache(policy, table.cache),
+        etag=compile_tag_rule(table, path, draft.attempt),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.etags import BY_VALUE, TagRule
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
 from gateway.core.scopes import Scope, implied_by
@@ -92,6 +93,7 @@ class Rule(msgspec.Struct, frozen=True):
     """The plans whose scopes cover the rule's."""
     cost: int
     cache: CacheRule | None
+    etag: TagRule = BY_VALUE
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
 
