@@ -64,6 +64,11 @@ def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:
     return tags
 
 
+def is_entity_tag(value: bytes) -> bool:
+    """Whether the value of an ETag field is one entity tag (RFC 9110 8.8.3)."""
+    return _ENTITY_TAG.fullmatch(value) is not None
+
+
 def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
     """The directives of Cache-Control (RFC 9111 5.2), names in lower case; of a repeated one the first counts."""
     directives: dict[str, str | None] = {}

@@ -12,7 +12,7 @@ from gateway.core.etags.canonical_json import canonical_json
 from gateway.core.etags.canonical_text import canonical_rows, without_lines
 from gateway.core.etags.canonical_xml import canonical_xml
 from gateway.core.etags.ignoring import BY_VALUE, TagRule
-from gateway.core.fields import parse_entity_tags, parse_media_type
+from gateway.core.fields import is_entity_tag, parse_entity_tags, parse_media_type
 
 TAG_BYTES = 16
 """128 bits: no two exports of a project will ever share a tag by chance."""
@@ -42,7 +42,7 @@ def choose_tag(
     promises the same bytes to all (RFC 9110 8.8.1). One is made where the backend sent none, none that is well-formed
     (no client could ask with it), or one that the rule replaces.
     """
-    if backend_tag is None or rule.replaces or backend_tag == b"*" or not parse_entity_tags([backend_tag]):
+    if backend_tag is None or rule.replaces or not is_entity_tag(backend_tag):
         return build_weak_tag(content, content_type, rule)
     return weaken(backend_tag) if is_encoded else backend_tag
 
