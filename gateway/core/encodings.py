@@ -78,11 +78,13 @@ def choose_encoding(request_fields: Fields, offered: tuple[bytes, ...]) -> bytes
     The client's weights count, and where they are equal the order of `offered`. Ranges are of the content as it is, and
     no-transform (RFC 9111 5.2.1.6) asks for it.
     """
-    values = field_values(request_fields, b"accept-encoding")
-    if not values or field_value(request_fields, b"range") is not None or _forbids_transforming(request_fields):
-        return None
-    value = values[0] if len(values) == 1 else b",".join(values)
-    return _choose(value, offered) if len(value) <= MAXIMUM_LENGTH else None
+    value = b""
+    for name, part in request_fields:  # once for all three: this is on the way of every answer with content
+        if name == b"accept-encoding":
+            value = value + b"," + part if value else part
+        elif name == b"range" or (name == b"cache-control" and b"no-transform" in part.lower()):
+            return None
+    return _choose(value, offered) if 0 < len(value) <= MAXIMUM_LENGTH else None
 
 
 def is_encodable(status: int, response_fields: Fields, length: int) -> bool:
