@@ -60,7 +60,7 @@ def matches_weakly(if_none_match: Sequence[bytes], tag: bytes) -> bool:
     opaque = tag.removeprefix(b"W/")
     if len(if_none_match) == 1:  # nearly always, and then it needs no parser: it is our tag, or does not have it in it
         value = if_none_match[0]
-        if value in (tag, opaque):
+        if value and value in (tag, opaque):
             return True
         if opaque not in value and b"*" not in value:
             return False

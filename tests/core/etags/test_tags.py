@@ -114,6 +114,20 @@ def test_a_malformed_or_other_list_matches_nothing(value: bytes) -> None:
     assert not matches_weakly([value], b'W/"a"')
 
 
+@pytest.mark.parametrize("value", [b"", b'"a"', b'W/""', b","])
+def test_an_answer_without_tag_matches_no_list(value: bytes) -> None:
+    """Where there is no tag, only the asterisk can match, and an empty field does not."""
+    assert not matches_weakly([value], b"")
+
+
+@pytest.mark.parametrize("tag", [b'"a"', b'W/"a"'])
+@pytest.mark.parametrize("value", [b'"a"', b'W/"a"', b' W/"a"', b'"b",W/"a"', b'"a",'])
+def test_one_line_is_read_as_a_list_of_lines_is(value: bytes, tag: bytes) -> None:
+    """What is recognised at a glance is what the parser finds."""
+    assert matches_weakly([value], tag)
+    assert matches_weakly([value, b'"c"'], tag)
+
+
 @given(st.lists(st.binary()), st.binary())
 def test_any_field_matches_or_does_not(values: list[bytes], tag: bytes) -> None:
     """Any If-None-Match and any tag of a backend give yes or no, never an exception."""
