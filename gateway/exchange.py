@@ -12,7 +12,7 @@ from gateway.adapters.content import collect, give_up
 from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Streams, Upstreams
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
-from gateway.core.decision import FAILED_CREDENTIALS, Deny, decide
+from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
@@ -25,7 +25,7 @@ from gateway.core.outcomes import (
     build_token_state,
     refuse,
 )
-from gateway.core.policies.rules import PolicySet
+from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.core.tokens import digest, token_id
@@ -80,17 +80,14 @@ class Exchange:
         rule = policies.match(request.host, request.method, segments)
         if rule is None:
             return Refused(Reason.NO_MATCHING_RULE)
-        credential = find_credential(request.fields, rule.policy)
-        if credential is Reason.MISSING_CREDENTIALS:
-            return Refused(credential, rule)
-        blocked_for = self._failures.retry_after(request.client) if self._failures else None
-        if blocked_for is not None:  # before it is known whether the credential would have been good
-            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
-        if isinstance(credential, Reason):
-            return self._refuse_credential(request, Refused(credential, rule))
-        export_key = exports.export_key(rule, request)
+        presented = "" if rule.is_public else self._read_credential(request, rule)
+        if isinstance(presented, Refused):
+            return presented
+        asked = Asked(
+            rule, presented, exports.export_key(rule, request), rule.project_of(segments), address=request.client
+        )
         try:
-            facts = await self._admissions.admit(rule, digest(credential, self._pepper), export_key)
+            facts = await self._admissions.admit(asked)
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
@@ -120,6 +117,18 @@ class Exchange:
             refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
             return self._finish(request, refused, build_refused(request, refused))
         return self._finish(request, admission, response)
+
+    def _read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
+        """The digest of the presented token, found without IO."""
+        credential = find_credential(request.fields, rule.policy)
+        if credential is Reason.MISSING_CREDENTIALS:
+            return Refused(credential, rule)
+        blocked_for = self._failures.retry_after(request.client) if self._failures else None
+        if blocked_for is not None:  # before it is known whether the credential would have been good
+            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
+        if isinstance(credential, Reason):
+            return self._refuse_credential(request, Refused(credential, rule))
+        return digest(credential, self._pepper)
 
     def _refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
         """The refusal, counted where the credential itself was at fault."""
@@ -181,7 +190,7 @@ class Exchange:
         if why:
             response_fields.append((b"cache-status", caching.build_cache_status_forwarded(why, is_stored=False)))
         stream = answer.content
-        if not isinstance(stream, bytes):
+        if admission.record is not None and not isinstance(stream, bytes):
             stream = self._streams.watch(token_id(admission.record.digest), stream)
         return Response(ResponseHead(answer.head.status, response_fields), stream)
 

@@ -458,3 +458,33 @@ def test_a_good_credential_is_no_failure() -> None:
         assert [200, 429, 429, 403, 403, 403] == statuses
 
     run(work, ok(), failures=FailedCredentials("1/hour"))
+
+
+def test_a_token_reaches_the_project_that_it_is_for_and_no_other() -> None:
+    """A path that names another project is 403 and never reaches the backend."""
+
+    async def work(room: Room) -> None:
+        own = await room.ask("GET /projects/website/content")
+        other = await room.ask("GET /projects/shop/content")
+        spelled = await room.ask("GET /projects/%77ebsite/content")
+        assert (200, 403, 200) == (own.head.status, other.head.status, spelled.head.status)
+        assert "other_project" == room.records[1].reason
+        assert ["/projects/website/content", "/projects/%77ebsite/content"] == [
+            sent.target for sent in room.upstreams.sent
+        ]
+
+    run(work, ok(), ok())
+
+
+def test_a_public_rule_asks_for_no_token() -> None:
+    """Anybody is answered, also with a token that is no good; the backend sees neither it nor an identity."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask("GET /published", text=None)
+        second = await room.ask("GET /published", text="sml_nonsense")
+        assert (200, 200) == (first.head.status, second.head.status)
+        assert b"gateway; hit; ttl=60" == field(second, b"cache-status")
+        (sent,) = room.upstreams.sent
+        assert not [name for name, _ in sent.fields if name == b"authorization" or name.startswith(b"x-gateway-")]
+
+    run(work, ok((b"cache-control", b"max-age=60")))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
-from gateway.core.decision import Facts
+from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.policies.rules import Rule
@@ -14,11 +14,8 @@ from gateway.core.records import AccessRecord, TokenRecord
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, rule: Rule, digest: str, export_key: str) -> Awaitable[Facts]:
-        """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable.
-
-        `export_key` is empty where no stored export could answer the request.
-        """
+    def admit(self, asked: Asked) -> Awaitable[Facts]:
+        """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
 

@@ -13,9 +13,8 @@ import msgspec
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script, read_windows
-from gateway.core.decision import Facts
+from gateway.core.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
-from gateway.core.policies.rules import Rule
 from gateway.core.records import decode_record
 from gateway.core.tokens import token_id
 
@@ -27,9 +26,7 @@ MAXIMUM_UNDER_WAY = 2
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    rule: Rule
-    digest: str
-    export_key: str
+    asked: Asked
     facts: "asyncio.Future[Facts]"
 
 
@@ -43,13 +40,13 @@ class RedisAdmissions:
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
-    def admit(self, rule: Rule, digest: str, export_key: str) -> "asyncio.Future[Facts]":
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token; see protocols.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
         if not self._waiting and len(self._sending) < MAXIMUM_UNDER_WAY:
             loop.call_soon(self._flush)
-        self._waiting.append(_Waiting(rule, digest, export_key, facts))
+        self._waiting.append(_Waiting(asked, facts))
         return facts
 
     def _flush(self) -> None:
@@ -73,23 +70,24 @@ class RedisAdmissions:
             return
         for waiting, reply in zip(batch, replies, strict=True):
             if not waiting.facts.done():  # its request may have gone meanwhile
-                waiting.facts.set_result(_read_facts(waiting, now, reply))
+                waiting.facts.set_result(_read_facts(waiting.asked, now, reply))
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
         admissions: list[str | int] = []
         for waiting in batch:
-            number = numbers.setdefault(waiting.rule.terms, len(numbers) + 1)
-            admissions += (waiting.digest, number, waiting.export_key)
-        keys = [names.token(token_id(waiting.digest)) for waiting in batch]
+            asked = waiting.asked
+            number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
+            admissions += (asked.digest, number, asked.export_key, asked.project)
+        keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 
-def _read_facts(waiting: _Waiting, now: int, reply: Sequence[Any]) -> Facts:
+def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     raw, revoked, charged, stored_head, *states = reply
     record = decode_record(raw) if raw else None
-    policy = waiting.rule.policy
-    if record is not None and (record.digest != waiting.digest or record.policy != policy.name):
+    policy = asked.rule.policy
+    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(policy.plans[record.plan].quotas, states) if states and record is not None else ()
-    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None)
+    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None, asked.project)

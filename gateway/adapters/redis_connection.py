@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import redis.asyncio
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.adapters.redis_packing import packing
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
 EMBEDDED = "memory://"
@@ -35,7 +37,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
     if url == EMBEDDED:
         return _embedded()
     try:
-        return redis.asyncio.Redis.from_url(
+        client = redis.asyncio.Redis.from_url(
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
@@ -44,6 +46,8 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         )
     except ValueError as error:
         raise ConfigurationError(f"redis: {error}") from error
+    client.connection_pool.connection_class = packing(client.connection_pool.connection_class)
+    return client
 
 
 def _embedded() -> Client:
@@ -146,11 +150,23 @@ class Script:
         """The script's answer."""
         if self._sha:
             try:
-                return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+                return await self._call(client.connection_pool, keys, arguments)
             except redis.exceptions.NoScriptError:
                 logger.info("Redis has lost its scripts; sending them again")
         self._sha = await client.script_load(self._source)
-        return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+        return await self._call(client.connection_pool, keys, arguments)
+
+    async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:
+        """What `client.evalsha` does, without its retries, statistics and callbacks: they cost as much as the rest.
+
+        A connection that fails, or whose caller does not wait for the answer, is closed by what it raises.
+        """
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_command("EVALSHA", self._sha, len(keys), *keys, *arguments)
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
 
 def _describe(error: BaseException) -> str:

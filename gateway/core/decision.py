@@ -19,6 +19,20 @@ from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What one admission is asked: who presents what, and for which request."""
+
+    rule: Rule
+    digest: str = ""
+    """Of the presented token; empty where the rule is public."""
+    export_key: str = ""
+    """Empty where no stored export could answer the request."""
+    project: str = ""
+    """The project that the path names; empty where the rule says nothing of it."""
+    address: str = ""
+    """The client's, as far as trusted proxies tell."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
 
@@ -31,12 +45,14 @@ class Facts(msgspec.Struct, frozen=True):
     windows: tuple[Window, ...]
     stored_head: bytes | None
     """The head of the stored export that this request may be answered with."""
+    project: str = ""
+    """The project that the path names; empty where the rule says nothing of it."""
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """The request may pass, in the name of `record`."""
+    """The request may pass, in the name of `record`; in nobody's where the rule is public."""
 
-    record: TokenRecord
+    record: TokenRecord | None
     facts: Facts
 
 
@@ -74,6 +90,11 @@ def _is_expired(_: Rule, facts: Facts) -> bool:
     return expires_at is not None and facts.now >= expires_at * 1000
 
 
+def _is_of_other_project(_: Rule, facts: Facts) -> bool:
+    own = _record(facts).project
+    return own != "" and facts.project not in ("", own)
+
+
 def _lacks_scope(rule: Rule, facts: Facts) -> bool:
     held = _record(facts).scopes.split(" ")
     return any(grants.isdisjoint(held) for grants in rule.granting)
@@ -100,6 +121,7 @@ FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, *(reason for reaso
 """What counts as a failure of the client that presented it."""
 
 PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
+    (Reason.OTHER_PROJECT, _is_of_other_project),
     (Reason.INSUFFICIENT_SCOPE, _lacks_scope),
     (Reason.INSUFFICIENT_PLAN, _lacks_plan),
     (Reason.QUOTA_EXCEEDED, _is_over_quota),
@@ -108,6 +130,8 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 
 def decide(rule: Rule, facts: Facts) -> Verdict:
     """The verdict on a request that matched `rule`: the first check that fails names the reason."""
+    if rule.is_public:
+        return Allow(None, facts)
     for reason, fails in TOKEN_CHECKS:
         if fails(rule, facts):
             return Deny(reason)
@@ -119,8 +143,8 @@ def decide(rule: Rule, facts: Facts) -> Verdict:
 
 
 def plan_of(rule: Rule, facts: Facts) -> Plan | None:
-    """The token's plan; None when the policy no longer has it."""
-    return rule.policy.plans.get(_record(facts).plan)
+    """The token's plan; None when the policy no longer has it, and where there is no token."""
+    return rule.policy.plans.get(facts.record.plan) if facts.record else None
 
 
 def _record(facts: Facts) -> TokenRecord:

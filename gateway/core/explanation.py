@@ -26,6 +26,7 @@ CHECKS = {
     Reason.DISABLED_TOKEN: "it is enabled",
     Reason.NOT_YET_VALID_TOKEN: "it has begun",
     Reason.EXPIRED_TOKEN: "it has not ended",
+    Reason.OTHER_PROJECT: "it is for the project that the path names",
     Reason.INSUFFICIENT_SCOPE: "it holds the scopes of the rule",
     Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
     Reason.QUOTA_EXCEEDED: "its quotas have room",
@@ -62,11 +63,19 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
     return rule, [_check(Reason.MALFORMED_TARGET), _check(Reason.NO_MATCHING_RULE, rule is not None, note)]
 
 
-def build_facts(rule: Rule, standing: Standing) -> Facts:
-    """What an admission would find, as if it were charged where there is room."""
+def build_facts(rule: Rule, standing: Standing, path: str) -> Facts:
+    """What an admission would find for a `path` that the rule matches, as if it were charged where there is room."""
     record = standing.record if standing.record.policy == rule.policy.name else None
     has_room = not exceeded(standing.windows, rule.cost)
-    return Facts(standing.now, record, standing.is_revoked, has_room, standing.windows, stored_head=None)
+    return Facts(
+        now=standing.now,
+        record=record,
+        is_revoked=standing.is_revoked,
+        is_charged=has_room,
+        windows=standing.windows,
+        stored_head=None,
+        project=rule.project_of(parse_path(path) or ()),
+    )
 
 
 def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
@@ -114,6 +123,8 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
         return f"it begins {build_timestamp(record.not_before).decode()}"
     if reason is Reason.EXPIRED_TOKEN and record.expires_at is not None:
         return f"it ended {build_timestamp(record.expires_at).decode()}"
+    if reason is Reason.OTHER_PROJECT:
+        return f"the token is for {record.project}, the request for {facts.project}"
     if reason is Reason.INSUFFICIENT_SCOPE:
         held = record.scopes.split()
         lacking = [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]

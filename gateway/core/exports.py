@@ -103,8 +103,12 @@ def is_cacheable(rule: Rule, head: RequestHead) -> bool:
     return rule.cache is not None and head.method in ("GET", "HEAD")
 
 
-def entitlement(cache: CacheRule, record: TokenRecord) -> str:
-    """Whose tokens share the exports of a rule. Empty for a token without it, which shares with nobody."""
+def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
+    """Who shares the exports of a rule. Empty for a token without it, which shares with nobody."""
+    if cache.shared_by == "public":
+        return "everybody"
+    if record is None:
+        return ""
     if cache.shared_by == "token":
         return token_id(record.digest)
     return record.project if cache.shared_by == "project" else record.owner

@@ -71,7 +71,7 @@ def end_to_end_fields(fields: Fields) -> list[Field]:
 
 
 def build_request_fields(
-    head: RequestHead, policy: Policy, record: TokenRecord, dropped: frozenset[bytes]
+    head: RequestHead, policy: Policy, record: TokenRecord | None, dropped: frozenset[bytes]
 ) -> list[Field]:
     """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own."""
     removed = _removed_fields(policy.credentials, dropped)
@@ -83,7 +83,7 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *_identity_fields(policy, record),
+        *(_identity_fields(policy, record) if record else ()),
     ]
 
 

@@ -17,10 +17,10 @@ EXPIRY_NOTICE_SECONDS = 14 * 86400
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `record`."""
+    """The request may pass under `rule`, in the name of `record`; in nobody's where the rule is public."""
 
     rule: Rule
-    record: TokenRecord
+    record: TokenRecord | None
     facts: Facts
 
 

@@ -53,6 +53,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.DISABLED_TOKEN: _INVALID_TOKEN,
     Reason.NOT_YET_VALID_TOKEN: _INVALID_TOKEN,
     Reason.EXPIRED_TOKEN: _INVALID_TOKEN,
+    Reason.OTHER_PROJECT: msgspec.structs.replace(_FORBIDDEN, detail="The token is not for this project."),
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.QUOTA_EXCEEDED: Problem(

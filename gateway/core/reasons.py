@@ -18,6 +18,7 @@ class Reason(StrEnum):
     DISABLED_TOKEN = "disabled_token"
     NOT_YET_VALID_TOKEN = "not_yet_valid_token"
     EXPIRED_TOKEN = "expired_token"
+    OTHER_PROJECT = "other_project"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_PLAN = "insufficient_plan"
     QUOTA_EXCEEDED = "quota_exceeded"

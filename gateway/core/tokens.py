@@ -66,9 +66,10 @@ def is_well_formed(text: str, token_format: TokenFormat) -> bool:
         return False
     if not token_format.checksum:
         return True
+    start = len(text) - token_format.length
     return (
-        any(len(text) == len(p) + token_format.length and text.startswith(p) for p in token_format.prefixes)
-        and text[-token_format.length :].isalnum()
+        text[: max(start, 0)] in token_format.prefixes
+        and text[start:].isalnum()
         and text.isascii()
         and build_checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]
     )

@@ -21,6 +21,7 @@ from gateway.core.messages import ContentStream, Field, RequestHead, Response, f
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
+from gateway.web.server import send_whole
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
@@ -80,6 +81,9 @@ class Proxy:
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
             response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
+        head, whole = response.head, response.content
+        if isinstance(whole, bytes) and send_whole(send, head.status, head.fields, whole):
+            return
         try:
             await send_response(response, receive if content is None else None, send)
         except (ClientGone, StreamRevoked, UpstreamError) as error:

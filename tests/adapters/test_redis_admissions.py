@@ -13,7 +13,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Allow, Facts, decide
+from gateway.core.decision import Allow, Asked, Facts, decide
 from gateway.core.exports import export_key
 from gateway.core.messages import RequestHead
 from gateway.core.policies.rules import Rule
@@ -36,7 +36,7 @@ class Bench:
         self.admissions.now = START
 
     async def admit(self, rule: Rule, record: TokenRecord) -> Facts:
-        return await self.admissions.admit(rule, record.digest, "")
+        return await self.admissions.admit(Asked(rule, record.digest))
 
     async def keys(self) -> set[str]:
         return {str(key) for key in await self.connection.client.keys("*")}
@@ -151,7 +151,7 @@ def test_a_token_is_known_by_its_whole_digest(store_url: str) -> None:
         record = make_record()
         await bench.tokens.create(record)
         forged = record.digest[:-1] + ("0" if record.digest[-1] != "0" else "1")
-        facts = await bench.admissions.admit(rule_for("GET /export"), forged, "")
+        facts = await bench.admissions.admit(Asked(rule_for("GET /export"), forged))
         assert (None, False) == (facts.record, facts.is_charged)
 
     run(store_url, work)
@@ -211,7 +211,7 @@ def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(store_
         for record in (mine, other):
             await bench.tokens.create(record)
         await bench.connection.client.hset(names.export("project", "website", key), "head", b"the head")
-        facts = [await bench.admissions.admit(rule, record.digest, key) for record in (mine, other)]
+        facts = [await bench.admissions.admit(Asked(rule, record.digest, key)) for record in (mine, other)]
         assert [b"the head", None] == [one.stored_head for one in facts]
 
     run(store_url, work)
@@ -299,7 +299,7 @@ def test_the_script_names_exports_as_the_gateway_does(store_url: str) -> None:
         record = make_record(plan="open", project="сайт:1")
         await bench.tokens.create(record)
         await bench.connection.client.hset(names.export("project", "сайт:1", "key"), "head", b"x")
-        facts = await bench.admissions.admit(rule, record.digest, "key")
+        facts = await bench.admissions.admit(Asked(rule, record.digest, "key"))
         assert b"x" == facts.stored_head
 
     run(store_url, work)

@@ -10,6 +10,7 @@ import pytest
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.decision import Asked
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
@@ -61,7 +62,8 @@ def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: R
         await RedisTokens(connection).create(record)
         own_redis.send(signal.SIGSTOP)
         answers = await asyncio.gather(
-            *(admissions.admit(rule_for("GET /export"), record.digest, "") for _ in range(20)), return_exceptions=True
+            *(admissions.admit(Asked(rule_for("GET /export"), record.digest)) for _ in range(20)),
+            return_exceptions=True,
         )
         assert {StoreUnavailable} == {type(answer) for answer in answers}
         assert connection.is_open
@@ -69,7 +71,7 @@ def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: R
             await connection.run(lambda client: client.ping())
         own_redis.send(signal.SIGCONT)
         await until_closed(connection)
-        facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert facts.is_charged
         await connection.close()
 
@@ -85,11 +87,11 @@ def test_a_restarted_redis_is_given_its_scripts_again(
         connection = connect(own_redis.url)
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
-        await admissions.admit(rule_for("GET /export"), record.digest, "")
+        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         own_redis.stop()
         again = RedisServer(redis_executable, tmp_path, own_redis.port)
         try:
-            facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+            facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
             assert facts.record is None  # it kept nothing, and answers so
         finally:
             await connection.close()
@@ -105,9 +107,9 @@ def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
         connection = connect(own_redis.url)
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
-        await admissions.admit(rule_for("GET /export"), record.digest, "")
+        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         await connection.client.script_flush()
-        facts = await admissions.admit(rule_for("GET /export"), record.digest, "")
+        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert facts.is_charged
         await connection.close()
 
@@ -123,7 +125,7 @@ def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: Red
         await RedisTokens(connection).create(record)
         await connection.client.config_set("maxmemory", 1)
         with pytest.raises(StoreUnavailable, match="refused"):
-            await admissions.admit(rule_for("GET /export"), record.digest, "")
+            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert not connection.is_open
         await connection.close()
 

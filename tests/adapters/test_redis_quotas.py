@@ -13,6 +13,7 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.charging import State, charge
+from gateway.core.decision import Asked
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.terms import encode_terms
 from gateway.core.quotas import Algorithm, Quota
@@ -40,7 +41,7 @@ class Bench:
     async def charge(self, rule: Rule, after: int = 0) -> bool:
         assert self.admissions.now is not None
         self.admissions.now += after
-        return (await self.admissions.admit(rule, RECORD.digest, "")).is_charged
+        return (await self.admissions.admit(Asked(rule, RECORD.digest))).is_charged
 
     async def entries(self, quota: Quota) -> list[bytes | str]:
         return await self.client.lrange(log_of(quota), 0, -1)
@@ -102,7 +103,7 @@ def test_the_script_and_core_charge_alike(store_url: str, played: tuple[list[Quo
         now = START
         for gap, cost in steps:
             now = bench.admissions.now = now + gap
-            facts = await bench.admissions.admit(rule_with(quotas, cost), RECORD.digest, "")
+            facts = await bench.admissions.admit(Asked(rule_with(quotas, cost), RECORD.digest))
             expected = charge(quotas, states, cost, now)
             states = expected.states
             assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
@@ -141,7 +142,7 @@ def test_the_limit_holds_on_redis_own_clock(redis_url: str, algorithm: Algorithm
         for bench in benches:
             bench.admissions.now = None
         rule = rule_with([make_quota(algorithm, 51, 10**9)])
-        asked = [benches[n % 8].admissions.admit(rule, RECORD.digest, "") for n in range(192)]
+        asked = [benches[n % 8].admissions.admit(Asked(rule, RECORD.digest)) for n in range(192)]
         assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
         for bench in benches:
             await bench.connection.close()

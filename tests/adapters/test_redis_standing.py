@@ -10,7 +10,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Deny, decide
+from gateway.core.decision import Asked, Deny, decide
 from gateway.core.explanation import build_facts, explain_decision, first_failure
 from gateway.core.policies.loading import load_policies
 from gateway.core.quotas import Quota
@@ -54,8 +54,8 @@ def test_an_explanation_is_what_the_next_admission_says(
         standing = await tokens.standing(identity, rule)
         assert standing is not None
         assert before == await _everything(connection)
-        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
-        verdict = decide(rule, await admissions.admit(rule, record.digest, ""))
+        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing, "/export")))
+        verdict = decide(rule, await admissions.admit(Asked(rule, record.digest)))
         assert (verdict.reason if isinstance(verdict, Deny) else None) == explained
         await connection.close()
 
@@ -84,7 +84,7 @@ def test_every_algorithm_is_looked_at_without_being_charged(store_url: str) -> N
         record = make_record(plan="pro")
         await tokens.create(record)
         for _ in range(3):
-            await admissions.admit(rule, record.digest, "")
+            await admissions.admit(Asked(rule, record.digest))
         before = await _everything(connection)
         for _ in range(2):
             standing = await tokens.standing(token_id(record.digest), rule)

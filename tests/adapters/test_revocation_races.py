@@ -11,7 +11,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Allow, decide
+from gateway.core.decision import Allow, Asked, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -88,7 +88,7 @@ class Arena:
         admissions = RedisAdmissions(connection)
         picked = [self.pick() for _ in range(20)]
         promised = [self.is_promised(record) for record in picked]
-        found = await asyncio.gather(*(admissions.admit(self.rule, one.digest, "") for one in picked))
+        found = await asyncio.gather(*(admissions.admit(Asked(self.rule, one.digest)) for one in picked))
         for was_promised, facts in zip(promised, found, strict=True):
             may_pass = facts.is_charged or isinstance(decide(self.rule, facts), Allow)
             assert not (was_promised and may_pass), "a revoked token was let in"
@@ -148,7 +148,7 @@ def test_what_is_revoked_is_over_whatever_others_do(redis_url: str, seed: int) -
         admissions, stored = RedisAdmissions(connection), await RedisTokens(connection).find_all(None, None, None)
         assert {one.digest for one in arena.known} == {one.digest for one in stored}
         for record in stored:
-            facts = await admissions.admit(arena.rule, record.digest, "")
+            facts = await admissions.admit(Asked(arena.rule, record.digest))
             assert arena.is_promised(record) == facts.is_revoked == (not facts.is_charged)
         await connection.close()
 

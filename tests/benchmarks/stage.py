@@ -21,6 +21,8 @@ Field = tuple[str, str]
 
 CLIENT_FIELDS: tuple[Field, ...] = (("User-Agent", "benchmark"), ("Accept", "application/json"))
 UVICORN = ("-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+ALIKE = ("--no-server-header", "--no-date-header", "--no-proxy-headers")
+"""As `gateway serve` runs it."""
 NAIVE_TOKEN = "naive-0123456789abcdef0123456789abcdef"
 POLICY = """
 name = "bench"
@@ -40,6 +42,12 @@ second = "1000000000/second"
 minute = "1000000000/minute"
 hour = "1000000000/hour"
 day = "1000000000/day"
+[plans.sliding-window-counter.quotas]
+minute = {{ limit = "1000000000/minute", algorithm = "sliding-window-counter" }}
+[plans.moving-window.quotas]
+minute = {{ limit = "100000/second", algorithm = "moving-window" }}
+[plans.token-bucket.quotas]
+minute = {{ limit = "1000000000/minute", algorithm = "token-bucket" }}
 [[rules]]
 match = "GET /export"
 scopes = ["read"]
@@ -144,8 +152,17 @@ class Stage:
         not_modified = (*one, ("If-None-Match", tag))
         yield Row("gateway: cached export", pid, port, "/export", one, 200, hit, True)
         yield Row("gateway: cached export, 4 quotas", pid, port, "/export", four, 200, hit, True)
+        for algorithm in ("sliding-window-counter", "moving-window", "token-bucket"):
+            fields = (*CLIENT_FIELDS, self._mint(algorithm, common))
+            yield Row(f"gateway: cached export, {algorithm}", pid, port, "/export", fields, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)
         yield Row("gateway: proxied", pid, port, "/live", one, uses_redis=True)
+        port, pid = self._unguarded(policies)
+        yield Row("gateway without admission: cached export", pid, port, "/export", one, 200, hit)
+
+    def _unguarded(self, policies: Path) -> tuple[int, int]:
+        settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}
+        return self._serve("unguarded", *UVICORN, *ALIKE, "tests.benchmarks.unguarded:app", environment=settings)
 
     def _mint(self, plan: str, common: tuple[str, ...]) -> Field:
         own = ("--policy", "bench", "--project", "bench", "--plan", plan, "--name", f"plan {plan}", "--json")

@@ -24,6 +24,7 @@ records = st.builds(
     expires_at=st.none() | st.integers(NOW - 2, NOW + 2),
     scopes=st.sampled_from(["", "read", "write", "admin", "read write", "readwrite"]),
     plan=st.sampled_from(["free", "pro", "all", "gone", ""]),
+    project=st.sampled_from(["website", ""]),
 )
 random_facts = st.builds(
     Facts,
@@ -33,6 +34,7 @@ random_facts = st.builds(
     is_charged=st.booleans(),
     windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
     stored_head=st.none(),
+    project=st.sampled_from(["", "website", "shop"]),
 )
 
 
@@ -49,6 +51,8 @@ def name_reason(needs: str, facts: Facts) -> Reason | None:
         return Reason.NOT_YET_VALID_TOKEN
     if record.expires_at is not None and facts.now >= 1000 * record.expires_at:
         return Reason.EXPIRED_TOKEN
+    if facts.project not in ("", "website") and record.project == "website":
+        return Reason.OTHER_PROJECT
     implied = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
     if not any(needs in implied.get(scope, ()) for scope in record.scopes.split()):
         return Reason.INSUFFICIENT_SCOPE
@@ -84,6 +88,7 @@ def test_the_order_of_the_checks_is_the_documented_one() -> None:
         Reason.DISABLED_TOKEN,
         Reason.NOT_YET_VALID_TOKEN,
         Reason.EXPIRED_TOKEN,
+        Reason.OTHER_PROJECT,
         Reason.INSUFFICIENT_SCOPE,
         Reason.INSUFFICIENT_PLAN,
         Reason.QUOTA_EXCEEDED,
@@ -148,7 +153,8 @@ def test_the_plan_of_a_token_is_found() -> None:
     assert READ.policy.plans["pro"] is plan_of(READ, GOOD)
 
 
-def test_an_unknown_token_has_no_plan() -> None:
-    """Asking for the plan of a token that nobody minted is an error of the caller."""
-    with pytest.raises(ValueError, match="the token is unknown"):
-        plan_of(READ, replace(GOOD, record=None))
+def test_without_a_token_there_is_no_plan() -> None:
+    """A public rule's requests come in nobody's name, so under no plan."""
+    nobody = replace(GOOD, record=None)
+    assert None is plan_of(READ, nobody)
+    assert Allow(None, nobody) == decide(replace(READ, is_public=True), nobody)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.decision import Facts
+from gateway.core.decision import Asked, Facts
 from gateway.core.tokens import digest
 from tests.support.policies import rule_for
 
@@ -17,7 +17,7 @@ def admit(url: str, texts: Sequence[str]) -> list[Facts]:
         connection = RedisConnection(open_client(url, 5), 5)
         admissions = RedisAdmissions(connection)
         try:
-            return [await admissions.admit(rule_for("GET /export"), digest(text, b""), "") for text in texts]
+            return [await admissions.admit(Asked(rule_for("GET /export"), digest(text, b""))) for text in texts]
         finally:
             await connection.close()
 

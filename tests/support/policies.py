@@ -29,6 +29,13 @@ match = "GET /costly"
 scopes = ["read"]
 cost = 2
 [[rules]]
+match = "GET /projects/{project}/content"
+project = "{project}"
+[[rules]]
+match = "GET /published"
+public = true
+cache = { fresh = "1m" }
+[[rules]]
 match = "* /**"
 scopes = ["write"]
 """

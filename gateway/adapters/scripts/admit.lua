@@ -4,7 +4,8 @@
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
 -- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
--- then, for each admission: its digest, the number of its terms, its export key or ''
+-- then, for each admission: its digest or '' where the rule is public, the number of its terms, its export key or '',
+-- the project that its path names or ''
 --
 -- Returns the time, then for each admission {record or '', revoked, charged, stored head or '', used, resets_at, ...}
 -- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. A refused request
@@ -16,6 +17,10 @@ local function is_in_use(record, digest, policy, now)
   return record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == policy and record[RECORD_IS_ACTIVE]
     and not (not_before ~= cjson.null and now < not_before * 1000)
     and not (expires_at ~= cjson.null and now >= expires_at * 1000)
+end
+
+local function is_of_project(record, project)
+  return record[RECORD_PROJECT] == '' or project == '' or record[RECORD_PROJECT] == project
 end
 
 local function holds_scopes(record, needed)
@@ -41,7 +46,10 @@ local function note_use(bucket, id, resolution, now)
 end
 
 local function stored_head(terms, record, id, export_key)
-  local who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
+  local who = 'everybody'
+  if terms.shared_by ~= 'public' then
+    who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
+  end
   if who == '' then
     return ''
   end
@@ -62,18 +70,26 @@ end
 local replies = { now }
 local argument = 2 + #all_terms
 for i, key in ipairs(KEYS) do
-  local digest, terms, export_key = ARGV[argument + 1], all_terms[tonumber(ARGV[argument + 2])], ARGV[argument + 3]
-  argument = argument + 3
+  local digest, terms = ARGV[argument + 1], all_terms[tonumber(ARGV[argument + 2])]
+  local export_key, project = ARGV[argument + 3], ARGV[argument + 4]
+  argument = argument + 4
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
-  local raw = redis.call('GET', key) or ''
-  local revoked = redis.call('SISMEMBER', bucket .. 'revoked', id)
+  local raw, revoked = '', 0
+  if not terms.is_public then
+    raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
+  end
   local reply = { raw, revoked, 0, '' }
-  if raw ~= '' and revoked == 0 then
+  if terms.is_public then
+    reply[3] = 1
+    if export_key ~= '' then
+      reply[4] = stored_head(terms, nil, id, export_key)
+    end
+  elseif raw ~= '' and revoked == 0 then
     local record = cjson.decode(raw)
     if is_in_use(record, digest, terms.policy, now) then
       note_use(bucket, id, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
-      local may_charge = plan.permits and holds_scopes(record, terms.needed)
+      local may_charge = plan.permits and is_of_project(record, project) and holds_scopes(record, terms.needed)
       if charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then

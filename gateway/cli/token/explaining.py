@@ -58,7 +58,7 @@ def explain(
     rule, checks, standing = with_tokens(redis_url, work)
     windows = standing.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing))
+        checks += explain_decision(rule, standing, build_facts(rule, standing, path))
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:

@@ -20,7 +20,7 @@ from gateway.core.policies.document import (
     UpstreamTable,
 )
 from gateway.core.policies.etag_rules import compile_tag_rule
-from gateway.core.policies.matching import Matcher, parse_pattern
+from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
 from gateway.core.policies.terms import encode_terms
@@ -196,7 +196,9 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         granting=tuple(policy.scope_grants[scope] for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=table.cost,
-        cache=None if table.cache is None else _compile_cache(policy, table.cache),
+        cache=None if table.cache is None else _compile_cache(policy, table.cache, is_public=table.public),
+        is_public=table.public,
+        project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         etag=compile_tag_rule(table, path, draft.attempt),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
@@ -208,15 +210,28 @@ def _check_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) -> N
             if 0 < quota.capacity < table.cost:
                 message = f"{table.cost} never fits into the quota {quota.name!r} of {quota.capacity}"
                 draft.mistakes.append(Mistake(f"{path}.cost", message))
-    if table.cache and table.cache.shared_by not in (None, "token", policy.bound_to):
+    if table.public and (table.scopes or table.project):
+        message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
+        draft.mistakes.append(Mistake(f"{path}.public", message))
+    if table.public and table.cache and table.cache.shared_by not in (None, "public"):
+        message = f"the requests of a public rule come without a token and have no {table.cache.shared_by}"
+        draft.mistakes.append(Mistake(f"{path}.cache.shared_by", message))
+    elif table.cache and table.cache.shared_by not in (None, "public", "token", policy.bound_to):
         message = f"the policy's tokens are bound to their {policy.bound_to} and need have no {table.cache.shared_by}"
         draft.mistakes.append(Mistake(f"{path}.cache.shared_by", message))
 
 
-def _compile_cache(policy: Policy, table: CacheTable) -> CacheRule:
+def _find_project(draft: _Draft, pattern: Pattern, parameter: str | None, path: str) -> int | None:
+    if parameter is None or parameter in pattern.segments:
+        return None if parameter is None else pattern.segments.index(parameter)
+    draft.mistakes.append(Mistake(path, f"the path of {pattern.text!r} has no parameter {parameter}"))
+    return None
+
+
+def _compile_cache(policy: Policy, table: CacheTable, *, is_public: bool) -> CacheRule:
     fresh = None if table.fresh is None else parse_duration(table.fresh)
     stale_if_error = 0 if table.stale_if_error is None else parse_duration(table.stale_if_error)
-    return CacheRule(fresh, table.shared_by or policy.bound_to, stale_if_error)
+    return CacheRule(fresh, table.shared_by or ("public" if is_public else policy.bound_to), stale_if_error)
 
 
 def _add_rule(draft: _Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:

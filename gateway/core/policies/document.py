@@ -98,8 +98,8 @@ class CacheTable(Table, frozen=True, kw_only=True):
     """How long a stored answer is used without asking the backend; absent: as long as the backend's fields say."""
     stale_if_error: Duration | None = None
     """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
-    shared_by: Literal["project", "owner", "token"] | None = None
-    """Whose tokens share an entry; absent: what the policy's tokens are bound to."""
+    shared_by: Literal["project", "owner", "token", "public"] | None = None
+    """Who shares an entry; absent: what the policy's tokens are bound to, and everybody where the rule is public."""
 
 
 class EtagTable(Table, frozen=True, kw_only=True):
@@ -118,6 +118,10 @@ class RuleTable(Table, frozen=True, kw_only=True):
     match: str
     """Methods and a path: "GET,POST /api/v1/projects/{project}/**"; `*` stands for any method, GET includes HEAD."""
     scopes: list[ScopeName] = []
+    public: bool = False
+    """Whether the requests need no token at all."""
+    project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END)] | None = None
+    """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
     cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     cache: CacheTable | None = None
     etag: EtagTable | None = None
@@ -133,6 +137,8 @@ class TestTable(Table, frozen=True, kw_only=True):
     plan: str | None = None
     scopes: list[ScopeName] | None = None
     """What the token holds; absent: every scope of the policy."""
+    project: str | None = None
+    """The project that the token is for; absent: the one that the path names."""
     token: bool = True
     """Whether the request carries a token at all."""
 

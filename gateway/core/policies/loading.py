@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from gateway.core.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.compiling import compile_policies
@@ -68,13 +70,15 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
     rule = policies.match(policy.hosts[0] if policy.hosts else "", method, segments)
     if rule is None or rule.policy is not policy:
         return Reason.NO_MATCHING_RULE
-    if not test.token:
+    if not test.token and not rule.is_public:
         return Reason.MISSING_CREDENTIALS
-    verdict = decide(rule, _facts(rule, plan, test))
+    verdict = decide(rule, _facts(rule, plan, test, rule.project_of(segments)))
     return None if isinstance(verdict, Allow) else verdict.reason
 
 
-def _facts(rule: Rule, plan: str, test: TestTable) -> Facts:
+def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
     scopes = rule.policy.scopes if test.scopes is None else test.scopes
     record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
-    return Facts(now=0, record=record, is_revoked=False, is_charged=True, windows=(), stored_head=None)
+    if test.project is not None:
+        record = msgspec.structs.replace(record, project=test.project)
+    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_head=None, project=asked_project)

@@ -12,7 +12,7 @@ from gateway.core.quotas import Quota
 from gateway.core.scopes import Scope, implied_by
 from gateway.core.tokens import TokenFormat
 
-Entitlement = Literal["project", "owner", "token"]
+Entitlement = Literal["project", "owner", "token", "public"]
 
 
 class CredentialSource(msgspec.Struct, frozen=True):
@@ -93,9 +93,17 @@ class Rule(msgspec.Struct, frozen=True):
     """The plans whose scopes cover the rule's."""
     cost: int
     cache: CacheRule | None
+    is_public: bool = False
+    """Whether no credential is asked for."""
+    project_segment: int | None = None
+    """Where in the path the project stands that the request is about; None where it is not said."""
     etag: TagRule = BY_VALUE
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
+
+    def project_of(self, segments: tuple[str, ...]) -> str:
+        """The project that a matching path names; empty where the rule says nothing of it."""
+        return "" if self.project_segment is None else segments[self.project_segment]
 
 
 class PolicySet:

@@ -11,6 +11,7 @@ def encode_terms(rule: Rule) -> bytes:
     return msgspec.json.encode(
         {
             "policy": rule.policy.name,
+            "is_public": rule.is_public,
             "needed": [sorted(scopes) for scopes in rule.granting],
             "plans": {
                 name: {

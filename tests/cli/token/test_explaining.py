@@ -49,6 +49,7 @@ def test_a_request_that_would_pass(where: tuple[str, ...]) -> None:
         "disabled_token",
         "not_yet_valid_token",
         "expired_token",
+        "other_project",
         "insufficient_scope",
         "insufficient_plan",
         "quota_exceeded",

@@ -129,6 +129,7 @@ def test_the_script_reads_the_same_terms() -> None:
     quotas = [["minute:60", 100, 60_000]]
     assert {
         "policy": "shop",
+        "is_public": False,
         "needed": [["admin", "write"]],
         "plans": {
             "free": {"permits": False, "quotas": quotas},

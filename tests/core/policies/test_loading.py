@@ -111,6 +111,13 @@ MISTAKES = {
         "$.rules[1].match: 'POST /items/{id}' and 'GET,POST /items/{item}' of shop match the same requests"
     ],
     "bad_scope_name": ["$.scopes['read all']: 'read all' is not a scope-token of RFC 6749 3.3, such as projects:read"],
+    "bad_project": ["$.rules[0].project: the path of 'GET /items/{item}' has no parameter {project}"],
+    "bad_public": [
+        "$.rules[0].public: a public rule asks for no token, so it can ask for no scopes and no project of one"
+    ],
+    "bad_public_cache": [
+        "$.rules[0].cache.shared_by: the requests of a public rule come without a token and have no token"
+    ],
     "bad_shared_by": ["$.rules[0].cache.shared_by: Invalid enum value 'everybody'"],
     "bad_test_fails": [
         "$.tests[0]: 'GET /items' gets 403 (insufficient_scope), expected 200",

@@ -1,0 +1,28 @@
+"""The gateway without its admissions: what a token is found to be the first time is taken as true for ever.
+
+What it costs less than the gateway itself is what an admission costs. Run as `uvicorn tests.benchmarks.unguarded:app`.
+"""
+
+from gateway import app as composition
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.core.decision import Asked, Facts
+
+
+class RememberedAdmissions:
+    """Asks Redis once for each token, and again only while there is no stored export yet."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._admissions = RedisAdmissions(connection)
+        self._known: dict[str, Facts] = {}
+
+    async def admit(self, asked: Asked) -> Facts:
+        """What was found the first time."""
+        known = self._known.get(asked.digest)
+        if known is None or known.stored_head is None:
+            known = self._known[asked.digest] = await self._admissions.admit(asked)
+        return known
+
+
+setattr(composition, "RedisAdmissions", RememberedAdmissions)  # noqa: B010 - mypy knows that it is not exported
+app = composition.create_app()
