@@ -82,6 +82,11 @@ def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:
     return tags
 
 
+def is_entity_tag(value: bytes) -> bool:
+    """Whether the value of an ETag field is one entity tag (RFC 9110 8.8.3)."""
+    return _ENTITY_TAG.fullmatch(value) is not None
+
+
 def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
     """The directives of Cache-Control (RFC 9111 5.2), names in lower case; of a repeated one the first counts."""
     directives: dict[str, str | None] = {}
@@ -153,6 +158,11 @@ def parse_preferences(values: Iterable[bytes]) -> dict[str, int]:
 def parse_list(values: Iterable[bytes]) -> list[bytes]:
     """The lower-case elements of a list of tokens, such as Connection or Vary (RFC 9110 5.6.1)."""
     return [token.strip().lower() for value in values for token in value.split(b",") if token.strip()]
+
+
+def parse_media_type(value: bytes | None) -> bytes:
+    """The media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
+    return value.partition(b";")[0].strip().lower() if value else b""
 
 
 def build_challenge(realm: str, parameters: Mapping[str, str]) -> bytes:

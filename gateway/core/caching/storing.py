@@ -19,7 +19,7 @@ from gateway.core.caching.freshness import (
 )
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.credentials import credential_fields
-from gateway.core.etags import build_weak_tag
+from gateway.core.etags import choose_tag
 from gateway.core.fields import build_http_date, parse_cache_control, parse_http_date, parse_list
 from gateway.core.forwarding import end_to_end_fields, is_reserved
 from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
@@ -124,9 +124,12 @@ def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: in
 def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content: bytes, now: int) -> StoredHead:
     """The head under which a complete answer is given and, unless there is an objection, stored.
 
-    `now` is when its fetch began. A tag of the backend passes unchanged.
+    `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags).
     """
-    tag = field_value(response.fields, b"etag") or (build_weak_tag(content) if response.status == 200 else b"")
+    tag = field_value(response.fields, b"etag") or b""
+    if response.status == 200:
+        media_type = field_value(response.fields, b"content-type")
+        tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=False)
     fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
     if field_value(fields, b"date") is None:
         fields.append((b"date", build_http_date(now // 1000)))

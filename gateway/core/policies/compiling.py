@@ -19,6 +19,7 @@ from gateway.core.policies.document import (
     ScopeTable,
     UpstreamTable,
 )
+from gateway.core.policies.etag_rules import compile_tag_rule
 from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
@@ -202,6 +203,7 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         cache=None if table.cache is None else compile_cache(table.cache, policy.bound_to, is_public=table.public),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
+        etag=compile_tag_rule(table, path, draft.attempt),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 

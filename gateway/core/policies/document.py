@@ -112,6 +112,16 @@ class CacheTable(Table, frozen=True, kw_only=True):
     """What clients are told: to ask for each use, so that revocation is immediate; or the backend's Cache-Control."""
 
 
+class EtagTable(Table, frozen=True, kw_only=True):
+    """How the entity tags of a rule's cached answers are made."""
+
+    ignore: list[str] = []
+    """What may change without a new tag: "/json/pointer", "column:NAME", "line:BEGINNING", "element:NAME",
+    "attribute:NAME"; in a pointer `*` stands for all items of an array."""
+    replace: bool = False
+    """Whether the content's tag takes the place of the backend's own; else it is made only where there is none."""
+
+
 class RuleTable(Table, frozen=True, kw_only=True):
     """Which requests it is for, and what they need."""
 
@@ -124,6 +134,7 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
     cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     cache: CacheTable | None = None
+    etag: EtagTable | None = None
 
 
 class TestTable(Table, frozen=True, kw_only=True):

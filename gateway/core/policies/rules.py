@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.etags import BY_VALUE, TagRule
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
 from gateway.core.scopes import Scope, implied_by
@@ -108,6 +109,7 @@ class Rule(msgspec.Struct, frozen=True):
     """Whether no credential is asked for."""
     project_segment: int | None = None
     """Where in the path the project stands that the request is about; None where it is not said."""
+    etag: TagRule = BY_VALUE
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
 

@@ -33,6 +33,24 @@ MISTAKES = {
         "$.errors.revoked: unknown status or reason 'revoked': did you mean 'revoked_token'?",
     ],
     "bad_duration": ["$.rules[0].cache.fresh: '1 minute' is not a whole number and s, m, h, d or w: 10m"],
+    "bad_etag_key": [
+        "$.rules[0].etag.ignores: unknown key 'ignores': did you mean 'ignore'?",
+        "$.rules[0].etag.replace: Expected `bool`, got `str`",
+    ],
+    "bad_etag_notation": [
+        *(
+            f"$.rules[0].etag.ignore[{index}]: {text!r} names nothing to ignore: write a JSON pointer, such as "
+            "/generatedAt, or column:..., line:..., element:..., attribute:..."
+            for index, text in enumerate(["generatedAt", "", "columns:Seen"])
+        ),
+        "$.rules[0].etag.ignore[3]: 'column:' does not say which column",
+        "$.rules[0].etag.ignore[4]: '<at>' is not the name of an XML element: "
+        "write it as in the file, with or without prefix",
+    ],
+    "bad_etag_pointer": [
+        "$.rules[0].etag.ignore[1]: '/a~b' is not a JSON pointer: a ~ in it is written ~0, a / in a name ~1"
+    ],
+    "bad_etag_without_cache": ["$.rules[0].etag: only what is cached gets a tag here: give the rule a cache table too"],
     "bad_hosts_empty": ["$.hosts: Expected `array` of length >= 1"],
     "bad_missing_key": ["$.token: the key 'prefixes' is missing"],
     "bad_missing_match": ["$.rules[0]: the key 'match' is missing"],
