@@ -9,6 +9,7 @@ import pytest
 
 from gateway.adapters import names
 from gateway.cli.main import commands
+from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
 from gateway.settings import PREFIX, Settings
 
@@ -38,6 +39,12 @@ def test_every_setting_is_documented_with_its_default() -> None:
         for field in msgspec.structs.fields(Settings)
     }
     assert settings == documented
+
+
+def test_every_key_of_a_cache_is_documented() -> None:
+    """README's table of the cache is the table that a policy file may have."""
+    documented = [row[0].strip("`") for row in rows(README, "key")]
+    assert [field.name for field in msgspec.structs.fields(CacheTable)] == documented
 
 
 def test_every_command_is_documented() -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from tests.support.client import Answer, ask
 from tests.support.command_line import run_command
 from tests.support.processes import RedisServer, wait_until
 from tests.support.raw import RawBackend, read_head
+from tests.support.relay_thread import relay_to
 from tests.system.conftest import Serve, mint
 
 pytestmark = pytest.mark.redis
@@ -181,6 +183,27 @@ def test_a_write_ends_what_is_stored_of_it(serve: Serve, redis_url: str, policie
             if written is not None:
                 ask(gateway.port, "POST", written, token=token, content=b"x")
         assert [b"one", b"one", b"two", b"two", b"three", b"three"] == seen
+
+
+def test_variants_cost_no_second_round_trip(serve: Serve, redis_url: str, policies: Path) -> None:
+    """All heads come with the admission: a hit and a 304 of any variant are one round trip, a refused token too."""
+    vary = b"Vary: Accept-Language"
+    with (
+        backend(policies, Counting(*(reply(b"%d" % number, vary) for number in range(3)))),
+        relay_to(urlsplit(redis_url).port or 0) as relay,
+    ):
+        gateway = serve(f"redis://127.0.0.1:{relay.port}/0")
+        token = mint(redis_url, policies)["token"]
+        tags = {}
+        for language in ("de", "fr", "it"):
+            answer = ask(gateway.port, "GET", EXPORT, token=token, fields=[("Accept-Language", language)])
+            tags[language] = answer.field("etag") or ""
+        for language, tag in tags.items():
+            for condition, status in (([], 200), ([("If-None-Match", tag)], 304)):
+                relay.round_trips.clear()
+                fields = [("Accept-Language", language), *condition]
+                assert status == ask(gateway.port, "GET", EXPORT, token=token, fields=fields).status
+                assert 1 == len(relay.round_trips)
 
 
 def test_a_full_redis_degrades_to_proxying(serve: Serve, own_redis: RedisServer, policies: Path) -> None:

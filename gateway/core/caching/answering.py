@@ -18,11 +18,14 @@ def needs_content(request: RequestHead, reuse: Reuse) -> bool:
 
 
 def build_reused(request: RequestHead, reuse: Reuse, content: bytes, now: int) -> Response:
-    """The stored answer with its age; `content` is empty where `needs_content` says so."""
+    """The stored answer with its age, a 304 too: who freshens by it must know how old it is (RFC 9111 4, 5.1).
+
+    `content` is empty where `needs_content` says so.
+    """
     head = reuse.export.head
     own = [(b"age", b"%d" % current_age(head, now)), (b"cache-status", build_cache_status_hit(reuse, now))]
     if reuse.is_unmodified:
-        return Response(ResponseHead(304, [*reuse.export.not_modified_fields, *own[1:]]), b"")
+        return Response(ResponseHead(304, [*reuse.export.not_modified_fields, *own]), b"")
     return _build_whole_or_part(request, reuse.export, content, own)
 
 

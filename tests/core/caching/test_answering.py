@@ -39,10 +39,10 @@ def test_clients_must_ask_for_each_use_of_a_stored_answer() -> None:
 
 
 def test_a_304_has_what_it_must_have_and_no_more() -> None:
-    """Of the 200's fields a 304 carries those of RFC 9110 15.4.5 that were there."""
+    """Of the 200's fields a 304 carries those of RFC 9110 15.4.5 that were there, and its age."""
     stored = export((b"vary", b"accept"), (b"content-type", b"text/plain"), (b"expires", b"0"), (b"x", b"y"))
     answer = build_reused(make_request(), Reuse(stored, is_unmodified=True), b"", NOW)
-    expected = {b"vary", b"expires", b"date", b"etag", b"cache-control", b"cache-status"}
+    expected = {b"vary", b"expires", b"date", b"etag", b"cache-control", b"cache-status", b"age"}
     assert (304, expected, b"") == (answer.head.status, {name for name, _ in answer.head.fields}, answer.content)
 
 
