@@ -150,7 +150,7 @@ class Fetching:
         raw = encode_head(made)
         is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
         who = keys.entitlement(it.cache, it.admission.record)
-        is_stored = await self._exports.write(
+        outcome = await self._exports.write(
             Storing(
                 policy=rule.policy.name,
                 name=it.name,
@@ -166,8 +166,9 @@ class Fetching:
             )
         )
         if it.lead is not None:
-            self._fetches.end(it.lead, Landed((raw,), it.began_at, content) if is_of_use else Alone())
-        return is_stored
+            shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
+            self._fetches.end(it.lead, shared if is_of_use else Alone())
+        return outcome == "stored"
 
     def _stream(self, answer: Response, admission: Authorized, why: str) -> Response:
         """An answer that is passed through; its stream ends when the token is revoked."""

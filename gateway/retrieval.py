@@ -121,8 +121,8 @@ class Retrieval:
                     self.counts["collapsed"] += 1
                     return shared
             turn = Alone()
-            if not isinstance(again, Forward) or again.why != "vary-miss":
-                break
+            if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
+                break  # else once more: it was another variant, or a purge came first
         if isinstance(turn, Alone) and turn.has_failed:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:

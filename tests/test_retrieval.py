@@ -1,6 +1,7 @@
 """What the cache and the backend have to do with one request: the embedded store, scripted backends, all else real."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -306,6 +307,33 @@ def test_a_write_ends_what_is_stored_and_what_is_being_fetched() -> None:
         assert (b"raced", b"gateway; fwd=uri-miss") == (raced.content, status_of(raced))
 
     run(work, ok(), ok(status=204, content=b""), ok(content=b"new"), ok(content=b"raced"))
+
+
+def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
+    """Not even by waiting for a fetch that began before: those who waited ask anew, together."""
+    purging = asyncio.Event()
+
+    class Slow(Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await purging.wait()
+            yield b"old"
+
+    async def work(room: Room) -> None:
+        before = asyncio.create_task(room.ask("GET /export"))
+        while not room.upstreams.sent:
+            await asyncio.sleep(0)
+        room.now = NOW + 1
+        await room.exports.purge("small", ["all"])
+        room.now = NOW + 2
+        after = [asyncio.create_task(room.ask("GET /export")) for _ in range(3)]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        purging.set()
+        assert b"old" == (await before).content
+        assert [b"new"] * 3 == [answer.content for answer in await asyncio.gather(*after)]
+        assert 2 == len(room.upstreams.sent)
+
+    run(work, ok(content=Slow()), ok(content=b"new"))
 
 
 def test_an_errors_time_is_the_backends_to_say() -> None:

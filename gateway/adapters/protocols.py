@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from gateway.core.caching.fetching import Landing, Lead, Storing, Turn
+from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
@@ -31,8 +31,8 @@ class Exports(Protocol):
         """The content stored under exactly this digest, None where it is gone or another one by now."""
         ...
 
-    async def write(self, it: Storing) -> bool:
-        """Stores head and content at one instant; whether that was done. A purge since the fetch began forbids it."""
+    async def write(self, it: Storing) -> Stored:
+        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
     async def remove(self, name: str, variant: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
-from gateway.core.caching.fetching import Storing
+from gateway.core.caching.fetching import Stored, Storing
 from gateway.core.errors import StoreUnavailable
 
 MAXIMUM_VARIANTS = 16
@@ -70,8 +70,8 @@ class RedisExports:
         self._memory.put((name, digest), content)
         return content
 
-    async def write(self, it: Storing) -> bool:
-        """Stores head and content at one instant; False where a purge came first or Redis did not take them."""
+    async def write(self, it: Storing) -> Stored:
+        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
         clock = "" if self.now is None else self.now
         arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
@@ -83,10 +83,11 @@ class RedisExports:
         except StoreUnavailable as error:
             self.counts["store-refused"] += 1
             logger.warning("an export could not be stored: %s", error)
-            return False
-        if is_stored:
-            self._memory.put((it.name, it.digest), it.content)
-        return bool(is_stored)
+            return "refused"
+        if not is_stored:
+            return "outdated"
+        self._memory.put((it.name, it.digest), it.content)
+        return "stored"
 
     async def remove(self, name: str, variant: str) -> None:
         """Ends one variant of an export."""

@@ -57,7 +57,7 @@ def test_another_worker_reads_what_one_stored(store_url: str) -> None:
 
     async def work(connection: RedisConnection) -> None:
         here, there = exports(connection), exports(connection)
-        assert await here.write(STORING)
+        assert "stored" == await here.write(STORING)
         assert (b"content", None) == (here.recall(NAME, b"digest"), there.recall(NAME, b"digest"))
         assert b"content" == await there.read(NAME, "v", b"digest")
         assert b"content" == there.recall(NAME, b"digest")
@@ -140,7 +140,7 @@ def test_a_fetch_that_began_before_a_purge_stores_nothing(store_url: str) -> Non
         await store.purge("small", ["group:a"])
         store.now = NOW + 20
         results = [await store.write(replace(STORING, began_at=NOW + after)) for after in (0, 10, 11)]
-        assert [False, False, True] == results
+        assert ["outdated", "outdated", "stored"] == results
 
     run(store_url, work)
 
@@ -151,7 +151,7 @@ def test_a_fetch_that_takes_longer_than_purges_are_remembered_stores_nothing(sto
     async def work(connection: RedisConnection) -> None:
         store = exports(connection)
         store.now = NOW + 3_600_001
-        assert not await store.write(STORING)
+        assert "outdated" == await store.write(STORING)
 
     run(store_url, work)
 
@@ -176,12 +176,12 @@ def test_a_head_is_renewed_over_the_content_that_is_there(store_url: str) -> Non
     async def work(connection: RedisConnection) -> None:
         store = exports(connection)
         renewed = replace(STORING, is_content_new=False, raw_head=b"%013d new" % NOW)
-        assert not await store.write(renewed)
+        assert "outdated" == await store.write(renewed)
         await store.write(STORING)
-        assert await store.write(renewed)
+        assert "stored" == await store.write(renewed)
         assert {renewed.raw_head} == await stored_heads(connection)
         assert b"content" == await exports(connection).read(NAME, "v", b"digest")
-        assert not await store.write(replace(renewed, digest=b"another"))
+        assert "outdated" == await store.write(replace(renewed, digest=b"another"))
 
     run(store_url, work)
 
@@ -216,7 +216,7 @@ def test_a_store_that_is_away_loses_no_request(caplog: pytest.LogCaptureFixture)
 
     async def work(connection: RedisConnection) -> None:
         store = exports(connection)
-        assert not await store.write(STORING)
+        assert "refused" == await store.write(STORING)
         assert None is await store.read(NAME, "v", b"digest")
         await store.remove(NAME, "v")
         assert {"store-refused": 1, "read-failed": 1, "remove-failed": 1} == dict(store.counts)
@@ -234,10 +234,10 @@ def test_a_full_redis_stores_nothing_and_says_so(own_redis: RedisServer, caplog:
     async def work(connection: RedisConnection) -> None:
         await connection.client.config_set("maxmemory", "1")
         store = exports(connection)
-        assert not await store.write(STORING)
+        assert "refused" == await store.write(STORING)
         assert not connection.is_open
         await connection.client.config_set("maxmemory", "0")
-        assert await store.write(STORING)
+        assert "stored" == await store.write(STORING)
 
     run(own_redis.url, work)
     assert "could not be stored" in caplog.text

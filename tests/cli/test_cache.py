@@ -37,7 +37,7 @@ def store(url: str) -> None:
         connection = RedisConnection(open_client(url, 5), 5)
         other = replace(STORED, name=names.export("project", "other", "k"), groups=("all", "project:other"))
         for one in (STORED, other):
-            assert await RedisExports(connection, 0).write(one)
+            assert "stored" == await RedisExports(connection, 0).write(one)
         await connection.close()
 
     asyncio.run(work())

@@ -1,7 +1,7 @@
 """One fetch of an answer for all who wait for it: whose turn it is, and what became of it."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -19,7 +19,10 @@ class Lead(msgspec.Struct, frozen=True):
 
 
 class Landed(msgspec.Struct, frozen=True):
-    """It was fetched meanwhile: the heads stored now, and the content where it is at hand."""
+    """It was fetched meanwhile: the heads stored now, and the content where it is at hand.
+
+    No heads: a purge came first, and who waited must not take what was asked for before it.
+    """
 
     heads: Sequence[bytes]
     now: int
@@ -38,6 +41,8 @@ class Failed(msgspec.Struct, frozen=True):
     error: UpstreamError
 
 
+Stored: TypeAlias = Literal["stored", "outdated", "refused"]
+"""What became of storing: done; a purge came since the fetch began; or the store did not take it."""
 Turn: TypeAlias = Lead | Landed | Alone
 Landing: TypeAlias = Landed | Alone | Failed
 
