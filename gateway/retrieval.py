@@ -106,29 +106,35 @@ class Retrieval:
     async def _wait_or_fetch(
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response:
-        name, heads = _export_name(request, admission), admission.facts.stored_heads
-        turn: Turn = Alone()
-        for _ in range(MAXIMUM_ROUNDS if plan.may_wait and name is not None else 0):
-            turn = await self._take_turn(request, admission.rule, name or "", heads)
-            if not isinstance(turn, Landed):
-                break
-            heads = tuple(turn.heads)
-            again = plan_answer(admission.rule, request, _decode(admission.rule, heads), turn.now)
-            if isinstance(again, Reuse):
-                collapsed = msgspec.structs.replace(again, collapsed=plan.why)
-                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
-                if shared is not None:
-                    self.counts["collapsed"] += 1
-                    return shared
-            turn = Alone()
-            if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
-                break  # else once more: it was another variant, or a purge came first
+        name = _export_name(request, admission)
+        turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
+        if isinstance(turn, Response):
+            return turn
         if isinstance(turn, Alone) and turn.has_failed:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 return stand_in
         lead = turn if isinstance(turn, Lead) else None
         return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, lead))
+
+    async def _wait(self, request: RequestHead, admission: Authorized, name: str, why: str) -> Response | Lead | Alone:
+        """The answer that another request's fetch has brought, or whose turn it is."""
+        rule, heads = admission.rule, admission.facts.stored_heads
+        for _ in range(MAXIMUM_ROUNDS):
+            turn = await self._take_turn(request, rule, name, heads)
+            if not isinstance(turn, Landed):
+                return turn
+            heads = tuple(turn.heads)
+            again = plan_answer(rule, request, _decode(rule, heads), turn.now)
+            if isinstance(again, Reuse):
+                collapsed = msgspec.structs.replace(again, collapsed=why)
+                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
+                if shared is not None:
+                    self.counts["collapsed"] += 1
+                    return shared
+            if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
+                break  # else once more: it was another variant, or a purge came first
+        return Alone()
 
     async def _take_turn(self, request: RequestHead, rule: Rule, name: str, heads: Sequence[bytes]) -> Turn:
         def suffices(stored: Sequence[bytes], now: int) -> bool:
