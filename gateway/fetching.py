@@ -110,12 +110,12 @@ class Fetching:
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
         if objection is not None or _is_long(head):
-            await self._let_go(it, head)
+            await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or _is_long(head):
             return self._stream(answer, it.admission, it.why)
         whole = await collect(answer.content, storing.MAXIMUM_EXPORT_BYTES)
         if not isinstance(whole, bytes):
-            await self._let_go(it, head)
+            await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
         made = storing.make_head(rule, it.request, head, whole, it.began_at)
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
@@ -134,12 +134,13 @@ class Fetching:
         export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
         return answering.build_fetched(it.request, export, content, answer, status)
 
-    async def _let_go(self, it: Fetch, head: ResponseHead) -> None:
-        """Tells those who wait to go on by themselves, and ends what was stored before this answer."""
+    async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
+        """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
         has_failed = reusing.is_failure(head.status)
         if it.lead is not None:
             self._fetches.end(it.lead, Alone(has_failed))
-        if it.stored is not None and it.name is not None and not has_failed:
+        is_overtaken = not has_failed and objection not in storing.OF_ONE_REQUEST
+        if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
 
     async def _store(self, it: Fetch, made: StoredHead, head: ResponseHead, content: bytes, *, is_new: bool) -> bool:

@@ -243,6 +243,18 @@ def test_a_refused_answer_ends_what_was_stored_before_it() -> None:
     run(work, ok(), ok(status=404), UpstreamUnreachable("x"), policy=policy('fresh = "1m", stale_if_error = "1h"'))
 
 
+def test_what_one_client_forbids_ends_nothing_for_others() -> None:
+    """A no-store of a request is about its own answer: what is stored stays."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        private = await room.ask("GET /export", (b"cache-control", b"no-store"))
+        assert (b"own", b"gateway; fwd=request") == (private.content, status_of(private))
+        assert b"content" == (await room.ask("GET /export")).content
+
+    run(work, ok(), ok(content=b"own"))
+
+
 def test_a_stale_answer_is_refreshed_behind_the_client() -> None:
     """Who comes in the time of stale-while-revalidate waits for nothing; after HEAD too, the whole is asked for."""
 

@@ -71,9 +71,12 @@ def _is_not_understood(it: Answered) -> bool:
     return "must-understand" in it.directives and it.head.status not in UNDERSTOOD
 
 
-def _must_not_be_stored(it: Answered) -> bool:
-    asked = parse_cache_control(field_values(it.request.fields, b"cache-control"))
-    return "no-store" in asked or ("no-store" in it.directives and "must-understand" not in it.directives)
+def _client_wants_it_unstored(it: Answered) -> bool:
+    return "no-store" in parse_cache_control(field_values(it.request.fields, b"cache-control"))
+
+
+def _backend_wants_it_unstored(it: Answered) -> bool:
+    return "no-store" in it.directives and "must-understand" not in it.directives
 
 
 def _is_private(it: Answered) -> bool:
@@ -102,12 +105,15 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("method", _is_other_method),  # RFC 9111 3: the method is understood; here GET
     ("partial", _is_part),  # 3.3, 4.3.4
     ("must-understand", _is_not_understood),  # 5.2.2.3
-    ("no-store", _must_not_be_stored),  # 5.2.1.5, 5.2.2.5
+    ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
+    ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
     ("private", _is_private),  # 5.2.2.7
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
     ("vary", _varies_beyond_fields),  # 4.1; the gateway's own identity fields are different for each token
 )
+OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
+"""Objections to one request's answer: what is stored for others may be as good as before."""
 
 
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
