@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -44,10 +45,11 @@ class Gateway:
         self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
-        exports = RedisExports(self.exports_redis, settings.export_memory)
+        self.cache_counts: Counter[str] = Counter()
+        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.fetches = RedisFetches(self.exports_redis)
-        self.fetching = Fetching(exports, self.fetches, self.upstreams, self.streams)
-        self.retrieval = Retrieval(self.fetching, self.fetches)
+        fetching = Fetching(exports, self.fetches, self.upstreams, self.streams, self.cache_counts)
+        self.retrieval = Retrieval(fetching, self.fetches, self.cache_counts)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),

@@ -47,10 +47,12 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 class Fetching:
-    """The backends, and what is stored of their answers. `counts` has what went wrong, for metrics."""
+    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
 
-    def __init__(self, exports: Exports, fetches: Fetches, upstreams: Upstreams, streams: Streams) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(
+        self, exports: Exports, fetches: Fetches, upstreams: Upstreams, streams: Streams, counts: Counter[str]
+    ) -> None:
+        self._counts = counts
         self._exports = exports
         self._fetches = fetches
         self._upstreams = upstreams
@@ -88,7 +90,7 @@ class Fetching:
             try:
                 await self._exports.purge(policy.name, ended)
             except StoreUnavailable as error:
-                self.counts["invalidation-failed"] += 1
+                self._counts["invalidation-failed"] += 1
                 logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
         return self._stream(answer, admission, why)
 

@@ -32,10 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 class Retrieval:
-    """The cache in front of the backends. `counts` says how answers came about, for metrics."""
+    """The cache in front of the backends. `counts` says how answers came about, for metrics.
 
-    def __init__(self, fetching: Fetching, fetches: Fetches) -> None:
-        self.counts: Counter[str] = Counter()
+    It is counted by words: hit, stale, stood-in or collapsed for what was given out; those of RFC 9211 2.2 for what the
+    backend was asked for; and what failed, such as store-refused.
+    """
+
+    def __init__(self, fetching: Fetching, fetches: Fetches, counts: Counter[str]) -> None:
+        self.counts = counts
         self._fetching = fetching
         self._fetches = fetches
         self._refreshing: dict[str, asyncio.Task[None]] = {}

@@ -65,7 +65,9 @@ class Room:
         self.records: list[AccessRecord] = []
         streams = StreamWatch(RedisTokens(self.connection).are_revoked)
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
-        self.retrieval = Retrieval(Fetching(self.exports, self.fetches, self.upstreams, streams), self.fetches)
+        counts = self.exports.counts
+        fetching = Fetching(self.exports, self.fetches, self.upstreams, streams, counts)
+        self.retrieval = Retrieval(fetching, self.fetches, counts)
         self.now = NOW
         self.exchange = Exchange(self, self.admissions, self.retrieval, failures, self, b"")
 

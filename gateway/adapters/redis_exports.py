@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 class RedisExports:
     """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
 
-    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. `counts` has what went wrong.
+    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`.
     """
 
-    def __init__(self, connection: RedisConnection, memory_bytes: int) -> None:
+    def __init__(self, connection: RedisConnection, memory_bytes: int, counts: Counter[str] | None = None) -> None:
         self.now: int | None = None
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
         self._memory = ContentMemory(memory_bytes)
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
