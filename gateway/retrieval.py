@@ -176,8 +176,8 @@ class Retrieval:
 def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
     if rule.cache is None or not heads:
         return []
-    decoded = [decode_export(raw, passes_cache_control=rule.cache.passes_cache_control) for raw in heads]
-    return [export for export in decoded if export is not None]
+    passes = rule.cache.passes_cache_control
+    return [export for raw in heads if (export := decode_export(raw, passes_cache_control=passes)) is not None]
 
 
 def _export_name(request: RequestHead, admission: Authorized) -> str | None:

@@ -64,14 +64,13 @@ def build_repr_digest(head: StoredHead, fields: list[bytes]) -> list[Field]:
 
 
 def _build_whole_or_part(request: RequestHead, export: Export, content: bytes, own: list[Field]) -> Response:
-    head = export.head
-    if any(name in _ASKING for name, _ in request.fields):
-        own += build_repr_digest(head, field_values(request.fields, b"want-repr-digest"))
-        part = find_part(request, head)
+    if [name for name, _ in request.fields if name in _ASKING]:
+        own += build_repr_digest(export.head, field_values(request.fields, b"want-repr-digest"))
+        part = find_part(request, export.head)
         if part is not None:
             return _build_part(export, part, content, own)
     fields = [*export.reply_fields, *own]
-    return Response(ResponseHead(head.status, fields), b"" if request.method == "HEAD" else content)
+    return Response(ResponseHead(export.head.status, fields), b"" if request.method == "HEAD" else content)
 
 
 def _build_part(export: Export, part: Part, content: bytes, own: list[Field]) -> Response:
