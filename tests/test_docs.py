@@ -58,11 +58,15 @@ def test_every_name_in_redis_is_documented() -> None:
     made = [
         names.token(identity),
         names.revoked(identity),
-        names.last_used(identity),
+        names.last_used(identity)[0],
         names.quotas(identity, "x"),
         names.quota_log(identity, "x", "pull:60:moving-window"),
-        names.project("p", "x"),
+        names.project_tokens("p", "x"),
+        names.owner_tokens("p", "x"),
         names.owner("p", "x"),
+        names.owner_copy(identity, "p", "x"),
+        names.owners("p"),
+        names.children(identity),
         names.export("project", "x", "k"),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])

@@ -15,7 +15,7 @@ from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script, read_windows
 from gateway.core.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
-from gateway.core.records import decode_record
+from gateway.core.records import decode_record, digest_rest
 from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
@@ -36,7 +36,7 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._script = read_script("quotas.lua", "admit.lua")
+        self._script = read_script("quotas.lua", "tokens.lua", "admit.lua")
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -78,14 +78,14 @@ class RedisAdmissions:
         for waiting in batch:
             asked = waiting.asked
             number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
-            admissions += (asked.digest, number, asked.export_key, asked.project)
+            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project)
         keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 
 def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     raw, revoked, charged, stored_head, *states = reply
-    record = decode_record(raw) if raw else None
+    record = decode_record(token_id(asked.digest), raw) if raw else None
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None

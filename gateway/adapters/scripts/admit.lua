@@ -1,11 +1,11 @@
--- One round trip for the admissions of one event-loop tick. quotas.lua stands before this.
+-- One round trip for the admissions of one event-loop tick. quotas.lua and tokens.lua stand before this.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
 -- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
--- then, for each admission: its digest or '' where the rule is public, the number of its terms, its export key or '',
--- the project that its path names or ''
+-- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
+-- its export key or '', the project that its path names or ''
 --
 -- Returns the time, then for each admission {record or '', revoked, charged, stored head or '', used, resets_at, ...}
 -- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. A refused request
@@ -38,10 +38,11 @@ local function holds_scopes(record, needed)
 end
 
 local function note_use(bucket, id, resolution, now)
-  local seconds = math.floor(now / 1000)
-  local last = redis.call('ZSCORE', bucket .. 'last_used', id)
+  local key = bucket .. 'last_used:' .. string.sub(id, BUCKET_DIGITS + 1, LAST_USED_DIGITS)
+  local field, seconds = string.sub(id, LAST_USED_DIGITS + 1), math.floor(now / 1000)
+  local last = redis.call('HGET', key, field)
   if not last or seconds - tonumber(last) >= resolution then
-    redis.call('ZADD', bucket .. 'last_used', seconds, id)
+    redis.call('HSET', key, field, seconds)
   end
 end
 
@@ -85,7 +86,7 @@ for i, key in ipairs(KEYS) do
       reply[4] = stored_head(terms, nil, id, export_key)
     end
   elseif raw ~= '' and revoked == 0 then
-    local record = cjson.decode(raw)
+    local record = read_record(raw, id)
     if is_in_use(record, digest, terms.policy, now) then
       note_use(bucket, id, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }

@@ -1,5 +1,5 @@
--- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua stands
--- before this, and charges nothing that may not be charged.
+-- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua, which
+-- charges nothing that may not be charged, and tokens.lua stand before this.
 --
 -- KEYS[1]   the record
 -- ARGV[1]   the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or ''
@@ -12,7 +12,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local raw = redis.call('GET', KEYS[1]) or ''
 local reply = { now, raw, redis.call('SISMEMBER', bucket .. 'revoked', id) }
 if raw ~= '' and ARGV[1] ~= '' then
-  local record, terms = cjson.decode(raw), cjson.decode(ARGV[1])
+  local record, terms = read_record(raw, id), cjson.decode(ARGV[1])
   local plan = record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
   if plan then
     charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, false, now, reply)
