@@ -12,7 +12,7 @@ from gateway.adapters.content import collect, give_up
 from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Streams, Upstreams
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
-from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide, effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
@@ -177,9 +177,9 @@ class Exchange:
         """The backend's answer, stored where that is allowed."""
         rule = admission.rule
         wants_export = exports.is_cacheable(rule, request)
-        fields = build_request_fields(
-            request, rule.policy, admission.record, caching.CONDITIONAL_FIELDS if wants_export else frozenset()
-        )
+        dropped = caching.CONDITIONAL_FIELDS if wants_export else frozenset[bytes]()
+        scopes = effective_scopes(rule, admission.facts) if admission.record else ""
+        fields = build_request_fields(request, rule.policy, admission.record, scopes, dropped)
         answer = await self._upstreams.send(rule.policy.upstream, request.method, request.target, fields, content)
         if wants_export and request.method == "GET" and answer.head.status == 200:
             whole = await collect(answer.content, exports.MAXIMUM_EXPORT_BYTES)
@@ -191,7 +191,8 @@ class Exchange:
             response_fields.append((b"cache-status", caching.build_cache_status_forwarded(why, is_stored=False)))
         stream = answer.content
         if admission.record is not None and not isinstance(stream, bytes):
-            stream = self._streams.watch(token_id(admission.record.digest), stream)
+            for identity in filter(None, (token_id(admission.record.digest), admission.record.parent)):
+                stream = self._streams.watch(identity, stream)
         return Response(ResponseHead(answer.head.status, response_fields), stream)
 
     async def _export(

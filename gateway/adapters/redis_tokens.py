@@ -6,7 +6,8 @@ from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
-from gateway.adapters.redis_scripts import read_script, read_windows
+from gateway.adapters.redis_owners import RedisOwners
+from gateway.adapters.redis_scripts import read_script, read_token, read_windows
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -21,6 +22,7 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self.owners = RedisOwners(connection)
         self._replace = read_script("replace.lua")
         self._rotate = read_script("rotate.lua")
         self._standing = read_script("quotas.lua", "tokens.lua", "standing.lua")
@@ -29,6 +31,7 @@ class RedisTokens:
     async def create(self, record: TokenRecord) -> None:
         identity = token_id(record.digest)
         await self._index(record)
+        await self.owners.bring(record)
         outcome = await self._put(_ABSENT, record)
         if outcome < 0:
             raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
@@ -55,6 +58,12 @@ class RedisTokens:
         ask = _asking("MGET", lambda bucket: map(names.token, bucket))
         raws = await self._ask_buckets(identities, bucket_of, ask)
         return [decode_record(identity, raws[identity]) for identity in identities if raws[identity]]
+
+    async def children(self, identity: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
+        members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
+        records = await self.find_each([member.decode() for member in members])
+        return sorted(records, key=lambda record: (-record.created_at, record.name))
 
     async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
@@ -104,16 +113,16 @@ class RedisTokens:
         answers = await self._ask_buckets(identities, lambda one: names.last_used(one)[0], ask)
         return [None if answers[one] is None else int(answers[one]) for one in identities]
 
-    async def standing(self, identity: str, rule: Rule | None) -> Standing | None:
+    async def standing(self, identity: str, rule: Rule | None, project: str) -> Standing | None:
         """One script that only reads."""
         terms = rule.terms if rule else b""
-        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms])
-        now, raw, is_revoked, *states = found
+        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms, project])
+        now, raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record = decode_record(identity, raw)
-        quotas = rule.policy.plans[record.plan].quotas if rule and states else ()
-        return Standing(now, record, is_revoked == 1, read_windows(quotas, states))
+        record, kin = read_token(identity, raw, told)
+        windows = read_windows(rule.policy.plans[record.plan].quotas, states) if rule and states else ()
+        return Standing(now, record, is_revoked == 1, windows, project, kin)
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
@@ -131,7 +140,9 @@ class RedisTokens:
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
-        entries = [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
+        entries: list[Sequence[str]] = [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
+        if record.parent:
+            entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
         await self._connection.run(lambda client: _pipeline(client, entries))
 
     async def _put(self, old: bytes, new: TokenRecord) -> int:

@@ -37,6 +37,8 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """The id of the token that this one was rotated from; empty for the first of a lineage."""
     successor: str = ""
     """The id of the token that this one was rotated to."""
+    parent: str = ""
+    """The id of the token that this one is a child of (core/children.py)."""
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):

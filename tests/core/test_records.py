@@ -45,7 +45,7 @@ def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     positions = {name: index for index, name in enumerate(TokenRecord.__struct_fields__)}
     array = json.loads(encode_record(RECORD))
     assert [RECORD.policy, True, None, None, "read write", "pro"] == array[1:7]
-    appended = {"predecessor": 13, "successor": 14}
+    appended = {"predecessor": 13, "successor": 14, "parent": 15}
     assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12, **appended} == {
         name: position for name, position in positions.items() if position >= 8
     }
@@ -56,14 +56,14 @@ def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
     rest = b"q6urq6urq6urq6urq6urq6urq6s"
     written = b'["%s","shop",true,null,null,"read","pro","","website","acme","nightly","shp_0123",1799913600]' % rest
     record = decode_record("ab" * 12, written)
-    assert ("", "") == (record.predecessor, record.successor)
+    assert ("", "", "") == (record.predecessor, record.successor, record.parent)
     assert written == encode_record(record)
 
 
 def test_a_record_with_fields_of_a_later_version_is_read() -> None:
     """While versions are exchanged, a worker of the older one still knows the tokens that the newer one has written."""
-    later = encode_record(replace(RECORD, successor="cd" * 12))[:-1] + b',"more",7]'
-    assert replace(RECORD, successor="cd" * 12) == decode_record("ab" * 12, later)
+    later = encode_record(replace(RECORD, parent="cd" * 12))[:-1] + b',"more",7]'
+    assert replace(RECORD, parent="cd" * 12) == decode_record("ab" * 12, later)
 
 
 @pytest.mark.parametrize("name", ["credential", "authorization", "digest", "fields", "query", "text"])
