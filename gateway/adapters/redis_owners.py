@@ -15,6 +15,9 @@ from gateway.core.owners import OwnerRecord, decode_owner, encode_owner
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of, token_id
 
+FIELDS_AT_ONCE = 10_000
+"""Written in one script: Redis serves nobody else for some milliseconds. Copies of forty projects are one script."""
+
 
 class RedisOwners:
     """See protocols.Owners."""
@@ -42,9 +45,11 @@ class RedisOwners:
         if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
             return False
         tokens: Any = await self._connection.run(lambda client: client.hkeys(names.owner_tokens(policy, owner)))
-        buckets = {bucket_of(token.decode()) for token in tokens}
-        if buckets:
-            await self._write([names.owner_copy(bucket, policy, owner) for bucket in sorted(buckets)], "", new)
+        buckets = sorted({bucket_of(token.decode()) for token in tokens})
+        at_once = max(1, FIELDS_AT_ONCE // len(encode_owner(new)))
+        for start in range(0, len(buckets), at_once):
+            copies = [names.owner_copy(bucket, policy, owner) for bucket in buckets[start : start + at_once]]
+            await self._write(copies, "", new)
         return True
 
     async def bring(self, token: TokenRecord) -> None:

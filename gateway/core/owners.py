@@ -22,7 +22,6 @@ from gateway.core.texts import MAXIMUM_BINDING_LENGTH, check_text
 
 EVERY_PROJECT = "*"
 """Stands for each project, and for what is outside of projects, that has no permissions under its own name."""
-NO_PROJECT = ""
 _IN = "in:"
 """Before a project in a field's name: a project may be called `status`."""
 

@@ -9,6 +9,7 @@ import msgspec
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.times import format_time
 from gateway.core.administration import Bounds, TokenState, state_of
+from gateway.core.children import bound_by
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -28,17 +29,15 @@ async def find(tokens: RedisTokens, identity: str) -> TokenRecord:
 async def describe_all(tokens: RedisTokens, records: Sequence[TokenRecord]) -> list[dict[str, Any]]:
     """All that may be shown of each of the tokens, as they are now."""
     identities = [token_id(record.digest) for record in records]
-    last_uses = await tokens.last_uses(identities)
+    last_uses, parents = await tokens.last_uses(identities), await _find_parents(tokens, records)
     states = await find_states(tokens, records, await tokens.now())
-    return [describe(*one) for one in zip(records, states, last_uses, strict=True)]
+    bound = [bound_by(parents[one.parent], one) if one.parent in parents else one for one in records]
+    return [describe(*one) for one in zip(bound, states, last_uses, strict=True)]
 
 
 async def find_states(tokens: RedisTokens, records: Sequence[TokenRecord], now: int) -> list[TokenState]:
     """What each of the tokens is at `now`, Unix seconds; a child whose parent is gone is over."""
-    parents = {
-        token_id(parent.digest): parent
-        for parent in await tokens.find_each([one.parent for one in records if one.parent])
-    }
+    parents = await _find_parents(tokens, records)
     identities = [*(token_id(record.digest) for record in records), *parents]
     is_revoked = dict(zip(identities, await tokens.are_revoked(identities), strict=True))
     states = {one: state_of(parent, is_revoked[one], now) for one, parent in parents.items()}
@@ -51,6 +50,11 @@ async def find_states(tokens: RedisTokens, records: Sequence[TokenRecord], now: 
         )
         for record in records
     ]
+
+
+async def _find_parents(tokens: RedisTokens, records: Sequence[TokenRecord]) -> dict[str, TokenRecord]:
+    found = await tokens.find_each([record.parent for record in records if record.parent])
+    return {token_id(parent.digest): parent for parent in found}
 
 
 async def find_bounds(tokens: RedisTokens, record: TokenRecord) -> Bounds:

@@ -99,6 +99,7 @@ def test_children_multiply_nobodys_quota(where: tuple[str, ...]) -> None:
     assert [1, 2, 3] == used
     run_json("token", "update", parent["id"], "--plan", "open", *where)
     assert () == admit(where[1], [child["token"]])[0].windows
+    assert "open" == run_json("token", "show", child["id"], *where[:2])["plan"]
 
 
 @pytest.mark.parametrize(
