@@ -16,6 +16,7 @@ from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
@@ -38,6 +39,7 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
         self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
+        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exchange = Exchange(
             policies=self.policies,
@@ -45,6 +47,7 @@ class Gateway:
             exports=RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory),
             upstreams=self.upstreams,
             streams=self.streams,
+            settlements=self.settlements,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
@@ -62,6 +65,7 @@ class Gateway:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
         await self.upstreams.close()
+        await self.settlements.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()

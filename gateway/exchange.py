@@ -9,7 +9,15 @@ from typing import Protocol
 
 from gateway.adapters import names
 from gateway.adapters.content import collect, give_up
-from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCredentials, Streams, Upstreams
+from gateway.adapters.protocols import (
+    AccessLog,
+    Admissions,
+    Exports,
+    FailedCredentials,
+    Settlements,
+    Streams,
+    Upstreams,
+)
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -20,10 +28,11 @@ from gateway.core.messages import RequestHead, Response, ResponseHead, field_val
 from gateway.core.outcomes import (
     Authorized,
     Refused,
+    add_token_state,
     build_access_record,
     build_refused,
-    build_token_state,
     refuse,
+    settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.reasons import Reason
@@ -58,6 +67,7 @@ class Exchange:
         exports: Exports,
         upstreams: Upstreams,
         streams: Streams,
+        settlements: Settlements,
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
@@ -67,6 +77,7 @@ class Exchange:
         self._exports = exports
         self._upstreams = upstreams
         self._streams = streams
+        self._settlements = settlements
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
@@ -83,9 +94,8 @@ class Exchange:
         presented = "" if rule.is_public else self._read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
-        asked = Asked(
-            rule, presented, exports.export_key(rule, request), rule.project_of(segments), address=request.client
-        )
+        key, lease = exports.export_key(rule, request), self._settlements.lease_for(rule)
+        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
         try:
             facts = await self._admissions.admit(asked)
         except StoreUnavailable:
@@ -100,6 +110,13 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return self._finish(request, admission, build_refused(request, admission))
+        with self._settlements.in_flight(admission.rule, admission.facts) as flight:
+            return flight.until_sent(await self._answer(request, content, admission))
+
+    async def _answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
+    ) -> Response:
+        """The response to a request that may pass."""
         rule, now, raw_head = admission.rule, admission.facts.now, admission.facts.stored_head
         export = exports.decode_export(raw_head) if raw_head else None
         plan = caching.plan_answer(rule, request, export, now)
@@ -212,12 +229,14 @@ class Exchange:
         return Response(ResponseHead(200, build_response_fields(own)), content)
 
     def _finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
+        outcome = settle(outcome, response.head)
+        self._settlements.settle(outcome)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
-        fields += build_token_state(outcome)
+        add_token_state(fields, outcome)
         if self._access_log is not None:
             self._access_log.append(build_access_record(request, outcome, response.head))
         return response

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.adapters.redis_scripts import read_script, read_windows
+from gateway.core.addresses import client_network
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -23,7 +24,7 @@ class RedisTokens:
         self._connection = connection
         self._replace = read_script("replace.lua")
         self._rotate = read_script("rotate.lua")
-        self._standing = read_script("quotas.lua", "standing.lua")
+        self._standing = read_script("quotas.lua", "charging.lua", "standing.lua")
         self._revoke = read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
@@ -105,16 +106,16 @@ class RedisTokens:
         )
         return [None if answer is None else int(float(answer)) for answer in answers]
 
-    async def standing(self, identity: str, rule: Rule | None) -> Standing | None:
+    async def standing(self, identity: str, rule: Rule | None, address: str = "") -> Standing | None:
         """One script that only reads."""
-        terms = rule.terms if rule else b""
-        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms])
+        arguments = [rule.terms if rule else b"", client_network(address)]
+        found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
         now, raw, is_revoked, *states = found
         if not raw:
             return None
         record = decode_record(raw)
-        quotas = rule.policy.plans[record.plan].quotas if rule and states else ()
-        return Standing(now, record, is_revoked == 1, read_windows(quotas, states))
+        windows = read_windows(rule, record, states, now) if rule else ()
+        return Standing(now, record, is_revoked == 1, windows)
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""

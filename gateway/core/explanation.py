@@ -66,7 +66,7 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
 def build_facts(rule: Rule, standing: Standing, path: str) -> Facts:
     """What an admission would find for a `path` that the rule matches, as if it were charged where there is room."""
     record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost)
+    has_room = not exceeded(standing.windows, rule.cost.reserved)
     return Facts(
         now=standing.now,
         record=record,
@@ -135,6 +135,6 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
             return f"the policy has no plan {record.plan!r}"
         return f"the plan {record.plan!r} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
     if reason is Reason.QUOTA_EXCEEDED:
-        over = exceeded(facts.windows, rule.cost)
-        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost}"
+        over = exceeded(facts.windows, rule.cost.reserved)
+        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost.reserved}"
     return ""

@@ -7,6 +7,8 @@ import functools
 
 import msgspec
 
+from gateway.core.quotas import Override
+
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """What Redis knows of a token; nothing in it is secret. Times are Unix seconds by Redis' clock."""
@@ -32,6 +34,8 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """The id of the token that this one was rotated from; empty for the first of a lineage."""
     successor: str = ""
     """The id of the token that this one was rotated to."""
+    overrides: tuple[Override, ...] = ()
+    """Limits of its own in the place of its plan's; those that have ended hold no longer."""
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,6 +54,17 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     token_name: str = ""
     reason: str = ""
     cache: str = ""
+    plan: str = ""
+    lineage: str = ""
+    """Where it is not the token's own id."""
+    project: str = ""
+    owner: str = ""
+    cost: int = 0
+    """Units that its quotas were charged in the end."""
+    near: tuple[str, ...] = ()
+    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    shadow_exceeded: tuple[str, ...] = ()
+    """Quotas that had no room and would have refused the request were they not in shadow."""
 
 
 _DEFAULTS = TokenRecord.__struct_defaults__

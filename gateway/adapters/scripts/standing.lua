@@ -1,10 +1,10 @@
--- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua stands
--- before this, and charges nothing that may not be charged.
+-- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua
+-- and charging.lua stand before this, and charge nothing that may not be charged.
 --
 -- KEYS[1]   the record
 -- ARGV[1]   the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or ''
--- Returns the time in Unix milliseconds, the record or '', whether it is revoked, then used and resets_at of each
--- quota of its plan and fits_at of each.
+-- ARGV[2]   the client's network, for the quotas that count it
+-- Returns the time in Unix milliseconds, the record or '', whether it is revoked, then what charging.lua reports.
 
 local bucket, id = string.sub(KEYS[1], 1, BUCKET_LENGTH), string.sub(KEYS[1], BUCKET_LENGTH + 7)
 local time = redis.call('TIME')
@@ -15,7 +15,7 @@ if raw ~= '' and ARGV[1] ~= '' then
   local record, terms = cjson.decode(raw), cjson.decode(ARGV[1])
   local plan = record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
   if plan then
-    charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, false, now, reply)
+    charge(bucket, record, terms, plan, ARGV[2], '', false, now, reply)
   end
 end
 return reply

@@ -89,7 +89,7 @@ def _describe(
         "policy": rule.policy.name if rule else None,
         "rule": rule.pattern.text if rule else None,
         "scopes": rule.scopes if rule else (),
-        "cost": rule.cost if rule else None,
+        "cost": rule.cost.reserved if rule else None,
         "checks": checks,
         "quotas": [
             {
@@ -115,4 +115,4 @@ def _print(rule: Rule | None, checks: list[Check], windows: Sequence[Window], no
     if reason is not None:
         click.echo(f"The request would be refused: {reason}, status {PROBLEMS[reason].status}.")
     elif rule is not None:
-        click.echo(f"The request would pass, at a cost of {rule.cost}.")
+        click.echo(f"The request would pass, at a cost of {rule.cost.reserved}.")

@@ -6,10 +6,15 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.costs import Cost
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
+from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, implied_by
 from gateway.core.tokens import TokenFormat
+
+NO_PLAN = ""
+"""The plan of tokens in a policy that has none."""
 
 Entitlement = Literal["project", "owner", "token", "public"]
 
@@ -29,14 +34,21 @@ class Upstream(msgspec.Struct, frozen=True):
     response_timeout_seconds: float
 
 
+class Allotment(msgspec.Struct, frozen=True):
+    """The quotas of a request, one partition after the other, in the order of quotas.PARTITIONS."""
+
+    quotas: tuple[Quota, ...]
+    policy_field: bytes
+    """The value of RateLimit-Policy, the same on every answer; empty where there is nothing to announce."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What the tokens of a plan may do, and how often."""
 
     held: frozenset[str] | None
     """The plan's scopes and all they imply; None: the plan restricts nothing."""
     quotas: tuple[Quota, ...]
-    policy_field: bytes
-    """The value of RateLimit-Policy, the same on every answer; empty without quotas."""
+    """Of all rules; a rule may add some of its own."""
 
     def covers(self, scopes: tuple[str, ...]) -> bool:
         """Whether the plan lets a token use `scopes`."""
@@ -71,6 +83,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Status or reason to the JSON content of the product's own dialect."""
     rule_count: int
     test_count: int
+    quotas: tuple[Quota, ...] = ()
+    """Of all plans and all rules."""
 
     def effective_scopes(self, scopes: str, plan: str) -> str:
         """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""
@@ -90,7 +104,7 @@ class Rule(msgspec.Struct, frozen=True):
     """For each required scope, the scopes that grant it."""
     permitted_plans: frozenset[str]
     """The plans whose scopes cover the rule's."""
-    cost: int
+    cost: Cost
     cache: CacheRule | None
     is_public: bool = False
     """Whether no credential is asked for."""
@@ -98,6 +112,18 @@ class Rule(msgspec.Struct, frozen=True):
     """Where in the path the project stands that the request is about; None where it is not said."""
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
+    allotments: Mapping[str, Allotment] = {}
+    """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""
+    has_leases: bool = False
+    """Whether requests in flight are counted for any plan."""
+    counts_addresses: bool = False
+    """Whether anything is counted by the client's address for any plan."""
+
+    def allotment_of(self, record: TokenRecord | None) -> Allotment | None:
+        """The quotas of a token's request, None where the policy no longer has its plan; of nobody's: per address."""
+        if record is None:
+            return self.allotments[NO_PLAN] if self.is_public else None
+        return self.allotments.get(record.plan)
 
     def project_of(self, segments: tuple[str, ...]) -> str:
         """The project that a matching path names; empty where the rule says nothing of it."""

@@ -74,7 +74,7 @@ MISTAKES = {
     "bad_quota_cost_above_burst": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_quota_key": [
         "$.quotas.pull.limt: unknown key 'limt': did you mean 'limit'?",
-        "$.quotas.pull: the key 'limit' is missing",
+        "$.quotas.pull: write one of limit and concurrent",
     ],
     "bad_quota_never_fills": [
         "$.quotas.pull: a token bucket that never fills admits nothing: its limit must be above 0"
@@ -111,7 +111,7 @@ MISTAKES = {
     "bad_token_too_short": [
         "$.token.length: 160 random bits need at least 33 characters after the prefix, this has 32"
     ],
-    "bad_type": ["$.rules[0].cost: Expected `int`, got `str`"],
+    "bad_type": ["$.rules[0].cost: Expected `int | object`, got `str`"],
     "bad_unknown_implied_scope": ["$.scopes.write.implies[0]: unknown scope 'raed': did you mean 'read'?"],
     "bad_unknown_scope_in_plan": ["$.plans.free.scopes[1]: unknown scope 'delete': known are read, write"],
     "bad_unknown_scope_in_rule": ["$.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?"],
