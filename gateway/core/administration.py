@@ -94,7 +94,8 @@ def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now:
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
-    updated = msgspec.structs.replace(record, **values)
+    overrides = tuple(override for override in record.overrides if now < override.until)
+    updated = msgspec.structs.replace(record, **values, overrides=overrides)
     check_record(policy, updated, values.keys(), now)
     return updated
 

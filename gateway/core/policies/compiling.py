@@ -18,7 +18,13 @@ from gateway.core.policies.document import (
 )
 from gateway.core.policies.drafts import Draft
 from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
-from gateway.core.policies.quota_rules import allot_for_rule, check_cost, compile_cost, compile_quotas
+from gateway.core.policies.quota_rules import (
+    allot_for_rule,
+    check_cost,
+    compile_cost,
+    compile_quotas,
+    compile_rule_quotas,
+)
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import NO_PLAN, CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
 from gateway.core.policies.terms import encode_terms
@@ -80,6 +86,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         rule_count=len(document.rules),
         test_count=len(document.tests),
         quotas=tuple(quotas.values()),
+        rule_quotas=compile_rule_quotas(draft),
     )
 
 

@@ -123,7 +123,10 @@ class CostTable(Table, frozen=True, kw_only=True):
     """304: the client has it already."""
     error: Units | None = None
     """The backend failed: no answer, or a status of 500 and more."""
-    reported_by: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + _END, description="A field name")] | None = None
+    reported_by: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + _END, description="A field name, such as X-Request-Cost")]
+        | None
+    ) = None
     """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
 
 

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from gateway.core.policies.document import PolicyDocument
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.quotas import Quota
 
 Made = TypeVar("Made")
 
@@ -17,8 +16,6 @@ class Draft:
         self.file = file
         self.document = document
         self.mistakes: list[Mistake] = []
-        self.rule_quotas: dict[str, Quota] = {}
-        """Of all rules so far, by name: what a name means to clients is the same in all of them."""
 
     def attempt(self, path: str, make: Callable[[], Made]) -> Made | None:
         """What `make` returns; a ValueError becomes a mistake at `path` and None."""

@@ -114,6 +114,13 @@ def compile_cost(table: int | CostTable) -> Cost:
     return Cost(max(by_outcome.values()), by_outcome, reported_by)
 
 
+def compile_rule_quotas(draft: Draft) -> tuple[Quota, ...]:
+    """The quotas that are for one rule each, of all rules."""
+    tables = enumerate(draft.document.rules)
+    paths = ((f"{path_to('$.rules', index)}.quotas", table) for index, table in tables)
+    return tuple(q for path, table in paths for q in compile_quotas(draft, table.quotas, path, table.match).values())
+
+
 def allot(quotas: Iterable[Quota]) -> Allotment:
     """What a request has, one partition after the other: that is the order of the script's answer."""
     ordered = tuple(sorted(quotas, key=lambda quota: PARTITIONS.index(quota.per)))
@@ -122,12 +129,11 @@ def allot(quotas: Iterable[Quota]) -> Allotment:
 
 def allot_for_rule(draft: Draft, policy: Policy, table: RuleTable, path: str, pattern: str) -> dict[str, Allotment]:
     """The quotas of a rule's requests by plan; of a public rule only those that count addresses."""
-    own = compile_quotas(draft, table.quotas, f"{path}.quotas", pattern)
+    own = [quota for quota in policy.rule_quotas if quota.rule == pattern]
     _check_own(draft, policy, table, own, path)
     if table.public:
-        shared = [quota for quota in policy.quotas if quota.per == "address"]
-        return {NO_PLAN: allot([*shared, *own.values()])}
-    return {name: allot([*plan.quotas, *own.values()]) for name, plan in policy.plans.items()}
+        return {NO_PLAN: allot([*(quota for quota in policy.quotas if quota.per == "address"), *own])}
+    return {name: allot([*plan.quotas, *own]) for name, plan in policy.plans.items()}
 
 
 def check_cost(draft: Draft, allotments: Iterable[Allotment], reserved: int, path: str) -> None:
@@ -139,10 +145,10 @@ def check_cost(draft: Draft, allotments: Iterable[Allotment], reserved: int, pat
             draft.mistakes.append(Mistake(f"{path}.cost", message))
 
 
-def _check_own(draft: Draft, policy: Policy, table: RuleTable, own: Mapping[str, Quota], path: str) -> None:
+def _check_own(draft: Draft, policy: Policy, table: RuleTable, own: Iterable[Quota], path: str) -> None:
     known = {quota.name for quotas in (policy.quotas, *(p.quotas for p in policy.plans.values())) for quota in quotas}
-    for name, quota in own.items():
-        other = draft.rule_quotas.setdefault(name, quota)
+    for quota in own:
+        name, other = quota.name, next(one for one in policy.rule_quotas if one.name == quota.name)
         if name in known:
             message = f"a quota of all rules is named {name!r} already"
         elif msgspec.structs.replace(other, rule=quota.rule) != quota:

@@ -85,6 +85,12 @@ class Policy(msgspec.Struct, frozen=True):
     test_count: int
     quotas: tuple[Quota, ...] = ()
     """Of all plans and all rules."""
+    rule_quotas: tuple[Quota, ...] = ()
+    """Of one rule each."""
+
+    def quotas_of(self, plan: str) -> tuple[Quota, ...]:
+        """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
+        return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
     def effective_scopes(self, scopes: str, plan: str) -> str:
         """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""

@@ -16,6 +16,29 @@ SHIPPED = Path(__file__).parents[3] / "policies"
 GOOD = (FILES / "good.toml").read_text(encoding="utf-8")
 
 MISTAKES = {
+    "bad_quota_both": ["$.quotas.pull: write one of limit and concurrent"],
+    "bad_quota_concurrent": [
+        "$.quotas.pull: concurrent counts the requests in flight: it has no algorithm and no burst"
+    ],
+    "bad_quota_concurrent_nothing": [
+        "$.quotas.pull.concurrent: Expected `int` >= 1",
+        "$.quotas.pull: write one of limit and concurrent",
+    ],
+    "bad_quota_per": ["$.quotas.pull.per: Invalid enum value 'team'"],
+    "bad_quota_per_owner": [
+        "$.quotas.pull.per: the policy's tokens are bound to their project and need have no owner",
+        "$.rules[0].quotas.many.per: the policy's tokens are bound to their project and need have no owner",
+    ],
+    "bad_quota_public": [
+        '$.rules[0].quotas.pull: a public rule asks for no token, so its requests can only be counted per = "address"'
+    ],
+    "bad_quota_of_rule": [
+        "$.rules[0].quotas.minute: a quota of all rules is named 'minute' already",
+        "$.rules[1].quotas.many: 'many' means another quota in the rule 'GET /**': give one of them another name",
+    ],
+    "bad_cost_key": ["$.rules[0].cost.mis: unknown key 'mis': did you mean 'miss'?"],
+    "bad_cost_field": ["$.rules[0].cost.reported_by: 'X Cost' is not a field name, such as X-Request-Cost"],
+    "bad_cost_never_fits": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
         'write "bearer" or "header:NAME", such as "header:X-API-Key"'

@@ -1,12 +1,16 @@
 """Quotas as policies write them, and who has which."""
 
 import limits
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.costs import Cost, Outcome
 from gateway.core.policies.quota_rules import parse_quotas
-from gateway.core.quotas import MAXIMUM_NUMBER, Quota
+from gateway.core.policies.rules import Rule
+from gateway.core.quotas import LEASE_SECONDS, MAXIMUM_NUMBER, Quota
+from tests.core.samples import load
 from tests.support.quotas import ALGORITHMS
 
 
@@ -87,3 +91,78 @@ def test_any_text_is_a_quota_or_refused(text: str) -> None:
     except ValueError:
         return
     assert all(0 <= quota.limit <= MAXIMUM_NUMBER and 1 <= quota.window_seconds <= MAXIMUM_NUMBER for quota in quotas)
+
+
+POLICY = """
+name = "shop"
+upstream = "http://127.0.0.1:9001"
+token = { prefixes = ["shp_"], bound_to = "owner" }
+[plans.free]
+quotas = { minute = "5/minute", parallel = { concurrent = 3, shadow = true } }
+[plans.pro]
+[quotas]
+flood = { limit = "9/second", per = "address" }
+minute = "100/minute"
+team = { limit = "50/day", per = "owner", algorithm = "sliding-window-counter" }
+[[rules]]
+match = "GET /items"
+[[rules]]
+match = "GET /export"
+cost = { miss = 5, hit = 1, not_modified = 0, reported_by = "X-Cost" }
+quotas = { export = { limit = "7/hour", per = "owner" }, exports = "6/hour" }
+[[rules]]
+match = "GET /status"
+public = true
+quotas = { status = { limit = "9/minute", per = "address" } }
+"""
+MINUTE, PRO = Quota("minute", 5, 60), Quota("minute", 100, 60)
+PARALLEL = Quota("parallel", 3, LEASE_SECONDS, "concurrent", is_shadow=True)
+TEAM = Quota("team", 50, 86400, "sliding-window-counter", per="owner")
+FLOOD = Quota("flood", 9, 1, per="address")
+
+
+def rule_of(path: str) -> Rule:
+    rule = load(POLICY).match("", "GET", (path,))
+    assert rule is not None
+    return rule
+
+
+def test_a_request_has_the_quotas_of_policy_plan_and_rule() -> None:
+    """Joined, one holder after the other; what is in shadow is decided and not announced."""
+    free, pro = (rule_of("items").allotments[plan] for plan in ("free", "pro"))
+    assert ((MINUTE, PARALLEL, TEAM, FLOOD), (PRO, TEAM, FLOOD)) == (free.quotas, pro.quotas)
+    assert b'"minute";q=5;w=60, "team";q=50;w=86400, "flood";q=9;w=1' == free.policy_field
+
+
+def test_a_quota_of_a_rule_counts_that_rule_alone() -> None:
+    """It is there for no other rule, and its counter names the rule, so that two of one name are two."""
+    own = [quota for quota in rule_of("export").allotments["pro"].quotas if quota not in (PRO, TEAM, FLOOD)]
+    assert ["exports:3600:GET /export", "export:3600:GET /export"] == [quota.counter for quota in own]
+    assert all("export" not in quota.name for quota in rule_of("items").allotments["pro"].quotas)
+
+
+def test_a_public_rule_has_what_counts_addresses() -> None:
+    """Nobody presents a token there, so the policy's and its own quotas per address are all that it has."""
+    rule = rule_of("status")
+    assert (FLOOD, Quota("status", 9, 60, per="address", rule="GET /status")) == rule.allotments[""].quotas
+    assert (True, False) == (rule.counts_addresses, rule.has_leases)
+    assert rule.allotment_of(None) is rule.allotments[""]
+
+
+def test_of_a_cost_the_most_is_reserved() -> None:
+    """What is said of an outcome holds for it, the others cost what a miss does; a number is for all of them."""
+    by_outcome = {Outcome.MISS: 5, Outcome.HIT: 1, Outcome.NOT_MODIFIED: 0, Outcome.ERROR: 5}
+    assert Cost(5, by_outcome, b"x-cost") == rule_of("export").cost
+    assert Cost(1) == rule_of("items").cost
+
+
+def test_the_script_reads_shared_quotas_apart() -> None:
+    """The usual case, quotas of the token alone, is as short as it was; others follow by holder."""
+    plans = msgspec.json.decode(rule_of("items").terms)["plans"]
+    assert [["minute:60", 5, 60_000], ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, True]] == plans[
+        "free"
+    ]["quotas"]
+    assert [
+        ["owner", [["team:86400:sliding-window-counter", 50, 86_400_000, "sliding-window-counter", 1, 86_400_000, 50]]],
+        ["address", [["flood:1", 9, 1000]]],
+    ] == plans["pro"]["shared"]
