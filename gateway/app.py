@@ -19,6 +19,7 @@ from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
@@ -43,6 +44,7 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
         self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
+        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
         self.cache_counts: Counter[str] = Counter()
@@ -54,6 +56,7 @@ class Gateway:
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
             retrieval=self.retrieval,
+            settlements=self.settlements,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
@@ -74,6 +77,7 @@ class Gateway:
         await self.fetches.close()
         await self.exports_redis.close()
         await self.upstreams.close()
+        await self.settlements.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()

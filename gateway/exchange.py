@@ -8,7 +8,7 @@ knows HTTP servers, Redis or a clock.
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials
+from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -18,10 +18,11 @@ from gateway.core.messages import RequestHead, Response, field_value
 from gateway.core.outcomes import (
     Authorized,
     Refused,
+    add_token_state,
     build_access_record,
     build_refused,
-    build_token_state,
     refuse,
+    settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.reasons import Reason
@@ -55,6 +56,7 @@ class Exchange:
         policies: PolicySource,
         admissions: Admissions,
         retrieval: Retrieval,
+        settlements: Settlements,
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
@@ -62,6 +64,7 @@ class Exchange:
         self._policies = policies
         self._admissions = admissions
         self._retrieval = retrieval
+        self._settlements = settlements
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
@@ -78,7 +81,8 @@ class Exchange:
         presented = "" if rule.is_public else self._read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
-        asked = Asked(rule, presented, export_key(rule, request), rule.project_of(segments), address=request.client)
+        key, lease = export_key(rule, request), self._settlements.lease_for(rule)
+        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
         try:
             facts = await self._admissions.admit(asked)
         except StoreUnavailable:
@@ -93,6 +97,13 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return self._finish(request, admission, build_refused(request, admission))
+        with self._settlements.in_flight(admission.rule, admission.facts) as flight:
+            return flight.until_sent(await self._answer(request, content, admission))
+
+    async def _answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
+    ) -> Response:
+        """The response to a request that may pass."""
         try:
             response = await self._retrieval.answer(request, content, admission)
         except UpstreamError as error:
@@ -120,12 +131,14 @@ class Exchange:
         return refused
 
     def _finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
+        outcome = settle(outcome, response.head)
+        self._settlements.settle(outcome)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
-        fields += build_token_state(outcome)
+        add_token_state(fields, outcome)
         if self._access_log is not None:
             self._access_log.append(build_access_record(request, outcome, response.head))
         return response

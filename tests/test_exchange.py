@@ -11,9 +11,11 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
+from gateway.app import request_ids
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
 from gateway.core.children import make_child
@@ -71,8 +73,17 @@ class Room:
         counts = self.exports.counts
         fetching = Fetching(self.exports, self.fetches, self.upstreams, streams, counts)
         self.retrieval = Retrieval(fetching, self.fetches, counts)
+        self.settlements = RedisSettlements(self.connection, request_ids().__next__)
         self.now = NOW
-        self.exchange = Exchange(self, self.admissions, self.retrieval, failures, self, b"")
+        self.exchange = Exchange(
+            policies=self,
+            admissions=self.admissions,
+            retrieval=self.retrieval,
+            settlements=self.settlements,
+            failures=failures,
+            access_log=self,
+            pepper=b"",
+        )
 
     @property
     def now(self) -> int:
@@ -81,7 +92,7 @@ class Room:
 
     @now.setter
     def now(self, milliseconds: int) -> None:
-        self.admissions.now = self.exports.now = self.fetches.now = milliseconds
+        self.admissions.now = self.exports.now = self.fetches.now = self.settlements.now = milliseconds
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -379,7 +390,7 @@ def test_the_backends_own_rate_limits_stay() -> None:
 
     async def work(room: Room) -> None:
         answer = await room.ask("GET /costly")
-        assert [b'"backend";r=1;t=9', b'"minute";r=49;t=60'] == field_values(answer.head.fields, b"ratelimit")
+        assert b'"minute";r=49;t=60, "backend";r=1;t=9' == field(answer, b"ratelimit")
 
     run(work, ok((b"ratelimit", b'"backend";r=1;t=9')), plan="pro")
 
@@ -425,6 +436,9 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
             token=token_id(make_record(TEXT).digest),
             token_name="CI",
             cache="gateway; fwd=uri-miss; stored",
+            plan="open",
+            project="website",
+            cost=1,
         )
         assert [passed, refused] == room.records
 

@@ -5,6 +5,10 @@
     gw1:{7f}:last_used:<two>            hash, rest of the id to Unix seconds; <two> digits follow the bucket's
     gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
     gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
+    gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
+    gw1:quota:<per>:<length>:<policy>:<who>   the same for quotas that an owner, a project, a plan or an address has:
+    gw1:log:<per>:<length>:<policy>:<who>:<counter>       <length> is that of <who>, in bytes
+    gw1:leases:<per>:<length>:<policy>:<who>:<counter>
     gw1:{7f}:owner:<policy>:<owner>     hash, the owner's record for the tokens of this bucket (core/owners.py)
     gw1:{7f}:children:<id>              set of ids, the children of a token, for showing them
     gw1:owner:<policy>:<owner>          hash, the owner's record that the buckets have copies of
@@ -23,6 +27,7 @@ mistaken for the end of the name is percent-encoded, but where it is the end.
 """
 
 from gateway.core.caching.entries import MARK_LENGTH
+from gateway.core.quotas import Partition, Quota
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import BUCKET_DIGITS, bucket_of
 
@@ -54,14 +59,34 @@ def last_used(token_id: str) -> tuple[str, str]:
     return hash_name, token_id[LAST_USED_DIGITS:]
 
 
-def quotas(token_id: str, lineage: str) -> str:
-    """The hash of a lineage's counters."""
-    return f"{bucket(token_id)}quota:{lineage}"
+def quotas(per: Partition, policy: str, who: str) -> str:
+    """The hash of the counters of a lineage, or of others that share them."""
+    return _of_holder("quota", per, policy, who)
 
 
-def quota_log(token_id: str, lineage: str, counter: str) -> str:
+def quota_log(per: Partition, policy: str, who: str, counter: str) -> str:
     """The list of a moving window."""
-    return f"{bucket(token_id)}log:{lineage}:{counter}"
+    return f"{_of_holder('log', per, policy, who)}:{counter}"
+
+
+def leases(per: Partition, policy: str, who: str, counter: str) -> str:
+    """The sorted set of a concurrency limit."""
+    return f"{_of_holder('leases', per, policy, who)}:{counter}"
+
+
+def counter(quota: Quota, policy: str, who: str) -> str:
+    """The key that has the state of a quota."""
+    if quota.algorithm == "moving-window":
+        return quota_log(quota.per, policy, who, quota.counter)
+    if quota.is_concurrency:
+        return leases(quota.per, policy, who, quota.counter)
+    return quotas(quota.per, policy, who)
+
+
+def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:
+    if per == "token":
+        return f"{bucket(who)}{kind}:{who}"
+    return f"{VERSION}:{kind}:{per}:{len(who.encode())}:{policy}:{who}"
 
 
 def children(token_id: str) -> str:

@@ -1,12 +1,14 @@
 """What the exchange and the command line need of the outside world."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import Protocol
 
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
+from gateway.core.outcomes import Authorized, Refused
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
@@ -119,10 +121,11 @@ class Tokens(Protocol):
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None, project: str) -> Standing | None:
+    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """What an admission under the rule would find of the token, at one instant and without a trace.
 
-        `project` is the one that the path names, empty where it names none.
+        `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
+        count it.
         """
         ...
 
@@ -148,6 +151,36 @@ class Owners(Protocol):
         False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
         record: the command fails, and doing it again is enough.
         """
+        ...
+
+
+class Flight(Protocol):
+    """A request that counts as in flight while the `with` block runs."""
+
+    def __enter__(self) -> "Flight": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def until_sent(self, response: Response) -> Response:
+        """The response; where its content is a stream, the request is in flight until that ends or is given up."""
+        ...
+
+
+class Settlements(Protocol):
+    """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
+
+    def lease_for(self, rule: Rule) -> str:
+        """A name of its own for a request; empty where the rule does not count those in flight."""
+        ...
+
+    def settle(self, outcome: Authorized | Refused) -> None:
+        """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
+        ...
+
+    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+        """The flight of an admitted request, which is among those in flight already."""
         ...
 
 

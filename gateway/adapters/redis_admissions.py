@@ -13,6 +13,7 @@ import msgspec
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.core.addresses import client_network
 from gateway.core.decision import NO_KIN, Asked, Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.records import digest_rest
@@ -36,7 +37,7 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._script = read_script("quotas.lua", "tokens.lua", "admit.lua")
+        self._script = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -82,7 +83,8 @@ class RedisAdmissions:
         for waiting in batch:
             asked = waiting.asked
             number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
-            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project)
+            network = client_network(asked.address) if asked.rule.counts_addresses else ""
+            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
         keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
@@ -93,5 +95,18 @@ def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
-    windows = read_windows(policy.plans[record.plan].quotas, states) if states and record is not None else ()
-    return Facts(now, record, revoked == 1, charged == 1, windows, tuple(stored_heads), asked.project, kin)
+    windows = read_windows(asked.rule, record, states, now)
+    is_charged = charged == 1
+    return Facts(
+        now=now,
+        record=record,
+        is_revoked=revoked == 1,
+        is_charged=is_charged,
+        windows=windows,
+        stored_heads=tuple(stored_heads),
+        project=asked.project,
+        kin=kin,
+        address=asked.address,
+        lease=asked.lease if is_charged else "",
+        cost=asked.rule.cost.reserved if is_charged else 0,
+    )

@@ -9,7 +9,8 @@ from gateway.adapters.redis_connection import Script
 from gateway.core.children import bound_by
 from gateway.core.decision import NO_KIN, Kin
 from gateway.core.owners import OwnerStanding
-from gateway.core.quotas import Quota, Window
+from gateway.core.policies.rules import Rule
+from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
 
 
@@ -30,10 +31,12 @@ def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRec
     return bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
 
 
-def read_windows(quotas: Sequence[Quota], states: Sequence[int]) -> tuple[Window, ...]:
-    """The windows of `quotas` from what scripts/quotas.lua appends to a reply; none where it appended nothing."""
-    if not states:
+def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:
+    """The windows of a request from what scripts/charging.lua appends to a reply; none where it appended nothing."""
+    allotment = rule.allotment_of(record) if states else None
+    if allotment is None:
         return ()
+    quotas = effective_quotas(allotment.quotas, record.overrides if record else (), now)
     waits: Sequence[int | None] = states[2 * len(quotas) :] or [None] * len(quotas)
     return tuple(
         [Window(quota, states[2 * index], states[2 * index + 1], waits[index]) for index, quota in enumerate(quotas)]

@@ -8,6 +8,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.adapters.redis_owners import RedisOwners
 from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.core.addresses import client_network
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -25,7 +26,7 @@ class RedisTokens:
         self.owners = RedisOwners(connection)
         self._replace = read_script("replace.lua")
         self._rotate = read_script("rotate.lua")
-        self._standing = read_script("quotas.lua", "tokens.lua", "standing.lua")
+        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
         self._revoke = read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
@@ -113,15 +114,15 @@ class RedisTokens:
         answers = await self._ask_buckets(identities, lambda one: names.last_used(one)[0], ask)
         return [None if answers[one] is None else int(answers[one]) for one in identities]
 
-    async def standing(self, identity: str, rule: Rule | None, project: str) -> Standing | None:
+    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
-        terms = rule.terms if rule else b""
-        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms, project])
+        arguments = [rule.terms if rule else b"", project, client_network(address)]
+        found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
         now, raw, is_revoked, told, *states = found
         if not raw:
             return None
         record, kin = read_token(identity, raw, told)
-        windows = read_windows(rule.policy.plans[record.plan].quotas, states) if rule and states else ()
+        windows = read_windows(rule, record, states, now) if rule else ()
         return Standing(now, record, is_revoked == 1, windows, project, kin)
 
     async def now(self) -> int:

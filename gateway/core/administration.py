@@ -127,9 +127,10 @@ def update_record(
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
-    updated = msgspec.structs.replace(record, **values)
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
+    overrides = tuple(override for override in record.overrides if now < override.until)
+    updated = msgspec.structs.replace(record, **values, overrides=overrides)
     check_record(policy, updated, values.keys(), now)
     check_bounds(policy, updated, values.keys(), bounds)
     return updated

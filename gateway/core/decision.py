@@ -33,6 +33,8 @@ class Asked(msgspec.Struct, frozen=True):
     """The project that the path names; empty where the rule says nothing of it."""
     address: str = ""
     """The client's, as far as trusted proxies tell."""
+    lease: str = ""
+    """Names the request among those in flight; empty where the rule does not count these."""
 
 
 class Kin(msgspec.Struct, frozen=True):
@@ -63,6 +65,12 @@ class Facts(msgspec.Struct, frozen=True):
     project: str = ""
     """The project that the path names; empty where the rule says nothing of it."""
     kin: Kin = NO_KIN
+    address: str = ""
+    """The client's."""
+    lease: str = ""
+    """Names the request among those in flight, where it is counted among them."""
+    cost: int = 0
+    """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -162,15 +170,19 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 def decide(rule: Rule, facts: Facts) -> Verdict:
     """The verdict on a request that matched `rule`: the first check that fails names the reason."""
     if rule.is_public:
-        return Allow(None, facts)
+        return Allow(None, facts) if facts.is_charged else _deny(Reason.QUOTA_EXCEEDED, rule, facts)
     for reason, fails in TOKEN_CHECKS:
         if fails(rule, facts):
             return Deny(reason)
     for reason, fails in PERMISSION_CHECKS:
         if fails(rule, facts):
-            violated = exceeded(facts.windows, rule.cost) if reason is Reason.QUOTA_EXCEEDED else ()
-            return Deny(reason, facts, tuple(violated))
+            return _deny(reason, rule, facts)
     return Allow(_record(facts), facts)
+
+
+def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
+    violated = exceeded(facts.windows, rule.cost.reserved) if reason is Reason.QUOTA_EXCEEDED else ()
+    return Deny(reason, facts, tuple(violated))
 
 
 def sides_of(facts: Facts) -> list[tuple[str, str]]:

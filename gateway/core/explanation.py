@@ -77,7 +77,7 @@ def project_of(rule: Rule | None, path: str) -> str:
 def build_facts(rule: Rule, standing: Standing) -> Facts:
     """What an admission would find under the rule, as if it were charged where there is room."""
     record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost)
+    has_room = not exceeded(standing.windows, rule.cost.reserved)
     return Facts(
         now=standing.now,
         record=record,
@@ -162,6 +162,6 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
             return f"the policy has no plan {record.plan!r}"
         return f"the plan {record.plan!r} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
     if reason is Reason.QUOTA_EXCEEDED:
-        over = exceeded(facts.windows, rule.cost)
-        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost}"
+        over = exceeded(facts.windows, rule.cost.reserved)
+        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost.reserved}"
     return ""

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from gateway.core.quotas import Quota, Window
-
 # b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
 _BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
 _BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
@@ -169,26 +167,6 @@ def build_challenge(realm: str, parameters: Mapping[str, str]) -> bytes:
     """WWW-Authenticate with the scheme Bearer (RFC 6750 3); the values need no escaping, see `policies.document`."""
     pairs = {"realm": realm, **parameters}
     return ("Bearer " + ", ".join(f'{name}="{value}"' for name, value in pairs.items())).encode("ascii")
-
-
-def build_ratelimit_policy(quotas: Iterable[Quota]) -> bytes:
-    """RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers-11 (May 2026): a List of Strings with q and w.
-
-    A token bucket tells its burst, as r is never above q, and the time it takes to fill, as q over w is then its rate;
-    w is rounded up, so that who paces by it never meets an empty bucket.
-    """
-    return ", ".join(f'"{quota.name}";q={quota.capacity};w={quota.policy_window_seconds}' for quota in quotas).encode()
-
-
-def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
-    """RateLimit of the same draft: what is left (r), and the seconds in which no more can be used (t, section 4.1.2).
-
-    These end with a fixed window; when the weight of the window before gives a unit back (sliding window counter); when
-    the oldest request leaves (moving window); when the next unit drips in (token bucket). `now` in milliseconds.
-    """
-    return ", ".join(
-        f'"{window.quota.name}";r={window.remaining()};t={window.reset_seconds(now)}' for window in windows
-    ).encode()
 
 
 @functools.lru_cache(maxsize=4)

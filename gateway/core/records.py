@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
+from gateway.core.quotas import Override
 from gateway.core.tokens import ID_LENGTH, token_id
 
 
@@ -39,6 +40,8 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """The id of the token that this one was rotated to."""
     parent: str = ""
     """The id of the token that this one is a child of (core/children.py)."""
+    overrides: tuple[Override, ...] = ()
+    """Limits of its own in the place of its plan's; those that have ended hold no longer."""
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,6 +60,17 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     token_name: str = ""
     reason: str = ""
     cache: str = ""
+    plan: str = ""
+    lineage: str = ""
+    """Where it is not the token's own id."""
+    project: str = ""
+    owner: str = ""
+    cost: int = 0
+    """Units that its quotas were charged in the end."""
+    near: tuple[str, ...] = ()
+    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    shadow_exceeded: tuple[str, ...] = ()
+    """Quotas that had no room and would have refused the request were they not in shadow."""
 
 
 _DEFAULTS = TokenRecord.__struct_defaults__

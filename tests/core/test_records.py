@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.core.quotas import Override
 from gateway.core.records import AccessRecord, TokenRecord, decode_record, encode_record
 from gateway.core.tokens import token_id
 from tests.core.samples import NOW, RECORD
@@ -45,7 +46,7 @@ def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     positions = {name: index for index, name in enumerate(TokenRecord.__struct_fields__)}
     array = json.loads(encode_record(RECORD))
     assert [RECORD.policy, True, None, None, "read write", "pro"] == array[1:7]
-    appended = {"predecessor": 13, "successor": 14, "parent": 15}
+    appended = {"predecessor": 13, "successor": 14, "parent": 15, "overrides": 16}
     assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12, **appended} == {
         name: position for name, position in positions.items() if position >= 8
     }
@@ -62,8 +63,9 @@ def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
 
 def test_a_record_with_fields_of_a_later_version_is_read() -> None:
     """While versions are exchanged, a worker of the older one still knows the tokens that the newer one has written."""
-    later = encode_record(replace(RECORD, parent="cd" * 12))[:-1] + b',"more",7]'
-    assert replace(RECORD, parent="cd" * 12) == decode_record("ab" * 12, later)
+    overrides = (Override("minute:60", 5, 5, NOW, "why", "who", NOW),)
+    known = replace(RECORD, parent="cd" * 12, overrides=overrides)
+    assert known == decode_record("ab" * 12, encode_record(known)[:-1] + b',"more",7]')
 
 
 @pytest.mark.parametrize("name", ["credential", "authorization", "digest", "fields", "query", "text"])

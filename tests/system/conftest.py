@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,10 +43,8 @@ def serve(tmp_path: Path, policies: Path) -> Iterator[Serve]:
     """Starts gateways; each is ended with the test, and must have ended by itself if it was asked to."""
     servers: list[GatewayServer] = []
 
-    def start(redis_url: str, *options: str, environment: dict[str, str] | None = None) -> GatewayServer:
-        server = GatewayServer(
-            tmp_path, "--policies", str(policies), "--redis", redis_url, *options, environment=environment
-        )
+    def start(redis_url: str, *options: str, **how: Any) -> GatewayServer:
+        server = GatewayServer(tmp_path, "--policies", str(policies), "--redis", redis_url, *options, **how)
         servers.append(server)
         return server.wait()
 

@@ -1,16 +1,17 @@
--- One round trip for the admissions of one event-loop tick. quotas.lua and tokens.lua stand before this.
+-- One round trip for the admissions of one event-loop tick. quotas.lua, charging.lua and tokens.lua stand before this.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
 -- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
 -- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
--- its export key or '', the project that its path names or ''
+-- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
+-- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', kin, used, resets_at, ...}
--- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. Kin is '' or {status
--- and scopes of the owner, record of the parent or '', revoked}. A refused request charges nothing; an unknown, revoked,
--- disabled or outdated token leaves no trace at all, nor does one whose parent is. core/decision.py makes the verdict.
+-- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', kin, ...}
+-- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
+-- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
+-- all, nor does one whose parent is. core/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then
@@ -79,7 +80,8 @@ local argument = 2 + #all_terms
 for i, key in ipairs(KEYS) do
   local digest, terms = ARGV[argument + 1], all_terms[tonumber(ARGV[argument + 2])]
   local export_key, project = ARGV[argument + 3], ARGV[argument + 4]
-  argument = argument + 4
+  local address, lease = ARGV[argument + 5], ARGV[argument + 6]
+  argument = argument + 6
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = '', 0
   if not terms.is_public then
@@ -87,9 +89,11 @@ for i, key in ipairs(KEYS) do
   end
   local reply = { raw, revoked, 0, '', '' }
   if terms.is_public then
-    reply[3] = 1
-    if export_key ~= '' then
-      reply[4] = stored_heads(terms, nil, id, export_key)
+    if charge(bucket, nil, terms, terms.plans[''], address, lease, true, now, reply) then
+      reply[3] = 1
+      if export_key ~= '' then
+        reply[4] = stored_heads(terms, nil, id, export_key)
+      end
     end
   elseif raw ~= '' and revoked == 0 then
     local record = read_record(raw, id)
@@ -102,7 +106,7 @@ for i, key in ipairs(KEYS) do
       note_use(bucket, id, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
       local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
-      if charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, may_charge, now, reply) then
+      if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then
           reply[4] = stored_heads(terms, record, id, export_key)

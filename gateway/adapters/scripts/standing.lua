@@ -1,11 +1,12 @@
--- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua, which
--- charges nothing that may not be charged, and tokens.lua stand before this.
+-- What an admission would find of a token, at one instant and without a trace: nothing here writes. quotas.lua and
+-- charging.lua, which charge nothing that may not be charged, and tokens.lua stand before this.
 --
 -- KEYS[1]   the record
 -- ARGV[1]   the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or ''
 -- ARGV[2]   the project that the request's path names, or ''
+-- ARGV[3]   the client's network, for the quotas that count it
 -- Returns the time in Unix milliseconds, the record or '', whether it is revoked, its kin as admit.lua tells them, then
--- used and resets_at of each quota of its plan and fits_at of each.
+-- what charging.lua reports.
 
 local bucket, id = string.sub(KEYS[1], 1, BUCKET_LENGTH), string.sub(KEYS[1], BUCKET_LENGTH + 7)
 local time = redis.call('TIME')
@@ -19,7 +20,7 @@ if raw ~= '' then
   local terms = ARGV[1] ~= '' and cjson.decode(ARGV[1])
   local plan = terms and record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
   if plan then
-    charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, false, now, reply)
+    charge(bucket, record, terms, plan, ARGV[3], '', false, now, reply)
   end
 end
 return reply

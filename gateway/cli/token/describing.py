@@ -82,6 +82,18 @@ def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> di
         "predecessor": record.predecessor or None,
         "successor": record.successor or None,
         "parent": record.parent or None,
+        "overrides": [
+            {
+                "quota": override.counter,
+                "limit": override.limit,
+                "capacity": override.capacity,
+                "until": format_time(override.until),
+                "reason": override.reason,
+                "author": override.author,
+                "set": format_time(override.set_at),
+            }
+            for override in record.overrides
+        ],
     }
 
 
@@ -110,5 +122,7 @@ def print_lines(described: Mapping[str, Any]) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(value) or "-"
+        return ",".join(map(_text, value)) or "-"
+    if isinstance(value, dict):
+        return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
     return "-" if value is None else str(value)

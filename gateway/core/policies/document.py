@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm
+from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
 
 _END = r"$(?!\n)"
 """The end of a text also for Python, whose `$` allows a line break after it."""
@@ -35,6 +35,10 @@ Prefix = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + _END, description="Up to 32 letters, digits, hyphens and underscores")
 ]
 Status = Annotated[int, Meta(ge=100, le=599)]
+Units = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+MAXIMUM_CONCURRENT = 10_000
+"""Each request in flight is an entry in Redis, a tenth of a kilobyte."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,14 +76,20 @@ class ScopeTable(Table, frozen=True, kw_only=True):
 
 
 class QuotaTable(Table, frozen=True, kw_only=True):
-    """A quota that is not counted in fixed windows."""
+    """A quota that is more than a limit of each token in fixed windows."""
 
-    limit: str
+    limit: str | None = None
     """In the grammar of the library limits, such as "100/minute"."""
-    algorithm: Algorithm = "fixed-window"
-    """How it is counted; moving-window is exact and keeps every request, sliding-window-counter keeps two numbers."""
+    concurrent: Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENT)] | None = None
+    """In the place of a limit: how many requests may be in flight at once."""
+    algorithm: Algorithm | None = None
+    """How a limit is counted; absent: fixed-window. moving-window is exact and keeps every request."""
     burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
     """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""
+    per: Partition = "token"
+    """Who shares it: a token with those it is rotated to, an owner, a project, a plan, a client's address."""
+    shadow: bool = False
+    """Whether it is decided and recorded in the access log only, and never enforced."""
 
 
 class PlanTable(Table, frozen=True, kw_only=True):
@@ -122,6 +132,24 @@ class EtagTable(Table, frozen=True, kw_only=True):
     """Whether the content's tag takes the place of the backend's own; else it is made only where there is none."""
 
 
+class CostTable(Table, frozen=True, kw_only=True):
+    """What a request costs by its outcome: the most of these is reserved, and the rest given back after."""
+
+    miss: Units = 1
+    """The backend was asked."""
+    hit: Units | None = None
+    """Answered from the cache; absent: as a miss, and so are the others."""
+    not_modified: Units | None = None
+    """304: the client has it already."""
+    error: Units | None = None
+    """The backend failed: no answer, or a status of 500 and more."""
+    reported_by: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + _END, description="A field name, such as X-Request-Cost")]
+        | None
+    ) = None
+    """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
+
+
 class RuleTable(Table, frozen=True, kw_only=True):
     """Which requests it is for, and what they need."""
 
@@ -132,7 +160,10 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """Whether the requests need no token at all."""
     project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END)] | None = None
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
-    cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    cost: Units | CostTable = 1
+    """Units of quota that a request uses, or what it uses by its outcome."""
+    quotas: dict[str, str | QuotaTable] = {}
+    """Quotas of this rule's requests alone, joined with those of the policy and the plan."""
     cache: CacheTable | None = None
     etag: EtagTable | None = None
 

@@ -6,11 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
+from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
+
+NO_PLAN = ""
+"""The plan of tokens in a policy that has none."""
 
 Entitlement = Literal["project", "owner", "token", "public"]
 
@@ -30,14 +35,21 @@ class Upstream(msgspec.Struct, frozen=True):
     response_timeout_seconds: float
 
 
+class Allotment(msgspec.Struct, frozen=True):
+    """The quotas of a request, one partition after the other, in the order of quotas.PARTITIONS."""
+
+    quotas: tuple[Quota, ...]
+    policy_field: bytes
+    """The value of RateLimit-Policy, the same on every answer; empty where there is nothing to announce."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What the tokens of a plan may do, and how often."""
 
     held: frozenset[str] | None
     """The plan's scopes and all they imply; None: the plan restricts nothing."""
     quotas: tuple[Quota, ...]
-    policy_field: bytes
-    """The value of RateLimit-Policy, the same on every answer; empty without quotas."""
+    """Of all rules; a rule may add some of its own."""
 
     def covers(self, scopes: tuple[str, ...]) -> bool:
         """Whether the plan lets a token use `scopes`."""
@@ -84,6 +96,14 @@ class Policy(msgspec.Struct, frozen=True):
     test_count: int
     has_cache: bool = False
     """Whether any rule keeps answers, so that writes may end some."""
+    quotas: tuple[Quota, ...] = ()
+    """Of all plans and all rules."""
+    rule_quotas: tuple[Quota, ...] = ()
+    """Of one rule each."""
+
+    def quotas_of(self, plan: str) -> tuple[Quota, ...]:
+        """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
+        return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
     def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
         """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
@@ -107,7 +127,7 @@ class Rule(msgspec.Struct, frozen=True):
     """For each required scope, the scopes that grant it."""
     permitted_plans: frozenset[str]
     """The plans whose scopes cover the rule's."""
-    cost: int
+    cost: Cost
     cache: CacheRule | None
     is_public: bool = False
     """Whether no credential is asked for."""
@@ -116,6 +136,18 @@ class Rule(msgspec.Struct, frozen=True):
     etag: TagRule = BY_VALUE
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
+    allotments: Mapping[str, Allotment] = {}
+    """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""
+    has_leases: bool = False
+    """Whether requests in flight are counted for any plan."""
+    counts_addresses: bool = False
+    """Whether anything is counted by the client's address for any plan."""
+
+    def allotment_of(self, record: TokenRecord | None) -> Allotment | None:
+        """The quotas of a token's request, None where the policy no longer has its plan; of nobody's: per address."""
+        if record is None:
+            return self.allotments[NO_PLAN] if self.is_public else None
+        return self.allotments.get(record.plan)
 
     def project_of(self, segments: tuple[str, ...]) -> str:
         """The project that a matching path names; empty where the rule says nothing of it."""

@@ -23,6 +23,29 @@ MISTAKES = {
     ],
     "bad_cache_group_parameter": ["$.rules[0].cache.groups[0]: unknown parameter 'sett': did you mean 'set'?"],
     "bad_cache_heuristic": ["$.rules[0].cache.heuristic: with fresh given there is nothing to guess: drop one of them"],
+    "bad_quota_both": ["$.quotas.pull: write one of limit and concurrent"],
+    "bad_quota_concurrent": [
+        "$.quotas.pull: concurrent counts the requests in flight: it has no algorithm and no burst"
+    ],
+    "bad_quota_concurrent_nothing": [
+        "$.quotas.pull.concurrent: Expected `int` >= 1",
+        "$.quotas.pull: write one of limit and concurrent",
+    ],
+    "bad_quota_per": ["$.quotas.pull.per: Invalid enum value 'team'"],
+    "bad_quota_per_owner": [
+        "$.quotas.pull.per: the policy's tokens are bound to their project and need have no owner",
+        "$.rules[0].quotas.many.per: the policy's tokens are bound to their project and need have no owner",
+    ],
+    "bad_quota_public": [
+        '$.rules[0].quotas.pull: a public rule asks for no token, so its requests can only be counted per = "address"'
+    ],
+    "bad_quota_of_rule": [
+        "$.rules[0].quotas.minute: a quota of all rules is named 'minute' already",
+        "$.rules[1].quotas.many: 'many' means another quota in the rule 'GET /**': give one of them another name",
+    ],
+    "bad_cost_key": ["$.rules[0].cost.mis: unknown key 'mis': did you mean 'miss'?"],
+    "bad_cost_field": ["$.rules[0].cost.reported_by: 'X Cost' is not a field name, such as X-Request-Cost"],
+    "bad_cost_never_fits": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
         'write "bearer" or "header:NAME", such as "header:X-API-Key"'
@@ -99,7 +122,7 @@ MISTAKES = {
     "bad_quota_cost_above_burst": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_quota_key": [
         "$.quotas.pull.limt: unknown key 'limt': did you mean 'limit'?",
-        "$.quotas.pull: the key 'limit' is missing",
+        "$.quotas.pull: write one of limit and concurrent",
     ],
     "bad_quota_never_fills": [
         "$.quotas.pull: a token bucket that never fills admits nothing: its limit must be above 0"
@@ -136,7 +159,7 @@ MISTAKES = {
     "bad_token_too_short": [
         "$.token.length: 160 random bits need at least 33 characters after the prefix, this has 32"
     ],
-    "bad_type": ["$.rules[0].cost: Expected `int`, got `str`"],
+    "bad_type": ["$.rules[0].cost: Expected `int | object`, got `str`"],
     "bad_unknown_implied_scope": ["$.scopes.write.implies[0]: unknown scope 'raed': did you mean 'read'?"],
     "bad_unknown_scope_in_plan": ["$.plans.free.scopes[1]: unknown scope 'delete': known are read, write"],
     "bad_unknown_scope_in_rule": ["$.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?"],
