@@ -24,14 +24,13 @@ from gateway.core.partitions import holder_of
 from gateway.core.policies.quota_rules import allot
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.terms import encode_terms
-from gateway.core.quotas import PARTITIONS, Algorithm, Override, Quota, effective_quotas
+from gateway.core.quotas import MAXIMUM_NUMBER, PARTITIONS, Algorithm, Override, Quota, effective_quotas
 from gateway.core.records import TokenRecord
 from tests.support.policies import make_record, rule_for
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 
 START = 1_800_000_000_000
 """Milliseconds: a moment for tests that set the script's clock."""
-HUGE = 10**12 - 1
 PARALLEL = Quota("parallel", 2, 15, "concurrent")
 RECORDS = (
     make_record("sml_a", plan="pro", owner="acme"),
@@ -134,10 +133,11 @@ def some_overrides(quotas: Sequence[Quota]) -> st.SearchStrategy[tuple[Override,
 
     def make(pick: int, limit: int, capacity: int, seconds: int) -> Override:
         quota = quotas[pick % len(quotas)]
-        top = capacity if quota.burst is not None else limit
+        fills = limit * MAXIMUM_NUMBER // quota.window_seconds  # as much as may be asked of a bucket
+        top = min(capacity, fills) if quota.burst is not None else limit
         return Override(quota.counter, limit, top, START // 1000 + seconds, "why", "who", 0)
 
-    limits = st.integers(1, 20) | st.sampled_from([10**6, 10**11 + 7, HUGE])
+    limits = st.integers(1, 20) | st.sampled_from([10**6, 10**11 + 7, MAXIMUM_NUMBER])
     return st.lists(st.builds(make, st.integers(0, 4), limits, limits, st.integers(-1, 7200)), max_size=3).map(tuple)
 
 
