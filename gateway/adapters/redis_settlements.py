@@ -77,13 +77,14 @@ class RedisSettlements:
 
     def in_flight(self, rule: Rule, facts: Facts) -> Flight:
         """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
-        if not facts.lease:
-            return _UNCOUNTED
-        self._held[facts.lease] = [
+        renewals = [
             _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in facts.windows
+            for window in (facts.windows if facts.lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
+        if not renewals:
+            return _UNCOUNTED
+        self._held[facts.lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
         return _Counted(lambda: self._release(facts.lease))

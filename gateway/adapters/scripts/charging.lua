@@ -47,7 +47,7 @@ local function effective(quotas, overrides, now)
 end
 
 -- Reads the quotas of a holder behind those that are there already; gives the key of its hash.
-local function read(prefix, holder, quotas, all, windows, now)
+local function read(prefix, holder, quotas, windows, now)
   local number, counters = #windows, {}
   for i = 1, #quotas do
     counters[i] = quotas[i][COUNTER]
@@ -60,7 +60,7 @@ local function read(prefix, holder, quotas, all, windows, now)
     local own_key = algorithm.kind and table.concat({ prefix, algorithm.kind, holder, ':', counters[i] })
     local window = algorithm.read(quota, states[i], now, own_key)
     window.algorithm = algorithm -- a fixed window has it: a table that grows costs more
-    windows[number + i], all[number + i] = window, quota
+    windows[number + i] = window
   end
   return key
 end
@@ -90,7 +90,7 @@ local function write(key, quotas, windows, first, last, cost, lease, now)
   end
 end
 
--- The quotas that others share: their hashes' keys, and up to where each goes.
+-- Reads the quotas that others share behind `all`: gives their hashes' keys, and up to where each goes.
 local function read_shared(shared, record, policy, address, all, windows, now)
   local keys, ends = {}, {}
   for i = 1, #shared do
@@ -102,7 +102,11 @@ local function read_shared(shared, record, policy, address, all, windows, now)
       who = record[per == 'owner' and RECORD_OWNER or RECORD_PROJECT]
     end
     local holder = table.concat({ per, #who, policy, who }, ':')
-    keys[i], ends[i] = read(VERSION .. ':', holder, quotas, all, windows, now), #windows
+    keys[i] = read(VERSION .. ':', holder, quotas, windows, now)
+    for j = 1, #quotas do
+      all[#all + 1] = quotas[j]
+    end
+    ends[i] = #all
   end
   return keys, ends
 end
@@ -132,13 +136,15 @@ local function charge(bucket, record, terms, plan, address, lease, may_charge, n
   if #own == 0 and not shared then
     return may_charge
   end
-  local quotas, windows, key, keys, ends = {}, {}, nil, nil, nil
+  local windows, key, keys, ends = {}, nil, nil, nil
   if #own > 0 then
     local overrides = record[RECORD_OVERRIDES]
     own = overrides and #overrides > 0 and effective(own, overrides, now) or own
-    key = read(bucket, record[RECORD_LINEAGE], own, quotas, windows, now)
+    key = read(bucket, record[RECORD_LINEAGE], own, windows, now)
   end
+  local quotas = own
   if shared then
+    quotas = { unpack(own) }
     keys, ends = read_shared(shared, record, terms.policy, address, quotas, windows, now)
   end
   local has_room, is_whole = true, true
