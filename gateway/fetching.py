@@ -14,9 +14,10 @@ from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
 from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Storing
+from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import Authorized
 from gateway.core.policies.rules import CacheRule
 from gateway.core.tokens import token_id
@@ -83,7 +84,7 @@ class Fetching:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
         dropped = reusing.CONDITIONAL_FIELDS if keys.is_cacheable(admission.rule, request) else frozenset[bytes]()
-        fields = build_request_fields(request, policy, admission.record, dropped)
+        fields = _request_fields(request, admission, dropped)
         answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
@@ -97,7 +98,7 @@ class Fetching:
     async def _ask(self, it: Fetch) -> Response:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
         policy = it.admission.rule.policy
-        fields = build_request_fields(it.request, policy, it.admission.record, reusing.CONDITIONAL_FIELDS)
+        fields = _request_fields(it.request, it.admission, reusing.CONDITIONAL_FIELDS)
         kept = None
         if it.stored is not None and it.stored.head.validators:
             kept = await self.read(it.name, it.stored.head)
@@ -180,8 +181,14 @@ class Fetching:
             fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
         stream = answer.content
         if admission.record is not None and not isinstance(stream, bytes):
-            stream = self._streams.watch(token_id(admission.record.digest), stream)
+            for identity in filter(None, (token_id(admission.record.digest), admission.record.parent)):
+                stream = self._streams.watch(identity, stream)
         return Response(ResponseHead(answer.head.status, fields), stream)
+
+
+def _request_fields(request: RequestHead, admission: Authorized, dropped: frozenset[bytes]) -> list[Field]:
+    scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
+    return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
 
 
 def _is_long(head: ResponseHead) -> bool:

@@ -14,9 +14,12 @@ from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
+from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
+from gateway.core.children import make_child
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
+from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import PolicySet
 from gateway.core.records import AccessRecord, TokenRecord
@@ -492,6 +495,32 @@ def test_a_token_reaches_the_project_that_it_is_for_and_no_other() -> None:
         ]
 
     run(work, ok(), ok())
+
+
+def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
+    """What a child holds as far as its parent, their owner and their plan have it at the moment."""
+
+    async def work(room: Room) -> None:
+        tokens, policy = RedisTokens(room.connection), room.current.policies["small"]
+        parent = make_record("sml_parent", scopes="write", plan="open", owner="ada")
+        draws = (number.to_bytes(64, "big") for number in range(10_000))
+        request = TokenRequest(name="actor")
+        text, child = make_child(policy, parent, TokenState.ACTIVE, None, request, draws, b"", NOW // 1000)
+        for record in (parent, child):
+            await tokens.create(record)
+        await room.ask("GET /projects/website/content", text=text)
+        writes, reads = (OwnerRecord(OwnerStatus.ACTIVE, {"website": held}, 1) for held in ("write", "read"))
+        assert await tokens.owners.replace("small", "ada", None, reads)
+        await room.ask("GET /projects/website/content", text=text)
+        assert await tokens.owners.replace("small", "ada", reads, msgspec.structs.replace(writes, version=2))
+        await room.ask("GET /projects/website/content", text=text)
+        assert await tokens.replace(parent, msgspec.structs.replace(parent, plan="free"))
+        await room.ask("GET /projects/website/content", text=text)
+        assert [b"read write", b"read", b"read write", b"read"] == [
+            field_value(sent.fields, b"x-gateway-scopes") for sent in room.upstreams.sent
+        ]
+
+    run(work, *(ok() for _ in range(4)))
 
 
 def test_a_public_rule_asks_for_no_token() -> None:

@@ -7,6 +7,7 @@ from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
+from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
@@ -78,6 +79,14 @@ class Tokens(Protocol):
         """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
         ...
 
+    async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
+        """The records of the ids, as far as they are there."""
+        ...
+
+    async def children(self, token_id: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
+        ...
+
     async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
         """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
         ...
@@ -110,12 +119,35 @@ class Tokens(Protocol):
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None) -> Standing | None:
-        """What an admission under the rule would find of the token, at one instant and without a trace."""
+    async def standing(self, token_id: str, rule: Rule | None, project: str) -> Standing | None:
+        """What an admission under the rule would find of the token, at one instant and without a trace.
+
+        `project` is the one that the path names, empty where it names none.
+        """
         ...
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
+        ...
+
+
+class Owners(Protocol):
+    """Administration of owners. Every method raises StoreUnavailable when Redis did not acknowledge."""
+
+    async def find(self, policy: str, owner: str) -> OwnerRecord | None:
+        """The owner's record; None where the owner is a name only, and restricts nothing."""
+        ...
+
+    async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
+        """The records of a policy's owners, by name."""
+        ...
+
+    async def replace(self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord) -> bool:
+        """Puts `new` in the place of `old`, for the next request of each of the owner's tokens.
+
+        False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
+        record: the command fails, and doing it again is enough.
+        """
         ...
 
 

@@ -2,16 +2,32 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Script
+from gateway.core.children import bound_by
+from gateway.core.decision import NO_KIN, Kin
+from gateway.core.owners import OwnerStanding
 from gateway.core.quotas import Quota, Window
+from gateway.core.records import TokenRecord, decode_record
 
 
 def read_script(*parts: str) -> Script:
     """One script of the files `parts` of scripts/, behind the names and positions that they use."""
     folder = files("gateway.adapters.scripts")
     return Script(names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in parts))
+
+
+def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:
+    """A token's record, bound by its parent's, and what scripts/tokens.lua has told of its kin."""
+    record = decode_record(identity, raw)
+    if not told:
+        return record, NO_KIN
+    status, scopes, raw_parent, is_revoked = told
+    owner = OwnerStanding(status.decode(), None if scopes is None else scopes.decode()) if status else None
+    parent = decode_record(record.parent, raw_parent) if raw_parent else None
+    return bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
 
 
 def read_windows(quotas: Sequence[Quota], states: Sequence[int]) -> tuple[Window, ...]:

@@ -71,9 +71,12 @@ def end_to_end_fields(fields: Fields) -> list[Field]:
 
 
 def build_request_fields(
-    head: RequestHead, policy: Policy, record: TokenRecord | None, dropped: frozenset[bytes]
+    head: RequestHead, policy: Policy, record: TokenRecord | None, scopes: str, dropped: frozenset[bytes]
 ) -> list[Field]:
-    """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own."""
+    """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own.
+
+    `scopes` are the effective ones, of all sides that decide on them.
+    """
     removed = _removed_fields(policy.credentials, dropped)
     host = field_value(head.fields, b"host") or b""
     return [
@@ -83,7 +86,7 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *(_identity_fields(policy, record) if record else ()),
+        *(_identity_fields(record, scopes) if record else ()),
     ]
 
 
@@ -100,14 +103,14 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
-def _identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
+def _identity_fields(record: TokenRecord, scopes: str) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
     pairs = (
         (b"x-gateway-token-id", token_id(record.digest)),
         (b"x-gateway-token-name", record.name),
         (b"x-gateway-project", record.project),
         (b"x-gateway-owner", record.owner),
-        (b"x-gateway-scopes", policy.effective_scopes(record.scopes, record.plan)),
+        (b"x-gateway-scopes", scopes),
     )
     return [(name, _field_text(value)) for name, value in pairs if value]
 

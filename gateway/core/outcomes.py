@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.core.decision import Deny, Facts, plan_of
+from gateway.core.decision import Deny, Facts, ends_at, plan_of
 from gateway.core.fields import build_ratelimit, build_timestamp
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
 from gateway.core.policies.rules import Rule
@@ -70,7 +70,7 @@ def build_token_state(outcome: Authorized | Refused) -> list[Field]:
     if plan is not None and facts.windows:
         fields.append((b"ratelimit-policy", plan.policy_field))
         fields.append((b"ratelimit", build_ratelimit(facts.windows, facts.now)))
-    expires_at = facts.record.expires_at if facts.record else None
+    expires_at = ends_at(facts)
     if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
     return fields

@@ -9,8 +9,6 @@ from msgspec.structs import replace
 
 from gateway.core.administration import (
     LATEST_END,
-    MAXIMUM_BINDING_LENGTH,
-    MAXIMUM_NAME_LENGTH,
     TokenChange,
     TokenRequest,
     TokenState,
@@ -21,6 +19,7 @@ from gateway.core.administration import (
 from gateway.core.decision import Allow, Deny, Facts, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord
+from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
 from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
 

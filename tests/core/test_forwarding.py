@@ -17,14 +17,13 @@ from gateway.core.forwarding import (
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
 from tests.core.samples import RECORD, load_shop, make_request
-from tests.support.policies import make_record, rule_for
 
 POLICY = load_shop()
 names = st.text("abcdefghijklmnopqrstuvwxyz-_", min_size=1, max_size=12).map(str.encode)
 
 
 def forward(*fields: Field, dropped: frozenset[bytes] = frozenset()) -> list[Field]:
-    return build_request_fields(make_request(*fields), POLICY, RECORD, dropped)
+    return build_request_fields(make_request(*fields), POLICY, RECORD, RECORD.scopes, dropped)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_the_backend_learns_who_asks_and_how() -> None:
 
 def test_an_empty_identity_is_left_out() -> None:
     """A token without a project or an owner says nothing of one."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project="", scopes=""), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project=""), "", frozenset())
     assert ([], []) == (field_values(fields, b"x-gateway-project"), field_values(fields, b"x-gateway-scopes"))
 
 
@@ -156,14 +155,14 @@ def test_dropped_fields_are_dropped() -> None:
 )
 def test_names_are_printable_ascii_for_the_backend(name: str, value: bytes) -> None:
     """A name that is not printable ASCII arrives percent-encoded; none can begin another field."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), "", frozenset())
     assert [value] == field_values(fields, b"x-gateway-token-name")
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_the_backend_can_decode_any_name(name: str) -> None:
     """Percent-decoding an identity field gives the name back, whatever it was."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), "", frozenset())
     (value,) = field_values(fields, b"x-gateway-token-name")
     assert set(value) <= set(range(0x20, 0x7F))
     assert name == unquote(value.decode("ascii"))
@@ -177,10 +176,6 @@ def test_a_status_without_content_has_no_length(status: int, length: bytes | Non
 
 
 def test_the_backend_is_told_what_the_token_may_use() -> None:
-    """The scopes that the plan leaves of the token's, implied ones included."""
-    policy = rule_for("GET /export").policy
-    seen = []
-    for plan in ("free", "pro"):
-        fields = build_request_fields(make_request(), policy, make_record(scopes="write", plan=plan), frozenset())
-        seen.append(field_value(fields, b"x-gateway-scopes"))
-    assert [b"read", b"write"] == seen
+    """The effective scopes, whatever the token itself holds."""
+    fields = build_request_fields(make_request(), POLICY, RECORD, "read", frozenset())
+    assert b"read" == field_value(fields, b"x-gateway-scopes")

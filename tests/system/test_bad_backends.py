@@ -154,8 +154,9 @@ def test_a_backend_that_goes_away_breaks_no_build(serve: Serve, redis_url: str, 
     assert 401 == ask(gateway.port, "GET", "/stand-in", token=token["token"]).status
 
 
-def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path) -> None:
-    """The client's stream is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
+@pytest.mark.parametrize("is_child", [False, True])
+def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path, is_child: bool) -> None:
+    """Its own or its child's is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
     is_closed, may_go_on = threading.Event(), threading.Event()
 
     def stream(connection: socket.socket) -> None:
@@ -180,7 +181,9 @@ def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, pol
         write_policy(policies, backend.port, response_timeout="20s")
         gateway = serve(redis_url)
         revoked, kept = mint(redis_url, policies), mint(redis_url, policies)
-        cut, received = start(gateway.port, b"/cut", revoked["token"])
+        where = ("--policies", str(policies), "--redis", redis_url)
+        child = run_json("token", "create", "--parent", revoked["id"], "--name", "actor", *where)
+        cut, received = start(gateway.port, b"/cut", (child if is_child else revoked)["token"])
         going, also_received = start(gateway.port, b"/kept", kept["token"])
         with cut, going:
             run_json("token", "revoke", revoked["id"], "--redis", redis_url)

@@ -10,7 +10,15 @@ from gateway.cli.options import json_option, load_policies, policies_option, red
 from gateway.cli.times import format_time
 from gateway.cli.token.describing import find, print_json
 from gateway.core.errors import ChangeRefused
-from gateway.core.explanation import Check, Standing, build_facts, explain_decision, first_failure, match_request
+from gateway.core.explanation import (
+    Check,
+    Standing,
+    build_facts,
+    explain_decision,
+    first_failure,
+    match_request,
+    project_of,
+)
 from gateway.core.fields import parse_host
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.rules import PolicySet, Rule
@@ -50,7 +58,7 @@ def explain(
     async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
         record = await find(tokens, identity)
         rule, checks = match_request(found, _host(host, found, record), method, path)
-        standing = await tokens.standing(identity, rule)
+        standing = await tokens.standing(identity, rule, project_of(rule, path))
         if standing is None:
             raise ChangeRefused(f"there is no token {identity}")
         return rule, checks, standing
@@ -58,7 +66,7 @@ def explain(
     rule, checks, standing = with_tokens(redis_url, work)
     windows = standing.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing, path))
+        checks += explain_decision(rule, standing, build_facts(rule, standing))
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:

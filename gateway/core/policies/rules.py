@@ -1,7 +1,7 @@
 """What a request meets: rules and policies compiled from the documents, everything looked up beforehand."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from gateway.core.etags import BY_VALUE, TagRule
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
-from gateway.core.scopes import Scope, implied_by
+from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
 
 Entitlement = Literal["project", "owner", "token", "public"]
@@ -85,12 +85,16 @@ class Policy(msgspec.Struct, frozen=True):
     has_cache: bool = False
     """Whether any rule keeps answers, so that writes may end some."""
 
-    def effective_scopes(self, scopes: str, plan: str) -> str:
-        """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""
-        held = self.plans[plan].held
-        if held is None:
-            return scopes
-        return " ".join(sorted(held & set[str]().union(*(implied_by(scope, self.scopes) for scope in scopes.split()))))
+    def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
+        """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
+        held = self.plans[plan].held if plan in self.plans else frozenset[str]()
+        if held is None and len(sides) == 1:
+            return sides[0]
+        sets = [side.split(" ") for side in sides]
+        usable = self.scope_grants if held is None else held
+        return " ".join(
+            sorted(scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(side) for side in sets))
+        )
 
 
 class Rule(msgspec.Struct, frozen=True):
