@@ -8,7 +8,6 @@ import click
 from gateway.adapters.redis_exports import RedisExports
 from gateway.cli.options import json_option, redis_option, with_connection
 from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
-from gateway.core.errors import ChangeRefused
 from gateway.core.fields import parse_host
 
 
@@ -51,7 +50,7 @@ def purge(
         *([WHOLE_POLICY] if everything else []),
     ]
     if len(groups) != 1:
-        raise ChangeRefused("name exactly one of --url, --group, --project, --owner, --token, --all")
+        raise click.UsageError("name exactly one of --url, --group, --project, --owner, --token, --all")
     purged = with_connection(redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups))
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")
 
@@ -60,7 +59,7 @@ def _group_of_url(url: str) -> str:
     parts = urlsplit(url)
     host = parse_host(parts.netloc.encode("ascii", "replace"))
     if not host or not parts.path.startswith("/"):
-        raise ChangeRefused(
+        raise click.UsageError(
             f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export"
         )
     return uri_group(host, f"{parts.path}?{parts.query}" if parts.query else parts.path)

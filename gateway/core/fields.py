@@ -34,9 +34,11 @@ _DATES = tuple(
 # int-range / suffix-range of the unit bytes, one of them, RFC 9110 14.1.2
 _RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", re.IGNORECASE)
 # sf-string with its parameters, RFC 9651 3.3.3
-_STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",]*)*[ \t]*(?:,[ \t]*|$)')
+_STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",;]*)*[ \t]*(?:,[ \t]*|$)')
 # dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
 _PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
+MAXIMUM_PREFERENCES_LENGTH = 256
+"""Of a Dictionary that is read: enough for all digests there are, and nobody's time is spent on more."""
 MAXIMUM_DELTA_SECONDS = 2**31
 """RFC 9111 1.2.2: larger values are taken as this one."""
 
@@ -136,6 +138,8 @@ def parse_range(values: Sequence[bytes]) -> tuple[int | None, int | None] | None
 def parse_string_list(values: Iterable[bytes]) -> list[str] | None:
     """The members of a List of Strings (RFC 9651 3.1), without their parameters; None where it is not one."""
     text = b", ".join(values).strip(b" ")
+    if text.endswith(b","):
+        return None
     members: list[str] = []
     position = 0
     while position < len(text):
@@ -150,6 +154,8 @@ def parse_string_list(values: Iterable[bytes]) -> list[str] | None:
 def parse_preferences(values: Iterable[bytes]) -> dict[str, int]:
     """Name to weight of a Dictionary such as Want-Repr-Digest (RFC 9530 4); what does not fit is left out."""
     text = b",".join(values)
+    if len(text) > MAXIMUM_PREFERENCES_LENGTH:
+        return {}
     return {name.decode(): int(weight or 1) for name, weight in _PREFERENCE.findall(text)}
 
 
