@@ -4,7 +4,6 @@ This is the one place where identity fields that a client sent are dropped, in e
 sees the request.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -17,10 +16,11 @@ from gateway.core.addresses import Network, client_address, is_trusted
 from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
+from gateway.core.messages import Field, RequestHead, Response, field_value, field_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
+from gateway.web.departures import Departures
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
@@ -64,27 +64,33 @@ class Proxy:
         self._trusted = trusted
         self._clock = clock
         self._new_id = new_id
+        self._departures = Departures()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One request, accepted, answered and sent."""
         new_id = self._new_id()
         request = accept(scope, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
-            await send_response(build_refusal(request, None, new_id), None, send)
+            await send_response(build_refusal(request, None, new_id), send)
             return
-        content = _read_content(request, receive)
+        content = _find_content(request, receive)
+        with self._departures.watch(receive, content):
+            try:
+                await send_response(await self._answer(request, content), send)
+            except ClientGone:
+                return
+            except (StreamRevoked, UpstreamError) as error:
+                # Returning without an end makes the server close the connection: nobody takes the content for whole.
+                logger.warning("request %s: the content broke off: %s", request.id, error)
+
+    async def _answer(self, request: RequestHead, content: "RequestContent | None") -> Response:
         try:
-            response = await self._exchange.answer(request, content)
+            return await self._exchange.answer(request, content)
         except ClientGone:
-            return
+            raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
-        try:
-            await send_response(response, receive if content is None else None, send)
-        except (ClientGone, StreamRevoked, UpstreamError) as error:
-            # Returning without an end makes the server close the connection: nobody takes the content for whole.
-            logger.warning("request %s: the content broke off: %s", request.id, error)
+            return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
 
 
 def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]) -> RequestHead | Reason:
@@ -118,36 +124,19 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]
     )
 
 
-async def send_response(response: Response, receive: Receive | None, send: Send) -> None:
-    """Sends head and content; raises UpstreamError where a stream breaks off.
-
-    With `receive`, which is given where the request's own content is not still being read, a client that leaves ends
-    the stream, and with it the backend's work.
-    """
+async def send_response(response: Response, send: Send) -> None:
+    """Sends head and content; raises UpstreamError where a stream breaks off."""
     await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
-    if isinstance(response.content, bytes):
-        await send({"type": "http.response.body", "body": response.content, "more_body": False})
+    content = response.content
+    if isinstance(content, bytes):
+        await send({"type": "http.response.body", "body": content, "more_body": False})
         return
     try:
-        if receive is None:
-            await _send_stream(response.content, send)
-        else:
-            await _send_while_present(response.content, receive, send)
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
-        await response.content.aclose()
-
-
-async def _send_while_present(content: ContentStream, receive: Receive, send: Send) -> None:
-    sending = asyncio.create_task(_send_stream(content, send))
-    leaving = asyncio.create_task(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        await asyncio.wait({sending, leaving})
-    if not sending.cancelled():
-        sending.result()
+        await content.aclose()
 
 
 def _request_id(fields: list[Field]) -> str | None:
@@ -158,35 +147,33 @@ def _request_id(fields: list[Field]) -> str | None:
     return None
 
 
-def _read_content(request: RequestHead, receive: Receive) -> AsyncIterator[bytes] | None:
+def _find_content(request: RequestHead, receive: Receive) -> "RequestContent | None":
     """The request's content as it arrives, None where the head announces none (RFC 9112 6.3)."""
     for name, value in request.fields:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return _stream_content(receive)
+            return RequestContent(receive)
     return None
 
 
-async def _send_stream(content: ContentStream, send: Send) -> None:
-    async for piece in content:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+class RequestContent:
+    """What a client sends, as it is asked for; ClientGone where it leaves before the end."""
 
+    def __init__(self, receive: Receive) -> None:
+        self.is_complete = False
+        self._receive = receive
 
-async def _wait_for_disconnect(receive: Receive) -> None:
-    """Returns when the client has gone; drops what it may still send of content that nobody wants."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
 
-
-async def _stream_content(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = cast(HTTPReceiveMessage, await receive())
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if message["body"]:
-            yield message["body"]
-        if not message["more_body"]:
-            return
+    async def __anext__(self) -> bytes:
+        while not self.is_complete:
+            message = cast(HTTPReceiveMessage, await self._receive())
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            self.is_complete = not message["more_body"]
+            if message["body"]:
+                return message["body"]
+        raise StopAsyncIteration
 
 
 class ClientGone(Exception):
