@@ -13,7 +13,15 @@ from gateway.adapters.protocols import AccessLog, Admissions, Exports, FailedCre
 from gateway.core import caching, exports
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
-from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import (
+    StoreUnavailable,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import build_request_fields, build_response_fields
 from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
@@ -34,8 +42,10 @@ STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
+    UpstreamBusy: Reason.UPSTREAM_BUSY,
     UpstreamTimeout: Reason.UPSTREAM_TIMEOUT,
     UpstreamBroken: Reason.UPSTREAM_BROKEN,
+    UpstreamDropped: Reason.UPSTREAM_BROKEN,
 }
 
 
@@ -114,7 +124,7 @@ class Exchange:
             else:
                 response = await self._forward_or_stand_in(request, admission, plan.fallback)
         except UpstreamError as error:
-            refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
+            refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts, error.retry_after)
             return self._finish(request, refused, build_refused(request, refused))
         return self._finish(request, admission, response)
 

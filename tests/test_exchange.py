@@ -13,7 +13,7 @@ from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
-from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.exports import MAXIMUM_EXPORT_BYTES
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
 from gateway.core.policies.loading import load_policies
@@ -338,7 +338,9 @@ def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
     [
         (UpstreamUnreachable("x"), 502, "upstream_unreachable"),
         (UpstreamBroken("x"), 502, "upstream_broken"),
+        (UpstreamDropped("x"), 502, "upstream_broken"),
         (UpstreamTimeout("x"), 504, "upstream_timeout"),
+        (UpstreamBusy("x"), 503, "upstream_busy"),
     ],
 )
 def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
@@ -349,6 +351,7 @@ def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, rea
         assert (status, b"no-store") == (answer.head.status, field(answer, b"cache-control"))
         assert (status, reason) == (room.records[-1].status, room.records[-1].reason)
         assert None is field(answer, b"cache-status")
+        assert (b"1" if status == 503 else None) == field(answer, b"retry-after")
 
     run(work, error)
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.upstream_connection import HIGH_WATER_BYTES, ResponseContent
+from gateway.adapters.upstream_connection import HIGH_WATER_BYTES, UpstreamConnection
+from gateway.adapters.upstream_content import ResponseContent
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
 from gateway.core.policies.rules import Upstream
@@ -537,6 +538,7 @@ async def test_closed_connection_is_forgotten() -> None:
     """Nothing holds a closed connection, not even its clock."""
     async with RawBackend(once(HALF)) as backend, http_upstreams() as upstreams:
         content = await start(upstreams, backend.address())
+        assert isinstance(content._connection, UpstreamConnection)
         connection = weakref.ref(content._connection)
         await content.aclose()
         await settle()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,12 +16,12 @@ from gateway.core.policies.document import (
     QuotaTable,
     RuleTable,
     ScopeTable,
-    UpstreamTable,
 )
 from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule
 from gateway.core.policies.terms import encode_terms
+from gateway.core.policies.upstream_rules import compile_upstream
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota, parse_quotas
 from gateway.core.reasons import Reason
@@ -96,7 +95,7 @@ def _compile_policy(draft: _Draft, upstreams: Mapping[str, str]) -> Policy:
     return Policy(
         name=document.name,
         hosts=tuple(document.hosts or ()),
-        upstream=_compile_upstream(draft, upstreams.get(document.name)),
+        upstream=compile_upstream(document.upstream, upstreams.get(document.name), draft.mistakes.append),
         token_format=_compile_token_format(draft),
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
@@ -112,18 +111,6 @@ def _compile_policy(draft: _Draft, upstreams: Mapping[str, str]) -> Policy:
 
 def _compile_scope(table: str | ScopeTable) -> Scope:
     return Scope(table) if isinstance(table, str) else Scope(table.description, tuple(table.implies))
-
-
-def _compile_upstream(draft: _Draft, replacement: str | None) -> Upstream:
-    upstream = draft.document.upstream
-    table = UpstreamTable(url=upstream) if isinstance(upstream, str) else upstream
-    url = (replacement or table.url).rstrip("/")
-    draft.attempt("$.upstream", lambda: (urlsplit(url).port, url.encode("ascii")))
-    return Upstream(
-        url=url,
-        connect_timeout_seconds=parse_duration(table.connect_timeout),
-        response_timeout_seconds=parse_duration(table.response_timeout),
-    )
 
 
 def _compile_token_format(draft: _Draft) -> TokenFormat:
