@@ -110,9 +110,14 @@ class Target:
         """Takes in what has become known of its health, and says so in the log where it makes a difference."""
         was_available, self.health = self.is_available(), health
         if was_available and not self.is_available():
-            logger.warning("%s is left alone: %s", self.url, health)
+            logger.warning("%s is left alone: %s", self.url, self._describe(health))
         elif not was_available and health == balancing.WELL:
             logger.warning("%s is well again", self.url)
+
+    def _describe(self, health: balancing.Health) -> str:
+        if health.failed_checks:
+            return "its health checks fail"
+        return f"{health.failures} failure(s) in a row, tried again in {health.ejected_until - self._clock.time():g} s"
 
     def note_failure(self, error: UpstreamError) -> None:
         """Takes in that a request failed."""
