@@ -88,6 +88,7 @@ def build_request_fields(
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
         *(_identity_fields(policy, record) if record else ()),
+        *(((b"connection", b"upgrade"), (b"upgrade", head.upgrade)) if head.upgrade else ()),
     ]
 
 

@@ -21,11 +21,14 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
 from gateway.web.departures import Departures
+from gateway.web.tunnels import EXTENSION
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
 MAXIMUM_TARGET_BYTES = 8 * 1024
 """RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
+WEBSOCKET = b"websocket"
+"""The one protocol that uvicorn hands over (web/tunnels.py)."""
 _SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -73,7 +76,7 @@ class Proxy:
         if isinstance(request, Reason):
             await send_response(build_refusal(request, None, new_id), send)
             return
-        content = _find_content(request, receive)
+        content = RequestContent(receive) if request.upgrade else _find_content(request, receive)
         with self._departures.watch(receive, content):
             try:
                 await send_response(await self._answer(request, content), send)
@@ -121,6 +124,7 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]
         id=_request_id(fields) or new_id,
         host=host,
         received_at=now,
+        upgrade=WEBSOCKET if EXTENSION in (scope.get("extensions") or ()) else b"",
     )
 
 
