@@ -72,7 +72,7 @@ def test_a_target_killed_under_load_fails_no_idempotent_request(
         statuses = []
         connection = HTTPConnection("127.0.0.1", gateway.port, timeout=15)
         for _ in range(60):
-            connection.request("GET", "/api/v1/projects", headers={"Authorization": f"Bearer {token}"})
+            connection.request("GET", "/api/v1/workspaces", headers={"Authorization": f"Bearer {token}"})
             response = connection.getresponse()
             response.read()
             statuses.append(response.status)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
+from gateway.core.policies.document import UpstreamTable
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
 
@@ -97,3 +99,15 @@ def test_the_files_of_tls_are_looked_at_by_who_can(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_policies({"small.toml": text}, None, lambda upstream: f"{upstream.tls.ca} is not there")
     assert ("small.toml: $.upstream.tls: /none.pem is not there",) == caught.value.mistakes
+
+
+def test_the_example_shows_every_key() -> None:
+    """What policies/example.toml has in comments is a table that can be used, with all that can be said."""
+    example = (Path(__file__).parents[3] / "policies" / "example.toml").read_text(encoding="utf-8")
+    lines = example.partition("# [upstream]\n")[2].partition("\n\n")[0].splitlines()
+    shown = [line.removeprefix("# ") for line in lines]
+    keys = {field.name for field in msgspec.structs.fields(UpstreamTable)}
+    assert keys == {line.partition(" =")[0] for line in shown}
+    head = FULL.partition("[upstream]")[0]
+    text = "\n".join([head, "[upstream]", *(line for line in shown if not line.startswith(("url", "tls")))])
+    assert 2 == len(load_policies({"small.toml": text}).policies["small"].upstream.targets)
