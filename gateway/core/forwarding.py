@@ -81,7 +81,7 @@ def build_request_fields(
     removed = _removed_fields(policy.credentials, dropped)
     host = field_value(head.fields, b"host") or b""
     return [
-        *(field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed),
+        *[field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed],
         (b"via", b"1.1 " + PSEUDONYM),
         (b"x-forwarded-for", head.forwarded_for.encode("latin-1")),
         (b"x-forwarded-host", host),
@@ -117,6 +117,7 @@ def _identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
     return [(name, _field_text(value)) for name, value in pairs if value]
 
 
+@functools.lru_cache(maxsize=4096)
 def _field_text(value: str) -> bytes:
     if value.isascii() and value.isprintable() and "%" not in value:
         return value.encode()

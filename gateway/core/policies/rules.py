@@ -15,7 +15,7 @@ from gateway.core.tokens import TokenFormat
 Entitlement = Literal["project", "owner", "token", "public"]
 
 
-class CredentialSource(msgspec.Struct, frozen=True):
+class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
     """A field that carries the credential; with the scheme Bearer (RFC 6750 2.1) or the bare text."""
 
     field: bytes
