@@ -110,7 +110,7 @@ class Target:
         """Takes in what has become known of its health, and says so in the log where it makes a difference."""
         was_available, self.health = self.is_available(), health
         if was_available and not self.is_available():
-            logger.warning("%s is left alone: %s", self.url, self._describe(health))
+            logger.warning("%s is avoided: %s", self.url, self._describe(health))
         elif not was_available and health == balancing.WELL:
             logger.warning("%s is well again", self.url)
 

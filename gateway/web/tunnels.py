@@ -86,7 +86,7 @@ class TunnelProtocol(asyncio.Protocol):
 
     def _begin(self, head: bytes) -> None:
         scope = self._read_head(head)
-        if _has_content(scope["headers"]):  # it could not be told from what follows the answer
+        if scope["method"] != "GET" or _has_content(scope["headers"]):  # content could be a second request
             self._transport.write(_REFUSED)
             self._transport.close()
             return

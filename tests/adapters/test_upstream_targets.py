@@ -265,7 +265,7 @@ async def test_a_target_that_fails_its_checks_gets_no_requests(caplog: pytest.Lo
         assert {b"a", b"b"} == set(await names(upstreams, address, 4))
         assert b"host: 127.0.0.1" in a.checks[0]
     url = both[0].url()
-    assert [f"{url} is left alone: its health checks fail", f"{url} is well again"] == caplog.messages
+    assert [f"{url} is avoided: its health checks fail", f"{url} is well again"] == caplog.messages
 
 
 @on_both_loops

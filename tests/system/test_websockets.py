@@ -162,14 +162,15 @@ def test_what_is_no_proper_handshake(serve: Serve, redis_url: str, policies: Pat
     token = mint(redis_url, policies)["token"].encode()
 
     async def work(gateway: GatewayServer, _: Callable[..., connect]) -> None:
-        async def send(*lines: bytes, target: bytes = b"/chat", content: bytes = b"") -> bytes:
+        async def send(*lines: bytes, target: bytes = b"/chat", content: bytes = b"", method: bytes = b"GET") -> bytes:
             own = (b"Host: a", b"Authorization: Bearer " + token, b"Upgrade: websocket", b"Connection: Upgrade")
-            head = b"\r\n".join((b"GET " + target + b" HTTP/1.1", *own, *lines, b"", b""))
+            head = b"\r\n".join((method + b" " + target + b" HTTP/1.1", *own, *lines, b"", b""))
             return await asyncio.to_thread(send_raw, gateway.port, head + content)
 
         for line in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
             answer = await send(line, content=b"hello")
             assert answer == b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        assert (await send(method=b"HEAD")).startswith(b"HTTP/1.1 400 ")
         answer = await send(b"Sec-WebSocket-Version: 13")
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"Sec-WebSocket-Key" in answer
