@@ -108,10 +108,10 @@ class Target:
 
     def note(self, health: balancing.Health) -> None:
         """Takes in what has become known of its health, and says so in the log where it makes a difference."""
-        was_available, self.health = self.is_available(), health
+        before, was_available, self.health = self.health, self.is_available(), health
         if was_available and not self.is_available():
             logger.warning("%s is avoided: %s", self.url, self._describe(health))
-        elif not was_available and health == balancing.WELL:
+        elif health == balancing.WELL and balancing.was_avoided(before):
             logger.warning("%s is well again", self.url)
 
     def _describe(self, health: balancing.Health) -> str:

@@ -67,6 +67,11 @@ def is_available(health: Health, now: float) -> bool:
     return now >= health.ejected_until and health.failed_checks < FAILED_CHECKS
 
 
+def was_avoided(health: Health) -> bool:
+    """Whether the target has been left alone since it was last well."""
+    return health.ejections > 0 or health.failed_checks >= FAILED_CHECKS
+
+
 def after_failure(health: Health, error: UpstreamError, now: float) -> Health:
     """The health of a target that failed a request. What failed while it was ejected already prolongs nothing."""
     if isinstance(error, UpstreamBusy) or now < health.ejected_until:

@@ -143,8 +143,8 @@ async def test_as_many_retries_as_the_policy_says() -> None:
 
 
 @on_both_loops
-async def test_where_none_is_left_all_are_tried() -> None:
-    """Targets that all failed are not all given up: the first that can be reached again answers."""
+async def test_where_none_is_left_all_are_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """Targets that all failed are not given up: the first that can be reached again answers, and the log says so."""
     clock = ManualClock()
     async with http_upstreams(clock) as upstreams:
         address = upstream_of(nobody=2)
@@ -156,6 +156,8 @@ async def test_where_none_is_left_all_are_tried() -> None:
         server = await asyncio.start_server(answer_ok, "127.0.0.1", port)
         async with server:
             assert [b"ok"] * 3 == await names(upstreams, address, 3)
+        assert [f"{address.targets[1]} is well again"] == [m for m in caplog.messages if "well again" in m]
+        assert 2 == len([message for message in caplog.messages if "is avoided: 1 failure(s)" in message])
 
 
 async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
