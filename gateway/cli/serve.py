@@ -103,7 +103,7 @@ def build_config(settings: Settings) -> uvicorn.Config:
         "gateway.app:create_app",
         factory=True,
         workers=settings.workers,
-        http="gateway.web.server:WholeAnswers",
+        http="httptools",
         loop="uvloop",
         ws="gateway.web.tunnels:TunnelProtocol",
         lifespan="on",

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import cast
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
 from gateway.core.addresses import Network, client_address, is_trusted
 from gateway.core.errors import StreamRevoked, UpstreamError
@@ -21,7 +21,7 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
 from gateway.web.departures import Departures
-from gateway.web.server import WHOLE_ANSWER
+from gateway.web.server import write_whole
 from gateway.web.tunnels import EXTENSION
 
 RESERVED_PATH = "/-/"
@@ -75,13 +75,12 @@ class Proxy:
         new_id = self._new_id()
         request = accept(scope, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
-            await send_response(build_refusal(request, None, new_id), send, may_be_whole=False)
+            await send_response(build_refusal(request, None, new_id), send)
             return
         content = RequestContent(receive) if request.upgrade else _find_content(request, receive)
         with self._departures.watch(receive, content):
             try:
-                response = await self._answer(request, content)
-                await send_response(response, send, may_be_whole=WHOLE_ANSWER in (scope.get("extensions") or ()))
+                await send_response(await self._answer(request, content), send)
             except ClientGone:
                 return
             except (StreamRevoked, UpstreamError) as error:
@@ -130,14 +129,10 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]
     )
 
 
-async def send_response(response: Response, send: Send, *, may_be_whole: bool) -> None:
-    """Sends head and content, in one message where the server has one for it; raises UpstreamError where a stream
-    breaks off.
-    """
+async def send_response(response: Response, send: Send) -> None:
+    """Sends head and content, in one write if they are whole; raises UpstreamError where a stream breaks off."""
     head, content = response.head, response.content
-    if may_be_whole and isinstance(content, bytes):
-        whole = {"type": WHOLE_ANSWER, "status": head.status, "headers": head.fields, "body": content}
-        await send(cast(Message, whole))
+    if isinstance(content, bytes) and write_whole(head, content, send):
         return
     await send({"type": "http.response.start", "status": head.status, "headers": head.fields})
     if isinstance(content, bytes):

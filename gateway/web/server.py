@@ -1,60 +1,42 @@
-"""uvicorn's HTTP protocol with one more message: an answer that is whole, which leaves in one write.
+"""A short way past ASGI for answers that are whole: one write, where the server is uvicorn's own.
 
 uvicorn sends head and content apart, each with a call into the kernel, and looks through every field line with two
 regular expressions: a tenth of what a request costs. An answer that is all there needs neither. Whatever is not plain
-about it goes uvicorn's own way, and so do all other messages.
+about it goes by ASGI's messages.
 """
 
-from typing import Any
+from litestar.types import Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from gateway.core.messages import ResponseHead, field_value
 
-from gateway.core.messages import Fields, field_value
-
-WHOLE_ANSWER = "gateway.response.whole"
-"""The type of the message, and the name under which the scope's extensions have it: status, headers, body."""
-_EXTENSIONS: dict[str, dict[object, object]] = {WHOLE_ANSWER: {}}
 _WITHOUT_CONTENT = frozenset({204, 304})
 
 
-class WholeAnswers(HttpToolsProtocol):
-    """uvicorn's `http`."""
+def write_whole(head: ResponseHead, content: bytes, send: Send) -> bool:
+    """Writes the answer to the request that `send` belongs to; False where that is to be done by messages."""
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or not _is_plain(cycle, head, len(content)):
+        return False
+    fields = head.fields
+    start = b"".join([STATUS_LINE[head.status], *[b"%b: %b\r\n" % field for field in fields], b"\r\n"])
+    if start.count(b"\n") != len(fields) + 2 or start.count(b"\r") != len(fields) + 2:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(start + content)
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.__class__ = Cycle
-        cycle.scope["extensions"] = _EXTENSIONS
-        super()._start_asgi_task(cycle, app)
 
-
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    async def send(self, message: Any) -> None:
-        """See ASGI, and WHOLE_ANSWER."""
-        if message["type"] != WHOLE_ANSWER:
-            await super().send(message)
-            return
-        status, fields, content = message["status"], message["headers"], message["body"]
-        head = self._build_plain_head(status, fields, len(content))
-        if head is None:
-            await super().send({"type": "http.response.start", "status": status, "headers": fields})
-            await super().send({"type": "http.response.body", "body": content, "more_body": False})
-            return
-        self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        self.transport.write(head + content)
-        self.message_event.set()
-        self.on_response()
-
-    def _build_plain_head(self, status: int, fields: Fields, length: int) -> bytes | None:
-        """The head, where nothing but writing it and `length` bytes of content is to be done for the answer."""
-        if self.disconnected or not self.keep_alive or self.flow.write_paused or self.access_log:
-            return None
-        announced = field_value(fields, b"content-length")
-        if self.scope["method"] == "HEAD" or (
-            announced != b"%d" % length if announced is not None else length or status not in _WITHOUT_CONTENT
-        ):
-            return None
-        head = b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"])
-        is_clean = head.count(b"\n") == head.count(b"\r") == len(fields) + 2 and not self.default_headers
-        return head if is_clean else None
+def _is_plain(cycle: RequestResponseCycle, head: ResponseHead, length: int) -> bool:
+    """Whether nothing but writing `length` bytes of content behind the head is to be done."""
+    if cycle.disconnected or cycle.response_started or not cycle.keep_alive or cycle.flow.write_paused:
+        return False
+    if cycle.access_log or cycle.default_headers or cycle.scope["method"] == "HEAD":
+        return False
+    announced = field_value(head.fields, b"content-length")
+    if announced is None:
+        return head.status in _WITHOUT_CONTENT and length == 0
+    return announced == b"%d" % length

@@ -10,7 +10,6 @@ from uvicorn.server import ServerState
 
 from gateway.core.messages import Field, Response, ResponseHead
 from gateway.web.proxy import send_response
-from gateway.web.server import WHOLE_ANSWER, WholeAnswers
 from tests.adapters.raw_backend import settle
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -39,18 +38,18 @@ class Transport(asyncio.Transport):
         return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
 
 
-async def serve(protocol_class: type[HttpToolsProtocol], response: Response, *requests: bytes) -> Transport:
+async def serve(response: Response, *requests: bytes, by_messages: bool = False) -> Transport:
     """What goes out for requests on one connection, one after the other's answer, that all get the response."""
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(_: Any, receive: Any, send: Any) -> None:
         head = ResponseHead(response.head.status, list(response.head.fields))
-        await send_response(
-            Response(head, response.content), send, may_be_whole=WHOLE_ANSWER in (scope.get("extensions") or ())
-        )
+        wrapped: Any = lambda message: send(message)  # noqa: E731, PLW0108 - as a middleware would have it
+        await send_response(Response(head, response.content), wrapped if by_messages else send)
 
     config = Config(app=app, access_log=False, lifespan="off", ws="none", date_header=False, server_header=False)
     config.load()
-    protocol, transport = protocol_class(config, ServerState(), {}), Transport()
+    config.loaded_app = cast(Any, app)
+    protocol, transport = HttpToolsProtocol(config, ServerState(), {}), Transport()
     protocol.connection_made(transport)
     for request in requests:
         protocol.data_received(request)
@@ -86,8 +85,8 @@ def test_the_same_bytes_in_fewer_writes(
 
     async def work() -> None:
         response = Response(ResponseHead(status, fields), content)
-        theirs = await serve(HttpToolsProtocol, response, request_, request_)
-        ours = await serve(WholeAnswers, response, request_, request_)
+        theirs = await serve(response, request_, request_, by_messages=True)
+        ours = await serve(response, request_, request_)
         assert (b"".join(theirs.writes), theirs.is_closed) == (b"".join(ours.writes), ours.is_closed)
         if is_one and not ours.is_closed:
             assert 2 == len(ours.writes)
@@ -110,7 +109,7 @@ def test_what_cannot_be_sent_is_refused_as_by_uvicorn(fields: list[Field]) -> No
 
     async def work() -> None:
         response = Response(ResponseHead(200, fields), b"hello")
-        theirs, ours = await serve(HttpToolsProtocol, response, GET), await serve(WholeAnswers, response, GET)
+        theirs, ours = await serve(response, GET, by_messages=True), await serve(response, GET)
         assert (theirs.writes, theirs.is_closed) == (ours.writes, ours.is_closed)
 
     asyncio.run(work())
@@ -132,7 +131,7 @@ def test_streams_are_sent_as_they_come() -> None:
 
     async def work() -> None:
         response = Response(ResponseHead(200, []), cast(Any, Late()))
-        transport = await serve(WholeAnswers, response, GET)
+        transport = await serve(response, GET)
         assert [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] == transport.writes
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
