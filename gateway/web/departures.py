@@ -1,12 +1,11 @@
 """Clients that leave while they wait: their request is cancelled, and with it the backend's work.
 
 Most answers are there within milliseconds, so nobody is watched from the start: twice a second those who still wait
-are. A request costs one entry in a set for it, not a task.
+are. A request costs one entry in a dict for it, not a task.
 """
 
 import asyncio
-from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from litestar.types import Receive
 
@@ -26,74 +25,51 @@ class Content(Protocol):
 
 
 class Departures:
-    """The requests under way. `clock` says when to look; without it, the event loop does."""
+    """The requests under way, by their tasks. `clock` says when to look; without it, the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
-        self._requests: set[Presence] = set()
+        self._waiting: dict[asyncio.Task[Any], tuple[Receive, Content | None]] = {}
+        self._watching: dict[asyncio.Task[Any], asyncio.Task[None]] = {}
+        self._left: set[asyncio.Task[Any]] = set()
         self._is_polling = False
 
-    def watch(self, receive: Receive, content: Content | None) -> "Presence":
-        """A context that cancels the task in it when its client leaves; `has_left` says so afterwards."""
-        return Presence(self, receive, content)
-
-    def enter(self, presence: "Presence") -> None:
-        """Counts a request as waiting."""
-        self._requests.add(presence)
+    def enter(self, receive: Receive, content: Content | None) -> asyncio.Task[Any]:
+        """Counts the running task as waiting: it is cancelled when its client leaves. Gives it back, for `leave`."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._waiting[task] = (receive, content)
         if not self._is_polling:
             self._is_polling = True
             self._wait()
+        return task
 
-    def leave(self, presence: "Presence") -> None:
-        """Forgets a request."""
-        self._requests.discard(presence)
+    def leave(self, task: asyncio.Task[Any]) -> bool:
+        """Forgets a request; whether its client has left, and a cancellation means nothing else."""
+        del self._waiting[task]
+        watching = self._watching.pop(task, None)
+        if watching is None:
+            return False
+        watching.cancel()
+        if task not in self._left:
+            return False
+        self._left.discard(task)
+        return task.uncancel() == 0
 
     def _wait(self) -> None:
         clock = self._clock or asyncio.get_running_loop()
         clock.call_at(clock.time() + POLL_SECONDS, self._poll)
 
     def _poll(self) -> None:
-        for presence in self._requests:
-            presence.look()
-        self._is_polling = bool(self._requests)
+        for task, (receive, content) in self._waiting.items():
+            # Who reads content is told of a departure, and would lose what is taken from it here.
+            if task not in self._watching and (content is None or content.is_complete):
+                self._watching[task] = asyncio.create_task(self._watch(task, receive))
+        self._is_polling = bool(self._waiting)
         if self._is_polling:
             self._wait()
 
-
-class Presence:
-    """One request's client. Leaving the context swallows the cancellation that it caused itself, and no other."""
-
-    __slots__ = ("_content", "_departures", "_looking", "_receive", "_task", "has_left")
-
-    def __init__(self, departures: Departures, receive: Receive, content: Content | None) -> None:
-        self.has_left = False
-        self._departures = departures
-        self._receive = receive
-        self._content = content
-        self._task = asyncio.current_task()
-        self._looking: asyncio.Task[None] | None = None
-
-    def look(self) -> None:
-        """Begins to wait for the client's departure, unless its content is still being read: that notices by itself."""
-        if self._looking is None and (self._content is None or self._content.is_complete):
-            self._looking = asyncio.create_task(self._look())
-
-    def __enter__(self) -> "Presence":
-        self._departures.enter(self)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        self._departures.leave(self)
-        if self._looking is not None:
-            self._looking.cancel()
-        if not self.has_left or self._task is None:
-            return False
-        is_ours = self._task.uncancel() == 0
-        return is_ours and kind is asyncio.CancelledError
-
-    async def _look(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _watch(self, task: asyncio.Task[Any], receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
-        self.has_left = True
-        if self._task is not None:
-            self._task.cancel()
+        self._left.add(task)
+        task.cancel()

@@ -4,6 +4,7 @@ This is the one place where identity fields that a client sent are dropped, in e
 sees the request.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -78,14 +79,21 @@ class Proxy:
             await send_response(build_refusal(request, None, new_id), send)
             return
         content = RequestContent(receive) if request.upgrade else _find_content(request, receive)
-        with self._departures.watch(receive, content):
+        task = self._departures.enter(receive, content)
+        has_left = False
+        try:
             try:
                 await send_response(await self._answer(request, content), send)
-            except ClientGone:
-                return
-            except (StreamRevoked, UpstreamError) as error:
-                # Returning without an end makes the server close the connection: nobody takes the content for whole.
-                logger.warning("request %s: the content broke off: %s", request.id, error)
+            finally:
+                has_left = self._departures.leave(task)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            if not has_left:
+                raise
+        except (StreamRevoked, UpstreamError) as error:
+            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            logger.warning("request %s: the content broke off: %s", request.id, error)
 
     async def _answer(self, request: RequestHead, content: "RequestContent | None") -> Response:
         try:

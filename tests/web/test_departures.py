@@ -43,14 +43,18 @@ class Room:
         self._content = content
 
     async def request(self) -> None:
-        with self.departures.watch(cast(Receive, self.client.receive), self._content) as presence:
+        task, has_left = self.departures.enter(cast(Receive, self.client.receive), self._content), False
+        try:
             try:
                 await self.answer.wait()
                 self.ends.append("answered")
-            except asyncio.CancelledError:
-                self.ends.append("cancelled")
+            finally:
+                has_left = self.departures.leave(task)
+        except asyncio.CancelledError:
+            self.ends.append("cancelled")
+            if not has_left:
                 raise
-        self.ends.append("left" if presence.has_left else "stayed")
+        self.ends.append("left" if has_left else "stayed")
 
     async def look(self) -> None:
         await settle()
