@@ -70,6 +70,10 @@ class Gateway:
         """Whether Redis answers."""
         return await self.redis.is_ready()
 
+    def keep_upstreams(self) -> None:
+        """Makes the backends those of the present policies."""
+        self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
+
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
@@ -99,7 +103,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        watching = asyncio.create_task(gateway.policies.watch())
+        gateway.keep_upstreams()
+        watching = asyncio.create_task(gateway.policies.watch(gateway.keep_upstreams))
         try:
             yield
         finally:

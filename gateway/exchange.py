@@ -12,7 +12,15 @@ from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials,
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
-from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import (
+    StoreUnavailable,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.core.fields import build_http_date
 from gateway.core.messages import RequestHead, Response, field_value
 from gateway.core.outcomes import (
@@ -34,8 +42,10 @@ STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
+    UpstreamBusy: Reason.UPSTREAM_BUSY,
     UpstreamTimeout: Reason.UPSTREAM_TIMEOUT,
     UpstreamBroken: Reason.UPSTREAM_BROKEN,
+    UpstreamDropped: Reason.UPSTREAM_BROKEN,
 }
 
 
@@ -107,7 +117,7 @@ class Exchange:
         try:
             response = await self._retrieval.answer(request, content, admission)
         except UpstreamError as error:
-            response = Refused(UPSTREAM_REASONS[type(error)], admission.rule, admission.facts)
+            response = Refused(UPSTREAM_REASONS[type(error)], admission.rule, admission.facts, error.retry_after)
         if isinstance(response, Refused):
             return self._finish(request, response, build_refused(request, response))
         return self._finish(request, admission, response)

@@ -61,7 +61,7 @@ class Retrieval:
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
         self.counts[plan.why] += 1
-        if rule.cache is None or request.method != "GET":
+        if rule.cache is None or request.method != "GET" or request.upgrade:
             return await self._fetching.pass_on(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 

@@ -79,7 +79,7 @@ def parse_upstreams(text: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in text.split():
         name, equals, url = item.partition("=")
-        if not name or not equals or not url.startswith(("http://", "https://")):
+        if not name or not equals or not url.startswith(("http://", "https://", "unix:/")):
             raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
         pairs[name] = url.rstrip("/")
     return pairs

@@ -19,7 +19,7 @@ from gateway.app import request_ids
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
 from gateway.core.children import make_child
-from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
 from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
@@ -370,7 +370,9 @@ def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
     [
         (UpstreamUnreachable("x"), 502, "upstream_unreachable"),
         (UpstreamBroken("x"), 502, "upstream_broken"),
+        (UpstreamDropped("x"), 502, "upstream_broken"),
         (UpstreamTimeout("x"), 504, "upstream_timeout"),
+        (UpstreamBusy("x"), 503, "upstream_busy"),
     ],
 )
 def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
@@ -381,6 +383,7 @@ def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, rea
         assert (status, b"no-store") == (answer.head.status, field(answer, b"cache-control"))
         assert (status, reason) == (room.records[-1].status, room.records[-1].reason)
         assert None is field(answer, b"cache-status")
+        assert (b"1" if status == 503 else None) == field(answer, b"retry-after")
 
     run(work, error)
 

@@ -29,6 +29,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """From the Host field (RFC 9110 7.2), in lower case, without port."""
     received_at: float
     """Unix seconds, read once for the whole life of the request."""
+    upgrade: bytes = b""
+    """The protocol that the client asks for and our server can change the connection to (RFC 9110 7.8)."""
 
     @property
     def target(self) -> str:

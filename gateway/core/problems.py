@@ -31,6 +31,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 _UNAUTHORIZED = "Unauthorized"
 _INVALID_TOKEN = Problem(401, _UNAUTHORIZED, "The token is not valid.", challenge="invalid_token")
+_REDUCED_CAPACITY = "Temporarily Reduced Capacity"
 _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
 
 PROBLEMS: Mapping[Reason, Problem] = {
@@ -63,7 +64,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.STORE_UNAVAILABLE: Problem(
         503,
-        "Temporarily Reduced Capacity",
+        _REDUCED_CAPACITY,
         "Tokens cannot be checked at the moment.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
@@ -71,6 +72,12 @@ PROBLEMS: Mapping[Reason, Problem] = {
         504, "Gateway Timeout", "The request wants nothing but a stored answer, and there is none for it."
     ),
     Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
+    Reason.UPSTREAM_BUSY: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The backend has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),

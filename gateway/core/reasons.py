@@ -27,6 +27,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     NOT_STORED = "not_stored"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_BROKEN = "upstream_broken"
     INTERNAL_ERROR = "internal_error"

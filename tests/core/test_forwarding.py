@@ -12,10 +12,13 @@ from gateway.core.forwarding import (
     SET_BY_GATEWAY,
     build_request_fields,
     build_response_fields,
+    edit_fields,
     end_to_end_fields,
     is_reserved,
+    rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
+from gateway.core.policies.rules import FieldEdits, Rewrite
 from tests.core.samples import RECORD, load_shop, make_request
 
 POLICY = load_shop()
@@ -179,3 +182,28 @@ def test_the_backend_is_told_what_the_token_may_use() -> None:
     """The effective scopes, whatever the token itself holds."""
     fields = build_request_fields(make_request(), POLICY, RECORD, "read", frozenset())
     assert b"read" == field_value(fields, b"x-gateway-scopes")
+
+
+@pytest.mark.parametrize(
+    ("target", "stripped", "replaced", "prefixed"),
+    [
+        ("/api", "/", "/v2", "/base/api"),
+        ("/api/", "/", "/v2/", "/base/api/"),
+        ("/api/x%20y?q=/api", "/x%20y?q=/api", "/v2/x%20y?q=/api", "/base/api/x%20y?q=/api"),
+        ("/%61pi/x/", "/x/", "/v2/x/", "/base/%61pi/x/"),
+        ("/apix", "/apix", "/apix", "/base/apix"),
+        ("/x/api", "/x/api", "/x/api", "/base/x/api"),
+        ("/", "/", "/", "/base/"),
+    ],
+)
+def test_rewritten_targets(target: str, stripped: str, replaced: str, prefixed: str) -> None:
+    """Whole segments are compared as rules see them, decoded; what follows is kept byte for byte."""
+    rewrites = [Rewrite(("api",), ""), Rewrite(("api",), "/v2"), Rewrite((), "/base")]
+    assert [stripped, replaced, prefixed] == [rewrite_target(target, rewrite) for rewrite in rewrites]
+
+
+def test_edited_fields() -> None:
+    """What is set replaces every line of its name; what is removed is gone; the rest keeps its order."""
+    fields = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4")]
+    edits = FieldEdits(frozenset({b"a", b"c"}), ((b"a", b"new"),))
+    assert [(b"b", b"2"), (b"a", b"new")] == edit_fields(fields, edits)

@@ -218,3 +218,31 @@ def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: st
             while b"first" not in received:
                 received += client.recv(65536)
         assert is_closed.wait(10)
+
+
+@pytest.mark.parametrize("request_end", [b"\r\n", b"Content-Length: 5\r\n\r\nhello"], ids=["get", "post"])
+def test_a_client_that_leaves_before_the_head_ends_the_backends_work(
+    serve: Serve, redis_url: str, policies: Path, request_end: bytes
+) -> None:
+    """When the client closes while the backend is silent, so does the gateway towards the backend, long before time."""
+    is_asked, is_closed = threading.Event(), threading.Event()
+
+    def think(connection: socket.socket) -> None:
+        received = read_head(connection)
+        while request_end.endswith(b"hello") and not received.endswith(b"hello"):
+            received += connection.recv(65536)
+        is_asked.set()
+        if connection.recv(1) == b"":
+            is_closed.set()
+
+    with RawBackend(think) as backend:
+        write_policy(policies, backend.port, response_timeout="1h")
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"].encode()
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+            method = b"POST" if b"hello" in request_end else b"GET"
+            client.sendall(method + b" /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n")
+            client.sendall(request_end)
+            assert is_asked.wait(10)
+        assert is_closed.wait(10)
+        assert "Traceback" not in gateway.text()

@@ -27,7 +27,7 @@ def find_invalidated(policy: Policy, request: RequestHead, head: ResponseHead) -
 def _own_targets(policy: Policy, request: RequestHead, fields: list[Field]) -> list[str]:
     """The targets of Location and Content-Location, as a client would name them here."""
     host = (field_value(request.fields, b"host") or b"").decode("latin-1").lower()
-    backend = urlsplit(policy.upstream.url)
+    backends = {url.netloc.lower(): url.path for url in map(urlsplit, policy.upstream.targets) if url.netloc}
     targets = []
     for name in (b"location", b"content-location"):
         value = field_value(fields, name)
@@ -37,7 +37,8 @@ def _own_targets(policy: Policy, request: RequestHead, fields: list[Field]) -> l
             url = urlsplit(urljoin(f"{request.scheme}://{host}{request.target}", value.decode("latin-1")))
         except ValueError:
             continue  # no URI
-        if url.netloc.lower() in (host, backend.netloc.lower()):
-            path = url.path.removeprefix(backend.path) if url.netloc.lower() == backend.netloc.lower() else url.path
+        base = backends.get(url.netloc.lower(), "" if url.netloc.lower() == host else None)
+        if base is not None:
+            path = url.path.removeprefix(base)
             targets.append(f"{path}?{url.query}" if url.query else path)
     return targets

@@ -29,7 +29,7 @@ PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 def is_cacheable(rule: Rule, head: RequestHead) -> bool:
     """Whether the request may be answered from the cache at all."""
-    return rule.cache is not None and head.method in ("GET", "HEAD")
+    return rule.cache is not None and head.method in ("GET", "HEAD") and not head.upgrade
 
 
 def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,7 +13,6 @@ from gateway.core.policies.document import (
     PolicyDocument,
     RuleTable,
     ScopeTable,
-    UpstreamTable,
 )
 from gateway.core.policies.drafts import Draft
 from gateway.core.policies.etag_rules import compile_tag_rule
@@ -27,8 +25,9 @@ from gateway.core.policies.quota_rules import (
     compile_rule_quotas,
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.rules import NO_PLAN, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.rules import NO_PLAN, CredentialSource, Plan, Policy, PolicySet, Rule
 from gateway.core.policies.terms import encode_terms
+from gateway.core.policies.upstream_rules import compile_upstream
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
 from gateway.core.reasons import Reason
@@ -75,7 +74,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
     return Policy(
         name=document.name,
         hosts=tuple(document.hosts or ()),
-        upstream=_compile_upstream(draft, upstreams.get(document.name)),
+        upstream=compile_upstream(document.upstream, upstreams.get(document.name), draft.mistakes.append),
         token_format=_compile_token_format(draft),
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
@@ -94,18 +93,6 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
 
 def _compile_scope(table: str | ScopeTable) -> Scope:
     return Scope(table) if isinstance(table, str) else Scope(table.description, tuple(table.implies))
-
-
-def _compile_upstream(draft: Draft, replacement: str | None) -> Upstream:
-    upstream = draft.document.upstream
-    table = UpstreamTable(url=upstream) if isinstance(upstream, str) else upstream
-    url = (replacement or table.url).rstrip("/")
-    draft.attempt("$.upstream", lambda: (urlsplit(url).port, url.encode("ascii")))
-    return Upstream(
-        url=url,
-        connect_timeout_seconds=parse_duration(table.connect_timeout),
-        response_timeout_seconds=parse_duration(table.response_timeout),
-    )
 
 
 def _compile_token_format(draft: Draft) -> TokenFormat:

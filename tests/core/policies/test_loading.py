@@ -164,7 +164,33 @@ MISTAKES = {
     "bad_unknown_scope_in_plan": ["$.plans.free.scopes[1]: unknown scope 'delete': known are read, write"],
     "bad_unknown_scope_in_rule": ["$.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?"],
     "bad_upstream": [
-        "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix"
+        "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix, "
+        "or unix: and a path"
+    ],
+    "bad_upstream_both": ["$.upstream: name one target as `url`, or several as `targets`"],
+    "bad_upstream_fields": [
+        "$.upstream.request_headers.set.X_Gateway_Owner: X_Gateway_Owner says who asks: only the gateway may",
+        "$.upstream.request_headers.set.Host: Host is what the gateway itself says",
+        "$.upstream.request_headers.remove[0]: Connection is about one connection, not about the message",
+        "$.upstream.response_headers.set.RateLimit: RateLimit is what the gateway itself says",
+        "$.upstream.response_headers.remove[0]: Content-Length is about one connection, not about the message",
+    ],
+    "bad_upstream_field_value": [
+        "$.upstream.request_headers.set.X-A: 'a\\r\\nb' is not a field value: printable ASCII, no spaces around"
+    ],
+    "bad_upstream_key": ["$.upstream.retry: unknown key 'retry': did you mean 'retries'?"],
+    "bad_upstream_rewrite": [
+        "$.upstream.rewrite: no request can have such a path: write it without dot or empty segments, "
+        "the prefix decoded"
+    ],
+    "bad_upstream_targets": ["$.upstream.targets[1]: http://a:1 is a target already"],
+    "bad_upstream_times": [
+        "$.upstream.idle_timeout: no backend can do anything in no time",
+        "$.upstream.health: interval and timeout must be above 0",
+    ],
+    "bad_upstream_tls": [
+        "$.upstream.tls: no target is of scheme https",
+        "$.upstream.tls.key: a key is of no use without its certificate",
     ],
 }
 
@@ -274,7 +300,7 @@ def test_no_file_has_no_policy() -> None:
 def test_backends_are_replaced_by_name() -> None:
     """The operator's backends go before those of the files."""
     policies = load_policies({"good.toml": GOOD}, {"shop": "http://127.0.0.1:9999"})
-    assert "http://127.0.0.1:9999" == policies.policies["shop"].upstream.url
+    assert "http://127.0.0.1:9999" == policies.policies["shop"].upstream.targets[0]
 
 
 lines = st.sampled_from(
