@@ -1,6 +1,7 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `answer` is the whole. Both order
+`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `answer` is the whole, `check`
+the half that another proxy asks for. Both order
 what core decides and adapters do; neither knows HTTP servers, Redis or a clock.
 """
 
@@ -15,6 +16,7 @@ from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
 from gateway.core.errors import StoreUnavailable, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.fields import build_http_date
+from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.forwarding import build_request_fields, build_response_fields
 from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
@@ -80,7 +82,7 @@ class Exchange:
         rule = policies.match(request.host, request.method, segments)
         if rule is None:
             return Refused(Reason.NO_MATCHING_RULE)
-        presented = "" if rule.is_public else self._read_credential(request, rule)
+        presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
         asked = Asked(
@@ -92,14 +94,14 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return self._refuse_credential(request, refuse(rule, verdict))
+            return self.refuse_credential(request, refuse(rule, verdict))
         return Authorized(rule, verdict.record, facts)
 
     async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
         """The response to a request whose `content` is None where it has none."""
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
-            return self._finish(request, admission, build_refused(request, admission))
+            return self.finish(request, admission, build_refused(request, admission))
         rule, now, raw_head = admission.rule, admission.facts.now, admission.facts.stored_head
         export = exports.decode_export(raw_head) if raw_head else None
         plan = caching.plan_answer(rule, request, export, now)
@@ -115,10 +117,17 @@ class Exchange:
                 response = await self._forward_or_stand_in(request, admission, plan.fallback)
         except UpstreamError as error:
             refused = Refused(UPSTREAM_REASONS[type(error)], rule, admission.facts)
-            return self._finish(request, refused, build_refused(request, refused))
-        return self._finish(request, admission, response)
+            return self.finish(request, refused, build_refused(request, refused))
+        return self.finish(request, admission, response)
 
-    def _read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
+    async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
+        """The answer to a proxy that passes the request on itself (forward-auth): 200 without content where it may."""
+        admission = await self.authorize(request)
+        if isinstance(admission, Refused):
+            return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
+        return self.finish(request, admission, build_allowed(proxy, admission))
+
+    def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
         credential = find_credential(request.fields, rule.policy)
         if credential is Reason.MISSING_CREDENTIALS:
@@ -127,10 +136,10 @@ class Exchange:
         if blocked_for is not None:  # before it is known whether the credential would have been good
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(credential, Reason):
-            return self._refuse_credential(request, Refused(credential, rule))
+            return self.refuse_credential(request, Refused(credential, rule))
         return digest(credential, self._pepper)
 
-    def _refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
+    def refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
         """The refusal, counted where the credential itself was at fault."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
             self._failures.note(request.client)
@@ -211,7 +220,7 @@ class Exchange:
         own = ResponseHead(200, [*export.reply_fields, status])
         return Response(ResponseHead(200, build_response_fields(own)), content)
 
-    def _finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
+    def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
         """Adds what every answer carries, and appends the access record."""
         fields = response.head.fields
         fields.append((b"x-request-id", request.id.encode()))

@@ -9,32 +9,36 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TypeAlias
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network]
+"""A set that knows its hash: what is remembered by it is found at once."""
+
+MAXIMUM_ADDRESS_LENGTH = 64
+"""Longer text is no address, and is not remembered."""
 
 CLIENT_PREFIX_LENGTHS = {4: 32, 6: 64}
 """Bits of an address that tell clients apart: whoever has one IPv6 address has the whole /64 around it."""
 
 
-def parse_networks(text: str) -> tuple[Network, ...]:
+def parse_networks(text: str) -> Networks:
     """The networks of "10.0.0.0/8 fd00::/8", separated by spaces or commas; ValueError names the one that is none."""
-    return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
+    return frozenset(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
 
 
-def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Networks) -> bool:
     """Whether the address lies in one of the networks."""
-    parsed = _parse(address) if trusted else None
-    return parsed is not None and any(parsed in network for network in trusted)
+    return bool(trusted) and len(address) <= MAXIMUM_ADDRESS_LENGTH and _lies_in(address, trusted)
 
 
-def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
     """The first address from the right that is not a trusted proxy's own; the last readable one where all are."""
     client = peer
     entries = [entry.strip().decode("latin-1") for value in forwarded_for for entry in value.split(b",")]
     while entries and is_trusted(client, trusted):
-        entry = _parse(entries.pop())
-        if entry is None:
+        entry = entries.pop()
+        address = _canonical(entry) if len(entry) <= MAXIMUM_ADDRESS_LENGTH else ""
+        if not address:
             break
-        client = str(entry)
+        client = address
     return client
 
 
@@ -45,6 +49,19 @@ def client_network(address: str) -> str:
     if parsed is None:
         return address
     return str(ipaddress.ip_network((parsed, CLIENT_PREFIX_LENGTHS[parsed.version]), strict=False))
+
+
+@functools.lru_cache(maxsize=4096)
+def _lies_in(address: str, networks: Networks) -> bool:
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    """The address in its one spelling; empty where it is none."""
+    address = _parse(text)
+    return "" if address is None else str(address)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

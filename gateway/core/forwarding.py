@@ -28,6 +28,14 @@ PSEUDONYM = b"gateway"
 RESERVED_PREFIX = b"x-gateway-"
 """Fields that tell the backend who asks. One that a client sent is a forgery."""
 
+IDENTITY_FIELDS = (
+    b"x-gateway-token-id",
+    b"x-gateway-token-name",
+    b"x-gateway-project",
+    b"x-gateway-owner",
+    b"x-gateway-scopes",
+)
+
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -83,7 +91,7 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *(_identity_fields(policy, record) if record else ()),
+        *(build_identity_fields(policy, record) if record else ()),
     ]
 
 
@@ -100,18 +108,19 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
-def _identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
+def build_identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
-    pairs = (
-        (b"x-gateway-token-id", token_id(record.digest)),
-        (b"x-gateway-token-name", record.name),
-        (b"x-gateway-project", record.project),
-        (b"x-gateway-owner", record.owner),
-        (b"x-gateway-scopes", policy.effective_scopes(record.scopes, record.plan)),
+    values = (
+        token_id(record.digest),
+        record.name,
+        record.project,
+        record.owner,
+        policy.effective_scopes(record.scopes, record.plan),
     )
-    return [(name, _field_text(value)) for name, value in pairs if value]
+    return [(name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value]
 
 
+@functools.lru_cache(maxsize=4096)
 def _field_text(value: str) -> bytes:
     if value.isascii() and value.isprintable() and "%" not in value:
         return value.encode()

@@ -7,45 +7,54 @@ sees the request.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeAlias, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
-from gateway.core.addresses import Network, client_address, is_trusted
+from gateway.core.addresses import Networks, client_address, is_trusted
 from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
+from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
 from gateway.exchange import Exchange
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
-MAXIMUM_TARGET_BYTES = 8 * 1024
-"""RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
+_FORWARD_AUTH_PATH = ADDRESS.encode()
 _SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
 
 
-class PublicListener:
-    """Tells proxied traffic from the gateway's own addresses, which Litestar serves.
+Traffic: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
-    Litestar stays off the path of proxied requests: routing there is the policies' business, and its own would cost
-    a fifth of what the server does (measured, see ARCHITECTURE.md).
+
+class PublicListener:
+    """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
+
+    Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
+    what the server does (measured, see ARCHITECTURE.md).
     """
 
-    def __init__(self, proxy: "Proxy", own: ASGIApp) -> None:
+    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp) -> None:
         self._proxy = proxy
+        self._forward_auth = forward_auth
         self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and not scope["path"].startswith(RESERVED_PATH):
+        if scope["type"] != ScopeType.HTTP:
+            await self._own(scope, receive, send)
+        elif not scope["path"].startswith(RESERVED_PATH):
             await self._proxy(scope, receive, send)
+        elif scope["raw_path"].startswith(_FORWARD_AUTH_PATH):
+            await self._forward_auth(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 
@@ -58,7 +67,7 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Sequence[Network] = (),
+        trusted: Networks = frozenset(),
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted
@@ -87,7 +96,7 @@ class Proxy:
             logger.warning("request %s: the content broke off: %s", request.id, error)
 
 
-def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]) -> RequestHead | Reason:
+def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
     """The head of the request in `scope`, without what only the gateway may say of it.
 
     X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.

@@ -20,6 +20,14 @@ from tests.support.processes import Process, RedisServer, free_port, is_listenin
 Field = tuple[str, str]
 
 CLIENT_FIELDS: tuple[Field, ...] = (("User-Agent", "benchmark"), ("Accept", "application/json"))
+ASKED: tuple[Field, ...] = (
+    ("X-Forwarded-For", "192.0.2.7"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "api.example.com"),
+    ("X-Forwarded-Method", "GET"),
+    ("X-Forwarded-Uri", "/live"),
+)
+"""What Traefik and Caddy say of the request that they ask about."""
 UVICORN = ("-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
 NAIVE_TOKEN = "naive-0123456789abcdef0123456789abcdef"
 POLICY = """
@@ -132,9 +140,7 @@ class Stage:
         policies.mkdir()
         (policies / "bench.toml").write_text(POLICY.format(port=self._backend))
         common = ("--policies", str(policies), "--redis", self.redis_url)
-        port = free_port()
-        command = [sys.executable, "-m", "gateway", "serve", *common, "--listen", f"127.0.0.1:{port}"]
-        pid = self._run("gateway", command, port, self._cores.server)
+        port, pid = self._serve_gateway("gateway", common)
         one, four = ((*CLIENT_FIELDS, self._mint(plan, common)) for plan in ("one", "four"))
         first = ask(port, "GET", "/export", token=dict(one)["Authorization"][7:], host="127.0.0.1")
         tag = first.field("etag")
@@ -146,6 +152,16 @@ class Stage:
         yield Row("gateway: cached export, 4 quotas", pid, port, "/export", four, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)
         yield Row("gateway: proxied", pid, port, "/live", one, uses_redis=True)
+        asking = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
+        port, pid = self._serve_gateway("asked gateway", common, asking)
+        yield Row("gateway: forward-auth", pid, port, "/-/authorize/traefik", (*one, *ASKED), uses_redis=True)
+
+    def _serve_gateway(
+        self, name: str, common: tuple[str, ...], environment: dict[str, str] | None = None
+    ) -> tuple[int, int]:
+        port = free_port()
+        command = [sys.executable, "-m", "gateway", "serve", *common, "--listen", f"127.0.0.1:{port}"]
+        return port, self._run(name, command, port, self._cores.server, environment)
 
     def _mint(self, plan: str, common: tuple[str, ...]) -> Field:
         own = ("--policy", "bench", "--project", "bench", "--plan", plan, "--name", f"plan {plan}", "--json")

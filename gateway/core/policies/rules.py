@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
-from gateway.core.scopes import Scope, implied_by
+from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
 
 Entitlement = Literal["project", "owner", "token", "public"]
@@ -77,7 +77,8 @@ class Policy(msgspec.Struct, frozen=True):
         held = self.plans[plan].held
         if held is None:
             return scopes
-        return " ".join(sorted(held & set[str]().union(*(implied_by(scope, self.scopes) for scope in scopes.split()))))
+        own = scopes.split(" ")
+        return " ".join(sorted(scope for scope in held if not self.scope_grants[scope].isdisjoint(own)))
 
 
 class Rule(msgspec.Struct, frozen=True):
