@@ -115,7 +115,8 @@ def _read_forwarded(subrequest: RequestHead, rest: str) -> RequestHead | Lacking
     if rest:
         return Lacking("an address that ends with the name of the proxy")
     said = _read_once(subrequest.fields, _FORWARDED)
-    return _build_original(subrequest, _FORWARDED, *(said.get(name, b"") for name in _FORWARDED))
+    method, host, target = (said.get(name, b"") for name in _FORWARDED)
+    return _build_original(subrequest, _FORWARDED, method, host, target)
 
 
 def _build_original(

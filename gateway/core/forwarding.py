@@ -67,7 +67,7 @@ So underscores count as hyphens here too."""
 
 def is_reserved(name: bytes) -> bool:
     """Whether a field name is one of the identity fields, also as CGI-style servers would spell it."""
-    return name[:1] == RESERVED_PREFIX[:1] and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
+    return b"gateway" in name and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
 
 
 def end_to_end_fields(fields: Fields) -> list[Field]:

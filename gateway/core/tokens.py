@@ -67,7 +67,7 @@ def is_well_formed(text: str, token_format: TokenFormat) -> bool:
     if not token_format.checksum:
         return True
     return (
-        any(len(text) == len(p) + token_format.length and text.startswith(p) for p in token_format.prefixes)
+        text[: -token_format.length] in token_format.prefixes
         and text[-token_format.length :].isalnum()
         and text.isascii()
         and build_checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]

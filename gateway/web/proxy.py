@@ -109,18 +109,20 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
     peer = scope["client"][0] if scope["client"] else ""
-    forwarded_for, scheme = [], scope["scheme"]
+    forwarded_for, scheme, client = peer, scope["scheme"], peer
     if is_trusted(peer, trusted):
-        forwarded_for = field_values(fields, b"x-forwarded-for")
+        entries = field_values(fields, b"x-forwarded-for")
+        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
         scheme = _SCHEMES.get(field_value(fields, b"x-forwarded-proto"), scheme)
+        client = client_address(peer, entries, trusted)
     return RequestHead(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         fields=fields,
         scheme=scheme,
-        client=client_address(peer, forwarded_for, trusted) if forwarded_for else peer,
-        forwarded_for=", ".join([*(value.decode("latin-1") for value in forwarded_for), peer]),
+        client=client,
+        forwarded_for=forwarded_for,
         id=_request_id(fields) or new_id,
         host=host,
         received_at=now,
