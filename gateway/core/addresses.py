@@ -12,8 +12,8 @@ from typing import TypeAlias
 Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network]
 """A set that knows its hash: what is remembered by it is found at once."""
 
-MAXIMUM_ADDRESS_LENGTH = 64
-"""Longer text is no address, and is not remembered."""
+MAXIMUM_REMEMBERED = 128
+"""Characters of what is remembered: what clients send must not fill the memory."""
 
 CLIENT_PREFIX_LENGTHS = {4: 32, 6: 64}
 """Bits of an address that tell clients apart: whoever has one IPv6 address has the whole /64 around it."""
@@ -26,20 +26,28 @@ def parse_networks(text: str) -> Networks:
 
 def is_trusted(address: str, trusted: Networks) -> bool:
     """Whether the address lies in one of the networks."""
-    return bool(trusted) and len(address) <= MAXIMUM_ADDRESS_LENGTH and _lies_in(address, trusted)
+    return bool(trusted) and len(address) <= MAXIMUM_REMEMBERED and _lies_in(address, trusted)
 
 
 def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
     """The first address from the right that is not a trusted proxy's own; the last readable one where all are."""
+    text = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
+    return _find_client(peer, text, trusted) if len(text) <= MAXIMUM_REMEMBERED else _read_client(peer, text, trusted)
+
+
+def _read_client(peer: str, forwarded_for: bytes, trusted: Networks) -> str:
     client = peer
-    entries = [entry.strip().decode("latin-1") for value in forwarded_for for entry in value.split(b",")]
+    entries = [entry.strip() for entry in forwarded_for.decode("latin-1").split(",")] if forwarded_for else []
     while entries and is_trusted(client, trusted):
-        entry = entries.pop()
-        address = _canonical(entry) if len(entry) <= MAXIMUM_ADDRESS_LENGTH else ""
-        if not address:
+        entry = _parse(entries.pop())
+        if entry is None:
             break
-        client = address
+        client = str(entry)
     return client
+
+
+_find_client = functools.lru_cache(maxsize=4096)(_read_client)
+"""The same, remembered: clients come again and again."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -55,13 +63,6 @@ def client_network(address: str) -> str:
 def _lies_in(address: str, networks: Networks) -> bool:
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
-
-
-@functools.lru_cache(maxsize=4096)
-def _canonical(text: str) -> str:
-    """The address in its one spelling; empty where it is none."""
-    address = _parse(text)
-    return "" if address is None else str(address)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -109,7 +109,7 @@ def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
     the oldest request leaves (moving window); when the next unit drips in (token bucket). `now` in milliseconds.
     """
     return ", ".join(
-        f'"{window.quota.name}";r={window.remaining()};t={window.reset_seconds(now)}' for window in windows
+        [f'"{window.quota.name}";r={window.remaining()};t={window.reset_seconds(now)}' for window in windows]
     ).encode()
 
 

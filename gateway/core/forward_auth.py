@@ -17,7 +17,7 @@ import msgspec
 from gateway.core.credentials import credential_fields
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import IDENTITY_FIELDS, build_identity_fields
-from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value, single_values
 from gateway.core.outcomes import Authorized
 from gateway.core.policies.matching import METHOD
 from gateway.core.reasons import Reason
@@ -101,7 +101,7 @@ def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
 
 def _read_original_url(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
     """nginx says nothing by itself; by convention it is told to set X-Original-Method and X-Original-URL."""
-    said = _read_once(subrequest.fields, _ORIGINAL)
+    said = single_values(subrequest.fields)
     # The host is what the client sent: it ends at the first slash, and what stands before that must be one.
     scheme, _, rest_of_url = said.get(b"x-original-url", b"").partition(b"://")
     host, slash, target = rest_of_url.partition(b"/")
@@ -114,7 +114,7 @@ def _read_forwarded(subrequest: RequestHead, rest: str) -> RequestHead | Lacking
     """Caddy and Traefik set X-Forwarded-Method, -Host and -Uri by themselves."""
     if rest:
         return Lacking("an address that ends with the name of the proxy")
-    said = _read_once(subrequest.fields, _FORWARDED)
+    said = single_values(subrequest.fields)
     method, host, target = (said.get(name, b"") for name in _FORWARDED)
     return _build_original(subrequest, _FORWARDED, method, host, target)
 
@@ -132,15 +132,6 @@ def _build_original(
     if not path.startswith("/"):
         return Lacking(names[2].decode())
     return msgspec.structs.replace(subrequest, method=method.decode(), path=path, query=query, host=known_host)
-
-
-def _read_once(fields: Fields, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    """The values of those fields that are there; nothing for one that is there more than once."""
-    said: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if name in names:
-            said[name] = b"" if name in said else value
-    return said
 
 
 PROXIES: Mapping[str, AskingProxy] = {

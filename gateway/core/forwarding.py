@@ -110,17 +110,16 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
 
 def build_identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
-    values = (
-        token_id(record.digest),
-        record.name,
-        record.project,
-        record.owner,
-        policy.effective_scopes(record.scopes, record.plan),
-    )
-    return [(name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value]
+    scopes = policy.effective_scopes(record.scopes, record.plan)
+    return list(_build_identity_fields(record.digest, record.name, record.project, record.owner, scopes))
 
 
 @functools.lru_cache(maxsize=4096)
+def _build_identity_fields(digest: str, *others: str) -> tuple[Field, ...]:
+    values = (token_id(digest), *others)
+    return tuple((name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value)
+
+
 def _field_text(value: str) -> bytes:
     if value.isascii() and value.isprintable() and "%" not in value:
         return value.encode()

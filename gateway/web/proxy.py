@@ -18,7 +18,7 @@ from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
+from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_values, single_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
@@ -27,7 +27,9 @@ from gateway.exchange import Exchange
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
 _FORWARD_AUTH_PATH = ADDRESS.encode()
-_SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
+NO_HOST = b"?"
+"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
@@ -102,8 +104,8 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
     X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
     """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
-    hosts = field_values(fields, b"host")
-    host = parse_host(hosts[0]) if len(hosts) == 1 else None
+    single = single_values(fields)
+    host = parse_host(single.get(b"host", NO_HOST))
     if host is None:
         return Reason.MALFORMED_TARGET
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
@@ -113,7 +115,7 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
     if is_trusted(peer, trusted):
         entries = field_values(fields, b"x-forwarded-for")
         forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
-        scheme = _SCHEMES.get(field_value(fields, b"x-forwarded-proto"), scheme)
+        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
         client = client_address(peer, entries, trusted)
     return RequestHead(
         method=scope["method"],
@@ -123,7 +125,7 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
         scheme=scheme,
         client=client,
         forwarded_for=forwarded_for,
-        id=_request_id(fields) or new_id,
+        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
         host=host,
         received_at=now,
     )
@@ -161,12 +163,9 @@ async def _send_while_present(content: ContentStream, receive: Receive, send: Se
         sending.result()
 
 
-def _request_id(fields: list[Field]) -> str | None:
+def _read_id(value: bytes) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    values = field_values(fields, b"x-request-id")
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
-        return values[0].decode("ascii")
-    return None
+    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
 
 
 def _read_content(request: RequestHead, receive: Receive) -> AsyncIterator[bytes] | None:

@@ -1,7 +1,9 @@
 """The gateway asked by real proxies, each with the configuration that deploy/forward-auth ships for it."""
 
+import hashlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.edges import KINDS, WITHOUT_PROXIES, Edge, find_executable
 from tests.support.processes import GatewayServer, RedisServer, free_port, wait_until
+from tests.support.raw import RawBackend
 
 pytestmark = pytest.mark.redis
 
@@ -247,15 +250,30 @@ def test_what_was_authorized_is_what_the_backend_gets(
         assert answer.status in (400, 404)
 
 
-def test_content_passes_unread(edge: Edge, where: tuple[str, ...]) -> None:
+def test_content_passes_unread(kind: str, gateway: GatewayServer, where: tuple[str, ...], tmp_path: Path) -> None:
     """The backend gets what the client sent, with a length and in chunks, though the gateway was asked first."""
     text = mint(where, "--plan", "open", "--scope", "write")["token"]
     content = bytes(range(256)) * 512
-    answer = send(edge, "POST", "/api/v1/echo", token=text, content=content)
-    assert (200, True) == (answer.status, content == answer.content)
-    command = ["curl", "-s", "-H", f"Authorization: Bearer {text}", "-H", "Host: app.example"]
-    chunked = ["-H", "Transfer-Encoding: chunked", "--data-binary", "@-", f"http://127.0.0.1:{edge.port}/api/v1/echo"]
-    assert content == subprocess.run([*command, *chunked], input=content, capture_output=True, check=True).stdout
+    expected = hashlib.sha256(content).hexdigest()
+    with RawBackend(answer_with_digest) as backend:
+        proxy = Edge(kind, tmp_path, gateway.port, backend.port)
+        try:
+            wait_until(lambda: send(proxy, "GET", MIRROR, host="open.example").status == 200, f"{kind} serves")
+            answer = send(proxy, "POST", "/api/v1/upload", token=text, content=content)
+            assert (200, expected) == (answer.status, answer.content.decode())
+            url = f"http://127.0.0.1:{proxy.port}/api/v1/upload"
+            fields = [
+                "-H",
+                f"Authorization: Bearer {text}",
+                "-H",
+                "Host: app.example",
+                "-H",
+                "Transfer-Encoding: chunked",
+            ]
+            command = ["curl", "-s", *fields, "--data-binary", "@-", url]
+            assert expected == subprocess.run(command, input=content, capture_output=True, check=True).stdout.decode()
+        finally:
+            proxy.stop()
 
 
 def test_every_credential_of_the_policy_works_and_stays(edge: Edge, where: tuple[str, ...]) -> None:
@@ -289,3 +307,19 @@ def last_record(gateway: GatewayServer) -> dict[str, str]:
     records = [json.loads(line) for line in gateway.access_log.read_text(encoding="utf-8").splitlines()]
     last: dict[str, str] = [record for record in records if record["path"] != "/nowhere"][-1]
     return last
+
+
+def answer_with_digest(connection: socket.socket) -> None:
+    """A backend that answers when it has read all: proxies written in Go cannot send while they answer."""
+    with connection.makefile("rb") as stream:
+        fields = {}
+        while (line := stream.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            fields[name.lower()] = value.strip()
+        content = stream.read(int(fields.get(b"content-length", 0)))
+        if b"transfer-encoding" in fields:
+            while size := int(stream.readline(), 16):
+                content += stream.read(size)
+                stream.readline()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 64\r\n\r\n" + digest)
