@@ -14,7 +14,7 @@ from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.edges import KINDS, WITHOUT_PROXIES, Edge, find_executable
 from tests.support.processes import GatewayServer, RedisServer, free_port, wait_until
-from tests.support.raw import RawBackend
+from tests.support.raw import RawBackend, send_raw
 
 pytestmark = pytest.mark.redis
 
@@ -248,6 +248,30 @@ def test_what_was_authorized_is_what_the_backend_gets(
         assert last_record(gateway)["path"] == answer.json()["target"].partition("?")[0]
     else:
         assert answer.status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://open.example/api/v1/whoami HTTP/1.1\r\nHost: app.example\r\n",
+        b"GET http://app.example/api/v1/whoami HTTP/1.1\r\nHost: open.example\r\n",
+        b"GET /api/v1/whoami HTTP/1.1\r\nHost: app.example\r\nHost: open.example\r\n",
+        b"GET /api/v1/other HTTP/1.1\r\nHost: open.example/api/v1/whoami?\r\n",
+        b"GET /api/v1/other HTTP/1.1\r\nHost: open.example?\r\n",
+        b"GET /api/v1/other#/../whoami HTTP/1.1\r\nHost: open.example\r\n",
+        b"GET /api/v1/whoami HTTP/1.0\r\n",
+    ],
+)
+def test_an_odd_host_is_authorized_as_the_backend_gets_it_or_refused(
+    edge: Edge, gateway: GatewayServer, head: bytes
+) -> None:
+    """Two hosts, none, or one that is none: nothing passes under the name of an open host and arrives at another."""
+    answer, _, content = send_raw(edge.port, head + b"Connection: close\r\n\r\n").partition(b"\r\n\r\n")
+    if answer.split(b" ")[1] == b"200":
+        got = dict(json.loads(content)["fields"])
+        assert ("open.example", "open.example") == (got["host"], last_record(gateway)["host"])
+    else:
+        assert answer.split(b" ")[1] in (b"400", b"401", b"404", b"426")
 
 
 def test_content_passes_unread(kind: str, gateway: GatewayServer, where: tuple[str, ...], tmp_path: Path) -> None:
