@@ -22,7 +22,7 @@ demo: install
 
 # All checks and all tests.
 test: install check
-	@sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
+	@PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
 
 check: format lint types
 

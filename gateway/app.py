@@ -27,8 +27,10 @@ from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.web.authorize import ForwardAuth
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
+from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
@@ -43,7 +45,8 @@ class Gateway:
         self.redis = RedisConnection(client, settings.redis_timeout)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
-        self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
+        self.tokens = RedisTokens(self.redis)
+        self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
@@ -114,5 +117,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
             await gateway.close()
 
     trusted = parse_trusted_proxies(settings.trusted_proxies)
-    proxy = Proxy(gateway.exchange, time.time, request_ids().__next__, trusted)
-    return PublicListener(proxy, build_operations(gateway, lifespan=run))
+    new_id = request_ids().__next__
+    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
+    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run))

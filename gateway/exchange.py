@@ -1,8 +1,8 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `answer` is the whole; what the
-cache and the backend have to do with it is in retrieval.py. They order what core decides and adapters do; none of them
-knows HTTP servers, Redis or a clock.
+`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
+proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in retrieval.py. They order
+what core decides and adapters do; none of them knows HTTP servers, Redis or a clock.
 """
 
 from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ from gateway.core.errors import (
     UpstreamUnreachable,
 )
 from gateway.core.fields import build_http_date
+from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.messages import RequestHead, Response, field_value
 from gateway.core.outcomes import (
     Authorized,
@@ -88,7 +89,7 @@ class Exchange:
         rule = policies.match(request.host, request.method, segments)
         if rule is None:
             return Refused(Reason.NO_MATCHING_RULE)
-        presented = "" if rule.is_public else self._read_credential(request, rule)
+        presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
         key, lease = export_key(rule, request), self._settlements.lease_for(rule)
@@ -99,14 +100,14 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return self._refuse_credential(request, refuse(rule, verdict))
+            return self.refuse_credential(request, refuse(rule, verdict))
         return Authorized(rule, verdict.record, facts)
 
     async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
         """The response to a request whose `content` is None where it has none."""
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
-            return self._finish(request, admission, build_refused(request, admission))
+            return self.finish(request, admission, build_refused(request, admission))
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
             return flight.until_sent(await self._answer(request, content, admission))
 
@@ -119,10 +120,18 @@ class Exchange:
         except UpstreamError as error:
             response = Refused(UPSTREAM_REASONS[type(error)], admission.rule, admission.facts, error.retry_after)
         if isinstance(response, Refused):
-            return self._finish(request, response, build_refused(request, response))
-        return self._finish(request, admission, response)
+            return self.finish(request, response, build_refused(request, response))
+        return self.finish(request, admission, response)
 
-    def _read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
+    async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
+        """The answer to a proxy that passes the request on itself (forward-auth): 200 without content where it may."""
+        admission = await self.authorize(request)
+        if isinstance(admission, Refused):
+            return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
+        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+            return self.finish(request, admission, build_allowed(proxy, admission))
+
+    def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
         credential = find_credential(request.fields, rule.policy)
         if credential is Reason.MISSING_CREDENTIALS:
@@ -131,16 +140,16 @@ class Exchange:
         if blocked_for is not None:  # before it is known whether the credential would have been good
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(credential, Reason):
-            return self._refuse_credential(request, Refused(credential, rule))
+            return self.refuse_credential(request, Refused(credential, rule))
         return digest(credential, self._pepper)
 
-    def _refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
+    def refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
         """The refusal, counted where the credential itself was at fault."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
             self._failures.note(request.client)
         return refused
 
-    def _finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
+    def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
         """Settles what the request cost, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
         outcome = settle(outcome, response.head)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from gateway.core.addresses import Network, parse_networks
+from gateway.core.addresses import Networks, parse_networks
 from gateway.core.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
@@ -85,7 +85,7 @@ def parse_upstreams(text: str) -> dict[str, str]:
     return pairs
 
 
-def parse_trusted_proxies(text: str) -> tuple[Network, ...]:
+def parse_trusted_proxies(text: str) -> Networks:
     """The networks of trusted proxies; ConfigurationError names what is none."""
     try:
         return parse_networks(text)

@@ -29,6 +29,14 @@ PSEUDONYM = b"gateway"
 RESERVED_PREFIX = b"x-gateway-"
 """Fields that tell the backend who asks. One that a client sent is a forgery."""
 
+IDENTITY_FIELDS = (
+    b"x-gateway-token-id",
+    b"x-gateway-token-name",
+    b"x-gateway-project",
+    b"x-gateway-owner",
+    b"x-gateway-scopes",
+)
+
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -63,7 +71,7 @@ SET_FOR_CLIENTS = frozenset({b"cache-status", b"ratelimit", b"ratelimit-policy",
 
 def is_reserved(name: bytes) -> bool:
     """Whether a field name is one of the identity fields, also as CGI-style servers would spell it."""
-    return name[:1] == RESERVED_PREFIX[:1] and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
+    return b"gateway" in name and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
 
 
 def end_to_end_fields(fields: Fields) -> list[Field]:
@@ -90,7 +98,7 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *(_identity_fields(record, scopes) if record else ()),
+        *(build_identity_fields(record, scopes) if record else ()),
         *(((b"connection", b"upgrade"), (b"upgrade", head.upgrade)) if head.upgrade else ()),
     ]
 
@@ -108,16 +116,15 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
-def _identity_fields(record: TokenRecord, scopes: str) -> list[Field]:
+def build_identity_fields(record: TokenRecord, scopes: str) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
-    pairs = (
-        (b"x-gateway-token-id", token_id(record.digest)),
-        (b"x-gateway-token-name", record.name),
-        (b"x-gateway-project", record.project),
-        (b"x-gateway-owner", record.owner),
-        (b"x-gateway-scopes", scopes),
-    )
-    return [(name, _field_text(value)) for name, value in pairs if value]
+    return list(_build_identity_fields(record.digest, record.name, record.project, record.owner, scopes))
+
+
+@functools.lru_cache(maxsize=4096)
+def _build_identity_fields(digest: str, *others: str) -> tuple[Field, ...]:
+    values = (token_id(digest), *others)
+    return tuple((name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -37,6 +37,10 @@ _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="
 PROBLEMS: Mapping[Reason, Problem] = {
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.MISSING_ORIGINAL: Problem(
+        400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
+    ),
+    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may ask."),
     Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
     Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
@@ -92,8 +96,12 @@ def build_refusal(
     required_scopes: tuple[str, ...] = (),
     retry_after: int | None = None,
     violated_policies: tuple[str, ...] = (),
+    lacking: str = "",
 ) -> Response:
-    """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds."""
+    """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
+
+    `lacking` names what a proxy leaves out (core/forward_auth.py).
+    """
     problem = PROBLEMS[reason]
     fields: list[Field] = [(b"cache-control", b"no-store")]
     if problem.challenge is not None and policy is not None:
@@ -106,6 +114,8 @@ def build_refusal(
         extensions["required_scopes"] = required_scopes
     if violated_policies:
         extensions["violated-policies"] = violated_policies
+    if lacking:
+        extensions["lacking"] = lacking
     content = dialect or _encode_problem(problem, request_id, extensions)
     fields.append((b"content-type", _JSON if dialect else _PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))

@@ -8,6 +8,8 @@ class Reason(StrEnum):
 
     MALFORMED_TARGET = "malformed_target"
     TARGET_TOO_LONG = "target_too_long"
+    MISSING_ORIGINAL = "missing_original"
+    UNTRUSTED_PROXY = "untrusted_proxy"
     NO_MATCHING_RULE = "no_matching_rule"
     MISSING_CREDENTIALS = "missing_credentials"
     MALFORMED_CREDENTIALS = "malformed_credentials"

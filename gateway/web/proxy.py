@@ -7,19 +7,21 @@ sees the request.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeAlias, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
-from gateway.core.addresses import Network, client_address, is_trusted
+from gateway.core.addresses import Networks, client_address, is_trusted
 from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
+from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, Response, field_value, field_values
+from gateway.core.messages import Field, RequestHead, Response, field_values, single_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
 from gateway.exchange import Exchange
 from gateway.web.departures import Departures
 from gateway.web.server import write_whole
@@ -27,30 +29,39 @@ from gateway.web.tunnels import EXTENSION
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
-MAXIMUM_TARGET_BYTES = 8 * 1024
-"""RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
 WEBSOCKET = b"websocket"
 """The one protocol that uvicorn hands over (web/tunnels.py)."""
-_SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
+_FORWARD_AUTH_PATH = ADDRESS.encode()
+NO_HOST = b"?"
+"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
 
 
-class PublicListener:
-    """Tells proxied traffic from the gateway's own addresses, which Litestar serves.
+Traffic: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
-    Litestar stays off the path of proxied requests: routing there is the policies' business, and its own would cost
-    a fifth of what the server does (measured, see ARCHITECTURE.md).
+
+class PublicListener:
+    """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
+
+    Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
+    what the server does (measured, see ARCHITECTURE.md).
     """
 
-    def __init__(self, proxy: "Proxy", own: ASGIApp) -> None:
+    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp) -> None:
         self._proxy = proxy
+        self._forward_auth = forward_auth
         self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and not scope["path"].startswith(RESERVED_PATH):
+        if scope["type"] != ScopeType.HTTP:
+            await self._own(scope, receive, send)
+        elif not scope["path"].startswith(RESERVED_PATH):
             await self._proxy(scope, receive, send)
+        elif scope["raw_path"].startswith(_FORWARD_AUTH_PATH):
+            await self._forward_auth(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 
@@ -63,7 +74,7 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Sequence[Network] = (),
+        trusted: Networks = frozenset(),
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted
@@ -105,32 +116,34 @@ class Proxy:
             return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
 
 
-def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]) -> RequestHead | Reason:
+def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
     """The head of the request in `scope`, without what only the gateway may say of it.
 
     X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
     """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
-    hosts = field_values(fields, b"host")
-    host = parse_host(hosts[0]) if len(hosts) == 1 else None
+    single = single_values(fields)
+    host = parse_host(single.get(b"host", NO_HOST))
     if host is None:
         return Reason.MALFORMED_TARGET
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
     peer = scope["client"][0] if scope["client"] else ""
-    forwarded_for, scheme = [], scope["scheme"]
+    forwarded_for, scheme, client = peer, scope["scheme"], peer
     if is_trusted(peer, trusted):
-        forwarded_for = field_values(fields, b"x-forwarded-for")
-        scheme = _SCHEMES.get(field_value(fields, b"x-forwarded-proto"), scheme)
+        entries = field_values(fields, b"x-forwarded-for")
+        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
+        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
+        client = client_address(peer, entries, trusted)
     return RequestHead(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         fields=fields,
         scheme=scheme,
-        client=client_address(peer, forwarded_for, trusted) if forwarded_for else peer,
-        forwarded_for=", ".join([*(value.decode("latin-1") for value in forwarded_for), peer]),
-        id=_request_id(fields) or new_id,
+        client=client,
+        forwarded_for=forwarded_for,
+        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
         host=host,
         received_at=now,
         upgrade=WEBSOCKET if EXTENSION in (scope.get("extensions") or ()) else b"",
@@ -154,12 +167,9 @@ async def send_response(response: Response, send: Send) -> None:
         await content.aclose()
 
 
-def _request_id(fields: list[Field]) -> str | None:
+def _read_id(value: bytes) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    values = field_values(fields, b"x-request-id")
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
-        return values[0].decode("ascii")
-    return None
+    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
 
 
 def _find_content(request: RequestHead, receive: Receive) -> "RequestContent | None":

@@ -6,46 +6,24 @@ reference that an editor shows.
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
+from gateway.core.policies.grammar import (
+    END,
+    Duration,
+    FieldName,
+    FieldValue,
+    FilePath,
+    Host,
+    Name,
+    PathPrefix,
+    Prefix,
+    ScopeName,
+    Status,
+    Units,
+    Url,
+)
 from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
-
-_END = r"$(?!\n)"
-"""The end of a text also for Python, whose `$` allows a line break after it."""
-Name = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}" + _END, description="A lower-case name, such as tokencraft")
-]
-ScopeName = Annotated[
-    str,
-    Meta(pattern=r"^[!#-\[\]-~]{1,128}" + _END, description="A scope-token of RFC 6749 3.3, such as projects:read"),
-]
-Duration = Annotated[
-    str, Meta(pattern=r"^[0-9]{1,9}[smhdw]" + _END, description="A whole number and s, m, h, d or w: 10m")
-]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?|unix:/[!-~]+)" + _END,
-        description="A URL of scheme http or https, host, port and an optional path prefix, or unix: and a path",
-    ),
-]
-PathPrefix = Annotated[
-    str, Meta(pattern=r"^/[!-~]*" + _END, description="A path that begins with a slash, such as /api/v1")
-]
-FilePath = Annotated[str, Meta(pattern=r"^/[^\x00]+" + _END, description="The absolute path of a file")]
-FieldName = Annotated[
-    str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}" + _END, description="A field name, such as X-Environment")
-]
-FieldValue = Annotated[
-    str, Meta(pattern=r"^([!-~]([ -~]*[!-~])?)?" + _END, description="A field value: printable ASCII, no spaces around")
-]
-Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + _END, description="A host name in lower case, without port")]
-Prefix = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + _END, description="Up to 32 letters, digits, hyphens and underscores")
-]
-Status = Annotated[int, Meta(ge=100, le=599)]
-Units = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 MAXIMUM_CONCURRENT = 10_000
 """Each request in flight is an entry in Redis, a tenth of a kilobyte."""
@@ -211,7 +189,7 @@ class CostTable(Table, frozen=True, kw_only=True):
     error: Units | None = None
     """The backend failed: no answer, or a status of 500 and more."""
     reported_by: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + _END, description="A field name, such as X-Request-Cost")]
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + END, description="A field name, such as X-Request-Cost")]
         | None
     ) = None
     """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
@@ -225,7 +203,7 @@ class RuleTable(Table, frozen=True, kw_only=True):
     scopes: list[ScopeName] = []
     public: bool = False
     """Whether the requests need no token at all."""
-    project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END)] | None = None
+    project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END)] | None = None
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
     cost: Units | CostTable = 1
     """Units of quota that a request uses, or what it uses by its outcome."""
