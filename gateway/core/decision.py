@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.policies.rules import Plan, Rule
+from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, exceeded
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
@@ -152,11 +152,6 @@ def decide(rule: Rule, facts: Facts) -> Verdict:
 def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
     violated = exceeded(facts.windows, rule.cost.reserved) if reason is Reason.QUOTA_EXCEEDED else ()
     return Deny(reason, facts, tuple(violated))
-
-
-def plan_of(rule: Rule, facts: Facts) -> Plan | None:
-    """The token's plan; None when the policy no longer has it, and where there is no token."""
-    return rule.policy.plans.get(facts.record.plan) if facts.record else None
 
 
 def _record(facts: Facts) -> TokenRecord:

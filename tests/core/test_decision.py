@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Allow, Deny, Facts, decide, plan_of
+from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Allow, Deny, Facts, decide
 from gateway.core.quotas import Quota, Window
 from gateway.core.reasons import Reason
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
@@ -145,16 +145,25 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
 def test_a_plan_that_the_policy_no_longer_has_permits_nothing() -> None:
     """After a plan was removed from the policy its tokens are refused, and have no quotas to tell of."""
     facts = replace(GOOD, record=replace(RECORD, plan="gone"))
-    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), plan_of(READ, facts))
+    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), READ.allotment_of(facts.record))
 
 
-def test_the_plan_of_a_token_is_found() -> None:
-    """A token's plan is the policy's plan of that name."""
-    assert READ.policy.plans["pro"] is plan_of(READ, GOOD)
+def test_a_token_has_the_quotas_of_its_plan() -> None:
+    """And those of the policy, joined."""
+    allotment = READ.allotment_of(GOOD.record)
+    assert allotment is not None
+    assert ["minute", "day"] == [quota.name for quota in allotment.quotas]
 
 
 def test_without_a_token_there_is_no_plan() -> None:
     """A public rule's requests come in nobody's name, so under no plan."""
     nobody = replace(GOOD, record=None)
-    assert None is plan_of(READ, nobody)
+    assert None is READ.allotment_of(None)
     assert Allow(None, nobody) == decide(replace(READ, is_public=True), nobody)
+
+
+def test_a_public_rule_refuses_only_who_is_over_a_quota() -> None:
+    """There is nothing else to be checked, and what is over is told."""
+    window = replace(FULL, quota=replace(FULL.quota, per="address"), used=100)
+    over = replace(GOOD, record=None, is_charged=False, windows=(window,))
+    assert Deny(Reason.QUOTA_EXCEEDED, over, (window,)) == decide(replace(READ, is_public=True), over)
