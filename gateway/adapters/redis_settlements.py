@@ -7,18 +7,17 @@ lease ends by itself. So does all that a killed worker had not settled yet: stri
 
 import asyncio
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Literal
 
 import msgspec
 
 from gateway.adapters import names
+from gateway.adapters.flights import UNCOUNTED, Counted
 from gateway.adapters.protocols import Flight
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.decision import Facts
 from gateway.core.errors import StoreUnavailable
-from gateway.core.messages import ContentStream, Response
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.partitions import holder_of
 from gateway.core.policies.rules import Rule
@@ -83,11 +82,11 @@ class RedisSettlements:
             if window.fits_at is None and window.quota.is_concurrency
         ]
         if not renewals:
-            return _UNCOUNTED
+            return UNCOUNTED
         self._held[facts.lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        return _Counted(lambda: self._release(facts.lease))
+        return Counted(lambda: self._release(facts.lease))
 
     async def close(self) -> None:
         """Settles what is left."""
@@ -143,66 +142,3 @@ class RedisSettlements:
 
 def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
     return names.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
-
-
-class _Uncounted:
-    """The flight of a request that nobody counts."""
-
-    def __enter__(self) -> "_Uncounted":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        return None
-
-    def until_sent(self, response: Response) -> Response:
-        """The response as it is."""
-        return response
-
-
-_UNCOUNTED = _Uncounted()
-
-
-class _Counted:
-    """The flight of one request, which ends once."""
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release = release
-        self._is_handed_on = False
-
-    def __enter__(self) -> "_Counted":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._is_handed_on:
-            self._release()
-
-    def until_sent(self, response: Response) -> Response:
-        """The response, whose stream ends the flight; whole content does not need the backend any more."""
-        if isinstance(response.content, bytes):
-            return response
-        self._is_handed_on = True
-        return Response(response.head, _CountedStream(response.content, self._release))
-
-
-class _CountedStream:
-    """Content whose end, or whoever gives it up, ends the flight; ending it twice does no harm."""
-
-    def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
-        self._content = content
-        self._pieces = aiter(content)
-        self._release = release
-
-    def __aiter__(self) -> "_CountedStream":
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._pieces)
-        except BaseException:
-            self._release()
-            raise
-
-    async def aclose(self) -> None:
-        """Gives the content up."""
-        self._release()
-        await self._content.aclose()

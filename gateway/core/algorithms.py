@@ -114,8 +114,9 @@ class MovingLog(msgspec.Struct, frozen=True):
 
     def take(self, quota: Quota, cost: int, now: int) -> "MovingLog":
         total = (self.totals[-1] if self.totals else self.base) + cost
-        at = max(now, self.times[-1]) if self.times else now
-        return MovingLog((*self.times, at), (*self.totals, total), self.base)
+        if self.times and now <= self.times[-1]:  # requests of one instant are one entry
+            return MovingLog(self.times, (*self.totals[:-1], total), self.base)
+        return MovingLog((*self.times, now), (*self.totals, total), self.base)
 
     def fits_at(self, quota: Quota, cost: int) -> int:
         until = self.totals[-1] + cost - quota.limit

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.core.administration import TokenState, state_of
 from gateway.core.owners import OwnerStanding, OwnerStatus
-from gateway.core.policies.rules import Plan, Rule
+from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, exceeded
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
@@ -211,11 +211,6 @@ def ends_at(facts: Facts) -> int | None:
     """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
     ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
     return min(ends, default=None)
-
-
-def plan_of(rule: Rule, facts: Facts) -> Plan | None:
-    """The token's plan; None when the policy no longer has it, and where there is no token."""
-    return rule.policy.plans.get(facts.record.plan) if facts.record else None
 
 
 def _record(facts: Facts) -> TokenRecord:

@@ -64,7 +64,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.QUOTA_EXCEEDED: Problem(
-        429, "Quota Exceeded", "The token has used up its quota for now.", type=_REGISTRY + "quota-exceeded"
+        429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),
     Reason.STORE_UNAVAILABLE: Problem(
         503,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters import names
@@ -208,6 +208,7 @@ short_steps = st.tuples(
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([make_quota("moving-window", 6, 60)], [(0, "charge", 0, 1)] * 2 + [(0, "give_back", 0, 1)] * 2)
 @given(roomy_quotas, st.lists(short_steps, min_size=4, max_size=30))
 def test_what_is_given_back_is_the_same_in_redis_and_core(
     store_url: str, quotas: list[Quota], history: list[tuple[int, str, int, int]]
@@ -380,6 +381,23 @@ def test_a_request_that_takes_long_is_renewed(store_url: str) -> None:
         assert not await bench.client.exists(key)
 
     run(store_url, work, lease_seconds=0.01)
+
+
+def test_a_graceful_stop_loses_nothing(store_url: str) -> None:
+    """What was to be settled when the worker ends is settled, and its requests in flight are forgotten."""
+
+    async def work(bench: Bench) -> None:
+        rule = rule_with([make_quota("fixed-window", 900, 60), PARALLEL], cost=3)
+        facts = await bench.admit(rule, RECORDS[0])
+        with bench.settlements.in_flight(rule, facts):
+            for _ in range(300):  # more than one call
+                settled = msgspec.structs.replace(facts, cost=2)
+                bench.settlements.settle(Authorized(rule, facts.record, settled))
+        await bench.settlements.close()
+        (units, parallel) = (await bench.admit(rule, RECORDS[0])).windows
+        assert (0 + 3, 1) == (units.used, parallel.used)
+
+    run(store_url, work)
 
 
 def test_settling_makes_no_counter_anew(store_url: str) -> None:

@@ -15,7 +15,6 @@ from gateway.core.decision import (
     decide,
     effective_scopes,
     ends_at,
-    plan_of,
 )
 from gateway.core.owners import OwnerStanding
 from gateway.core.quotas import Quota, Window
@@ -222,16 +221,25 @@ def test_a_child_ends_with_its_parent_or_before() -> None:
 def test_a_plan_that_the_policy_no_longer_has_permits_nothing() -> None:
     """After a plan was removed from the policy its tokens are refused, and have no quotas to tell of."""
     facts = replace(GOOD, record=replace(RECORD, plan="gone"))
-    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), plan_of(READ, facts))
+    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), READ.allotment_of(facts.record))
 
 
-def test_the_plan_of_a_token_is_found() -> None:
-    """A token's plan is the policy's plan of that name."""
-    assert READ.policy.plans["pro"] is plan_of(READ, GOOD)
+def test_a_token_has_the_quotas_of_its_plan() -> None:
+    """And those of the policy, joined."""
+    allotment = READ.allotment_of(GOOD.record)
+    assert allotment is not None
+    assert ["minute", "day"] == [quota.name for quota in allotment.quotas]
 
 
 def test_without_a_token_there_is_no_plan() -> None:
     """A public rule's requests come in nobody's name, so under no plan."""
     nobody = replace(GOOD, record=None)
-    assert None is plan_of(READ, nobody)
+    assert None is READ.allotment_of(None)
     assert Allow(None, nobody) == decide(replace(READ, is_public=True), nobody)
+
+
+def test_a_public_rule_refuses_only_who_is_over_a_quota() -> None:
+    """There is nothing else to be checked, and what is over is told."""
+    window = replace(FULL, quota=replace(FULL.quota, per="address"), used=100)
+    over = replace(GOOD, record=None, is_charged=False, windows=(window,))
+    assert Deny(Reason.QUOTA_EXCEEDED, over, (window,)) == decide(replace(READ, is_public=True), over)

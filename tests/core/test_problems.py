@@ -152,7 +152,7 @@ def test_a_quota_tells_when_to_come_back() -> None:
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Quota Exceeded",
         "status": 429,
-        "detail": "The token has used up its quota for now.",
+        "detail": "The quota is used up for now.",
         "code": "quota_exceeded",
         "violated-policies": ["minute", "day"],
         "request_id": "request-1",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
@@ -49,6 +50,7 @@ match = "GET /free"
 cost = 0
 [[rules]]
 match = "GET /held/{{how}}"
+cost = 0
 quotas = {{ parallel = {{ concurrent = 2 }} }}
 [[rules]]
 match = "GET /many"
@@ -73,6 +75,7 @@ class Backend:
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
+        self.held: list[str] = []
 
     def __call__(self, connection: socket.socket) -> None:
         path = read_head(connection).split(b" ")[1].decode()
@@ -87,11 +90,15 @@ class Backend:
             fields = 'RateLimit-Policy: "units";q=7;w=3600, "other";q=9\r\nRateLimit: "units";r=3;t=9, "other";r=8\r\n'
         head = f"HTTP/1.1 {status}\r\n{fields}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
         if path == "/held/head":
-            self.may_answer.wait(20)
+            self.hold(path)
         connection.sendall(head + content[:1])
         if path == "/held/content":
-            self.may_answer.wait(20)
+            self.hold(path)
         connection.sendall(content[1:])
+
+    def hold(self, path: str) -> None:
+        self.held.append(path)
+        self.may_answer.wait(20)
 
 
 @pytest.fixture
@@ -206,13 +213,16 @@ def test_without_a_token_addresses_are_counted(serve: Serve, redis_url: str) -> 
     assert ('"status";q=2;w=3600', True) == (refused.field("ratelimit-policy"), "retry-after" in dict(refused.fields))
 
 
-def hold(pool: ThreadPoolExecutor, client: Client, path: str) -> Future[Answer]:
-    """A request under way: the backend holds its answer back."""
-    return pool.submit(client.get, path)
+def hold(pool: ThreadPoolExecutor, client: Client, backend: Backend, *paths: str) -> list[Future[Answer]]:
+    """Requests under way, whose answers the backend holds back."""
+    held = [pool.submit(client.get, path) for path in paths]
+    wait_until(lambda: len(backend.held) == len(paths), "the backend holds them")
+    return held
 
 
-def in_flight(client: Client) -> int:
-    return 2 - remaining(client.left("/held/none"), '"parallel"') - 1
+def wait_for_none_in_flight(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as store:
+        wait_until(lambda: not store.keys("gw1:*leases*"), "none is in flight")
 
 
 def test_requests_in_flight_are_limited(
@@ -222,9 +232,9 @@ def test_requests_in_flight_are_limited(
     client = new_client(serve(redis_url), redis_url, policies, "small")
     first = client.get("/held/none")
     assert '"units";q=100;w=3600, "parallel";q=2;qu="concurrent-requests"' == first.field("ratelimit-policy")
+    wait_for_none_in_flight(redis_url)
     with ThreadPoolExecutor() as pool:
-        held = [hold(pool, client, path) for path in ("/held/head", "/held/content")]
-        wait_until(lambda: client.get("/held/none").status == 429, "two are in flight")
+        held = hold(pool, client, backend[0], "/held/head", "/held/content")
         refused = client.get("/held/none")
         assert ["parallel"] == refused.json()["violated-policies"]
         assert refused.field("retry-after") in ("1", "2")
@@ -232,7 +242,7 @@ def test_requests_in_flight_are_limited(
         assert 200 == client.get("/any").status
         backend[0].may_answer.set()
         assert [200, 200] == [one.result(20).status for one in held]
-    wait_until(lambda: in_flight(client) == 0, "none is in flight")
+    wait_for_none_in_flight(redis_url)
 
 
 def test_a_client_that_leaves_is_no_longer_in_flight(serve: Serve, redis_url: str, policies: Path) -> None:
@@ -251,14 +261,16 @@ def test_a_client_that_leaves_is_no_longer_in_flight(serve: Serve, redis_url: st
     wait_until(lambda: client.get("/held/none").status == 200, "they are forgotten")
 
 
-def test_what_a_killed_worker_had_in_flight_ends_by_itself(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_what_a_killed_worker_had_in_flight_ends_by_itself(
+    serve: Serve, redis_url: str, policies: Path, backend: tuple[Backend, int]
+) -> None:
     """kill -9 with two requests under way: another worker refuses more until their leases end, and then admits them."""
     doomed, other = (serve(redis_url, program=SHORT_LEASES) for _ in range(2))
     client = new_client(doomed, redis_url, policies, "small")
     survivor = Client(other, client.token)
     with ThreadPoolExecutor() as pool:
-        held = [hold(pool, client, "/held/head") for _ in range(2)]
-        wait_until(lambda: survivor.get("/held/none").status == 429, "two are in flight, seen from the other worker")
+        held = hold(pool, client, backend[0], "/held/head", "/held/head")
+        assert 429 == survivor.get("/held/none").status
         doomed.send(signal.SIGKILL)
         for one in held:
             with pytest.raises((HTTPException, OSError)):

@@ -6,6 +6,7 @@ reference that an editor shows.
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 
 from gateway.core.policies.grammar import (
