@@ -25,7 +25,7 @@ _DATES = ("not_before", "expires_at")
 
 def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
     """The child with what is its parent's to say at the moment, whatever it was when the child was made."""
-    return msgspec.structs.replace(child, plan=parent.plan)
+    return msgspec.structs.replace(child, plan=parent.plan, overrides=parent.overrides)
 
 
 def make_child(

@@ -34,6 +34,8 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def override_quota(policy: Policy, record: TokenRecord, name: str, request: OverrideRequest, now: int) -> TokenRecord:
     """The record with the quota overridden; ChangeRefused for what cannot be. `now` in Unix seconds."""
+    if record.parent:
+        raise ChangeRefused(f"a child has the limits of its parent: override those of token {record.parent}")
     if request.until <= now:
         raise ChangeRefused("the override would have ended already")
     _check_text("a reason", request.reason, MAXIMUM_REASON_LENGTH)

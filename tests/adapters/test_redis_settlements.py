@@ -26,6 +26,7 @@ from gateway.core.policies.rules import Rule
 from gateway.core.policies.terms import encode_terms
 from gateway.core.quotas import MAXIMUM_NUMBER, PARTITIONS, Algorithm, Override, Quota, effective_quotas
 from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
 from tests.support.policies import make_record, rule_for
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 
@@ -255,6 +256,28 @@ def test_an_override_counts_as_a_quota_of_its_limit(store_url: str, algorithm: A
             assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
 
     run(store_url, work, [record])
+
+
+def test_a_child_has_the_limits_of_its_parent(store_url: str) -> None:
+    """They count together, so the parent's override is the child's too; what the child's own record says is not heard."""
+    quota = make_quota("fixed-window", 1, 60)
+    more = Override(quota.counter, 3, 3, START // 1000 + 60, "why", "who", 0)
+    parent = msgspec.structs.replace(RECORDS[0], overrides=(more,))
+    identity = token_id(parent.digest)
+    child = msgspec.structs.replace(
+        RECORDS[0],
+        digest=parent.digest[:2] + "0" * 62,
+        lineage=identity,
+        parent=identity,
+        overrides=(msgspec.structs.replace(more, limit=9, capacity=9),),
+    )
+
+    async def work(bench: Bench) -> None:
+        facts = [await bench.admit(rule_with([quota]), record) for record in (child, parent, child, child)]
+        assert [True, True, True, False] == [one.is_charged for one in facts]
+        assert [3] * 4 == [one.windows[0].quota.limit for one in facts]
+
+    run(store_url, work, [parent, child])
 
 
 @pytest.mark.parametrize("per", PARTITIONS)

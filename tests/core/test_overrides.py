@@ -73,6 +73,12 @@ def test_what_cannot_be_is_refused(quota: str, change: dict[str, object], messag
     assert message in str(refused.value)
 
 
+def test_a_child_has_none_of_its_own() -> None:
+    """What it may take is its parent's, whose counters it shares."""
+    with pytest.raises(ChangeRefused, match="override those of token " + "ab" * 12):
+        override_quota(POLICY, replace(RECORD, parent="ab" * 12), "minute", REQUEST, NOW)
+
+
 def test_one_takes_the_place_of_another() -> None:
     """Of one quota there is one override; those that have ended go with the next change, of whatever kind."""
     first = override_quota(POLICY, RECORD, "minute", REQUEST, NOW)

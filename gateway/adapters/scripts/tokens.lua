@@ -41,7 +41,7 @@ local function read_parent(bucket, record)
     return { raw, revoked }
   end
   local parent = read_record(raw, id)
-  record[RECORD_PLAN] = parent[RECORD_PLAN]
+  record[RECORD_PLAN], record[RECORD_OVERRIDES] = parent[RECORD_PLAN], parent[RECORD_OVERRIDES]
   return { raw, revoked, parent }
 end
 
