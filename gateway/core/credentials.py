@@ -13,12 +13,16 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     One credential, once: a second one is ambiguous even where it says the same (RFC 6750 2: a client must not use
     more than one method in a request).
     """
-    presented = [(source, value) for source in policy.credentials for name, value in fields if name == source.field]
-    if not presented:
+    presented: tuple[CredentialSource, bytes] | None = None
+    for source in policy.credentials:
+        for name, value in fields:
+            if name == source.field:
+                if presented is not None:
+                    return Reason.AMBIGUOUS_CREDENTIALS
+                presented = source, value
+    if presented is None:
         return Reason.MISSING_CREDENTIALS
-    if len(presented) > 1:
-        return Reason.AMBIGUOUS_CREDENTIALS
-    source, value = presented[0]
+    source, value = presented
     text = parse_bearer(value) if source.is_bearer else _parse_bare(value)
     if text is not None and is_well_formed(text, policy.token_format):
         return text

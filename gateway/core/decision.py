@@ -8,6 +8,7 @@ The admission script makes the same checks before it charges a quota (a refused 
 let anybody in: the verdict is made here, from the facts.
 """
 
+import functools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -134,7 +135,9 @@ def _is_of_other_project(_: Rule, facts: Facts) -> bool:
 
 
 def _lacks_scope(rule: Rule, facts: Facts) -> bool:
-    return any(lacking_scopes(rule, scopes) for _, scopes in sides_of(facts))
+    if facts.kin is NO_KIN:  # nearly all tokens: nobody else is asked
+        return not _holds(rule.granting, _record(facts).scopes)
+    return not all(_holds(rule.granting, scopes) for _, scopes in sides_of(facts))
 
 
 def _lacks_plan(rule: Rule, facts: Facts) -> bool:
@@ -185,6 +188,13 @@ def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
     return Deny(reason, facts, tuple(violated))
 
 
+@functools.lru_cache(maxsize=4096)
+def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
+    """Whether of each needed scope one that grants it is among `scopes`."""
+    held = scopes.split(" ")
+    return not any(by.isdisjoint(held) for by in granting)
+
+
 def sides_of(facts: Facts) -> list[tuple[str, str]]:
     """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
     record, kin = _record(facts), facts.kin
@@ -209,6 +219,8 @@ def effective_scopes(rule: Rule, facts: Facts) -> str:
 
 def ends_at(facts: Facts) -> int | None:
     """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
+    if facts.kin is NO_KIN:
+        return facts.record.expires_at if facts.record else None
     ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
     return min(ends, default=None)
 

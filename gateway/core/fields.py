@@ -57,6 +57,9 @@ def is_bearer(value: bytes) -> bool:
 
 def parse_bearer(value: bytes) -> str | None:
     """The token of an Authorization value with the scheme Bearer (RFC 6750 2.1), or None where it has none."""
+    token = value[7:]
+    if value[:7] == b"Bearer " and token.replace(b"_", b"").isalnum():  # nearly all of them, at half the cost
+        return token.decode("ascii")
     match = _BEARER_TOKEN.fullmatch(value)
     return match[1].decode("ascii") if match else None
 

@@ -62,13 +62,12 @@ def build_checksum(text: str) -> str:
 
 def is_well_formed(text: str, token_format: TokenFormat) -> bool:
     """Whether `text` could have been minted under the format; without a checksum only prefix and length bound it."""
-    if len(text) > MAXIMUM_TEXT_LENGTH or not text.startswith(token_format.prefixes):
-        return False
     if not token_format.checksum:
-        return True
+        return len(text) <= MAXIMUM_TEXT_LENGTH and text.startswith(token_format.prefixes)
     start = len(text) - token_format.length
     return (
-        text[: max(start, 0)] in token_format.prefixes
+        start > 0
+        and text[:start] in token_format.prefixes
         and text[start:].isalnum()
         and text.isascii()
         and build_checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]

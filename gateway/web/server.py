@@ -8,7 +8,7 @@ about it goes by ASGI's messages.
 from litestar.types import Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.core.messages import ResponseHead, field_value
+from gateway.core.messages import ResponseHead
 
 _WITHOUT_CONTENT = frozenset({204, 304})
 
@@ -16,11 +16,15 @@ _WITHOUT_CONTENT = frozenset({204, 304})
 def write_whole(head: ResponseHead, content: bytes, send: Send) -> bool:
     """Writes the answer to the request that `send` belongs to; False where that is to be done by messages."""
     cycle = getattr(send, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or not _is_plain(cycle, head, len(content)):
+    if type(cycle) is not RequestResponseCycle or not _is_plain(cycle):
         return False
     fields = head.fields
     start = b"\r\n".join((STATUS_LINE[head.status][:-2], *map(b": ".join, fields), b"\r\n"))
     if start.count(b"\n") != len(fields) + 2 or start.count(b"\r") != len(fields) + 2:
+        return False
+    if b"\r\ncontent-length: %d\r\n" % len(content) not in start and (
+        content or head.status not in _WITHOUT_CONTENT or b"\r\ncontent-length:" in start
+    ):
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
@@ -30,13 +34,8 @@ def write_whole(head: ResponseHead, content: bytes, send: Send) -> bool:
     return True
 
 
-def _is_plain(cycle: RequestResponseCycle, head: ResponseHead, length: int) -> bool:
-    """Whether nothing but writing `length` bytes of content behind the head is to be done."""
+def _is_plain(cycle: RequestResponseCycle) -> bool:
+    """Whether nothing but writing is to be done: no log, no further field, no end of the connection."""
     if cycle.disconnected or cycle.response_started or not cycle.keep_alive or cycle.flow.write_paused:
         return False
-    if cycle.access_log or cycle.default_headers or cycle.scope["method"] == "HEAD":
-        return False
-    announced = field_value(head.fields, b"content-length")
-    if announced is None:
-        return head.status in _WITHOUT_CONTENT and length == 0
-    return announced == b"%d" % length
+    return not (cycle.access_log or cycle.default_headers or cycle.scope["method"] == "HEAD")
