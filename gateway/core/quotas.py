@@ -110,6 +110,8 @@ class Override(msgspec.Struct, frozen=True, array_like=True):
 
 def effective_quotas(quotas: tuple[Quota, ...], overrides: Sequence[Override], now: int) -> tuple[Quota, ...]:
     """The quotas with a token's overrides that have not ended in their place; `now` in Unix milliseconds."""
+    if not overrides:
+        return quotas
     holding = {override.counter: override for override in overrides if now < override.until * 1000}
     if not holding:
         return quotas

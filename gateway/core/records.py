@@ -81,6 +81,7 @@ _decoder = msgspec.json.Decoder(TokenRecord)
 
 
 @functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def digest_rest(token_digest: str) -> str:
     """What a record holds of its digest: all but the id, base64url without padding."""
     return urlsafe_b64encode(bytes.fromhex(token_digest[ID_LENGTH:])).rstrip(b"=").decode()
