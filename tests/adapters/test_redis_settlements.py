@@ -259,7 +259,7 @@ def test_an_override_counts_as_a_quota_of_its_limit(store_url: str, algorithm: A
 
 
 def test_a_child_has_the_limits_of_its_parent(store_url: str) -> None:
-    """They count together, so the parent's override is the child's too; what the child's own record says is not heard."""
+    """They count together, so the parent's override is the child's too; what the child's own record says is void."""
     quota = make_quota("fixed-window", 1, 60)
     more = Override(quota.counter, 3, 3, START // 1000 + 60, "why", "who", 0)
     parent = msgspec.structs.replace(RECORDS[0], overrides=(more,))
