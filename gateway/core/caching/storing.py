@@ -206,7 +206,7 @@ def _validators(fields: Fields) -> tuple[Field, ...]:
 def _made_tag(stored: StoredHead, media_type: bytes | None) -> bytes | None:
     """The tag that was made of what is stored, taken for the same type; None where it is a backend's own."""
     own = field_value(stored.fields, b"etag")
-    is_made = stored.tag and (own is None or weaken(own) != stored.tag)
+    is_made = stored.tag and (own is None or weaken(own) != weaken(stored.tag))
     return stored.tag if is_made and field_value(stored.fields, b"content-type") == media_type else None
 
 
