@@ -12,6 +12,7 @@ from pathlib import Path
 from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
@@ -23,6 +24,7 @@ from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
+from gateway.contents import Contents
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
@@ -52,9 +54,11 @@ class Gateway:
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
         self.cache_counts: Counter[str] = Counter()
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
+        self.encoder = ContentEncoder()
+        contents = Contents(exports, self.encoder)
         self.fetches = RedisFetches(self.exports_redis)
-        fetching = Fetching(exports, self.fetches, self.upstreams, self.streams, self.cache_counts)
-        self.retrieval = Retrieval(fetching, self.fetches, self.cache_counts)
+        fetching = Fetching(exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
+        self.retrieval = Retrieval(contents, fetching, self.fetches, self.cache_counts)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -81,6 +85,7 @@ class Gateway:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
         await self.retrieval.close()
+        self.encoder.close()
         await self.fetches.close()
         await self.exports_redis.close()
         await self.upstreams.close()

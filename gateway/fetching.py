@@ -11,9 +11,12 @@ import msgspec
 
 from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.contents import Contents
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
 from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Storing
+from gateway.core.caching.preconditions import is_unmodified
+from gateway.core.caching.reusing import Reuse
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
@@ -51,10 +54,17 @@ class Fetching:
     """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
 
     def __init__(
-        self, exports: Exports, fetches: Fetches, upstreams: Upstreams, streams: Streams, counts: Counter[str]
+        self,
+        exports: Exports,
+        contents: Contents,
+        fetches: Fetches,
+        upstreams: Upstreams,
+        streams: Streams,
+        counts: Counter[str],
     ) -> None:
         self._counts = counts
         self._exports = exports
+        self._contents = contents
         self._fetches = fetches
         self._upstreams = upstreams
         self._streams = streams
@@ -71,20 +81,13 @@ class Fetching:
             if it.lead is not None:
                 self._fetches.end(it.lead, Alone())
 
-    async def read(self, name: str | None, head: StoredHead) -> bytes | None:
-        """The content of a stored export, None where it is gone."""
-        if name is None:
-            return None
-        content = self._exports.recall(name, head.digest)
-        return content if content is not None else await self._exports.read(name, keys.variant_of(head), head.digest)
-
     async def pass_on(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
-        dropped = reusing.CONDITIONAL_FIELDS if keys.is_cacheable(admission.rule, request) else frozenset[bytes]()
-        fields = _request_fields(request, admission, dropped)
+        is_cacheable = keys.is_cacheable(admission.rule, request)
+        fields = _whole_fields(request, admission) if is_cacheable else _request_fields(request, admission)
         answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
@@ -98,10 +101,10 @@ class Fetching:
     async def _ask(self, it: Fetch) -> Response:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
         policy = it.admission.rule.policy
-        fields = _request_fields(it.request, it.admission, reusing.CONDITIONAL_FIELDS)
+        fields = _whole_fields(it.request, it.admission)
         kept = None
         if it.stored is not None and it.stored.head.validators:
-            kept = await self.read(it.name, it.stored.head)
+            kept = await self._contents.read(it.name, it.stored.head)
             fields += it.stored.head.validators if kept is not None else ()
         answer = await self._upstreams.send(policy.upstream, it.request.method, it.request.target, fields, None)
         if it.stored is not None and kept is not None and answer.head.status == 304:
@@ -120,11 +123,12 @@ class Fetching:
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
-        made = storing.make_head(rule, it.request, head, whole, it.began_at)
+        before = it.stored.head if it.stored is not None else None
+        made = storing.make_head(rule, it.request, head, whole, it.began_at, before)
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
         status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
-        return answering.build_fetched(it.request, export, whole, head, status)
+        return await self._reply(it, export, whole, head, status, is_stored=is_stored)
 
     async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
@@ -135,7 +139,16 @@ class Fetching:
         is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
         status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored, status=304)
         export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
-        return answering.build_fetched(it.request, export, content, answer, status)
+        return await self._reply(it, export, content, answer, status, is_stored=is_stored)
+
+    async def _reply(
+        self, it: Fetch, export: Export, content: bytes, answer: ResponseHead, status: bytes, *, is_stored: bool
+    ) -> Response:
+        """What has been fetched, in the coding that the client prefers; who waits for it is not kept by that."""
+        reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
+        coding = answering.choose_coding(it.request, reuse, self._contents.offered)
+        sent = await self._contents.encode(it.name if is_stored else None, export.head, coding, content)
+        return answering.build_fetched(it.request, reuse, sent, answer, status, coding)
 
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
         """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
@@ -186,7 +199,14 @@ class Fetching:
         return Response(ResponseHead(answer.head.status, fields), stream)
 
 
-def _request_fields(request: RequestHead, admission: Authorized, dropped: frozenset[bytes]) -> list[Field]:
+def _whole_fields(request: RequestHead, admission: Authorized) -> list[Field]:
+    """The fields of a request for all of an answer, as it is."""
+    return [*_request_fields(request, admission, reusing.KEPT_BACK), reusing.AS_IT_IS]
+
+
+def _request_fields(
+    request: RequestHead, admission: Authorized, dropped: frozenset[bytes] = frozenset()
+) -> list[Field]:
     scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
     return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
 

@@ -14,6 +14,7 @@ import msgspec
 from gateway.adapters import names
 from gateway.adapters.content import give_up
 from gateway.adapters.protocols import Fetches
+from gateway.contents import Contents
 from gateway.core.caching import answering, keys, reusing
 from gateway.core.caching.entries import Export, decode_export, select
 from gateway.core.caching.fetching import Alone, Landed, Lead, Turn
@@ -38,8 +39,9 @@ class Retrieval:
     backend was asked for; and what failed, such as store-refused.
     """
 
-    def __init__(self, fetching: Fetching, fetches: Fetches, counts: Counter[str]) -> None:
+    def __init__(self, contents: Contents, fetching: Fetching, fetches: Fetches, counts: Counter[str]) -> None:
         self.counts = counts
+        self._contents = contents
         self._fetching = fetching
         self._fetches = fetches
         self._refreshing: dict[str, asyncio.Task[None]] = {}
@@ -76,12 +78,17 @@ class Retrieval:
     async def _reuse(
         self, request: RequestHead, admission: Authorized, reuse: Reuse, now: int, content: bytes | None = None
     ) -> Response | None:
-        """The stored answer, None where its content is gone."""
-        if not answering.needs_content(request, reuse):
-            content = b""
-        elif content is None:
-            content = await self._fetching.read(_export_name(request, admission), reuse.export.head)
-        return None if content is None else answering.build_reused(request, reuse, content, now)
+        """The stored answer, None where its content is gone; `content` is at hand as it is, if at all."""
+        head, coding = reuse.export.head, answering.choose_coding(request, reuse, self._contents.offered)
+        if not answering.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
+            encoded = self._contents.recall(_export_name(request, admission), head, coding) if coding else b""
+            return answering.build_reused(request, reuse, encoded, now, coding)
+        name = _export_name(request, admission)
+        if content is None:
+            content = await self._contents.read(name, head, coding)
+        else:
+            content = await self._contents.encode(name, head, coding, content)
+        return None if content is None else answering.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
         """The stale answer while the backend fails, if there is one that may be used for that."""

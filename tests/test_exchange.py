@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 import pytest
 
+from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
@@ -16,6 +17,7 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.app import request_ids
+from gateway.contents import Contents
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
 from gateway.core.children import make_child
@@ -71,8 +73,10 @@ class Room:
         streams = StreamWatch(RedisTokens(self.connection).are_revoked)
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
-        fetching = Fetching(self.exports, self.fetches, self.upstreams, streams, counts)
-        self.retrieval = Retrieval(fetching, self.fetches, counts)
+        self.encoder = ContentEncoder()
+        contents = Contents(self.exports, self.encoder)
+        fetching = Fetching(self.exports, contents, self.fetches, self.upstreams, streams, counts)
+        self.retrieval = Retrieval(contents, fetching, self.fetches, counts)
         self.settlements = RedisSettlements(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
@@ -131,6 +135,7 @@ def run(
             await work(room)
         finally:
             await room.retrieval.close()
+            room.encoder.close()
             await room.fetches.close()
             await room.connection.close()
 

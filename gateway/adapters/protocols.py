@@ -24,14 +24,21 @@ class Admissions(Protocol):
 
 
 class Exports(Protocol):
-    """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend."""
+    """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend.
 
-    def recall(self, name: str, digest: bytes) -> bytes | None:
+    A digest is that of the content as it is, whatever the `coding`; without one the content is meant as it is.
+    """
+
+    def recall(self, name: str, digest: bytes, coding: bytes = b"") -> bytes | None:
         """The content with this digest if it is at hand without IO."""
         ...
 
-    async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
+    async def read(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | None:
         """The content stored under exactly this digest, None where it is gone or another one by now."""
+        ...
+
+    async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
+        """Keeps the content with this digest in a coding too, where it is still the one that is stored."""
         ...
 
     async def write(self, it: Storing) -> Stored:

@@ -39,36 +39,48 @@ class RedisExports:
         self._memory = ContentMemory(memory_bytes)
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
+        self._keep_encoded = read_script("keep_encoded.lua")
         self._purge = read_script("exports.lua", "purge.lua")
 
     def forget(self) -> None:
         """Empties the worker's memory; what is in Redis stays."""
         self._memory.clear()
 
-    def recall(self, name: str, digest: bytes) -> bytes | None:
+    def recall(self, name: str, digest: bytes, coding: bytes = b"") -> bytes | None:
         """The content if this worker has it."""
-        return self._memory.get((name, digest))
+        return self._memory.get((name, digest + coding))
 
-    async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
-        """The content from Redis; None where it is gone or another one by now."""
-        reading = self._reading.get((name, digest))
+    async def read(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | None:
+        """The content from Redis; None where it is gone or another one by now, or was not encoded so."""
+        key = (name, digest + coding)
+        reading = self._reading.get(key)
         if reading is None:  # the first to ask reads it for all: it can be megabytes
-            reading = self._reading[name, digest] = asyncio.create_task(self._read(name, variant, digest))
-            reading.add_done_callback(lambda _: self._reading.pop((name, digest)))
+            reading = self._reading[key] = asyncio.create_task(self._read(name, variant, digest, coding))
+            reading.add_done_callback(lambda _: self._reading.pop(key))
         return await asyncio.shield(reading)
 
-    async def _read(self, name: str, variant: str, digest: bytes) -> bytes | None:
-        key = names.content(name, variant)
+    async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
+        key, wanted = names.content(name, variant), coding.decode() or "content"
         try:
-            found, content = await self._connection.run(lambda client: client.hmget(key, ["digest", "content"]))
+            found, content = await self._connection.run(lambda client: client.hmget(key, ["digest", wanted]))
         except StoreUnavailable as error:
             self.counts["read-failed"] += 1
             logger.warning("a stored export could not be read: %s", error)
             return None
         if found != digest or not isinstance(content, bytes):
             return None
-        self._memory.put((name, digest), content)
+        self._memory.put((name, digest + coding), content)
         return content
+
+    async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
+        """Keeps what the content with this digest was encoded to, in memory, and in Redis beside the content."""
+        self._memory.put((name, digest + coding), encoded)
+        try:
+            key, arguments = names.content(name, variant), [digest, coding, encoded]
+            await self._connection.run_script(self._keep_encoded, [key], arguments)
+        except StoreUnavailable as error:
+            self.counts["store-refused"] += 1
+            logger.warning("an encoded export could not be stored: %s", error)
 
     async def write(self, it: Storing) -> Stored:
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
@@ -111,7 +123,7 @@ class RedisExports:
 
 
 class ContentMemory:
-    """Content by export and digest, within a budget of bytes."""
+    """Content by export, and by digest and coding, within a budget of bytes."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes

@@ -67,6 +67,42 @@ def test_another_worker_reads_what_one_stored(store_url: str) -> None:
     run(store_url, work)
 
 
+def test_what_content_was_encoded_to_is_kept_beside_it(store_url: str) -> None:
+    """For all workers and as long as the content; the same content stored again keeps it, another one does not."""
+
+    async def work(connection: RedisConnection) -> None:
+        here, there = exports(connection), exports(connection)
+        await here.write(STORING)
+        assert None is await there.read(NAME, "v", b"digest", b"br")
+        await here.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
+        assert (b"encoded", b"content") == (here.recall(NAME, b"digest", b"br"), here.recall(NAME, b"digest"))
+        assert b"encoded" == await there.read(NAME, "v", b"digest", b"br")
+        assert b"encoded" == there.recall(NAME, b"digest", b"br")
+        assert None is await there.read(NAME, "v", b"digest", b"gzip")
+        assert 30_000 < await connection.client.pttl(names.content(NAME, "v")) <= 60_000
+        await here.write(STORING)
+        assert b"encoded" == await exports(connection).read(NAME, "v", b"digest", b"br")
+        await here.write(replace(STORING, digest=b"another"))
+        assert {b"digest", b"content"} == set(await connection.client.hkeys(names.content(NAME, "v")))
+
+    run(store_url, work)
+
+
+def test_encoded_content_is_kept_only_beside_the_content_it_is_of(store_url: str) -> None:
+    """What was encoded while a purge or another content came is not written: nothing is left that has no end."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        await store.write(replace(STORING, digest=b"another"))
+        await store.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
+        assert None is await exports(connection).read(NAME, "v", b"another", b"br")
+        await store.purge("small", ["all"])
+        await store.keep_encoded(NAME, "v", b"another", b"br", b"encoded")
+        assert 0 == await connection.client.exists(names.content(NAME, "v"))
+
+    run(store_url, work)
+
+
 def test_what_is_stored_ends_by_itself(store_url: str) -> None:
     """Redis is told how long to keep head, content and indexes: the longest of what is in each."""
 

@@ -4,8 +4,10 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,6 +206,85 @@ def test_variants_cost_no_second_round_trip(serve: Serve, redis_url: str, polici
                 fields = [("Accept-Language", language), *condition]
                 assert status == ask(gateway.port, "GET", EXPORT, token=token, fields=fields).status
                 assert 1 == len(relay.round_trips)
+
+
+JSON = b"Content-Type: application/json"
+CODINGS = ("Accept-Encoding", "br, zstd, gzip")
+LONG = b'{"key": "a value that is there again and again"}, ' * 2000
+
+
+def test_a_coded_hit_costs_no_second_round_trip(serve: Serve, redis_url: str, policies: Path) -> None:
+    """While the worker has the content in that coding: a hit, a 304 and a HEAD are one round trip each."""
+    with (
+        backend(policies, Counting(reply(LONG, JSON))) as counting,
+        relay_to(urlsplit(redis_url).port or 0) as relay,
+    ):
+        gateway = serve(f"redis://127.0.0.1:{relay.port}/0")
+        token = mint(redis_url, policies)["token"]
+        for coding in ("br", "zstd", "gzip"):
+            fields = [("Accept-Encoding", coding)]
+            first = ask(gateway.port, "GET", EXPORT, token=token, fields=fields)
+            tag = [("If-None-Match", first.field("etag") or "")]
+            for method, more, status in (("GET", [], 200), ("GET", tag, 304), ("HEAD", [], 200)):
+                relay.round_trips.clear()
+                again = ask(gateway.port, method, EXPORT, token=token, fields=[*fields, *more])
+                assert (status, 1) == (again.status, len(relay.round_trips))
+                if status == 200:
+                    assert (coding, str(len(first.content))) == (
+                        again.field("content-encoding"),
+                        again.field("content-length"),
+                    )
+    assert 1 == len(counting.heads)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip"])
+def test_curl_decodes_what_it_gets(serve: Serve, redis_url: str, policies: Path, coding: str) -> None:
+    """A client that shares no code with us, over two workers: one request to the backend, one tag, 304 in the end."""
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl on this machine")
+    features = subprocess.run([curl, "--version"], capture_output=True, check=True, text=True).stdout.lower()
+    if {"br": "brotli", "zstd": "zstd", "gzip": "libz"}[coding] not in features:
+        pytest.skip(f"this machine's curl was built without {coding}")
+    with backend(policies, Counting(reply(LONG, JSON))) as counting:
+        gateway = serve(redis_url, "--workers", "2")
+        token = mint(redis_url, policies)["token"]
+        command = [curl, "-fsS", "--compressed", "-H", f"Authorization: Bearer {token}"]
+        command += ["-H", f"Accept-Encoding: {coding}", f"http://127.0.0.1:{gateway.port}{EXPORT}"]
+        for _ in range(4):
+            assert LONG == subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+        plain = ask(gateway.port, "GET", EXPORT, token=token, host="127.0.0.1")
+        assert (LONG, None) == (plain.content, plain.field("content-encoding"))
+        tag = [("If-None-Match", plain.field("etag") or ""), ("Accept-Encoding", coding)]
+        assert 304 == ask(gateway.port, "GET", EXPORT, token=token, host="127.0.0.1", fields=tag).status
+    assert 1 == len(counting.heads)
+    assert b"accept-encoding: identity" in counting.heads[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ([b"Content-Type: image/png"], [CODINGS]),
+        ([JSON, b"Content-Encoding: gzip", b"Vary: Accept-Encoding"], [CODINGS]),
+        ([JSON, b"Cache-Control: no-transform"], [CODINGS]),
+        ([JSON], [CODINGS, ("Cache-Control", "no-transform")]),
+        ([JSON], [("Accept-Encoding", "br;q=0, *;q=0")]),
+        ([JSON], []),
+    ],
+)
+def test_what_must_not_be_encoded_is_sent_byte_for_byte(
+    serve: Serve, redis_url: str, policies: Path, fields: list[bytes], asked: list[tuple[str, str]]
+) -> None:
+    """Compressed content, no-transform of either side, no coding that the client takes."""
+    with backend(policies, Counting(reply(LONG, *fields))) as counting:
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        for _ in range(2):
+            answer = ask(gateway.port, "GET", EXPORT, token=token, fields=asked)
+            assert LONG == answer.content
+            own = [line.split(b": ")[1].decode() for line in fields if line.startswith(b"Content-Encoding")]
+            assert own == answer.all("content-encoding")
+    assert 1 == len(counting.heads)
 
 
 def test_a_full_redis_degrades_to_proxying(serve: Serve, own_redis: RedisServer, policies: Path) -> None:

@@ -4,7 +4,8 @@
 -- ARGV[1]   the time, or '' for Redis' own clock
 -- ARGV[2]   when the fetch began, ARGV[3] how long to keep the answer
 -- ARGV[4]   the variant, ARGV[5] its head, ARGV[6] the digest of its content
--- ARGV[7]   the content, or '' with ARGV[8] = '0' where it is stored already and only the head changes
+-- ARGV[7]   the content, or '' with ARGV[8] = '0' where it is stored already and only the head changes; where the same
+--           content is stored already, so stays what it was encoded to
 -- ARGV[9]   the holder of the lease, or ''
 -- ARGV[10]  how many variants an export may have, ARGV[11] for how long purges are remembered
 -- Returns whether it was stored: an answer whose fetch began before a purge of one of its groups is not.
@@ -23,10 +24,16 @@ for i = 4, #KEYS, 2 do
     return 0
   end
 end
-if has_content then
-  redis.call('HSET', content, 'digest', ARGV[6], 'content', ARGV[7])
-elseif redis.call('HGET', content, 'digest') ~= ARGV[6] then
-  return 0
+if redis.call('HGET', content, 'digest') ~= ARGV[6] then
+  if not has_content then
+    return 0
+  end
+  redis.call('HSET', content, 'digest', ARGV[6], 'content', ARGV[7])  -- first: a full Redis refuses no later write
+  for _, field in ipairs(redis.call('HKEYS', content)) do
+    if field ~= 'digest' and field ~= 'content' then
+      redis.call('HDEL', content, field)  -- what another content was encoded to
+    end
+  end
 end
 redis.call('PEXPIRE', content, milliseconds)
 redis.call('HSET', export, variant, ARGV[5])

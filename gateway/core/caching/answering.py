@@ -1,12 +1,14 @@
 """Answers made from what is stored, or has just been fetched whole: 200, 206, 304, 416, with Age and Cache-Status."""
 
 import base64
+import hashlib
 
-from gateway.core.caching.entries import Export, StoredHead, current_age
-from gateway.core.caching.preconditions import Part, find_part, is_unmodified
+from gateway.core.caching.entries import Export, current_age
+from gateway.core.caching.preconditions import Part, find_part
 from gateway.core.caching.reusing import Reuse
+from gateway.core.encodings import build_encoded_fields, choose_encoding
 from gateway.core.fields import parse_preferences
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_values, without_fields
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_values, without_fields
 
 _LENGTH = frozenset({b"content-length"})
 _ASKING = frozenset({b"range", b"want-repr-digest"})
@@ -17,29 +19,37 @@ def needs_content(request: RequestHead, reuse: Reuse) -> bool:
     return not (reuse.is_unmodified or request.method == "HEAD" or reuse.export.head.length == 0)
 
 
-def build_reused(request: RequestHead, reuse: Reuse, content: bytes, now: int) -> Response:
+def choose_coding(request: RequestHead, reuse: Reuse, offered: tuple[bytes, ...]) -> bytes:
+    """The content coding in which the client gets the answer, of those `offered`; empty: as it is stored."""
+    if not reuse.export.is_encodable or reuse.is_unmodified:
+        return b""
+    return choose_encoding(request.fields, offered) or b""
+
+
+def build_reused(request: RequestHead, reuse: Reuse, content: bytes | None, now: int, coding: bytes = b"") -> Response:
     """The stored answer with its age, a 304 too: who freshens by it must know how old it is (RFC 9111 4, 5.1).
 
-    `content` is empty where `needs_content` says so.
+    `content` is encoded already where there is a `coding`, and empty where `needs_content` says so; None for a HEAD of
+    which nobody knows how long it would be encoded.
     """
     head = reuse.export.head
     own = [(b"age", b"%d" % current_age(head, now)), (b"cache-status", build_cache_status_hit(reuse, now))]
     if reuse.is_unmodified:
         return Response(ResponseHead(304, [*reuse.export.not_modified_fields, *own]), b"")
-    return _build_whole_or_part(request, reuse.export, content, own)
+    return _build_whole_or_part(request, reuse.export, content, own, coding)
 
 
 def build_fetched(
-    request: RequestHead, export: Export, content: bytes, answer: ResponseHead, cache_status: bytes
+    request: RequestHead, reuse: Reuse, content: bytes, answer: ResponseHead, cache_status: bytes, coding: bytes = b""
 ) -> Response:
     """An answer that the backend has just given, all of it: as much as the client asked for and has not got.
 
     Age stays where `answer`, the backend's own head, has it: then it comes from a cache before the backend.
     """
     own = [*(field for field in answer.fields if field[0] == b"age"), (b"cache-status", cache_status)]
-    if is_unmodified(request.fields, export.head):
-        return Response(ResponseHead(304, [*export.not_modified_fields, *own]), b"")
-    return _build_whole_or_part(request, export, content, own)
+    if reuse.is_unmodified:
+        return Response(ResponseHead(304, [*reuse.export.not_modified_fields, *own]), b"")
+    return _build_whole_or_part(request, reuse.export, content, own, coding)
 
 
 def build_cache_status_hit(reuse: Reuse, now: int) -> bytes:
@@ -56,21 +66,33 @@ def build_cache_status_forwarded(why: str, *, is_stored: bool, status: int | Non
     return f"gateway; fwd={why}{told}{'; stored' if is_stored else ''}".encode()
 
 
-def build_repr_digest(head: StoredHead, fields: list[bytes]) -> list[Field]:
-    """Repr-Digest for who wants one (RFC 9530 3, 4): of the stored representation, whatever part of it is sent."""
-    if parse_preferences(fields).get("sha-256", 0) < 1 or field_values(head.fields, b"repr-digest"):
+def build_repr_digest(digest: bytes, fields: Fields, wanted: list[bytes]) -> list[Field]:
+    """Repr-Digest for who wants one (RFC 9530 3, 4), unless the answer has it among its `fields`.
+
+    `digest` is the SHA-256 of the representation that is sent, encoded or not, whatever part of it is sent.
+    """
+    if parse_preferences(wanted).get("sha-256", 0) < 1 or field_values(fields, b"repr-digest"):
         return []
-    return [(b"repr-digest", b"sha-256=:" + base64.b64encode(head.digest) + b":")]
+    return [(b"repr-digest", b"sha-256=:" + base64.b64encode(digest) + b":")]
 
 
-def _build_whole_or_part(request: RequestHead, export: Export, content: bytes, own: list[Field]) -> Response:
-    if [name for name, _ in request.fields if name in _ASKING]:
-        own += build_repr_digest(export.head, field_values(request.fields, b"want-repr-digest"))
-        part = find_part(request, export.head)
+def _build_whole_or_part(
+    request: RequestHead, export: Export, content: bytes | None, own: list[Field], coding: bytes
+) -> Response:
+    fields = _encoded_fields(export, coding, content) if coding else export.reply_fields
+    if content is not None and [name for name, _ in request.fields if name in _ASKING]:
+        digest = hashlib.sha256(content).digest() if coding else export.head.digest
+        own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
+        part = None if coding else find_part(request, export.head)
         if part is not None:
             return _build_part(export, part, content, own)
-    fields = [*export.reply_fields, *own]
-    return Response(ResponseHead(export.head.status, fields), b"" if request.method == "HEAD" else content)
+    sent = b"" if content is None or request.method == "HEAD" else content
+    return Response(ResponseHead(export.head.status, [*fields, *own]), sent)
+
+
+def _encoded_fields(export: Export, coding: bytes, content: bytes | None) -> list[Field]:
+    fields = build_encoded_fields(export.reply_fields, coding, len(content or b""))
+    return without_fields(fields, _LENGTH) if content is None else fields
 
 
 def _build_part(export: Export, part: Part, content: bytes, own: list[Field]) -> Response:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.encodings import add_vary_by_encoding, is_encodable
 from gateway.core.forwarding import PSEUDONYM
 from gateway.core.messages import Field, Fields, field_values, without_fields
 
@@ -70,6 +71,8 @@ class Export(msgspec.Struct, frozen=True):
     head: StoredHead
     reply_fields: tuple[Field, ...]
     not_modified_fields: tuple[Field, ...]
+    is_encodable: bool
+    """Whether clients may get it in a content coding: it gains by it, and its tag is weak, the same for all of them."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -96,8 +99,12 @@ def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Exp
     if not passes_cache_control:
         replaced.append(CLIENT_CACHE_CONTROL)
     fields = without_fields(head.fields, NOT_REPEATED.union(name for name, _ in replaced))
+    encodes = head.tag.startswith(b"W/") and is_encodable(head.status, head.fields, head.length)
+    if encodes:
+        fields = add_vary_by_encoding(fields)
     reply_fields = (*fields, *replaced, (b"via", b"1.1 " + PSEUDONYM))
-    return Export(head, reply_fields, tuple(field for field in reply_fields if field[0] in NOT_MODIFIED_FIELDS))
+    not_modified_fields = tuple(field for field in reply_fields if field[0] in NOT_MODIFIED_FIELDS)
+    return Export(head, reply_fields, not_modified_fields, encodes)
 
 
 def current_age(head: StoredHead, now: int) -> int:
@@ -119,8 +126,8 @@ def matches(head: StoredHead, fields: Fields) -> bool:
 def _normalise(name: bytes, values: tuple[bytes, ...]) -> bytes | None:
     """A field's value, the same for values that mean the same (RFC 9111 4.1).
 
-    Lines are joined and white space around commas is dropped. Codings and language ranges have no case, and the order
-    of codings means nothing; that of languages does to many backends.
+    Lines are joined and white space around commas is dropped. Language ranges have no case; their order means something
+    to many backends.
     """
     if not values:
         return None
@@ -128,6 +135,4 @@ def _normalise(name: bytes, values: tuple[bytes, ...]) -> bytes | None:
     if name in SECRET_FIELDS:
         return hashlib.sha256(joined).digest()
     parts = [joined] if b'"' in joined else [part.strip(b" \t") for part in joined.split(b",")]
-    if name in (b"accept-encoding", b"accept-language"):
-        parts = [part.lower() for part in parts]
-    return b",".join(sorted(parts) if name == b"accept-encoding" else parts)
+    return b",".join(part.lower() for part in parts) if name == b"accept-language" else b",".join(parts)

@@ -14,7 +14,7 @@ from gateway.core.caching.entries import Export, StoredHead, current_age, matche
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.caching.preconditions import is_unmodified
 from gateway.core.fields import MAXIMUM_DELTA_SECONDS, parse_cache_control, parse_delta_seconds
-from gateway.core.messages import Fields, RequestHead
+from gateway.core.messages import Field, Fields, RequestHead
 from gateway.core.policies.rules import Rule
 
 CONDITIONAL_FIELDS = frozenset(
@@ -22,6 +22,10 @@ CONDITIONAL_FIELDS = frozenset(
 )
 """Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself. If-Match and
 If-Unmodified-Since are for origin servers; an intermediary may ignore them (RFC 9110 13.1.1, 13.1.4)."""
+
+KEPT_BACK = CONDITIONAL_FIELDS | {b"accept-encoding"}
+AS_IT_IS: Field = (b"accept-encoding", b"identity")
+"""What the backend is asked for in the place of a client's Accept-Encoding: the gateway encodes what it stores."""
 
 _DEMANDING = frozenset({b"cache-control", b"pragma"})
 

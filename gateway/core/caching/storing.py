@@ -19,7 +19,8 @@ from gateway.core.caching.freshness import (
 )
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.credentials import credential_fields
-from gateway.core.etags import choose_tag
+from gateway.core.encodings import is_encodable
+from gateway.core.etags import choose_tag, weaken
 from gateway.core.fields import build_http_date, parse_cache_control, parse_http_date, parse_list
 from gateway.core.forwarding import end_to_end_fields, is_reserved
 from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
@@ -127,21 +128,32 @@ def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: in
     return None
 
 
-def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content: bytes, now: int) -> StoredHead:
+def make_head(
+    rule: Rule,
+    request: RequestHead,
+    response: ResponseHead,
+    content: bytes,
+    now: int,
+    stored: StoredHead | None = None,
+) -> StoredHead:
     """The head under which a complete answer is given and, unless there is an objection, stored.
 
-    `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags).
+    `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags). `stored` is what was stored
+    before: where the content is still the same, so is its tag, and the content need not be parsed again.
     """
+    digest = hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
         media_type = field_value(response.fields, b"content-type")
-        tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=False)
+        encodes = is_encodable(response.status, response.fields, len(content))
+        made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None
+        tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=encodes, made=made)
     fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
     if field_value(fields, b"date") is None:
         fields.append((b"date", build_http_date(now // 1000)))
     if response.status not in (204, 205):
         fields.append((b"content-length", b"%d" % len(content)))
-    return build_head(rule, request, response, fields, tag, hashlib.sha256(content).digest(), len(content), now)
+    return build_head(rule, request, response, fields, tag, digest, len(content), now)
 
 
 def build_head(
@@ -191,7 +203,18 @@ def _validators(fields: Fields) -> tuple[Field, ...]:
     return tuple((asked, value) for asked, name in pairs if (value := field_value(fields, name)))
 
 
+def _made_tag(stored: StoredHead, media_type: bytes | None) -> bytes | None:
+    """The tag that was made of what is stored, taken for the same type; None where it is a backend's own."""
+    own = field_value(stored.fields, b"etag")
+    is_made = stored.tag and (own is None or weaken(own) != weaken(stored.tag))
+    return stored.tag if is_made and field_value(stored.fields, b"content-type") == media_type else None
+
+
 def _varying_names(rule: Rule, fields: Fields) -> list[bytes]:
-    """The names in Vary, once each and in order; without credentials: they are secret, and the backend saw none."""
-    secret = credential_fields(rule.policy.credentials)
-    return sorted(set(parse_list(field_values(fields, b"vary"))) - secret)
+    """The names in Vary, once each and in order, of fields that are passed on.
+
+    Credentials are not. Accept-Encoding is the same for all: every backend is asked for content as it is, so what it
+    would answer another client is what it has answered this one, even where it encodes all the same.
+    """
+    own = {b"accept-encoding", *credential_fields(rule.policy.credentials)}
+    return sorted(set(parse_list(field_values(fields, b"vary"))) - own)

@@ -34,16 +34,22 @@ def build_weak_tag(content: bytes, content_type: bytes | None = None, rule: TagR
 
 
 def choose_tag(
-    backend_tag: bytes | None, content: bytes, content_type: bytes | None, rule: TagRule, *, is_encoded: bool
+    backend_tag: bytes | None,
+    content: bytes,
+    content_type: bytes | None,
+    rule: TagRule,
+    *,
+    is_encoded: bool,
+    made: bytes | None = None,
 ) -> bytes:
     """The tag under which an answer is stored and sent.
 
     A backend's own passes unchanged, but for the strength it loses where the gateway encodes the content: a strong tag
     promises the same bytes to all (RFC 9110 8.8.1). One is made where the backend sent none, none that is well-formed
-    (no client could ask with it), or one that the rule replaces.
+    (no client could ask with it), or one that the rule replaces; unless it has been `made` already, for this content.
     """
     if backend_tag is None or rule.replaces or not is_entity_tag(backend_tag):
-        return build_weak_tag(content, content_type, rule)
+        return made or build_weak_tag(content, content_type, rule)
     return weaken(backend_tag) if is_encoded else backend_tag
 
 

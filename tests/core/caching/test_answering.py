@@ -13,6 +13,7 @@ from gateway.core.caching.answering import (
     needs_content,
 )
 from gateway.core.caching.entries import CLIENT_CACHE_CONTROL, build_export
+from gateway.core.caching.preconditions import is_unmodified
 from gateway.core.caching.reusing import Reuse
 from gateway.core.messages import Field, Response, ResponseHead, field_value, field_values
 from tests.core.caching.answers import CONTENT, SHARED, cc, export, make
@@ -108,8 +109,11 @@ def test_a_new_answer_is_cut_to_what_was_asked_for() -> None:
     """What was fetched whole for the cache is answered as if it had been stored: 304, 206, or the whole."""
     stored, answer = export((b"etag", b'"v1"')), ResponseHead(200, [(b"age", b"7")])
     asked: tuple[list[Field], ...] = ([], [(b"range", b"bytes=0-1")], [(b"if-none-match", b'"v1"')])
+    requests = [make_request(*fields) for fields in asked]
+    reuses = [Reuse(stored, is_unmodified=is_unmodified(request.fields, stored.head)) for request in requests]
     answers = [
-        build_fetched(make_request(*fields), stored, CONTENT, answer, b"gateway; fwd=uri-miss") for fields in asked
+        build_fetched(request, reuse, CONTENT, answer, b"gateway; fwd=uri-miss")
+        for request, reuse in zip(requests, reuses, strict=True)
     ]
     assert [(200, CONTENT), (206, CONTENT[:2]), (304, b"")] == [(one.head.status, one.content) for one in answers]
     assert b"7" == field_value(answers[0].head.fields, b"age")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.caching.entries import build_export, decode_export, encode_head
+from gateway.core.caching.entries import StoredHead, build_export, decode_export, encode_head
 from gateway.core.caching.reusing import Forward, Reuse, plan_answer
 from gateway.core.caching.storing import find_objection, keep_milliseconds, make_head
 from gateway.core.etags import build_weak_tag
@@ -162,6 +162,33 @@ def test_a_backend_without_a_tag_gets_a_weak_one() -> None:
         make((b"etag", b'"v1"')).tag,
         make(cc(b"max-age=5"), status=404).tag,
     )
+
+
+def test_the_same_content_is_not_parsed_for_its_tag_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that sends the same bytes as before gets the same made tag; a tag of its own is never taken for one."""
+    json, stored = (b"content-type", b"application/json"), make((b"content-type", b"application/json"))
+    own = make(json, (b"etag", b'"v1"'))
+    expected = build_weak_tag(CONTENT, b"application/json")
+
+    def remade(stored: StoredHead, content: bytes = CONTENT, *fields: Field) -> bytes:
+        answer = ResponseHead(200, [*fields] if fields else [json])
+        return make_head(FIXED, make_request(BEARER), answer, content, NOW, stored).tag
+
+    assert [expected, expected] == [remade(stored), remade(own)]
+    assert build_weak_tag(b"{}", b"application/json") == remade(stored, b"{}")
+    assert build_weak_tag(CONTENT, b"text/css") == remade(stored, CONTENT, (b"content-type", b"text/css"))
+    assert b'"v2"' == remade(stored, CONTENT, json, (b"etag", b'"v2"'))
+    monkeypatch.setattr("gateway.core.etags.tags.build_weak_tag", lambda *_: pytest.fail("it was parsed again"))
+    assert expected == remade(stored)
+
+
+def test_a_strong_tag_is_weak_where_the_content_may_be_encoded() -> None:
+    """One tag for all codings promises no bytes (RFC 9110 8.8.1); the backend is asked with its own."""
+    json, tag = (b"content-type", b"application/json"), (b"etag", b'"v1"')
+    long = make_head(FIXED, make_request(BEARER), ResponseHead(200, [json, tag]), CONTENT * 100, NOW)
+    assert (b'W/"v1"', ((b"if-none-match", b'"v1"'),)) == (long.tag, long.validators)
+    assert b'"v1"' == make(json, tag).tag
+    assert (True, False) == (build_export(long).is_encodable, build_export(replace(long, tag=b'"v1"')).is_encodable)
 
 
 def test_fields_of_one_answer_are_not_stored() -> None:

@@ -1,0 +1,294 @@
+"""Content codings of exports: chosen for each client, encoded once, kept. See test_retrieval.py."""
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import sys
+from collections.abc import Callable
+
+import brotli
+import pytest
+
+from gateway.adapters.encodings.encoder import CODINGS, ContentEncoder
+from gateway.core.messages import Field, Response, field_value, field_values
+from tests.test_exchange import NOW, Room, field, ok, run
+from tests.test_retrieval import policy
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+TEXT = b'{"key": "a value that is there again and again"}, ' * 100
+LARGE = TEXT * 20
+JSON = (b"content-type", b"application/json")
+TAGGED = (b"etag", b'"v1"')
+DECODERS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"br": brotli.decompress,
+    b"zstd": zstd.decompress,
+    b"gzip": gzip.decompress,
+}
+
+
+def accept(value: bytes) -> Field:
+    return (b"accept-encoding", value)
+
+
+def decoded(answer: Response) -> bytes:
+    """The content, whose length the head tells, as it was before it was encoded."""
+    assert isinstance(answer.content, bytes)
+    assert b"%d" % len(answer.content) == field(answer, b"content-length")
+    coding = field(answer, b"content-encoding")
+    return answer.content if coding is None else DECODERS[coding](answer.content)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The codings that something was encoded in, in order."""
+    done: list[bytes] = []
+    encode = ContentEncoder.encode
+
+    async def note(self: ContentEncoder, coding: bytes, content: bytes) -> bytes:
+        done.append(coding)
+        return await encode(self, coding, content)
+
+    monkeypatch.setattr(ContentEncoder, "encode", note)
+    return done
+
+
+def test_each_client_gets_the_coding_it_prefers(encoded: list[bytes]) -> None:
+    """The backend is asked once, for the content as it is; each coding is made once; the tag is one, and Vary right."""
+
+    async def work(room: Room) -> None:
+        asked = [
+            (b"gzip, deflate, br, zstd", b"br"),
+            (b"gzip;q=0.5, zstd", b"zstd"),
+            (b"br;q=0, gzip", b"gzip"),
+            (b"identity", None),
+            (b"identity, br;q=0.5", None),
+            (b"br, gzip;q=0.1", b"br"),
+            (b"deflate", None),
+            (b"*;q=0.3", b"br"),
+            (b"br;q=2", None),
+        ]
+        answers = [await room.ask("GET /export", accept(value)) for value, _ in asked]
+        answers.append(await room.ask("GET /export"))
+        assert [*(coding for _, coding in asked), None] == [field(one, b"content-encoding") for one in answers]
+        assert {TEXT} == {decoded(one) for one in answers}
+        assert {(field(answers[0], b"etag"), b"Accept-Encoding")} == {
+            (field(one, b"etag"), field(one, b"vary")) for one in answers
+        }
+        assert [b"identity"] == [field_value(sent.fields, b"accept-encoding") for sent in room.upstreams.sent]
+        assert [b"br", b"zstd", b"gzip"] == encoded
+
+    run(work, ok(JSON, content=TEXT))
+
+
+def test_a_304_is_the_same_whatever_the_coding(encoded: list[bytes]) -> None:
+    """It has the one weak tag and Vary, nothing about a coding, and costs no encoding."""
+
+    async def work(room: Room) -> None:
+        tag = field(await room.ask("GET /export"), b"etag") or b""
+        for value in (b"br", b"gzip", b"identity"):
+            answer = await room.ask("GET /export", accept(value), (b"if-none-match", tag))
+            assert (304, b"", tag, b"Accept-Encoding", None) == (
+                answer.head.status,
+                answer.content,
+                *(field(answer, name) for name in (b"etag", b"vary", b"content-encoding")),
+            )
+        assert [] == encoded
+
+    run(work, ok(JSON, content=TEXT))
+
+
+def test_a_strong_tag_becomes_weak_and_is_asked_about_as_it_was() -> None:
+    """A strong tag promises the same bytes to all; the backend knows only its own."""
+
+    async def work(room: Room) -> None:
+        answer = await room.ask("GET /export", accept(b"br"))
+        assert b'W/"v1"' == field(answer, b"etag")
+        room.now = NOW + 61_000
+        validated = await room.ask("GET /export", accept(b"br"))
+        assert b'"v1"' == field_value(room.upstreams.sent[1].fields, b"if-none-match")
+        assert (b"br", TEXT) == (field(validated, b"content-encoding"), decoded(validated))
+
+    run(work, ok(JSON, TAGGED, content=TEXT), ok(status=304, content=b""))
+
+
+@pytest.mark.parametrize(
+    ("fields", "content"),
+    [
+        ([(b"content-type", b"image/png")], TEXT),
+        ([(b"content-type", b"application/zip")], TEXT),
+        ([JSON, (b"content-encoding", b"gzip")], TEXT),
+        ([JSON, (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")], TEXT),
+        ([JSON, (b"cache-control", b"no-transform")], TEXT),
+        ([JSON], TEXT[:511]),
+        ([], TEXT),
+    ],
+)
+def test_what_gains_nothing_or_must_not_be_changed_passes_as_it_is(
+    fields: list[Field], content: bytes, encoded: list[bytes]
+) -> None:
+    """Compressed already, no-transform, short, of an unknown type: bytes, strong tag and Vary are the backend's."""
+
+    async def work(room: Room) -> None:
+        for value in (b"br, gzip", b"zstd", b"identity"):
+            answer = await room.ask("GET /export", accept(value))
+            assert (content, b'"v1"') == (answer.content, field(answer, b"etag"))
+            for name in (b"content-encoding", b"vary"):
+                assert field_value(fields, name) == field(answer, name)
+        assert (1, []) == (len(room.upstreams.sent), encoded)
+
+    run(work, ok(TAGGED, *fields, content=content))
+
+
+def test_a_client_that_forbids_transforming_gets_the_content_as_it_is() -> None:
+    """RFC 9111 5.2.1.6; and a part is of the content as it is."""
+
+    async def work(room: Room) -> None:
+        plain = await room.ask("GET /export", accept(b"br"), (b"cache-control", b"no-transform"))
+        assert (TEXT, None) == (plain.content, field(plain, b"content-encoding"))
+        part = await room.ask("GET /export", accept(b"br"), (b"range", b"bytes=0-9"))
+        assert (206, TEXT[:10], None) == (part.head.status, part.content, field(part, b"content-encoding"))
+
+    run(work, ok(JSON, content=TEXT))
+
+
+def test_a_backends_vary_by_encoding_makes_no_variants() -> None:
+    """All clients share what was asked for as it is; a Vary by other fields too stays, and is honoured."""
+
+    async def work(room: Room) -> None:
+        for language, value in [(b"de", b"br"), (b"de", b"gzip"), (b"fr", b"gzip"), (b"fr", b"identity")]:
+            answer = await room.ask("GET /export", accept(value), (b"accept-language", language))
+            assert language == decoded(answer)[:2]
+            assert [b"accept-encoding, accept-language"] == field_values(answer.head.fields, b"vary")
+        assert 2 == len(room.upstreams.sent)
+
+    vary = (b"vary", b"accept-encoding, accept-language")
+    run(work, ok(JSON, vary, content=b"de" + TEXT), ok(JSON, vary, content=b"fr" + TEXT))
+
+
+def test_head_encodes_nothing(encoded: list[bytes]) -> None:
+    """Its fields are those of GET; the length only where it is known."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        head = await room.ask("HEAD /export", accept(b"br"))
+        assert (b"br", None, b"") == (field(head, b"content-encoding"), field(head, b"content-length"), head.content)
+        assert [] == encoded
+        length = field(await room.ask("GET /export", accept(b"br")), b"content-length")
+        head = await room.ask("HEAD /export", accept(b"br"))
+        assert (b"br", length, b"") == (field(head, b"content-encoding"), field(head, b"content-length"), head.content)
+
+    run(work, ok(JSON, content=TEXT))
+
+
+def test_another_worker_finds_what_was_encoded(encoded: list[bytes]) -> None:
+    """Once for all: a worker with nothing in memory reads it from Redis, also after the same content came again."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export", accept(b"br"))
+        for seconds in (0, 61):
+            room.now = NOW + seconds * 1000
+            room.exports.forget()
+            assert TEXT == decoded(await room.ask("GET /export", accept(b"br")))
+        assert ([b"br"], 2) == (encoded, len(room.upstreams.sent))
+
+    run(work, ok(JSON, content=TEXT), ok(JSON, content=TEXT))
+
+
+def test_new_content_is_encoded_anew() -> None:
+    """What the old one was encoded to goes with it, in memory and in Redis."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export", accept(b"br"))
+        room.now = NOW + 61_000
+        for _ in range(2):
+            assert LARGE == decoded(await room.ask("GET /export", accept(b"br")))
+            room.exports.forget()
+
+    run(work, ok(JSON, content=TEXT), ok(JSON, content=LARGE))
+
+
+def test_content_that_is_gone_is_fetched_again(encoded: list[bytes]) -> None:
+    """Where Redis has the head and no more, nobody gets an empty or a broken answer."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        room.exports.forget()
+        for name in await room.connection.client.keys("gw1:content:*"):
+            await room.connection.client.delete(name)
+        assert LARGE == decoded(await room.ask("GET /export", accept(b"br")))
+
+    run(work, ok(JSON, content=TEXT), ok(JSON, content=LARGE))
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_thousand_clients_of_one_coding_encode_once(is_warm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they wait for the backend or find the content stored; and one that leaves takes it from nobody."""
+    runs: list[bytes] = []
+    compress = CODINGS[b"br"]
+
+    def compress_and_count(content: bytes) -> bytes:
+        runs.append(content)
+        return compress(content)
+
+    monkeypatch.setitem(CODINGS, b"br", compress_and_count)
+
+    async def work(room: Room) -> None:
+        if is_warm:
+            await room.ask("GET /export")
+        asking = [asyncio.create_task(room.ask("GET /export", accept(b"br"))) for _ in range(1000)]
+        while not runs and not all(task.done() for task in asking):
+            await asyncio.sleep(0)
+        asking[500].cancel()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        contents = {decoded(one) for one in answers if isinstance(one, Response)}
+        assert ({LARGE}, 1, 1) == (contents, len(runs), len(room.upstreams.sent))
+        assert 999 <= sum(isinstance(one, Response) for one in answers)
+
+    run(work, ok(JSON, content=LARGE))
+
+
+@pytest.mark.parametrize("refusal", [(b"cache-control", b"private"), (b"set-cookie", b"a=1")])
+def test_an_answer_that_is_not_stored_is_encoded_all_the_same(refusal: Field) -> None:
+    """The gateway asked for it as it is, so it owes the client the coding."""
+
+    async def work(room: Room) -> None:
+        for content in (TEXT, LARGE):
+            answer = await room.ask("GET /export", accept(b"gzip"))
+            assert (b"gzip", content) == (field(answer, b"content-encoding"), decoded(answer))
+        assert [] == await room.connection.client.keys("gw1:content:*")
+
+    run(work, ok(JSON, refusal, content=TEXT), ok(JSON, refusal, content=LARGE))
+
+
+def test_a_stale_export_is_encoded_too() -> None:
+    """What stands in while the backend fails is like any other answer."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        room.now = NOW + 61_000
+        answer = await room.ask("GET /export", accept(b"zstd"))
+        assert (b"zstd", TEXT) == (field(answer, b"content-encoding"), decoded(answer))
+        assert b"stale-if-error" in (field(answer, b"cache-status") or b"")
+
+    run(work, ok(JSON, content=TEXT), ok(status=503), policy=policy('fresh = "1m", stale_if_error = "1h"'))
+
+
+def test_a_digest_is_of_what_is_sent() -> None:
+    """RFC 9530: Repr-Digest is of the encoded representation; the backend's own goes with the content as it was."""
+
+    async def work(room: Room) -> None:
+        wanted = (b"want-repr-digest", b"sha-256=1")
+        answer = await room.ask("GET /export", accept(b"br"), wanted)
+        again = await room.ask("GET /export", accept(b"br"), wanted)
+        assert isinstance(answer.content, bytes)
+        own = b"sha-256=:" + base64.b64encode(hashlib.sha256(answer.content).digest()) + b":"
+        assert (own, own) == (field(answer, b"repr-digest"), field(again, b"repr-digest"))
+        assert b"sha-256=:AA==:" == field(await room.ask("GET /export", wanted), b"repr-digest")
+        assert None is field(await room.ask("GET /export", accept(b"br")), b"repr-digest")
+
+    run(work, ok(JSON, (b"repr-digest", b"sha-256=:AA==:"), content=TEXT))
