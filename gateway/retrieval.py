@@ -1,7 +1,8 @@
 """Answers an authorised request from the cache, or has it fetched. Read exchange.py first, and fetching.py after this.
 
-Order: plan with what the admission brought; reuse it; else one request of all workers asks the backend, and the others
-wait for what it stores; a stale answer stands in while the backend fails.
+Order: plan with what the admission brought; reuse it, in the coding that the client prefers (contents.py); else one
+request of all workers asks the backend, and the others wait for what it stores; a stale answer stands in while the
+backend fails.
 """
 
 import asyncio

@@ -185,6 +185,18 @@ def test_head_encodes_nothing(encoded: list[bytes]) -> None:
     run(work, ok(JSON, content=TEXT))
 
 
+def test_only_what_a_rule_caches_is_asked_for_as_it_is() -> None:
+    """HEAD like GET: both are about the same content. Elsewhere the backend hears the client's Accept-Encoding."""
+
+    async def work(room: Room) -> None:
+        for request in ("HEAD /export", "GET /export", "POST /export", "GET /other"):
+            await room.ask(request, accept(b"br"))
+        asked = [field_values(sent.fields, b"accept-encoding") for sent in room.upstreams.sent]
+        assert [[b"identity"], [b"identity"], [b"br"], [b"br"]] == asked
+
+    run(work, ok(JSON, content=b""), ok(JSON, content=TEXT), ok(), ok(JSON, content=TEXT))
+
+
 def test_another_worker_finds_what_was_encoded(encoded: list[bytes]) -> None:
     """Once for all: a worker with nothing in memory reads it from Redis, also after the same content came again."""
 

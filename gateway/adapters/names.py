@@ -16,7 +16,8 @@
     gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
     gw1:owners:<policy>                 set of owners that have a record
     gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
-    gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content
+    gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
+                                        and what it was encoded to, by the name of the coding
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take

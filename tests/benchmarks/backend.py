@@ -1,6 +1,6 @@
 """The backend behind every row: `python -m tests.benchmarks.backend PORT`. It costs as little as Python allows.
 
-It answers requests without content, one fixed answer for all of them, until it is stopped.
+It answers requests without content until it is stopped: LARGE_TARGET with 64 KiB, all others with 2 KiB.
 """
 
 import asyncio
@@ -10,15 +10,27 @@ from typing import cast
 
 import uvloop
 
-CONTENT = (b'{"name": "benchmark", "values": [' + b'"2 KiB of content", ' * 200)[:2046] + b"]}"
-"""Exactly 2 KiB, in every row."""
+LARGE_TARGET = "/export/large"
+
+
+def build_content(size: int) -> bytes:
+    """Exactly `size` bytes of JSON, filled up with white space; its words leave a coding something to do."""
+    start, end = b'{"name": "benchmark", "values": [', b"]}"
+    room = size - len(start) - len(end)
+    words = b", ".join(b'"%08x"' % (number * 2654435761 % 2**32) for number in range(room // 12))
+    return start + words.ljust(room) + end
+
+
+CONTENT, LARGE_CONTENT = build_content(2 << 10), build_content(64 << 10)
+_LARGE = f"GET {LARGE_TARGET} ".encode()
 
 
 class Backend(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, small: bytes, large: bytes) -> None:
+        self._small = small
+        self._large = large
         self._unread = b""
         self._transport: asyncio.Transport
 
@@ -27,28 +39,28 @@ class Backend(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *heads, self._unread = (self._unread + data).split(b"\r\n\r\n")
-        if heads:
-            self._transport.write(self._answer * len(heads))
+        for head in heads:
+            self._transport.write(self._large if head.startswith(_LARGE) else self._small)
 
 
-def build_answer() -> bytes:
+def build_answer(content: bytes) -> bytes:
     """The whole response. It has no ETag: the gateway makes its own."""
     lines = (
         "HTTP/1.1 200 OK",
         f"Date: {email.utils.formatdate(usegmt=True)}",
         "Server: backend",
         "Content-Type: application/json",
-        f"Content-Length: {len(CONTENT)}",
+        f"Content-Length: {len(content)}",
         "Cache-Control: public, max-age=60",
         "Vary: Accept-Encoding",
     )
-    return "\r\n".join([*lines, "", ""]).encode() + CONTENT
+    return "\r\n".join([*lines, "", ""]).encode() + content
 
 
 async def serve(port: int) -> None:
     """Answers on a port of the loopback interface."""
-    answer = build_answer()
-    server = await asyncio.get_running_loop().create_server(lambda: Backend(answer), "127.0.0.1", port)
+    small, large = build_answer(CONTENT), build_answer(LARGE_CONTENT)
+    server = await asyncio.get_running_loop().create_server(lambda: Backend(small, large), "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import redis
 
+from tests.benchmarks.backend import LARGE_TARGET
 from tests.benchmarks.usage import Cores, pinned
 from tests.support.client import ask
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
@@ -55,7 +56,7 @@ minute = {{ limit = "100000/second", algorithm = "moving-window" }}
 [plans.token-bucket.quotas]
 minute = {{ limit = "1000000000/minute", algorithm = "token-bucket" }}
 [[rules]]
-match = "GET /export"
+match = "GET /export/**"
 scopes = ["read"]
 cache = {{ fresh = "1h" }}
 [[rules]]
@@ -150,11 +151,16 @@ class Stage:
         one, four = ((*CLIENT_FIELDS, self._mint(plan, common)) for plan in ("one", "four"))
         first = ask(port, "GET", "/export", token=dict(one)["Authorization"][7:], host="127.0.0.1")
         tag = first.field("etag")
+        ask(port, "GET", LARGE_TARGET, token=dict(one)["Authorization"][7:], host="127.0.0.1")
         if first.status != 200 or tag is None:
             raise SystemExit(f"the gateway answered {first.status}: {first.content!r}")
         hit = "gateway; hit"
         not_modified = (*one, ("If-None-Match", tag))
         yield Row("gateway: cached export", pid, port, "/export", one, 200, hit, True)
+        coded = (*one, ("Accept-Encoding", "gzip, deflate, br, zstd"))
+        yield Row("gateway: cached export, 64 KiB", pid, port, LARGE_TARGET, one, 200, hit, True)
+        yield Row("gateway: cached export, br", pid, port, "/export", coded, 200, hit, True)
+        yield Row("gateway: cached export, 64 KiB, br", pid, port, LARGE_TARGET, coded, 200, hit, True)
         yield Row("gateway: cached export, 4 quotas", pid, port, "/export", four, 200, hit, True)
         for algorithm in ("sliding-window-counter", "moving-window", "token-bucket"):
             fields = (*CLIENT_FIELDS, self._mint(algorithm, common))
