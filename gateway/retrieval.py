@@ -80,6 +80,8 @@ class Retrieval:
         self, request: RequestHead, admission: Authorized, reuse: Reuse, now: int, content: bytes | None = None
     ) -> Response | None:
         """The stored answer, None where its content is gone; `content` is at hand as it is, if at all."""
+        if reuse.is_unmodified:
+            return answering.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, answering.choose_coding(request, reuse, self._contents.offered)
         if not answering.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
             encoded = self._contents.recall(_export_name(request, admission), head, coding) if coding else b""
