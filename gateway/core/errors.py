@@ -9,7 +9,11 @@ GatewayError
         UpstreamUnreachable     no connection
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
+        BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
+
+MAXIMUM_TOLD = 500
+"""Characters of a place in a document, and of what is wrong there."""
 
 
 class GatewayError(Exception):
@@ -50,3 +54,19 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The backend's answer is not HTTP, or ended before it was complete."""
+
+
+class BrokenDocument(UpstreamError):
+    """The backend's document is not what the policy says it is; `place` is a JSON path in it.
+
+    Both may have names of the document in them, which may be of any length: what is told of it is not.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = _shorten(place)
+        self.problem = _shorten(problem)
+        super().__init__(f"{self.place}: {self.problem}")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAXIMUM_TOLD else f"{text[:MAXIMUM_TOLD]}…"

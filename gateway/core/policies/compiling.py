@@ -23,6 +23,7 @@ from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import CacheRule, CredentialSource, Plan, Policy, PolicySet, Rule, Upstream
 from gateway.core.policies.terms import encode_terms
+from gateway.core.policies.variants import compile_variants
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota, parse_quotas
 from gateway.core.reasons import Reason
@@ -198,6 +199,7 @@ def _compile_rule(draft: _Draft, policy: Policy, table: RuleTable, path: str) ->
         cache=None if table.cache is None else _compile_cache(policy, table.cache, is_public=table.public),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
+        variants=compile_variants(table.variants, pattern, f"{path}.variants", draft.mistakes),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm
+from gateway.core.variants.variant import DocumentKind, Setting
 
 _END = r"$(?!\n)"
 """The end of a text also for Python, whose `$` allows a line break after it."""
@@ -33,6 +34,12 @@ Url = Annotated[
 Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + _END, description="A host name in lower case, without port")]
 Prefix = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + _END, description="Up to 32 letters, digits, hyphens and underscores")
+]
+OptionName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,23}" + _END, description="Up to 24 letters, digits, - and _")
+]
+Parameter = Annotated[
+    str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END, description="A parameter in braces, such as {mode}")
 ]
 Status = Annotated[int, Meta(ge=100, le=599)]
 
@@ -102,6 +109,42 @@ class CacheTable(Table, frozen=True, kw_only=True):
     """Who shares an entry; absent: what the policy's tokens are bound to, and everybody where the rule is public."""
 
 
+class OptionTable(Table, frozen=True, kw_only=True):
+    """One option of a rule's exports, under the name that it has in the query."""
+
+    sets: Setting | None = None
+    """What it chooses; absent: the setting of the option's own name."""
+    values: Annotated[list[str], Meta(min_length=1)] | None = None
+    """What is allowed; absent: all that there is, of `lang` and `mode` what the document has."""
+    default: str | bool | list[str] | None = None
+    """Absent: the first of the values; all of `lang` and `status`; the first mode of the document."""
+    several: bool = True
+    """Of `lang` and `status`: whether a list with commas is allowed. `*` or nothing always stands for all."""
+    ignore_case: bool = False
+    """Whether the values may be spelled in any case."""
+    parameter: Parameter | None = None
+    """The parameter of the path that it is, such as "{mode}"; absent: it is in the query."""
+    description: str = ""
+    """For pages and clients that show the options."""
+
+
+class VariantsTable(Table, frozen=True, kw_only=True):
+    """The backend gives one canonical document of JSON, the gateway every variant of it that is asked for."""
+
+    document: DocumentKind
+    """What it is about; README has the schema of each."""
+    source: Annotated[str, Meta(pattern=r"^/[!-~]*" + _END, description="A path and query in ASCII")] | None = None
+    """Where the backend has it, with parameters of the rule's path: "/internal/{project}"; absent: the rule's path."""
+    filename: str = "export"
+    """Under which browsers save an export, without extension; it may have parameters of the rule's path."""
+    names: dict[str, str] = {}
+    """Our name of a field of the document to the backend's: `entries = "data.nodes"`."""
+    types: dict[str, str] = {}
+    """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
+    options: dict[OptionName, list[str] | OptionTable] = {}
+    """What can be chosen; a list is short for the values. Absent ones are as if not said."""
+
+
 class RuleTable(Table, frozen=True, kw_only=True):
     """Which requests it is for, and what they need."""
 
@@ -114,6 +157,7 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
     cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     cache: CacheTable | None = None
+    variants: VariantsTable | None = None
 
 
 class TestTable(Table, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
 from gateway.core.scopes import Scope, implied_by
 from gateway.core.tokens import TokenFormat
+from gateway.core.variants.options import VariantRule
 
 Entitlement = Literal["project", "owner", "token", "public"]
 
@@ -96,6 +97,8 @@ class Rule(msgspec.Struct, frozen=True):
     """Whether no credential is asked for."""
     project_segment: int | None = None
     """Where in the path the project stands that the request is about; None where it is not said."""
+    variants: VariantRule | None = None
+    """How its exports are made of one document; None: the backend's answers are passed on as they are."""
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
 
