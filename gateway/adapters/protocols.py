@@ -9,6 +9,7 @@ from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
+from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
 
 
 class Admissions(Protocol):
@@ -103,6 +104,14 @@ class Upstreams(Protocol):
         content: AsyncIterator[bytes] | None,
     ) -> Response:
         """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
+        ...
+
+
+class Renderer(Protocol):
+    """Makes variants of documents."""
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
         ...
 
 

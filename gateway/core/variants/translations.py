@@ -5,7 +5,7 @@ empty object and a language that is not there are the same: the value is missing
 languages asked for is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -49,7 +49,7 @@ class Texts(msgspec.Struct, frozen=True):
 
     languages: tuple[str, ...]
     keys: tuple[str, ...]
-    columns: tuple[tuple[Leaf, ...], ...]
+    columns: Sequence[Sequence[Leaf]]
     """For each language the values of all keys; None where one is missing."""
 
 
@@ -70,8 +70,8 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
         message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
         raise BrokenDocument("$", message)
     keys = tuple(sorted(rows))
-    columns = tuple(tuple(rows[key].get(language) for key in keys) for language in languages)
-    return Texts(languages, keys, columns)
+    ordered = [rows[key] for key in keys]
+    return Texts(languages, keys, [[row.get(language) for row in ordered] for language in languages])
 
 
 def _list_rows(

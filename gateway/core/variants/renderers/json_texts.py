@@ -4,7 +4,7 @@ A variant of exactly one language is that map. Any other is an object of them by
 many languages the document has at the moment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -37,13 +37,13 @@ def _encode(content: Mapping[str, object], variant: Variant) -> bytes:
     return msgspec.json.format(encoded, indent=INDENT) if variant.pretty else encoded
 
 
-def _build_map(keys: tuple[str, ...], column: tuple[Leaf, ...], tree: Group | None) -> dict[str, object]:
+def _build_map(keys: Sequence[str], column: Sequence[Leaf], tree: Group | None) -> dict[str, object]:
     if tree is None:
         return {key: value for key, value in zip(keys, column, strict=True) if value is not None}
     return _build_group(tree, keys, column)
 
 
-def _build_group(group: Group, keys: tuple[str, ...], column: tuple[Leaf, ...]) -> dict[str, object]:
+def _build_group(group: Group, keys: Sequence[str], column: Sequence[Leaf]) -> dict[str, object]:
     """Without entries that have no value, and groups that have none."""
     built: dict[str, object] = {
         name: column[position] for name, position in group.entries.items() if column[position] is not None
