@@ -6,6 +6,7 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.variants.options import Option, VariantRule
 from gateway.core.variants.variant import DocumentForm
+from tests.conftest import POLICIES
 from tests.core.variants.samples import variants_of
 
 TEXTS = """
@@ -75,6 +76,21 @@ def test_names_and_types_are_the_documents() -> None:
     """What a backend calls otherwise is in the form that the document is read by."""
     found = compiled(TOKENS + 'names = { tokens = "data" }\ntypes = { spacing = "dimension" }\n').form
     assert DocumentForm("design-tokens", (("tokens", "data"),), (("spacing", "dimension"),)) == found
+
+
+def test_the_example_says_what_can_be_said() -> None:
+    """The lines of policies/example.toml that show variants are right once the marks before them are taken away."""
+    lines = (POLICIES / "example.toml").read_text(encoding="utf-8").splitlines()
+    start = lines.index("# [rules.variants]")
+    shown = [line.removeprefix("# ") for line in lines[start : lines.index("", start)]]
+    texts = [line for line in shown if not line.startswith(("locale", "mode"))]
+    assert ["format", "shape", "pretty", "lang", "status"] == [
+        one.name for one in compiled(TEXTS.partition("[rules.variants]")[0] + "\n".join(texts)).options
+    ]
+    other = [line for line in shown if line.startswith("locale")]
+    assert "lang" == option(TEXTS, other[0].partition("   #")[0]).sets
+    other = [line for line in shown if line.startswith("mode")]
+    assert 1 == option(TOKENS, other[0].partition("   #")[0].strip()).segment
 
 
 def test_a_policys_tests_meet_its_options() -> None:
