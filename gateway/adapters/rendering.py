@@ -17,8 +17,8 @@ from gateway.core.errors import BrokenDocument
 from gateway.core.variants.rendering import render
 from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
 
-INLINE_BYTES = 32 * 1024
-"""Documents of no more are rendered at once: it takes a few milliseconds, and a process as many to be asked."""
+INLINE_BYTES = 8 * 1024
+"""Documents of no more are rendered at once: it takes a millisecond or two, and so does asking a process."""
 TIMEOUT_SECONDS = 30.0
 """The largest document takes a third of it on a slow machine."""
 PIPE_BYTES = 1024 * 1024

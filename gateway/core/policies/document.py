@@ -138,7 +138,7 @@ class VariantsTable(Table, frozen=True, kw_only=True):
     filename: str = "export"
     """Under which browsers save an export, without extension; it may have parameters of the rule's path."""
     names: dict[str, str] = {}
-    """Our name of a field of the document to the backend's: `entries = "data.nodes"`."""
+    """Our name of a field of the document, or of the entries in it, to the backend's: `entries = "data.nodes"`."""
     types: dict[str, str] = {}
     """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
     options: dict[OptionName, list[str] | OptionTable] = {}

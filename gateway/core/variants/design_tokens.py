@@ -19,6 +19,8 @@ from gateway.core.variants.variant import DocumentForm, InvalidOptions, Variant,
 
 MAXIMUM_ALIASES = 64
 """Steps from a token to the value that it stands for. A design system has three or four."""
+MAXIMUM_PARTS = 100_000
+"""Tokens, and items of their lists: an alias of twenty bytes may stand for a list of many."""
 ROOT = "$root"
 """The name of a token that is its group's own value (Format Module 2025.10)."""
 
@@ -67,7 +69,7 @@ def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> tuple
     if repeated:
         raise BrokenDocument(repeated[2], f"the token {repeated[0]!r} is also {repeated[1]}")
     resolution = _Resolution({token.name: (place, token) for place, token in tokens.items()}, mode)
-    return tuple(resolution.resolve(name) for name in sorted(resolution.tokens))
+    return tuple(_bounded(resolution.resolve(name) for name in sorted(resolution.tokens)))
 
 
 class _Resolution(Aliases):
@@ -107,6 +109,15 @@ class _Resolution(Aliases):
             value = token.modes[self._mode]
         kind, plain = normalize(kind, value, place, self)
         return ResolvedToken(token.name, kind, plain, token.description)
+
+
+def _bounded(tokens: Iterator[ResolvedToken]) -> Iterator[ResolvedToken]:
+    total = 0
+    for token in tokens:
+        total += len(token.value) if isinstance(token.value, list) else 1
+        if total > MAXIMUM_PARTS:
+            raise BrokenDocument("$", f"it has more than {MAXIMUM_PARTS} tokens and items of their lists")
+        yield token
 
 
 def _list_tokens(document: DesignTokensDocument, form: DocumentForm) -> dict[str, DesignToken]:

@@ -52,12 +52,20 @@ def make_reader(document: type[Document], names: tuple[tuple[str, str], ...]) ->
 
 
 def field_names(document: type[msgspec.Struct]) -> list[str]:
-    """Our names of all fields of a document, and of the entries in it."""
-    names: list[str] = []
-    for field in msgspec.structs.fields(document):
-        item = _item(field.type)
-        names += [field.name, *(field_names(item) if item is not None else ())]
-    return names
+    """Our names of all fields of a document and of the entries in it; one that both have is `tokens.modes` of these."""
+    fields = msgspec.structs.fields(document)
+    return [field.name for field in fields] + [
+        name for field in fields for name in _names_inside(fields, field.name, _item(field.type)).values()
+    ]
+
+
+def _names_inside(
+    outer: tuple[msgspec.structs.FieldInfo, ...], field: str, item: type[msgspec.Struct] | None
+) -> dict[str, str]:
+    """The fields of an entry, with what each is called where a policy names it."""
+    taken = {other.name for other in outer}
+    inner = msgspec.structs.fields(item) if item is not None else ()
+    return {one.name: f"{field}.{one.name}" if one.name in taken else one.name for one in inner}
 
 
 def _rename(table: type[Document], names: Mapping[str, str]) -> tuple[type[Any], Callable[[Any], Document]]:
@@ -74,17 +82,36 @@ def _rename(table: type[Document], names: Mapping[str, str]) -> tuple[type[Any],
         if last in node:
             raise ValueError(f"{last!r} is the name of two fields")
         node[last] = field
-    foreign, ways = _build_struct(table.__name__, tree, names)
+    kinds: dict[str, Any] = {}
+    changes: list[Callable[[Any], Any]] = []
+    for field in fields:
+        kinds[field.name], change = _rename_items(fields, field, names)
+        changes.append(change)
+    foreign, ways = _build_struct(table.__name__, tree, kinds)
     getters = [operator.attrgetter(ways[field.name]) for field in fields]
-    inner = [_translate(field.type, names) for field in fields]
 
     def translate(found: Any) -> Document:
-        return table(*(change(get(found)) for get, change in zip(getters, inner, strict=True)))
+        return table(*(change(get(found)) for get, change in zip(getters, changes, strict=True)))
 
     return foreign, translate
 
 
-def _build_struct(title: str, tree: Mapping[str, Any], names: Mapping[str, str]) -> tuple[type[Any], dict[str, str]]:
+def _rename_items(
+    outer: tuple[msgspec.structs.FieldInfo, ...], field: msgspec.structs.FieldInfo, names: Mapping[str, str]
+) -> tuple[Any, Callable[[Any], Any]]:
+    """The type of a field, and what makes our own value of its value: a list of entries has the backend's names too."""
+    item = _item(field.type)
+    if item is None:
+        return field.type, lambda value: value
+    inside = {ours: names[named] for ours, named in _names_inside(outer, field.name, item).items() if named in names}
+    foreign, change = _rename(item, inside)
+    kind: Any = list[foreign]  # type: ignore[valid-type]  # made while running
+    if get_origin(field.type) is not list:
+        kind |= dict[str, Any]
+    return kind, lambda value: [change(one) for one in value] if isinstance(value, list) else value
+
+
+def _build_struct(title: str, tree: Mapping[str, Any], kinds: Mapping[str, Any]) -> tuple[type[Any], dict[str, str]]:
     """A struct whose fields are the tree's, and where each of our fields is in it."""
     made: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     renames: dict[str, str] = {}
@@ -93,36 +120,19 @@ def _build_struct(title: str, tree: Mapping[str, Any], names: Mapping[str, str])
         name = f"f{position}"
         renames[name] = key
         if isinstance(node, dict):
-            inner, inner_ways = _build_struct(key, node, names)
+            inner, inner_ways = _build_struct(key, node, kinds)
             ways |= {ours: f"{name}.{way}" for ours, way in inner_ways.items()}
             is_needed = any(field.required for field in msgspec.structs.fields(inner))
             made.append((name, inner) if is_needed else (name, inner, msgspec.field(default_factory=inner)))
         else:
             ways[node.name] = name
-            kind = _renamed_type(node.type, names)
             if node.required:
-                made.append((name, kind))
+                made.append((name, kinds[node.name]))
             elif node.default_factory is not msgspec.NODEFAULT:
-                made.append((name, kind, msgspec.field(default_factory=node.default_factory)))
+                made.append((name, kinds[node.name], msgspec.field(default_factory=node.default_factory)))
             else:
-                made.append((name, kind, node.default))
+                made.append((name, kinds[node.name], node.default))
     return msgspec.defstruct(title, made, rename=renames, frozen=True, kw_only=True), ways
-
-
-def _renamed_type(kind: Any, names: Mapping[str, str]) -> Any:
-    item = _item(kind)
-    if item is None:
-        return kind
-    renamed: Any = list[_rename(item, names)[0]]  # type: ignore[misc]  # made while running
-    return renamed | dict[str, Any] if get_origin(kind) is not list else renamed
-
-
-def _translate(kind: Any, names: Mapping[str, str]) -> Callable[[Any], Any]:
-    item = _item(kind)
-    if item is None:
-        return lambda value: value
-    change = _rename(item, names)[1]
-    return lambda value: [change(one) for one in value] if isinstance(value, list) else value
 
 
 def _item(kind: Any) -> type[msgspec.Struct] | None:

@@ -19,6 +19,8 @@ Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]
 
 MAXIMUM_CELLS = 4_000_000
 """Keys times languages: a table is as large as this however few of its cells are filled."""
+MAXIMUM_LANGUAGES = 1000
+"""The CLDR has some 700."""
 MAXIMUM_KEY_LENGTH = 1000
 """Keys are repeated for each language."""
 
@@ -57,6 +59,8 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
     """What the variant has of the document that `content` holds; raises BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = set(document.languages).union(*(entry.values for entry in document.entries))
+    if len(known) > MAXIMUM_LANGUAGES:
+        raise BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}")
     for language in known:
         if LISTED.fullmatch(language) is None:
             raise BrokenDocument("$", f"{language[:100]!r} is no name of a language, such as pt-BR")

@@ -74,8 +74,10 @@ def test_a_document_is_asked_for_what_the_policy_leaves_open() -> None:
 
 def test_names_and_types_are_the_documents() -> None:
     """What a backend calls otherwise is in the form that the document is read by."""
-    found = compiled(TOKENS + 'names = { tokens = "data" }\ntypes = { spacing = "dimension" }\n').form
-    assert DocumentForm("design-tokens", (("tokens", "data"),), (("spacing", "dimension"),)) == found
+    names = 'names = { tokens = "data", "tokens.modes" = "overrides" }\n'
+    found = compiled(TOKENS + names + 'types = { spacing = "dimension" }\n').form
+    expected = (("tokens", "data"), ("tokens.modes", "overrides"))
+    assert DocumentForm("design-tokens", expected, (("spacing", "dimension"),)) == found
 
 
 def test_the_example_says_what_can_be_said() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.core.policies.rules import Rule
 from gateway.core.variants.options import VariantRule
+from gateway.core.variants.renderers.csv_texts import FORMULA
 from gateway.core.variants.rendering import render
 from gateway.core.variants.variant import DocumentForm, Rendered, Variant
 from tests.core.samples import load
@@ -77,6 +78,11 @@ def rendered(content: bytes, form: DocumentForm = TRANSLATIONS, **chosen: Any) -
 def rendered_json(content: bytes, form: DocumentForm = TRANSLATIONS, **chosen: Any) -> Any:
     """What the variant in JSON says."""
     return json.loads(rendered(content, form, **chosen))
+
+
+def read_cell(cell: str) -> str:
+    """The text that a quoted cell of CSV stands for: without the apostrophe that keeps it from being a formula."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
 def rule_of(path: str, policy: str = POLICY) -> Rule:

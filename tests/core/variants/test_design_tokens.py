@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants import design_tokens
 from gateway.core.variants.design_tokens import select_tokens
 from gateway.core.variants.rendering import render
 from gateway.core.variants.token_values import TYPES
@@ -221,6 +222,15 @@ def test_aliases_multiply_nothing() -> None:
     assert "an alias in a list must be to a token that is no list itself" in refusal(content)
 
 
+def test_short_aliases_to_long_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What aliases stand for counts, not how they are written."""
+    monkeypatch.setattr(design_tokens, "MAXIMUM_PARTS", 10)
+    shadow = {**SHADOW, "color": "#000"}
+    content = [token("s", "shadow", [shadow] * 4), token("t", None, "{s}")]
+    assert {"s", "t"} == values(tokens(*content)).keys()
+    assert "more than 10 tokens and items" in refusal(tokens(*content, token("u", None, "{s}")))
+
+
 def test_groups_may_be_a_tree() -> None:
     """A tree as the Community Group's format has it: inherited types, groups' own values, values by mode."""
     tree = {
@@ -287,12 +297,12 @@ def test_two_tokens_of_one_name_are_both_named() -> None:
 
 def test_a_backend_may_have_other_names_and_types() -> None:
     """Fields and types may be called otherwise."""
-    names = (("tokens", "variables"), ("name", "path"), ("value", "resolved"), ("modes", "overrides"))
+    names = (("tokens", "variables"), ("name", "path"), ("value", "resolved"), ("tokens.modes", "overrides"))
     form = DocumentForm("design-tokens", names, (("spacing", "dimension"),))
     content = write(
         {
             "variables": [{"path": "gap", "type": "spacing", "resolved": "4px", "overrides": {"wide": "8px"}}],
-            "overrides": ["narrow", "wide"],
+            "modes": ["narrow", "wide"],
         }
     )
     assert {"gap": {"value": 8, "unit": "px"}} == values(content, form, mode="wide")

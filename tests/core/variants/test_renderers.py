@@ -12,9 +12,8 @@ import tinycss2
 from lxml import etree
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.renderers.csv_texts import read_cell
 from gateway.core.variants.renderers.stylesheets import write_identifier
-from tests.core.variants.samples import DESIGN_TOKENS, entry, rendered, rendered_json, texts, token, tokens
+from tests.core.variants.samples import DESIGN_TOKENS, entry, read_cell, rendered, rendered_json, texts, token, tokens
 
 ODD = {
     "right to left": "مرحبا بالعالم\u200f",

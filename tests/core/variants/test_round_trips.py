@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from gateway.core.variants.renderers.csv_texts import read_cell
-from tests.core.variants.samples import rendered, write
+from tests.core.variants.samples import read_cell, rendered, write
 
 LANGUAGES = ("ar", "de", "en")
 keys = st.text(min_size=1, max_size=8) | st.text(alphabet="ab.'=", min_size=1, max_size=6)

@@ -192,6 +192,7 @@ def test_a_backend_may_have_other_names() -> None:
             texts(entry("a", de="x"), entry("b", de={"one": "x", "two": {"a": "x", "b": {"c": "y"}}})),
             "$.entries[1].values.de.two.b: Expected `bool | int | float | str | null`, got `object`",
         ),
+        (texts(languages=[f"l{n}" for n in range(1001)]), "$: a document may have 1000 languages, this has 1001"),
         (texts(languages=["de", "a,b"]), "$: 'a,b' is no name of a language, such as pt-BR"),
         (texts(entry("k" * 1001, de="x")), "$.entries[0]: a key may have 1000 characters, this has 1001"),
     ],

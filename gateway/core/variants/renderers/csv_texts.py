@@ -4,7 +4,7 @@
     value   = text in quotes / a number without ; nothing at all where the value is missing
 
 A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection). One that has
-such apostrophes of its own gets one more, so that taking one away gives the text back: `read_cell`.
+such apostrophes of its own gets one more, so that taking one away gives the text back.
 """
 
 import csv
@@ -49,11 +49,6 @@ def render_csv(texts: Texts, _: Variant) -> Iterator[bytes]:
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue().encode()
-
-
-def read_cell(cell: str) -> str:
-    """The text that a quoted cell stands for."""
-    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
 def _write_cell(value: Leaf) -> object:
