@@ -322,13 +322,14 @@ leaves = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(alphabet="a{}.#0px$", max_size=6)
 )
-anything = st.recursive(
-    leaves,
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["$value", "$type", "color", "value", "unit", "a", "$extensions"]), inner)
-    ),
-)
+
+
+def contain(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    members = st.sampled_from(["$value", "$type", "color", "value", "unit", "a", "$extensions"])
+    return st.lists(inner, max_size=4) | st.dictionaries(members, inner)
+
+
+anything = st.recursive(leaves, contain)
 members = st.fixed_dictionaries(
     {"name": st.sampled_from(["a", "b", "a.b", "c"]), "type": st.sampled_from([None, *TYPES]), "value": anything}
 )

@@ -244,9 +244,13 @@ def test_a_key_may_not_make_groups_without_end() -> None:
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
-anything = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
-)
+
+
+def contain(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+
+
+anything = st.recursive(leaves, contain)
 nearly = st.fixed_dictionaries(
     {"entries": st.lists(st.fixed_dictionaries({"id": leaves, "values": anything}, optional={"key": leaves}))}
 )
