@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test check format lint types bench clean
+.PHONY: install demo test check format lint types bench scale clean
 
 install: $(READY)
 
@@ -22,7 +22,7 @@ demo: install
 
 # All checks and all tests.
 test: install check
-	@sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
+	@PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
 
 check: format lint types
 
@@ -38,6 +38,10 @@ types: install
 # The measured table of ARCHITECTURE.md.
 bench: install
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# What a million tokens cost Redis, in bytes and in time.
+scale: install
+	$(BIN)/python -m tests.benchmarks.scale --tokens 1000000 $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

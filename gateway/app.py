@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,15 +15,22 @@ from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.exchange import Exchange
+from gateway.fetching import Fetching
+from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.web.authorize import ForwardAuth
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
+from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
@@ -37,14 +45,21 @@ class Gateway:
         self.redis = RedisConnection(client, settings.redis_timeout)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
-        self.streams = StreamWatch(RedisTokens(self.redis).are_revoked)
+        self.tokens = RedisTokens(self.redis)
+        self.streams = StreamWatch(self.tokens.are_revoked)
+        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
+        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
+        self.cache_counts: Counter[str] = Counter()
+        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
+        self.fetches = RedisFetches(self.exports_redis)
+        fetching = Fetching(exports, self.fetches, self.upstreams, self.streams, self.cache_counts)
+        self.retrieval = Retrieval(fetching, self.fetches, self.cache_counts)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
-            exports=RedisExports(RedisConnection(client, EXPORT_TIMEOUT_SECONDS), settings.export_memory),
-            upstreams=self.upstreams,
-            streams=self.streams,
+            retrieval=self.retrieval,
+            settlements=self.settlements,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
@@ -58,10 +73,18 @@ class Gateway:
         """Whether Redis answers."""
         return await self.redis.is_ready()
 
+    def keep_upstreams(self) -> None:
+        """Makes the backends those of the present policies."""
+        self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
+
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
+        await self.retrieval.close()
+        await self.fetches.close()
+        await self.exports_redis.close()
         await self.upstreams.close()
+        await self.settlements.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
@@ -83,7 +106,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        watching = asyncio.create_task(gateway.policies.watch())
+        gateway.keep_upstreams()
+        watching = asyncio.create_task(gateway.policies.watch(gateway.keep_upstreams))
         try:
             yield
         finally:
@@ -93,5 +117,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
             await gateway.close()
 
     trusted = parse_trusted_proxies(settings.trusted_proxies)
-    proxy = Proxy(gateway.exchange, time.time, request_ids().__next__, trusted)
-    return PublicListener(proxy, build_operations(gateway, lifespan=run))
+    new_id = request_ids().__next__
+    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
+    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from gateway.core.addresses import Network, parse_networks
+from gateway.core.addresses import Networks, parse_networks
 from gateway.core.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
@@ -79,13 +79,13 @@ def parse_upstreams(text: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in text.split():
         name, equals, url = item.partition("=")
-        if not name or not equals or not url.startswith(("http://", "https://")):
+        if not name or not equals or not url.startswith(("http://", "https://", "unix:/")):
             raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
         pairs[name] = url.rstrip("/")
     return pairs
 
 
-def parse_trusted_proxies(text: str) -> tuple[Network, ...]:
+def parse_trusted_proxies(text: str) -> Networks:
     """The networks of trusted proxies; ConfigurationError names what is none."""
     try:
         return parse_networks(text)

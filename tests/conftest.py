@@ -48,6 +48,14 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.fixture
+def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A redis-server that a test may stop."""
+    server = RedisServer(redis_executable, tmp_path)
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def backend_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The example backend, running."""

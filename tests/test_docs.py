@@ -9,6 +9,7 @@ import pytest
 
 from gateway.adapters import names
 from gateway.cli.main import commands
+from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
 from gateway.settings import PREFIX, Settings
 
@@ -40,6 +41,12 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert settings == documented
 
 
+def test_every_key_of_a_cache_is_documented() -> None:
+    """README's table of the cache is the table that a policy file may have."""
+    documented = [row[0].strip("`") for row in rows(README, "key")]
+    assert [field.name for field in msgspec.structs.fields(CacheTable)] == documented
+
+
 def test_every_command_is_documented() -> None:
     """README's table of commands is the command line."""
 
@@ -58,12 +65,24 @@ def test_every_name_in_redis_is_documented() -> None:
     made = [
         names.token(identity),
         names.revoked(identity),
-        names.last_used(identity),
-        names.quotas(identity, "x"),
-        names.quota_log(identity, "x", "pull:60:moving-window"),
-        names.project("p", "x"),
+        names.last_used(identity)[0],
+        names.project_tokens("p", "x"),
+        names.owner_tokens("p", "x"),
+        names.quotas("token", "p", identity),
+        names.quota_log("token", "p", identity, "pull:60:moving-window"),
+        names.leases("token", "p", identity, "parallel:15:concurrent"),
+        names.quotas("owner", "p", "x"),
+        names.quota_log("project", "p", "x", "pull:60:moving-window"),
+        names.leases("address", "p", "192.0.2.1/32", "parallel:15:concurrent"),
         names.owner("p", "x"),
+        names.owner_copy(identity, "p", "x"),
+        names.owners("p"),
+        names.children(identity),
         names.export("project", "x", "k"),
+        names.content(names.export("project", "x", "k"), "v"),
+        names.fetch(names.export("project", "x", "k"), "s"),
+        names.group("p", "group:x"),
+        names.purged("p", "group:x"),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [

@@ -10,17 +10,25 @@ from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
-from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.exports import MAXIMUM_EXPORT_BYTES
+from gateway.app import request_ids
+from gateway.core.administration import TokenRequest, TokenState
+from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
+from gateway.core.children import make_child
+from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
+from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import PolicySet
 from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.tokens import build_checksum, token_id
 from gateway.exchange import Exchange
+from gateway.fetching import Fetching
+from gateway.retrieval import Retrieval
 from tests.support.policies import SMALL, make_record
 
 NOW = 1_800_000_000_000
@@ -59,10 +67,32 @@ class Room:
         self.upstreams = ScriptedUpstreams(answers)
         self.exports = RedisExports(self.connection, 1 << 20)
         self.admissions = RedisAdmissions(self.connection)
-        self.admissions.now = NOW
         self.records: list[AccessRecord] = []
         streams = StreamWatch(RedisTokens(self.connection).are_revoked)
-        self.exchange = Exchange(self, self.admissions, self.exports, self.upstreams, streams, failures, self, b"")
+        self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
+        counts = self.exports.counts
+        fetching = Fetching(self.exports, self.fetches, self.upstreams, streams, counts)
+        self.retrieval = Retrieval(fetching, self.fetches, counts)
+        self.settlements = RedisSettlements(self.connection, request_ids().__next__)
+        self.now = NOW
+        self.exchange = Exchange(
+            policies=self,
+            admissions=self.admissions,
+            retrieval=self.retrieval,
+            settlements=self.settlements,
+            failures=failures,
+            access_log=self,
+            pepper=b"",
+        )
+
+    @property
+    def now(self) -> int:
+        """Redis' clock, as all scripts read it."""
+        return self.admissions.now or 0
+
+    @now.setter
+    def now(self, milliseconds: int) -> None:
+        self.admissions.now = self.exports.now = self.fetches.now = self.settlements.now = milliseconds
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -100,6 +130,8 @@ def run(
             await room.create(make_record(TEXT, plan=plan))
             await work(room)
         finally:
+            await room.retrieval.close()
+            await room.fetches.close()
             await room.connection.close()
 
     asyncio.run(run_all())
@@ -119,7 +151,7 @@ def test_an_export_is_stored_reused_and_not_sent_again() -> None:
         tag = field(first, b"etag") or b""
         assert tag.startswith(b'W/"')
         assert b"private, no-cache" == field(first, b"cache-control")
-        room.admissions.now = NOW + 2500
+        room.now = NOW + 2500
         second = await room.ask("GET /export?a=1")
         assert (b"content", b"2", b"gateway; hit; ttl=57") == (
             second.content,
@@ -145,7 +177,7 @@ def test_a_304_carries_what_the_200_would_have() -> None:
         answer = await room.ask("GET /export", (b"if-none-match", b"*"))
         kept = {name for name, _ in answer.head.fields}
         expected = {b"content-location", b"date", b"etag", b"vary", b"cache-control", b"expires"}
-        assert expected | {b"cache-status", b"x-request-id"} == kept
+        assert expected | {b"age", b"cache-status", b"x-request-id"} == kept
         assert field(stored, b"date") == field(answer, b"date")
 
     fields = [
@@ -230,7 +262,7 @@ def test_an_export_that_is_no_longer_fresh_is_asked_for_again() -> None:
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        room.admissions.now = NOW + 60_000
+        room.now = NOW + 60_000
         answer = await room.ask("GET /export")
         assert (b"new", b"gateway; fwd=stale; stored") == (answer.content, field(answer, b"cache-status"))
 
@@ -248,7 +280,7 @@ def test_a_stale_export_stands_in_for_a_failing_backend(failure: Response | Exce
 
     async def work(room: Room) -> None:
         tag = field(await room.ask("GET /export"), b"etag") or b""
-        room.admissions.now = NOW + 61_000
+        room.now = NOW + 61_000
         stale = await room.ask("GET /export")
         assert (200, b"content", b"61", b"gateway; hit; ttl=-1; detail=stale-if-error") == (
             stale.head.status,
@@ -257,7 +289,7 @@ def test_a_stale_export_stands_in_for_a_failing_backend(failure: Response | Exce
             field(stale, b"cache-status"),
         )
         assert 304 == (await room.ask("GET /export", (b"if-none-match", tag))).head.status
-        room.admissions.now = NOW + 60_000 + 3_600_000
+        room.now = NOW + 60_000 + 3_600_000
         assert (await room.ask("GET /export")).head.status >= 500
         assert 401 == (await room.ask("GET /export", text=OTHER)).head.status
 
@@ -270,7 +302,7 @@ def test_a_backend_that_is_back_is_asked_again() -> None:
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        room.admissions.now = NOW + 61_000
+        room.now = NOW + 61_000
         assert b"content" == (await room.ask("GET /export")).content
         assert broken.is_closed
         assert 404 == (await room.ask("GET /export")).head.status
@@ -284,7 +316,7 @@ def test_without_stale_if_error_a_failure_is_a_failure() -> None:
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        room.admissions.now = NOW + 61_000
+        room.now = NOW + 61_000
         assert 502 == (await room.ask("GET /export")).head.status
 
     run(work, ok(), UpstreamUnreachable("x"))
@@ -295,8 +327,8 @@ def test_content_that_has_gone_is_asked_for_again() -> None:
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        (name,) = await room.connection.client.keys("gw1:export:*")
-        await room.connection.client.hdel(name, "content")
+        (name,) = await room.connection.client.keys("gw1:content:*")
+        await room.connection.client.delete(name)
         room.exports.forget()
         assert b"new" == (await room.ask("GET /export")).content
 
@@ -338,7 +370,9 @@ def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
     [
         (UpstreamUnreachable("x"), 502, "upstream_unreachable"),
         (UpstreamBroken("x"), 502, "upstream_broken"),
+        (UpstreamDropped("x"), 502, "upstream_broken"),
         (UpstreamTimeout("x"), 504, "upstream_timeout"),
+        (UpstreamBusy("x"), 503, "upstream_busy"),
     ],
 )
 def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
@@ -349,6 +383,7 @@ def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, rea
         assert (status, b"no-store") == (answer.head.status, field(answer, b"cache-control"))
         assert (status, reason) == (room.records[-1].status, room.records[-1].reason)
         assert None is field(answer, b"cache-status")
+        assert (b"1" if status == 503 else None) == field(answer, b"retry-after")
 
     run(work, error)
 
@@ -358,7 +393,7 @@ def test_the_backends_own_rate_limits_stay() -> None:
 
     async def work(room: Room) -> None:
         answer = await room.ask("GET /costly")
-        assert [b'"backend";r=1;t=9', b'"minute";r=49;t=60'] == field_values(answer.head.fields, b"ratelimit")
+        assert b'"minute";r=49;t=60, "backend";r=1;t=9' == field(answer, b"ratelimit")
 
     run(work, ok((b"ratelimit", b'"backend";r=1;t=9')), plan="pro")
 
@@ -404,6 +439,9 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
             token=token_id(make_record(TEXT).digest),
             token_name="CI",
             cache="gateway; fwd=uri-miss; stored",
+            plan="open",
+            project="website",
+            cost=1,
         )
         assert [passed, refused] == room.records
 
@@ -474,6 +512,32 @@ def test_a_token_reaches_the_project_that_it_is_for_and_no_other() -> None:
         ]
 
     run(work, ok(), ok())
+
+
+def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
+    """What a child holds as far as its parent, their owner and their plan have it at the moment."""
+
+    async def work(room: Room) -> None:
+        tokens, policy = RedisTokens(room.connection), room.current.policies["small"]
+        parent = make_record("sml_parent", scopes="write", plan="open", owner="ada")
+        draws = (number.to_bytes(64, "big") for number in range(10_000))
+        request = TokenRequest(name="actor")
+        text, child = make_child(policy, parent, TokenState.ACTIVE, None, request, draws, b"", NOW // 1000)
+        for record in (parent, child):
+            await tokens.create(record)
+        await room.ask("GET /projects/website/content", text=text)
+        writes, reads = (OwnerRecord(OwnerStatus.ACTIVE, {"website": held}, 1) for held in ("write", "read"))
+        assert await tokens.owners.replace("small", "ada", None, reads)
+        await room.ask("GET /projects/website/content", text=text)
+        assert await tokens.owners.replace("small", "ada", reads, msgspec.structs.replace(writes, version=2))
+        await room.ask("GET /projects/website/content", text=text)
+        assert await tokens.replace(parent, msgspec.structs.replace(parent, plan="free"))
+        await room.ask("GET /projects/website/content", text=text)
+        assert [b"read write", b"read", b"read write", b"read"] == [
+            field_value(sent.fields, b"x-gateway-scopes") for sent in room.upstreams.sent
+        ]
+
+    run(work, *(ok() for _ in range(4)))
 
 
 def test_a_public_rule_asks_for_no_token() -> None:

@@ -2,23 +2,40 @@
 
     gw1:{7f}:token:<id>                 the record of a token, a JSON array (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
-    gw1:{7f}:last_used                  sorted set, id to Unix seconds
+    gw1:{7f}:last_used:<two>            hash, rest of the id to Unix seconds; <two> digits follow the bucket's
     gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
     gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
-    gw1:project:<policy>:<project>      set of token ids, for listing
-    gw1:owner:<policy>:<owner>          set of token ids, for listing
-    gw1:export:<kind>:<length>:<who>:<key>   hash of a stored export: head, content
+    gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
+    gw1:quota:<per>:<length>:<policy>:<who>   the same for quotas that an owner, a project, a plan or an address has:
+    gw1:log:<per>:<length>:<policy>:<who>:<counter>       <length> is that of <who>, in bytes
+    gw1:leases:<per>:<length>:<policy>:<who>:<counter>
+    gw1:{7f}:owner:<policy>:<owner>     hash, the owner's record for the tokens of this bucket (core/owners.py)
+    gw1:{7f}:children:<id>              set of ids, the children of a token, for showing them
+    gw1:owner:<policy>:<owner>          hash, the owner's record that the buckets have copies of
+    gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
+    gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
+    gw1:owners:<policy>                 set of owners that have a record
+    gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
+    gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content
+    gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
+    gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
+    gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
 
 A token's id is the beginning of its digest, and 7f the beginning of its id: the braces are a hash tag that keeps all an
-admission touches in one slot of a Cluster. A policy's name has no colon, and what follows it is the rest of the name,
-so no project or owner can be mistaken for another.
+admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
+mistaken for the end of the name is percent-encoded, but where it is the end.
 """
 
+from gateway.core.caching.entries import MARK_LENGTH
+from gateway.core.quotas import Partition, Quota
 from gateway.core.records import TokenRecord
-from gateway.core.tokens import bucket_of
+from gateway.core.tokens import BUCKET_DIGITS, bucket_of
 
 VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
+EXPORT_LENGTH = len(VERSION) + len(":export")
+LAST_USED_DIGITS = BUCKET_DIGITS + 2
+"""How much of an id names the hash of last uses: of a million tokens fifteen share one, and Redis keeps it compact."""
 
 
 def bucket(token_id: str) -> str:
@@ -36,19 +53,45 @@ def revoked(token_id: str) -> str:
     return f"{bucket(token_id)}revoked"
 
 
-def last_used(token_id: str) -> str:
-    """The sorted set of last uses that the token is in."""
-    return f"{bucket(token_id)}last_used"
+def last_used(token_id: str) -> tuple[str, str]:
+    """The hash of last uses that the token is in, and its field there."""
+    hash_name = f"{bucket(token_id)}last_used:{token_id[BUCKET_DIGITS:LAST_USED_DIGITS]}"
+    return hash_name, token_id[LAST_USED_DIGITS:]
 
 
-def quotas(token_id: str, lineage: str) -> str:
-    """The hash of a lineage's counters."""
-    return f"{bucket(token_id)}quota:{lineage}"
+def quotas(per: Partition, policy: str, who: str) -> str:
+    """The hash of the counters of a lineage, or of others that share them."""
+    return _of_holder("quota", per, policy, who)
 
 
-def quota_log(token_id: str, lineage: str, counter: str) -> str:
+def quota_log(per: Partition, policy: str, who: str, counter: str) -> str:
     """The list of a moving window."""
-    return f"{bucket(token_id)}log:{lineage}:{counter}"
+    return f"{_of_holder('log', per, policy, who)}:{counter}"
+
+
+def leases(per: Partition, policy: str, who: str, counter: str) -> str:
+    """The sorted set of a concurrency limit."""
+    return f"{_of_holder('leases', per, policy, who)}:{counter}"
+
+
+def counter(quota: Quota, policy: str, who: str) -> str:
+    """The key that has the state of a quota."""
+    if quota.algorithm == "moving-window":
+        return quota_log(quota.per, policy, who, quota.counter)
+    if quota.is_concurrency:
+        return leases(quota.per, policy, who, quota.counter)
+    return quotas(quota.per, policy, who)
+
+
+def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:
+    if per == "token":
+        return f"{bucket(who)}{kind}:{who}"
+    return f"{VERSION}:{kind}:{per}:{len(who.encode())}:{policy}:{who}"
+
+
+def children(token_id: str) -> str:
+    """The set of a token's children."""
+    return f"{bucket(token_id)}children:{token_id}"
 
 
 def all_tokens() -> str:
@@ -57,25 +100,40 @@ def all_tokens() -> str:
 
 
 def indexes(record: TokenRecord) -> list[str]:
-    """The sets that list the token."""
+    """The hashes that list the token."""
     return [
         name
         for who, name in (
-            (record.project, project(record.policy, record.project)),
-            (record.owner, owner(record.policy, record.owner)),
+            (record.project, project_tokens(record.policy, record.project)),
+            (record.owner, owner_tokens(record.policy, record.owner)),
         )
         if who
     ]
 
 
-def project(policy: str, project_id: str) -> str:
-    """The set of a project's tokens."""
-    return f"{VERSION}:project:{policy}:{project_id}"
+def project_tokens(policy: str, project_id: str) -> str:
+    """The hash of a project's tokens."""
+    return f"{VERSION}:project:{policy}:{_encode(project_id)}:tokens"
+
+
+def owner_tokens(policy: str, owner_id: str) -> str:
+    """The hash of an owner's tokens."""
+    return f"{owner(policy, owner_id)}:tokens"
 
 
 def owner(policy: str, owner_id: str) -> str:
-    """The set of an owner's tokens."""
-    return f"{VERSION}:owner:{policy}:{owner_id}"
+    """The record of an owner."""
+    return f"{VERSION}:owner:{policy}:{_encode(owner_id)}"
+
+
+def owner_copy(token_id: str, policy: str, owner_id: str) -> str:
+    """The record of an owner, for the tokens of one bucket."""
+    return f"{bucket(token_id)}owner:{policy}:{owner_id}"
+
+
+def owners(policy: str) -> str:
+    """The set of a policy's owners that have a record."""
+    return f"{VERSION}:owners:{policy}"
 
 
 def export(kind: str, entitlement: str, export_key: str) -> str:
@@ -83,11 +141,40 @@ def export(kind: str, entitlement: str, export_key: str) -> str:
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
 
 
+def content(export_name: str, variant: str) -> str:
+    """The content of one variant of a stored export."""
+    return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
+
+
+def fetch(export_name: str, selection: str) -> str:
+    """The lease of who fetches an export for requests that select the same."""
+    return f"{VERSION}:fetch{export_name[EXPORT_LENGTH:]}:{selection}"
+
+
+def group(policy: str, group_name: str) -> str:
+    """The index of a group."""
+    return f"{VERSION}:group:{policy}:{group_name}"
+
+
+def purged(policy: str, group_name: str) -> str:
+    """The instant at which a group was last purged."""
+    return f"{VERSION}:purged:{policy}:{group_name}"
+
+
 def lua_prelude() -> str:
     """Names and record positions for the scripts, so that they stand in one place each."""
     constants = {
         "BUCKET_LENGTH": BUCKET_LENGTH,
+        "EXPORT_LENGTH": EXPORT_LENGTH,
+        "MARK_LENGTH": MARK_LENGTH,
+        "BUCKET_DIGITS": BUCKET_DIGITS,
+        "LAST_USED_DIGITS": LAST_USED_DIGITS,
         "VERSION": f"'{VERSION}'",
         **{f"RECORD_{field.upper()}": index for index, field in enumerate(TokenRecord.__struct_fields__, start=1)},
     }
     return "".join(f"local {name} = {value}\n" for name, value in constants.items())
+
+
+def _encode(free_id: str) -> str:
+    """An id that people chose, without the colon that separates the parts of a name."""
+    return free_id.replace("%", "%25").replace(":", "%3A")

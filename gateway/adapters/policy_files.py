@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
 
+from gateway.adapters.upstream_tls import find_tls_mistake
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import PolicySet
@@ -34,10 +35,11 @@ class PolicyFiles:
             self.mistakes = ()
             logger.info("policies loaded from %s: %s", self._folder, ", ".join(sorted(self.current.policies)))
 
-    async def watch(self) -> None:
-        """Reloads whenever a file of the folder changes, until cancelled."""
+    async def watch(self, then: Callable[[], None]) -> None:
+        """Reloads whenever a file of the folder changes, and calls `then` after it, until cancelled."""
         async for _ in awatch(self._folder, step=50, debounce=200):
             await asyncio.to_thread(self.reload)
+            then()
 
 
 def read_policies(folder: Path, upstreams: Mapping[str, str]) -> PolicySet:
@@ -45,7 +47,7 @@ def read_policies(folder: Path, upstreams: Mapping[str, str]) -> PolicySet:
 
     Raises ConfigurationError with every mistake.
     """
-    return load_policies(read_texts(folder), upstreams)
+    return load_policies(read_texts(folder), upstreams, find_tls_mistake)
 
 
 def read_texts(folder: Path) -> dict[str, str]:

@@ -1,11 +1,15 @@
 """What the exchange and the command line need of the outside world."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import Protocol
 
+from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
+from gateway.core.outcomes import Authorized, Refused
+from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
@@ -23,16 +27,43 @@ class Admissions(Protocol):
 class Exports(Protocol):
     """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend."""
 
-    def recall(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content if it is at hand without IO, under exactly this head."""
+    def recall(self, name: str, digest: bytes) -> bytes | None:
+        """The content with this digest if it is at hand without IO."""
         ...
 
-    async def read(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content stored under exactly this head, None where it is gone or another one by now."""
+    async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
+        """The content stored under exactly this digest, None where it is gone or another one by now."""
         ...
 
-    async def write(self, name: str, raw_head: bytes, content: bytes, keep_milliseconds: int) -> bool:
-        """Stores head and content together for `keep_milliseconds`; whether that was done."""
+    async def write(self, it: Storing) -> Stored:
+        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        ...
+
+    async def remove(self, name: str, variant: str) -> None:
+        """Ends one variant: the backend has answered otherwise since."""
+        ...
+
+    async def purge(self, policy: str, groups: Sequence[str]) -> int:
+        """Ends all that is in any of the groups, and what is being fetched for them; how many exports that were.
+
+        Raises StoreUnavailable where Redis did not acknowledge.
+        """
+        ...
+
+
+class Fetches(Protocol):
+    """Who asks the backend when many want the same."""
+
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
+        """Whose turn it is to fetch an export for requests that select the same variant.
+
+        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        """
+        ...
+
+    def end(self, lead: Lead, landing: Landing) -> None:
+        """Says what became of a fetch; only the first time counts."""
         ...
 
 
@@ -49,6 +80,14 @@ class Tokens(Protocol):
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
         """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
+        ...
+
+    async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
+        """The records of the ids, as far as they are there."""
+        ...
+
+    async def children(self, token_id: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
         ...
 
     async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
@@ -83,12 +122,66 @@ class Tokens(Protocol):
         """The last use of each token in Unix seconds, exact to the policy's resolution."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None) -> Standing | None:
-        """What an admission under the rule would find of the token, at one instant and without a trace."""
+    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+        """What an admission under the rule would find of the token, at one instant and without a trace.
+
+        `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
+        count it.
+        """
         ...
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
+        ...
+
+
+class Owners(Protocol):
+    """Administration of owners. Every method raises StoreUnavailable when Redis did not acknowledge."""
+
+    async def find(self, policy: str, owner: str) -> OwnerRecord | None:
+        """The owner's record; None where the owner is a name only, and restricts nothing."""
+        ...
+
+    async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
+        """The records of a policy's owners, by name."""
+        ...
+
+    async def replace(self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord) -> bool:
+        """Puts `new` in the place of `old`, for the next request of each of the owner's tokens.
+
+        False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
+        record: the command fails, and doing it again is enough.
+        """
+        ...
+
+
+class Flight(Protocol):
+    """A request that counts as in flight while the `with` block runs."""
+
+    def __enter__(self) -> "Flight": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def until_sent(self, response: Response) -> Response:
+        """The response; where its content is a stream, the request is in flight until that ends or is given up."""
+        ...
+
+
+class Settlements(Protocol):
+    """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
+
+    def lease_for(self, rule: Rule) -> str:
+        """A name of its own for a request; empty where the rule does not count those in flight."""
+        ...
+
+    def settle(self, outcome: Authorized | Refused) -> None:
+        """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
+        ...
+
+    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+        """The flight of an admitted request, which is among those in flight already."""
         ...
 
 
@@ -120,6 +213,19 @@ class Streams(Protocol):
 
     def watch(self, token_id: str, content: ContentStream) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when the token is revoked."""
+        ...
+
+
+class Encoder(Protocol):
+    """Content codings (RFC 9110 8.4.1)."""
+
+    @property
+    def offered(self) -> tuple[bytes, ...]:
+        """The names of the codings there are, the preferred first."""
+        ...
+
+    async def encode(self, coding: bytes, content: bytes) -> bytes:
+        """The content in one of the offered codings, always the same bytes for the same content."""
         ...
 
 

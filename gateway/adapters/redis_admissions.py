@@ -12,10 +12,11 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_scripts import read_script, read_windows
-from gateway.core.decision import Asked, Facts
+from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.core.addresses import client_network
+from gateway.core.decision import NO_KIN, Asked, Facts
 from gateway.core.errors import StoreUnavailable
-from gateway.core.records import decode_record
+from gateway.core.records import digest_rest
 from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
@@ -36,7 +37,7 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._script = read_script("quotas.lua", "admit.lua")
+        self._script = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -69,8 +70,12 @@ class RedisAdmissions:
                     waiting.facts.set_exception(error)
             return
         for waiting, reply in zip(batch, replies, strict=True):
-            if not waiting.facts.done():  # its request may have gone meanwhile
+            if waiting.facts.done():  # its request may have gone meanwhile
+                continue
+            try:
                 waiting.facts.set_result(_read_facts(waiting.asked, now, reply))
+            except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
+                waiting.facts.set_exception(error)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
@@ -78,16 +83,30 @@ class RedisAdmissions:
         for waiting in batch:
             asked = waiting.asked
             number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
-            admissions += (asked.digest, number, asked.export_key, asked.project)
+            network = client_network(asked.address) if asked.rule.counts_addresses else ""
+            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
         keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 
 def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    raw, revoked, charged, stored_head, *states = reply
-    record = decode_record(raw) if raw else None
+    raw, revoked, charged, stored_heads, told, *states = reply
+    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
-    windows = read_windows(policy.plans[record.plan].quotas, states) if states and record is not None else ()
-    return Facts(now, record, revoked == 1, charged == 1, windows, stored_head or None, asked.project)
+    windows = read_windows(asked.rule, record, states, now)
+    is_charged = charged == 1
+    return Facts(
+        now=now,
+        record=record,
+        is_revoked=revoked == 1,
+        is_charged=is_charged,
+        windows=windows,
+        stored_heads=tuple(stored_heads),
+        project=asked.project,
+        kin=kin,
+        address=asked.address,
+        lease=asked.lease if is_charged else "",
+        cost=asked.rule.cost.reserved if is_charged else 0,
+    )

@@ -75,11 +75,14 @@ class RedisConnection:
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
         """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses."""
+        return await self._run(lambda: self._run_on_live_connection(command))
+
+    async def _run(self, command: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._probing is not None:
             raise StoreUnavailable("Redis has not answered yet")
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._run_on_live_connection(command)
+                return await command()
         except _UNREACHABLE as error:
             self._open(error)
             raise StoreUnavailable(f"Redis did not answer: {_describe(error)}") from error
@@ -89,6 +92,10 @@ class RedisConnection:
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
         return await self.run(lambda client: script.run(client, keys, arguments))
+
+    async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
+        """The same for a script that must not run twice: where the connection breaks, nobody knows whether it did."""
+        return await self._run(lambda: script.run(self.client, keys, arguments))
 
     async def until_closed(self) -> None:
         """Returns when the circuit is closed: Redis has answered a probe."""

@@ -1,90 +1,146 @@
 """Stored exports in Redis, with the content also in the worker's memory.
 
-The admission brings the current head, so content in memory is used only under exactly that head: what another worker
-stores or removes is seen at once, and a hit costs no second round trip.
+The admission brings the current heads, so content in memory is used only where a head names its digest: what another
+worker stores or purges is seen at once, and a hit costs no second round trip.
 """
 
+import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
+from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_scripts import read_script
+from gateway.core.caching.fetching import Stored, Storing
 from gateway.core.errors import StoreUnavailable
+
+MAXIMUM_VARIANTS = 16
+"""Of one URI and entitlement: all their heads come with each admission. The oldest makes room."""
+PURGE_MEMORY_MILLISECONDS = 3_600_000
+"""For how long a purge is remembered. A fetch that takes longer stores nothing."""
+PURGE_BATCH = 200
+"""Exports ended in one script call: Redis serves nobody else for a millisecond or two."""
 
 logger = logging.getLogger(__name__)
 
 
 class RedisExports:
-    """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first."""
+    """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
 
-    def __init__(self, connection: RedisConnection, memory_bytes: int) -> None:
+    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`.
+    """
+
+    def __init__(self, connection: RedisConnection, memory_bytes: int, counts: Counter[str] | None = None) -> None:
+        self.now: int | None = None
+        self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
         self._memory = ContentMemory(memory_bytes)
+        self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
+        self._store = read_script("exports.lua", "store.lua")
+        self._purge = read_script("exports.lua", "purge.lua")
 
     def forget(self) -> None:
         """Empties the worker's memory; what is in Redis stays."""
         self._memory.clear()
 
-    def recall(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content if this worker has it under exactly this head."""
-        return self._memory.get(name, raw_head)
+    def recall(self, name: str, digest: bytes) -> bytes | None:
+        """The content if this worker has it."""
+        return self._memory.get((name, digest))
 
-    async def read(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content stored under exactly this head, from Redis; None where it is gone or another one by now."""
+    async def read(self, name: str, variant: str, digest: bytes) -> bytes | None:
+        """The content from Redis; None where it is gone or another one by now."""
+        reading = self._reading.get((name, digest))
+        if reading is None:  # the first to ask reads it for all: it can be megabytes
+            reading = self._reading[name, digest] = asyncio.create_task(self._read(name, variant, digest))
+            reading.add_done_callback(lambda _: self._reading.pop((name, digest)))
+        return await asyncio.shield(reading)
+
+    async def _read(self, name: str, variant: str, digest: bytes) -> bytes | None:
+        key = names.content(name, variant)
         try:
-            found, content = await self._connection.run(lambda client: client.hmget(name, ["head", "content"]))
+            found, content = await self._connection.run(lambda client: client.hmget(key, ["digest", "content"]))
         except StoreUnavailable as error:
+            self.counts["read-failed"] += 1
             logger.warning("a stored export could not be read: %s", error)
             return None
-        if found != raw_head or not isinstance(content, bytes):
+        if found != digest or not isinstance(content, bytes):
             return None
-        self._memory.put(name, raw_head, content)
+        self._memory.put((name, digest), content)
         return content
 
-    async def write(self, name: str, raw_head: bytes, content: bytes, keep_milliseconds: int) -> bool:
-        """Stores head and content together for `keep_milliseconds`; False where Redis did not take them."""
+    async def write(self, it: Storing) -> Stored:
+        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
+        clock = "" if self.now is None else self.now
+        arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
+        arguments += [it.content if it.is_content_new else b"", int(it.is_content_new), holder]
+        arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS]
+        keys = [it.name, lease, *_group_keys(it.policy, it.groups)]
         try:
-            async with self._connection.client.pipeline(transaction=True) as pipeline:
-                pipeline.hset(name, mapping={"head": raw_head, "content": content})
-                pipeline.pexpire(name, keep_milliseconds)
-                await self._connection.run(lambda _: pipeline.execute())
+            is_stored = await self._connection.run_script(self._store, keys, arguments)
         except StoreUnavailable as error:
+            self.counts["store-refused"] += 1
             logger.warning("an export could not be stored: %s", error)
-            return False
-        self._memory.put(name, raw_head, content)
-        return True
+            return "refused"
+        if not is_stored:
+            return "outdated"
+        self._memory.put((it.name, it.digest), it.content)
+        return "stored"
+
+    async def remove(self, name: str, variant: str) -> None:
+        """Ends one variant of an export."""
+        try:
+            await self._connection.run(lambda client: client.hdel(name, variant))
+        except StoreUnavailable as error:
+            self.counts["remove-failed"] += 1
+            logger.warning("a stored export could not be removed: %s", error)
+
+    async def purge(self, policy: str, groups: Sequence[str]) -> int:
+        """Ends all exports in any of the groups, and what is being fetched for them; how many were stored.
+
+        Raises StoreUnavailable where Redis did not acknowledge: then some may be left.
+        """
+        arguments: list[Any] = ["" if self.now is None else self.now, PURGE_MEMORY_MILLISECONDS, PURGE_BATCH]
+        total, has_more = 0, 1
+        while has_more:
+            ended, has_more = await self._connection.run_script(self._purge, _group_keys(policy, groups), arguments)
+            total += ended
+        return total
 
 
 class ContentMemory:
-    """Content by name and head, within a budget of bytes."""
+    """Content by export and digest, within a budget of bytes."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._used = 0
-        self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
 
-    def get(self, name: str, raw_head: bytes) -> bytes | None:
-        """The content kept under this name and head."""
-        entry = self._entries.get(name)
-        if entry is None or entry[0] != raw_head:
-            return None
-        self._entries.move_to_end(name)
-        return entry[1]
+    def get(self, key: tuple[str, bytes]) -> bytes | None:
+        """The content kept under this key."""
+        content = self._entries.get(key)
+        if content is not None:
+            self._entries.move_to_end(key)
+        return content
 
-    def put(self, name: str, raw_head: bytes, content: bytes) -> None:
-        """Keeps the content, in the place of what the name had; makes room by forgetting the least recently used."""
-        self._forget(name)
+    def put(self, key: tuple[str, bytes], content: bytes) -> None:
+        """Keeps the content; makes room by forgetting the least recently used."""
+        self._used -= len(self._entries.pop(key, b""))
         if len(content) > self._budget:
             return
-        self._entries[name] = (raw_head, content)
+        self._entries[key] = content
         self._used += len(content)
         while self._used > self._budget:
-            self._forget(next(iter(self._entries)))
+            _, forgotten = self._entries.popitem(last=False)
+            self._used -= len(forgotten)
 
     def clear(self) -> None:
         """Forgets everything."""
         self._entries.clear()
         self._used = 0
 
-    def _forget(self, name: str) -> None:
-        _, content = self._entries.pop(name, (b"", b""))
-        self._used -= len(content)
+
+def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
+    return [key for name in groups for key in (names.group(policy, name), names.purged(policy, name))]

@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Script
-from gateway.core.quotas import Quota, Window
+from gateway.core.children import bound_by
+from gateway.core.decision import NO_KIN, Kin
+from gateway.core.owners import OwnerStanding
+from gateway.core.policies.rules import Rule
+from gateway.core.quotas import Window, effective_quotas
+from gateway.core.records import TokenRecord, decode_record
 
 
 def read_script(*parts: str) -> Script:
@@ -14,10 +20,23 @@ def read_script(*parts: str) -> Script:
     return Script(names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in parts))
 
 
-def read_windows(quotas: Sequence[Quota], states: Sequence[int]) -> tuple[Window, ...]:
-    """The windows of `quotas` from what scripts/quotas.lua appends to a reply; none where it appended nothing."""
-    if not states:
+def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:
+    """A token's record, bound by its parent's, and what scripts/tokens.lua has told of its kin."""
+    record = decode_record(identity, raw)
+    if not told:
+        return record, NO_KIN
+    status, scopes, raw_parent, is_revoked = told
+    owner = OwnerStanding(status.decode(), None if scopes is None else scopes.decode()) if status else None
+    parent = decode_record(record.parent, raw_parent) if raw_parent else None
+    return bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+
+
+def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:
+    """The windows of a request from what scripts/charging.lua appends to a reply; none where it appended nothing."""
+    allotment = rule.allotment_of(record) if states else None
+    if allotment is None:
         return ()
+    quotas = effective_quotas(allotment.quotas, record.overrides if record else (), now)
     waits: Sequence[int | None] = states[2 * len(quotas) :] or [None] * len(quotas)
     return tuple(
         [Window(quota, states[2 * index], states[2 * index + 1], waits[index]) for index, quota in enumerate(quotas)]

@@ -1,12 +1,14 @@
 """Administration of token records, off the path of requests."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
 from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
-from gateway.adapters.redis_scripts import read_script, read_windows
+from gateway.adapters.redis_owners import RedisOwners
+from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.core.addresses import client_network
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -21,14 +23,16 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self.owners = RedisOwners(connection)
         self._replace = read_script("replace.lua")
         self._rotate = read_script("rotate.lua")
-        self._standing = read_script("quotas.lua", "standing.lua")
+        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
         self._revoke = read_script("revoke.lua")
 
     async def create(self, record: TokenRecord) -> None:
         identity = token_id(record.digest)
         await self._index(record)
+        await self.owners.bring(record)
         outcome = await self._put(_ABSENT, record)
         if outcome < 0:
             raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
@@ -38,19 +42,29 @@ class RedisTokens:
     async def find(self, identity: str) -> TokenRecord | None:
         """The record of an id."""
         raw = await self._connection.run(lambda client: client.get(names.token(identity)))
-        return decode_record(raw) if raw else None
+        return decode_record(identity, raw) if raw else None
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
         """The records that agree with what is given, newest first."""
-        keys = await self._keys(policy, project, owner)
-        raws = await self._connection.run(lambda client: _pipeline(client, [("GET", key) for key in keys]))
-        records = [decode_record(raw) for raw in raws if raw]
+        records = await self.find_each(await self._identities(policy, project, owner))
         wanted = [
             record
             for record in records
             if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
         ]
         return sorted(wanted, key=lambda record: (-record.created_at, record.name))
+
+    async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
+        """The records of the ids, as far as they are there."""
+        ask = _asking("MGET", lambda bucket: map(names.token, bucket))
+        raws = await self._ask_buckets(identities, bucket_of, ask)
+        return [decode_record(identity, raws[identity]) for identity in identities if raws[identity]]
+
+    async def children(self, identity: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
+        members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
+        records = await self.find_each([member.decode() for member in members])
+        return sorted(records, key=lambda record: (-record.created_at, record.name))
 
     async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
@@ -77,12 +91,9 @@ class RedisTokens:
 
     async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
         """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
-        bound_to, index = ["owner", policy, owner or ""], names.owner(policy, owner or "")
-        if project:
-            bound_to, index = ["project", policy, project], names.project(policy, project)
-        (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
+        bound_to = ["project", policy, project] if project else ["owner", policy, owner or ""]
         revoked: list[str] = []
-        for _, bucket in groupby(sorted(member.decode() for member in members), bucket_of):
+        for _, bucket in groupby(sorted(await self._identities(policy, project, owner)), bucket_of):
             revoked += await self._revoke_in_bucket(list(bucket), bound_to)
         return revoked
 
@@ -93,48 +104,46 @@ class RedisTokens:
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
-        answers = await self._connection.run(
-            lambda client: _pipeline(client, [("SISMEMBER", names.revoked(one), one) for one in identities])
-        )
-        return [answer == 1 for answer in answers]
+        ask = _asking("SMISMEMBER", lambda bucket: [names.revoked(bucket[0]), *bucket])
+        answers = await self._ask_buckets(identities, bucket_of, ask)
+        return [answers[identity] == 1 for identity in identities]
 
     async def last_uses(self, identities: Sequence[str]) -> list[int | None]:
         """The last use of each token in Unix seconds."""
-        answers = await self._connection.run(
-            lambda client: _pipeline(client, [("ZSCORE", names.last_used(one), one) for one in identities])
-        )
-        return [None if answer is None else int(float(answer)) for answer in answers]
+        ask = _asking("HMGET", lambda few: [names.last_used(few[0])[0], *(names.last_used(one)[1] for one in few)])
+        answers = await self._ask_buckets(identities, lambda one: names.last_used(one)[0], ask)
+        return [None if answers[one] is None else int(answers[one]) for one in identities]
 
-    async def standing(self, identity: str, rule: Rule | None) -> Standing | None:
+    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
-        terms = rule.terms if rule else b""
-        found = await self._connection.run_script(self._standing, [names.token(identity)], [terms])
-        now, raw, is_revoked, *states = found
+        arguments = [rule.terms if rule else b"", project, client_network(address)]
+        found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
+        now, raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record = decode_record(raw)
-        quotas = rule.policy.plans[record.plan].quotas if rule and states else ()
-        return Standing(now, record, is_revoked == 1, read_windows(quotas, states))
+        record, kin = read_token(identity, raw, told)
+        windows = read_windows(rule, record, states, now) if rule else ()
+        return Standing(now, record, is_revoked == 1, windows, project, kin)
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
         seconds, _ = await self._connection.run(lambda client: client.time())
         return int(seconds)
 
-    async def _keys(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
-        if policy and project:
-            return await self._members(names.project(policy, project))
-        if policy and owner:
-            return await self._members(names.owner(policy, owner))
-        return sorted({key.decode() for key in await self._connection.run(_scan)})
-
-    async def _members(self, index: str) -> list[str]:
-        (members,) = await self._connection.run(lambda client: _pipeline(client, [("SMEMBERS", index)]))
-        return [names.token(member.decode()) for member in members]
+    async def _identities(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
+        """The ids that an index lists; all there are, in a scan of everything, where none is named."""
+        if policy and (project or owner):
+            index = names.project_tokens(policy, project) if project else names.owner_tokens(policy, owner or "")
+            (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
+            return [member.decode() for member in members]
+        keys = await self._connection.run(_scan)
+        return sorted({key.decode().rpartition(":")[2] for key in keys})
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
-        entries = [("SADD", index, token_id(record.digest)) for index in names.indexes(record)]
+        entries: list[Sequence[str]] = [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
+        if record.parent:
+            entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
         await self._connection.run(lambda client: _pipeline(client, entries))
 
     async def _put(self, old: bytes, new: TokenRecord) -> int:
@@ -143,8 +152,23 @@ class RedisTokens:
         outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
         return outcome
 
+    async def _ask_buckets(
+        self, identities: Sequence[str], part_of: Callable[[str], str], ask: "_Ask"
+    ) -> dict[str, Any]:
+        """Each id's answer to a command that takes the ids of a part at once: ten thousand tokens are 256 commands."""
+        parts = [list(part) for _, part in groupby(sorted(set(identities), key=part_of), part_of)]
+        answers = await self._connection.run(lambda client: _pipeline(client, [ask(part) for part in parts]))
+        return dict(zip(chain.from_iterable(parts), chain.from_iterable(answers), strict=True))
 
-async def _pipeline(client: Client, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+
+_Ask = Callable[[list[str]], Sequence[str]]
+
+
+def _asking(command: str, arguments: Callable[[list[str]], Iterable[str]]) -> _Ask:
+    return lambda part: (command, *arguments(part))
+
+
+async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[Any]:
     async with client.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)

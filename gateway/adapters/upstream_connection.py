@@ -6,12 +6,13 @@ is kept has nothing on the wire, in either direction.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from typing import Self, cast
+from typing import cast
 
 from gateway.adapters.clock import Clock, Timer
+from gateway.adapters.upstream_content import ResponseContent
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
 from gateway.adapters.upstream_response import ResponseReader
-from gateway.core.errors import UpstreamBroken, UpstreamTimeout
+from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
 from gateway.core.messages import Response, ResponseHead
 
 HIGH_WATER_BYTES = 64 * 1024
@@ -19,21 +20,23 @@ HIGH_WATER_BYTES = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection that carries one request after another. `release` is given it whenever it can carry the next.
+    """A connection that carries one request after another, or a tunnel (RFC 9110 7.8) as the last.
 
-    `timeout_seconds` bounds the time from the last byte of the request to the end of the response's head, and every
-    later silence. It does not run while the gateway itself waits for the client to send or to take content.
+    `ended` is given it once for each request, when that is over: `is_reusable` says whether it can carry the next.
+    The limits do not run while the gateway itself waits for the client to send or to take content.
     """
 
-    def __init__(self, timeout_seconds: float, release: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
+    def __init__(self, limits: Limits, ended: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
         self.is_reusable = False
         self.idle_since = 0.0
-        self._timeout_seconds = timeout_seconds
-        self._release = release
+        self._limits = limits
+        self._ended = ended
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reader = ResponseReader()
+        self._is_busy = False
+        """From `send` until `ended` is told."""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """Done when the reader has something new or there is an error."""
@@ -43,26 +46,26 @@ class UpstreamConnection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._is_paused = False
         self._progressed_at = 0.0
+        self._ends_at = 0.0
         self._timer: Timer | None = None
 
-    # -- what the pool and the reader of the content call
+    # -- what the target and the reader of the content call
 
-    @property
-    def has_answered(self) -> bool:
-        """Whether any byte of the present response has arrived."""
-        return self._reader.has_begun
-
-    async def send(self, method: str, head: bytes, content: AsyncIterator[bytes] | None, is_chunked: bool) -> Response:
-        """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what `content` raises."""
+    async def send(self, request: OutgoingRequest) -> Response:
+        """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what its content raises."""
         reader = self._reader
-        reader.expect(method)
+        reader.expect(request.method, is_tunnel=request.framing is Framing.TUNNEL)
+        self._is_busy = True
         self._unsent_bytes = 0
         self._progressed_at = self._clock.time()
+        self._ends_at = self._progressed_at + self._limits.total_seconds
         if self._timer is None:
-            self._timer = self._clock.call_at(self._progressed_at + self._timeout_seconds, self._check_progress)
-        self._transport.write(head)
-        if content is not None:
-            self._upload = self._loop.create_task(self._pass_on(content, is_chunked))
+            self._timer = self._clock.call_at(self._progressed_at + self._limits.shortest_seconds, self._check_progress)
+        if not self.is_reusable:  # lost just before
+            self._error = UpstreamDropped("the connection to the backend ended as the request left")
+        self._transport.write(request.head)
+        if request.content is not None and request.framing is not Framing.TUNNEL:
+            self._upload = self._loop.create_task(self._pass_on(request.content, request.framing))
         try:
             while reader.head is None and self._error is None:
                 await self._next_arrival()
@@ -70,6 +73,8 @@ class UpstreamConnection(asyncio.Protocol):
         except BaseException:
             await self.abandon()
             raise
+        if reader.is_tunnel and request.content is not None:
+            self._upload = self._loop.create_task(self._pass_on(request.content, Framing.TUNNEL))
         response_head = cast(ResponseHead, reader.head)
         return Response(response_head, await self._take_rest() if reader.is_complete else ResponseContent(self))
 
@@ -104,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._upload is not None:
             self._upload.cancel()
         self._transport.abort()
+        self._end()
 
     # -- what the event loop calls
 
@@ -131,10 +137,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._reader.feed_end()
-        self._fail(UpstreamBroken("the backend closed the connection before its answer was complete"))
+        self._fail(self._broken("the backend closed the connection before its answer was complete"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(UpstreamBroken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
+        self._fail(self._broken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -149,15 +155,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the request and response under way
 
-    async def _pass_on(self, content: AsyncIterator[bytes], is_chunked: bool) -> None:
+    async def _pass_on(self, content: AsyncIterator[bytes], framing: Framing) -> None:
         """Sends the request's content as fast as the backend takes it."""
         try:
             async for piece in content:
                 if piece:  # an empty chunk would be the last one
-                    self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunked else (piece,))
+                    is_chunk = framing is Framing.CHUNKED
+                    self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,))
                     self._progressed_at = self._clock.time()
                     await self._may_write.wait()
-            if is_chunked:
+            if framing is Framing.CHUNKED:
                 self._transport.write(b"0\r\n\r\n")
             self._progressed_at = self._clock.time()
         except Exception as error:
@@ -171,10 +178,15 @@ class UpstreamConnection(asyncio.Protocol):
                 await self.abandon()  # answered before it had all: the rest is of no use to the backend
             self._upload = None
         if self.is_reusable and self._reader.may_be_followed:
-            self._release(self)
+            self._end()
         else:
             self.close()
         return rest
+
+    def _end(self) -> None:
+        if self._is_busy:
+            self._is_busy = False
+            self._ended(self)
 
     async def _next_arrival(self) -> None:
         self._arrival = self._loop.create_future()
@@ -190,6 +202,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._announce()
         self.close()
 
+    def _broken(self, message: str) -> UpstreamBroken:
+        return UpstreamBroken(message) if self._reader.has_begun else UpstreamDropped(message)
+
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
@@ -197,7 +212,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _check_progress(self) -> None:
         """Gives up a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
         self._timer = None
-        if self._reader.is_complete:
+        reader, limits = self._reader, self._limits
+        if reader.is_complete or reader.is_tunnel:
             return
         now = self._clock.time()
         unsent = self._transport.get_write_buffer_size()
@@ -205,46 +221,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_paused or awaits_client or unsent < self._unsent_bytes:
             self._progressed_at = now
         self._unsent_bytes = unsent
-        deadline = self._progressed_at + self._timeout_seconds
-        if now >= deadline:
-            self._fail(UpstreamTimeout(f"the backend was silent for {self._timeout_seconds:g} s"))
+        seconds = limits.response_seconds if reader.head is None else limits.idle_seconds
+        if now >= self._ends_at:
+            self._fail(UpstreamTimeout(f"the answer took longer than {limits.total_seconds:g} s"))
+        elif now >= self._progressed_at + seconds:
+            self._fail(UpstreamTimeout(f"the backend was silent for {seconds:g} s"))
         else:
-            self._timer = self._clock.call_at(deadline, self._check_progress)
-
-
-class ResponseContent:
-    """The content of a response as it arrives. Who does not read it to its end calls `aclose`, which closes the
-    connection; dropping it does the same.
-    """
-
-    def __init__(self, connection: UpstreamConnection) -> None:
-        self._connection: UpstreamConnection | None = connection
-        self._loop = asyncio.get_running_loop()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._connection is None:
-            raise StopAsyncIteration
-        try:
-            piece, is_last = await self._connection.read()
-        except BaseException:
-            self._connection = None
-            raise
-        if is_last:
-            self._connection = None  # it may be carrying another request by now
-            if not piece:
-                raise StopAsyncIteration
-        return piece
-
-    async def aclose(self) -> None:
-        """Gives up what has not been read."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.abandon()
-
-    def __del__(self) -> None:
-        if self._connection is not None:
-            with suppress(RuntimeError):  # the loop is gone, and the connection with it
-                self._loop.call_soon_threadsafe(self._connection.close)
+            due = min(self._progressed_at + seconds, self._ends_at, now + limits.shortest_seconds)
+            self._timer = self._clock.call_at(due, self._check_progress)

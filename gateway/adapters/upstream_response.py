@@ -23,21 +23,27 @@ class ResponseReader:
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""
+        self.is_tunnel = False
+        """Whether the backend has changed the protocol: all that comes now is content, until the connection ends."""
 
-    def expect(self, method: str) -> None:
-        """Makes ready for the response to a request."""
+    def expect(self, method: str, *, is_tunnel: bool = False) -> None:
+        """Makes ready for the response to a request, which may ask for another protocol."""
         self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []
         self._bytes_without_content = 0
         self._is_interim = False
+        self._may_upgrade = is_tunnel
         self.head = None
         self.held_bytes = 0
         self.has_begun = self.is_complete = self.may_be_followed = False
 
     def feed(self, data: bytes) -> None:
         """Takes what has arrived; raises UpstreamBroken for what is no response."""
+        if self.is_tunnel:
+            self._take_raw(data)
+            return
         self.has_begun = True
         self._bytes_without_content += len(data)
         try:
@@ -45,6 +51,8 @@ class ResponseReader:
                 self._feed_lines(data)
             else:
                 self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._take_raw(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self.may_be_followed = False
             if not self.is_complete:
@@ -63,6 +71,11 @@ class ResponseReader:
         pieces.clear()
         self.held_bytes = 0
         return content
+
+    def _take_raw(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self.held_bytes += len(data)
 
     def _feed_lines(self, data: bytes) -> None:
         """Ends exactly where a response to HEAD does. The parser cannot: it takes the head for that of a GET."""
@@ -89,6 +102,7 @@ class ResponseReader:
         self._check_head(status)
         self.may_be_followed = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
         self.head = ResponseHead(status, self._fields)
+        self.is_tunnel = status == 101
         self.is_complete = self._method == "HEAD"
 
     def on_body(self, piece: bytes) -> None:
@@ -101,10 +115,10 @@ class ResponseReader:
             self._is_interim = False
             self._fields = []
         else:
-            self.is_complete = True
+            self.is_complete = not self.is_tunnel
 
     def _check_head(self, status: int) -> None:
-        if not 200 <= status <= 599:
+        if not (200 <= status <= 599 or (status == 101 and self._may_upgrade and self._parser.should_upgrade())):
             raise UpstreamBroken(f"the status {status} is none, or nobody asked for it")
         if self._bytes_without_content > MAXIMUM_HEAD_BYTES:  # with the content that came in the same packet
             size = sum(len(name) + len(value) + 4 for name, value in self._fields)
@@ -113,4 +127,5 @@ class ResponseReader:
         codings = field_values(self._fields, b"transfer-encoding")
         if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
             raise UpstreamBroken(f"the transfer coding {codings!r} is unknown")
-        self._ends_with_connection = not codings and field_value(self._fields, b"content-length") is None
+        has_length = field_value(self._fields, b"content-length") is not None
+        self._ends_with_connection = status == 101 or not (codings or has_length)

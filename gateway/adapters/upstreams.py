@@ -1,37 +1,35 @@
-"""The backends: connections kept open and reused, the newest first.
+"""The backends: policies' upstreams with their targets. One that is in no policy any more is forgotten.
 
-A kept connection can have been closed by the backend just as the next request leaves. Such a request is sent again,
-once and on a new connection, if nothing of an answer had come and it may be repeated: idempotent and without content
-(RFC 9110 9.2.2).
+A request goes to the target with the fewest under way, and to another one if no target can have acted upon it.
 """
 
 import asyncio
-import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
 
 from gateway.adapters.clock import Clock
-from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
-from gateway.core.messages import Field, Response, field_value
+from gateway.adapters.upstream_health import HealthChecks
+from gateway.adapters.upstream_request import Framing, framing_of
+from gateway.adapters.upstream_target import Target
+from gateway.adapters.upstream_tls import TlsContexts
+from gateway.core import balancing
+from gateway.core.errors import UpstreamError
+from gateway.core.forwarding import edit_fields, rewrite_target
+from gateway.core.messages import Field, Response, ResponseHead
 from gateway.core.policies.rules import Upstream
-
-IDLE_SECONDS = 4.0
-"""Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams. `tls` says which certificates are trusted; without it, those that the system trusts.
+    """See protocols.Upstreams. `clock` measures time-outs; without it, the event loop does."""
 
-    `clock` measures time-outs; without it, the event loop does.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None = None, clock: Clock | None = None) -> None:
-        self._tls = tls
+    def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
-        self._backends: dict[Upstream, Backend] = {}
+        self._contexts = TlsContexts()
+        self._groups: dict[Upstream, Group] = {}
+        self._targets: dict[Upstream, Target] = {}
+        """By what makes a connection: the upstream with this one target. Policies that say the same share them."""
+        self._checks: dict[Upstream, HealthChecks] = {}
 
     async def send(
         self,
@@ -44,86 +42,92 @@ class HttpUpstreams:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
         `content` is as long as a Content-Length among `fields` says. What it raises comes out here, or where the
-        response's content is read. It is not closed here.
+        response's content is read. It is not closed here. With Upgrade among `fields` it is what the client sends
+        after the answer 101, whose content is what the backend sends then.
         """
-        backend = self._backends.get(address) or self._add(address)
-        is_chunked = content is not None and field_value(fields, b"content-length") is None
-        head = backend.build_head(method, target, fields, is_chunked)
-        connection = backend.take_idle()
-        if connection is not None:
-            try:
-                return await connection.send(method, head, content, is_chunked)
-            except UpstreamBroken:
-                if connection.has_answered or content is not None or method not in IDEMPOTENT:
-                    raise
-        connection = await backend.connect()
-        return await connection.send(method, head, content, is_chunked)
+        group = self._groups.get(address) or self._add(address)
+        if address.request_edits is not None:
+            fields = edit_fields(fields, address.request_edits)
+        if address.rewrite is not None:
+            target = rewrite_target(target, address.rewrite)
+        response = await group.send(method, target, fields, content, framing_of(fields, content))
+        if address.response_edits is None:
+            return response
+        edited = edit_fields(response.head.fields, address.response_edits)
+        return Response(ResponseHead(response.head.status, edited), response.content)
+
+    def keep(self, upstreams: Iterable[Upstream]) -> None:
+        """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
+        present = set(upstreams)
+        for address in present:
+            if address not in self._groups:
+                self._add(address)
+        self._groups = {address: group for address, group in self._groups.items() if address in present}
+        wanted = {one for address in present for one in _single(address)}
+        for one in self._targets.keys() - wanted:
+            self._targets.pop(one).retire()
+            self._checks.pop(one).close() if one in self._checks else None
+        for one in wanted - self._checks.keys():
+            if one.health is not None:
+                self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())
 
     async def close(self) -> None:
-        """Closes the idle connections."""
-        for backend in self._backends.values():
-            backend.close()
+        """Ends health checks and closes the idle connections."""
+        self.keep(())
         await asyncio.sleep(0)  # the event loop lets go of them in its next round
 
-    def _add(self, address: Upstream) -> "Backend":
-        if address.url.startswith("https:") and self._tls is None:
-            self._tls = ssl.create_default_context()
-        self._backends[address] = backend = Backend(address, self._tls, self._clock or asyncio.get_running_loop())
-        return backend
+    def _add(self, address: Upstream) -> "Group":
+        for one in _single(address):
+            if one not in self._targets:
+                self._targets[one] = Target(one, self._contexts, self._clock_in_use())
+        group = Group([self._targets[one] for one in _single(address)], address.retries, self._clock_in_use())
+        self._groups[address] = group
+        return group
+
+    def _clock_in_use(self) -> Clock:
+        return self._clock or asyncio.get_running_loop()
 
 
-class Backend:
-    """What one address needs: where to connect, how to address it, and its idle connections."""
+class Group:
+    """Targets that answer alike."""
 
-    def __init__(self, address: Upstream, tls: ssl.SSLContext | None, clock: Clock) -> None:
-        url = urlsplit(address.url)
-        self._address = address
+    def __init__(self, targets: list[Target], retries: int, clock: Clock) -> None:
+        self._targets = targets
+        self._retries = retries
         self._clock = clock
-        self._tls = tls if url.scheme == "https" else None
-        self._host = url.hostname or ""
-        self._port = url.port or (443 if self._tls else 80)
-        self._authority = url.netloc.rpartition("@")[2]
-        self._prefix = url.path
-        self._idle: deque[UpstreamConnection] = deque()
+        self._turn = 0
 
-    def build_head(self, method: str, target: str, fields: Sequence[Field], is_chunked: bool) -> bytes:
-        """The request head: nothing but what is given, Host, and the transfer coding where one is needed."""
-        start = f"{method} {self._prefix}{target} HTTP/1.1\r\nhost: {self._authority}\r\n".encode("latin-1")
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if is_chunked else b"\r\n"))
+    async def send(
+        self,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+        framing: Framing,
+    ) -> Response:
+        """The answer of one of them; raises the UpstreamError of the last that was tried."""
+        left = self._targets
+        while True:
+            chosen = left[0] if len(left) == 1 else self._choose(left)
+            try:
+                response = await chosen.send(method, target, fields, content, framing)
+            except UpstreamError as error:
+                chosen.note_failure(error)
+                left = [other for other in left if other is not chosen]
+                tried = len(self._targets) - len(left)
+                may_repeat = balancing.may_repeat(error, method, has_content=content is not None)
+                if not left or tried > self._retries or not may_repeat:
+                    raise
+            else:
+                if chosen.health is not balancing.WELL:
+                    chosen.note(balancing.after_answer(chosen.health))
+                return response
 
-    async def connect(self) -> UpstreamConnection:
-        """A new connection; raises UpstreamUnreachable."""
-        try:
-            async with asyncio.timeout(self._address.connect_timeout_seconds):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    self._open, self._host, self._port, ssl=self._tls
-                )
-        except (OSError, UnicodeError) as error:  # also TimeoutError, TLS, and names that are none
-            raise UpstreamUnreachable(f"no connection to {self._authority}: {str(error) or 'none in time'}") from error
-        return connection
+    def _choose(self, left: list[Target]) -> Target:
+        self._turn += 1
+        return left[balancing.choose(left, self._clock.time(), self._turn)]
 
-    def take_idle(self) -> UpstreamConnection | None:
-        """The newest idle connection that the backend can be expected to hold open."""
-        oldest = self._clock.time() - IDLE_SECONDS
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_reusable and connection.idle_since > oldest:
-                return connection
-            connection.close()
-        return None
 
-    def close(self) -> None:
-        """Closes the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _open(self) -> UpstreamConnection:
-        return UpstreamConnection(self._address.response_timeout_seconds, self._keep, self._clock)
-
-    def _keep(self, connection: UpstreamConnection) -> None:
-        now = self._clock.time()
-        connection.idle_since = now
-        self._idle.append(connection)
-        while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old
-            self._idle.popleft().close()
+def _single(address: Upstream) -> list[Upstream]:
+    """The upstream with each of its targets alone."""
+    return [msgspec.structs.replace(address, targets=(target,)) for target in address.targets]

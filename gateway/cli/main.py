@@ -6,7 +6,9 @@ import sys
 import click
 
 from gateway import __version__
+from gateway.cli.cache import cache
 from gateway.cli.demo.story import demo
+from gateway.cli.owner.group import owner
 from gateway.cli.policy import policy
 from gateway.cli.serve import serve
 from gateway.cli.token.group import token
@@ -19,7 +21,7 @@ def commands() -> None:
     """API tokens, quotas and cached exports in front of existing backends."""
 
 
-for command in (serve, token, policy, demo):
+for command in (serve, token, owner, policy, cache, demo):
     commands.add_command(command)
 
 

@@ -34,6 +34,11 @@ def load_policies(folder: str) -> PolicySet:
 
 def with_tokens(redis_url: str | None, work: Callable[[RedisTokens], Awaitable[Answer]]) -> Answer:
     """Runs `work` on the token records of the Redis at the URL, and closes it."""
+    return with_connection(redis_url, lambda connection: work(RedisTokens(connection)))
+
+
+def with_connection(redis_url: str | None, work: Callable[[RedisConnection], Awaitable[Answer]]) -> Answer:
+    """Runs `work` on the Redis at the URL, and closes it."""
     if not redis_url:
         raise ConfigurationError(NO_REDIS)
     if redis_url == EMBEDDED:
@@ -42,7 +47,7 @@ def with_tokens(redis_url: str | None, work: Callable[[RedisTokens], Awaitable[A
     async def run() -> Answer:
         connection = RedisConnection(open_client(redis_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
         try:
-            return await work(RedisTokens(connection))
+            return await work(connection)
         finally:
             await connection.close()
 

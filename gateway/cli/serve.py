@@ -105,7 +105,7 @@ def build_config(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         http="httptools",
         loop="uvloop",
-        ws="none",
+        ws="gateway.web.tunnels:TunnelProtocol",
         lifespan="on",
         access_log=False,
         log_config=LOGGING,

@@ -6,14 +6,13 @@ from enum import StrEnum
 import msgspec
 
 from gateway.core.errors import ChangeRefused
+from gateway.core.fields import build_timestamp
+from gateway.core.owners import OwnerRecord, grantable_scopes
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
+from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH, check_text
 from gateway.core.tokens import digest, mint, shown_part, token_id
-
-MAXIMUM_NAME_LENGTH = 255
-MAXIMUM_BINDING_LENGTH = 128
-"""Of a project's or owner's id: it becomes part of names in Redis and of fields to the backend."""
 
 LATEST_END = 253402300799
 """Unix seconds of the last moment that RFC 3339 can write."""
@@ -29,6 +28,17 @@ class TokenState(StrEnum):
     ACTIVE = "active"
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """Those who may not grant more than they have."""
+
+    owner: OwnerRecord | None = None
+    """None where the token names none, and where its owner is a name only."""
+    parent: TokenRecord | None = None
+
+
+NO_BOUNDS = Bounds()
+
+
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a new token."""
 
@@ -36,7 +46,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     owner: str = ""
     scopes: tuple[str, ...] = ()
-    """Empty: all scopes of the policy, as far as the plan of the moment allows."""
+    """Empty: all that the owner may grant, as far as the plan of the moment allows."""
     plan: str | None = None
     """None: the policy's first."""
     not_before: int | None = None
@@ -55,20 +65,35 @@ class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 def mint_token(
-    policy: Policy, request: TokenRequest, random_bytes: bytes, pepper: bytes, now: int
+    policy: Policy,
+    request: TokenRequest,
+    random_bytes: bytes,
+    pepper: bytes,
+    now: int,
+    owner: OwnerRecord | None = None,
 ) -> tuple[str, TokenRecord]:
-    """A new token's text and record; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
+    """A new token's text and record; ChangeRefused as in `make_record`. `now` in Unix seconds."""
     text = mint(policy.token_format, random_bytes)
     shown = shown_part(text, policy.token_format)
-    return text, make_record(policy, request, digest(text, pepper), shown, now)
+    return text, make_record(policy, request, digest(text, pepper), shown, now, owner)
 
 
-def make_record(policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int) -> TokenRecord:
-    """The record of a new token; ChangeRefused for what the policy does not know. `now` in Unix seconds."""
+def make_record(
+    policy: Policy,
+    request: TokenRequest,
+    token_digest: str,
+    shown: str,
+    now: int,
+    owner: OwnerRecord | None = None,
+) -> TokenRecord:
+    """The record of a new token; ChangeRefused for what the policy does not know or the owner may not grant.
+
+    `now` in Unix seconds; `owner` is the record of the owner that the request names, if there is one.
+    """
     if not (request.project if policy.bound_to == "project" else request.owner):
         raise ChangeRefused(f"the policy {policy.name} binds each token to its {policy.bound_to}: name one")
     for binding in (request.project, request.owner):
-        _check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
+        check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
     plan = request.plan if request.plan is not None else next(iter(policy.plans))
     record = TokenRecord(
         digest=token_digest,
@@ -76,7 +101,7 @@ def make_record(policy: Policy, request: TokenRequest, token_digest: str, shown:
         is_active=True,
         not_before=request.not_before,
         expires_at=request.expires_at,
-        scopes=" ".join(sorted(set(request.scopes or policy.scopes))),
+        scopes=" ".join(sorted(set(request.scopes))),
         plan=plan,
         lineage=token_id(token_digest),
         project=request.project,
@@ -86,23 +111,37 @@ def make_record(policy: Policy, request: TokenRequest, token_digest: str, shown:
         created_at=now,
     )
     check_record(policy, record, record.__struct_fields__, now)
+    if not request.scopes:
+        return msgspec.structs.replace(record, scopes=" ".join(sorted(grantable_to(policy, record, Bounds(owner)))))
+    check_bounds(policy, record, record.__struct_fields__, Bounds(owner))
     return record
 
 
-def update_record(policy: Policy, record: TokenRecord, change: TokenChange, now: int) -> TokenRecord:
-    """The record after the change; ChangeRefused for what the policy does not know. What stays is not checked anew."""
+def update_record(
+    policy: Policy, record: TokenRecord, change: TokenChange, now: int, bounds: Bounds = NO_BOUNDS
+) -> TokenRecord:
+    """The record after the change; ChangeRefused for what the policy does not know or is out of bounds.
+
+    What stays is not checked anew.
+    """
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = " ".join(sorted(set(values["scopes"])))
-    updated = msgspec.structs.replace(record, **values)
+    if record.parent and "plan" in values:
+        raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
+    overrides = tuple(override for override in record.overrides if now < override.until)
+    updated = msgspec.structs.replace(record, **values, overrides=overrides)
     check_record(policy, updated, values.keys(), now)
+    check_bounds(policy, updated, values.keys(), bounds)
     return updated
 
 
-def state_of(record: TokenRecord, is_revoked: bool, now: int) -> TokenState:
-    """What the token is at `now`, Unix seconds."""
+def state_of(record: TokenRecord, is_revoked: bool, now: int, parent: TokenState = TokenState.ACTIVE) -> TokenState:
+    """What the token is at `now`, Unix seconds; a child is what its parent is, where that is not active."""
     if is_revoked:
         return TokenState.REVOKED
+    if parent is not TokenState.ACTIVE:
+        return parent
     if not record.is_active:
         return TokenState.DISABLED
     if record.expires_at is not None and record.expires_at <= now:
@@ -120,7 +159,7 @@ def idle_since(record: TokenRecord, last_use: int | None) -> int:
 def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
     """Raises ChangeRefused where the policy does not know one of the changed fields' values; `now` in Unix seconds."""
     if "name" in changed:
-        _check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
+        check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
         if not record.name:
             raise ChangeRefused("a token needs a name")
     if "plan" in changed and record.plan not in policy.plans:
@@ -129,10 +168,31 @@ def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], 
         for scope in record.scopes.split():
             if scope not in policy.scopes:
                 raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
-    _check_bounds(record, changed, now)
+    _check_dates(record, changed, now)
 
 
-def _check_bounds(record: TokenRecord, changed: Collection[str], now: int) -> None:
+def grantable_to(policy: Policy, record: TokenRecord, bounds: Bounds) -> set[str]:
+    """The scopes that the token may be given; ChangeRefused where its owner may give it none at all."""
+    granted = grantable_scopes(policy, record.owner, bounds.owner, record.project)
+    if bounds.parent is None:
+        return granted
+    return set(policy.effective_scopes([bounds.parent.scopes, " ".join(granted)], bounds.parent.plan).split())
+
+
+def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], bounds: Bounds) -> None:
+    """Raises ChangeRefused where one of the changed fields is more than owner or parent can give."""
+    if "scopes" in changed:
+        granted = grantable_to(policy, record, bounds)
+        giver = f"the parent {record.parent}" if bounds.parent else f"the owner {record.owner}"
+        for scope in record.scopes.split():
+            if scope not in granted:
+                raise ChangeRefused(f"{giver} may not grant {scope!r}: it has {', '.join(sorted(granted)) or 'none'}")
+    latest = bounds.parent.expires_at if bounds.parent else None
+    if "expires_at" in changed and latest is not None and (record.expires_at is None or record.expires_at > latest):
+        raise ChangeRefused(f"a child ends with its parent, {build_timestamp(latest).decode()}, or before")
+
+
+def _check_dates(record: TokenRecord, changed: Collection[str], now: int) -> None:
     starts, ends = record.not_before, record.expires_at
     if "expires_at" in changed and ends is not None:
         if ends <= now:
@@ -144,10 +204,3 @@ def _check_bounds(record: TokenRecord, changed: Collection[str], now: int) -> No
     is_changed = "not_before" in changed or "expires_at" in changed
     if is_changed and starts is not None and ends is not None and starts >= ends:
         raise ChangeRefused("the token would end before it begins")
-
-
-def _check_text(what: str, text: str, maximum: int) -> None:
-    if len(text) > maximum:
-        raise ChangeRefused(f"{what} has at most {maximum} characters, this has {len(text)}")
-    if not text.isprintable():
-        raise ChangeRefused(f"{what} has no control characters")

@@ -13,7 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.policies.rules import Plan, Rule
+from gateway.core.administration import TokenState, state_of
+from gateway.core.owners import OwnerStanding, OwnerStatus
+from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, exceeded
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
@@ -31,6 +33,21 @@ class Asked(msgspec.Struct, frozen=True):
     """The project that the path names; empty where the rule says nothing of it."""
     address: str = ""
     """The client's, as far as trusted proxies tell."""
+    lease: str = ""
+    """Names the request among those in flight; empty where the rule does not count these."""
+
+
+class Kin(msgspec.Struct, frozen=True):
+    """Those that bound what a token may do."""
+
+    owner: OwnerStanding | None = None
+    """None where the token names no owner, and where nothing is known of the one that it names."""
+    parent: TokenRecord | None = None
+    """Of a child token; None where it is no child, and where its parent is gone."""
+    is_parent_revoked: bool = False
+
+
+NO_KIN = Kin()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -43,10 +60,17 @@ class Facts(msgspec.Struct, frozen=True):
     is_charged: bool
     """Whether the script charged the quotas: it does so for all of them or for none."""
     windows: tuple[Window, ...]
-    stored_head: bytes | None
-    """The head of the stored export that this request may be answered with."""
+    stored_heads: tuple[bytes, ...]
+    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
     project: str = ""
     """The project that the path names; empty where the rule says nothing of it."""
+    kin: Kin = NO_KIN
+    address: str = ""
+    """The client's."""
+    lease: str = ""
+    """Names the request among those in flight, where it is counted among them."""
+    cost: int = 0
+    """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -76,6 +100,13 @@ def _is_revoked(_: Rule, facts: Facts) -> bool:
     return facts.is_revoked
 
 
+def _has_no_parent_left(_: Rule, facts: Facts) -> bool:
+    if not _record(facts).parent:
+        return False
+    parent = facts.kin.parent
+    return parent is None or state_of(parent, facts.kin.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+
+
 def _is_disabled(_: Rule, facts: Facts) -> bool:
     return not _record(facts).is_active
 
@@ -90,14 +121,20 @@ def _is_expired(_: Rule, facts: Facts) -> bool:
     return expires_at is not None and facts.now >= expires_at * 1000
 
 
+def _has_blocked_owner(_: Rule, facts: Facts) -> bool:
+    return facts.kin.owner is not None and facts.kin.owner.status != OwnerStatus.ACTIVE
+
+
 def _is_of_other_project(_: Rule, facts: Facts) -> bool:
     own = _record(facts).project
-    return own != "" and facts.project not in ("", own)
+    if own != "" and facts.project not in ("", own):
+        return True
+    owner = facts.kin.owner
+    return owner is not None and owner.scopes is None and (facts.project or own) != ""
 
 
 def _lacks_scope(rule: Rule, facts: Facts) -> bool:
-    held = _record(facts).scopes.split(" ")
-    return any(grants.isdisjoint(held) for grants in rule.granting)
+    return any(lacking_scopes(rule, scopes) for _, scopes in sides_of(facts))
 
 
 def _lacks_plan(rule: Rule, facts: Facts) -> bool:
@@ -111,6 +148,7 @@ def _is_over_quota(_: Rule, facts: Facts) -> bool:
 TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
     (Reason.REVOKED_TOKEN, _is_revoked),
     (Reason.UNKNOWN_TOKEN, _is_unknown),
+    (Reason.PARENT_ENDED, _has_no_parent_left),
     (Reason.DISABLED_TOKEN, _is_disabled),
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
@@ -121,6 +159,7 @@ FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, *(reason for reaso
 """What counts as a failure of the client that presented it."""
 
 PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
+    (Reason.OWNER_BLOCKED, _has_blocked_owner),
     (Reason.OTHER_PROJECT, _is_of_other_project),
     (Reason.INSUFFICIENT_SCOPE, _lacks_scope),
     (Reason.INSUFFICIENT_PLAN, _lacks_plan),
@@ -131,20 +170,47 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 def decide(rule: Rule, facts: Facts) -> Verdict:
     """The verdict on a request that matched `rule`: the first check that fails names the reason."""
     if rule.is_public:
-        return Allow(None, facts)
+        return Allow(None, facts) if facts.is_charged else _deny(Reason.QUOTA_EXCEEDED, rule, facts)
     for reason, fails in TOKEN_CHECKS:
         if fails(rule, facts):
             return Deny(reason)
     for reason, fails in PERMISSION_CHECKS:
         if fails(rule, facts):
-            violated = exceeded(facts.windows, rule.cost) if reason is Reason.QUOTA_EXCEEDED else ()
-            return Deny(reason, facts, tuple(violated))
+            return _deny(reason, rule, facts)
     return Allow(_record(facts), facts)
 
 
-def plan_of(rule: Rule, facts: Facts) -> Plan | None:
-    """The token's plan; None when the policy no longer has it, and where there is no token."""
-    return rule.policy.plans.get(facts.record.plan) if facts.record else None
+def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
+    violated = exceeded(facts.windows, rule.cost.reserved) if reason is Reason.QUOTA_EXCEEDED else ()
+    return Deny(reason, facts, tuple(violated))
+
+
+def sides_of(facts: Facts) -> list[tuple[str, str]]:
+    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
+    record, kin = _record(facts), facts.kin
+    sides = [("the token", record.scopes)]
+    if kin.owner is not None:
+        sides.append((f"the owner {record.owner}", kin.owner.scopes or ""))
+    if kin.parent is not None:
+        sides.append((f"the parent {record.parent}", kin.parent.scopes))
+    return sides
+
+
+def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
+    """Those of the rule's scopes that are not among `scopes`, nor implied by any of them."""
+    held = scopes.split(" ")
+    return [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
+
+
+def effective_scopes(rule: Rule, facts: Facts) -> str:
+    """What the token may use for this request: what all its sides hold and its plan covers."""
+    return rule.policy.effective_scopes([scopes for _, scopes in sides_of(facts)], _record(facts).plan)
+
+
+def ends_at(facts: Facts) -> int | None:
+    """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
+    ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
+    return min(ends, default=None)
 
 
 def _record(facts: Facts) -> TokenRecord:

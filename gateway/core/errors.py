@@ -7,8 +7,10 @@ GatewayError
     StreamRevoked               the token was revoked while its answer was under way
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
+        UpstreamBusy            no connection is free, and too many requests wait for one already, or too long
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
+            UpstreamDropped     the connection ended before any byte of an answer
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
@@ -43,9 +45,18 @@ class StreamRevoked(GatewayError):
 class UpstreamError(GatewayError):
     """The backend gave no answer that can be passed on."""
 
+    retry_after: int | None = None
+    """Seconds after which it may be worth to ask again, where that can be told."""
+
 
 class UpstreamUnreachable(UpstreamError):
     """No connection to the backend."""
+
+
+class UpstreamBusy(UpstreamError):
+    """The backend has all the requests that it may have at once."""
+
+    retry_after = 1
 
 
 class UpstreamTimeout(UpstreamError):
@@ -54,6 +65,10 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The backend's answer is not HTTP, or ended before it was complete."""
+
+
+class UpstreamDropped(UpstreamBroken):
+    """The backend's connection ended before any byte of an answer had come."""
 
 
 class BrokenDocument(UpstreamError):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Facts
+from gateway.core.administration import state_of
+from gateway.core.decision import NO_KIN, PERMISSION_CHECKS, TOKEN_CHECKS, Facts, Kin, lacking_scopes, sides_of
 from gateway.core.fields import build_timestamp
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.quotas import Window, exceeded
@@ -23,11 +24,13 @@ CHECKS = {
     Reason.NO_MATCHING_RULE: "a rule matches",
     Reason.REVOKED_TOKEN: "it is not revoked",
     Reason.UNKNOWN_TOKEN: "it is a token of the rule's policy",
+    Reason.PARENT_ENDED: "its parent, if it has one, works",
     Reason.DISABLED_TOKEN: "it is enabled",
     Reason.NOT_YET_VALID_TOKEN: "it has begun",
     Reason.EXPIRED_TOKEN: "it has not ended",
-    Reason.OTHER_PROJECT: "it is for the project that the path names",
-    Reason.INSUFFICIENT_SCOPE: "it holds the scopes of the rule",
+    Reason.OWNER_BLOCKED: "its owner is active",
+    Reason.OTHER_PROJECT: "it and its owner are of the project that the request is about",
+    Reason.INSUFFICIENT_SCOPE: "it, its owner and its parent hold the scopes of the rule",
     Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
     Reason.QUOTA_EXCEEDED: "its quotas have room",
 }
@@ -51,6 +54,9 @@ class Standing(msgspec.Struct, frozen=True):
     is_revoked: bool
     windows: tuple[Window, ...]
     """Where it stands in the quotas of its plan; none where the rule is of another policy."""
+    project: str = ""
+    """The project that the path names; empty where the rule says nothing of it."""
+    kin: Kin = NO_KIN
 
 
 def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
@@ -63,24 +69,35 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
     return rule, [_check(Reason.MALFORMED_TARGET), _check(Reason.NO_MATCHING_RULE, rule is not None, note)]
 
 
-def build_facts(rule: Rule, standing: Standing, path: str) -> Facts:
-    """What an admission would find for a `path` that the rule matches, as if it were charged where there is room."""
+def project_of(rule: Rule | None, path: str) -> str:
+    """The project that a path names under its rule; empty where there is none, or the rule says nothing of it."""
+    return rule.project_of(parse_path(path) or ()) if rule else ""
+
+
+def build_facts(rule: Rule, standing: Standing) -> Facts:
+    """What an admission would find under the rule, as if it were charged where there is room."""
     record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost)
+    has_room = not exceeded(standing.windows, rule.cost.reserved)
     return Facts(
         now=standing.now,
         record=record,
         is_revoked=standing.is_revoked,
         is_charged=has_room,
         windows=standing.windows,
-        stored_head=None,
-        project=rule.project_of(parse_path(path) or ()),
+        stored_heads=(),
+        project=standing.project,
+        kin=standing.kin,
     )
 
 
 def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
-    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one."""
+    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+
+    A public rule asks for no token and so checks none.
+    """
     checks: list[Check] = []
+    if rule.is_public:
+        return checks
     for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
         is_failed = fails(rule, facts)
         checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
@@ -114,6 +131,11 @@ def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, 
     return "none has this path"
 
 
+def _parent_state(facts: Facts) -> str:
+    parent, is_revoked = facts.kin.parent, facts.kin.is_parent_revoked
+    return "gone" if parent is None else state_of(parent, is_revoked, facts.now // 1000)
+
+
 def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
     """What an operator needs to know of a check that failed."""
     policy = rule.policy
@@ -123,18 +145,23 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
         return f"it begins {build_timestamp(record.not_before).decode()}"
     if reason is Reason.EXPIRED_TOKEN and record.expires_at is not None:
         return f"it ended {build_timestamp(record.expires_at).decode()}"
+    if reason is Reason.PARENT_ENDED:
+        return f"the parent {record.parent} is {_parent_state(facts)}"
+    if reason is Reason.OWNER_BLOCKED and facts.kin.owner is not None:
+        return f"the owner {record.owner} is {facts.kin.owner.status}"
     if reason is Reason.OTHER_PROJECT:
-        return f"the token is for {record.project}, the request for {facts.project}"
+        if record.project and facts.project not in ("", record.project):
+            return f"the token is for {record.project}, the request for {facts.project}"
+        return f"the owner {record.owner} has no part in {facts.project or record.project}"
     if reason is Reason.INSUFFICIENT_SCOPE:
-        held = record.scopes.split()
-        lacking = [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
-        return f"the token lacks {', '.join(lacking)}"
+        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(facts)]
+        return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
     if reason is Reason.INSUFFICIENT_PLAN:
         plan = policy.plans.get(record.plan)
         if plan is None:
             return f"the policy has no plan {record.plan!r}"
         return f"the plan {record.plan!r} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
     if reason is Reason.QUOTA_EXCEEDED:
-        over = exceeded(facts.windows, rule.cost)
-        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost}"
+        over = exceeded(facts.windows, rule.cost.reserved)
+        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost.reserved}"
     return ""

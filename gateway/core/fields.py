@@ -3,13 +3,12 @@
 A parser never raises on what a client or a backend sent: what does not fit the grammar reads as absent.
 """
 
+import calendar
 import email.utils
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-
-from gateway.core.quotas import Quota, Window
 
 # b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
 _BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
@@ -21,6 +20,25 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]
 _TAG_SEPARATOR = re.compile(rb"[ \t]*(?:,[ \t]*)+")
 # cache-directive = token [ "=" ( token / quoted-string ) ], RFC 9111 5.2
 _DIRECTIVE = re.compile(rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
+# IMF-fixdate, and the obsolete forms of RFC 850 and asctime(), RFC 9110 5.6.7
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_DATES = tuple(
+    re.compile(form % _TIME, re.IGNORECASE)
+    for form in (
+        rb"[a-z]{3}, (?P<day>\d\d) (?P<month>[a-z]{3}) (?P<year>\d{4}) %b GMT",
+        rb"[a-z]{6,9}, (?P<day>\d\d)-(?P<month>[a-z]{3})-(?P<year>\d\d) %b GMT",
+        rb"[a-z]{3} (?P<month>[a-z]{3}) (?P<day>[ \d]\d) %b (?P<year>\d{4})",
+    )
+)
+# int-range / suffix-range of the unit bytes, one of them, RFC 9110 14.1.2
+_RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", re.IGNORECASE)
+# sf-string with its parameters, RFC 9651 3.3.3
+_STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",;]*)*[ \t]*(?:,[ \t]*|$)')
+# dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
+_PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
+MAXIMUM_PREFERENCES_LENGTH = 256
+"""Of a Dictionary that is read: enough for all digests there are, and nobody's time is spent on more."""
 MAXIMUM_DELTA_SECONDS = 2**31
 """RFC 9111 1.2.2: larger values are taken as this one."""
 
@@ -64,6 +82,11 @@ def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:
     return tags
 
 
+def is_entity_tag(value: bytes) -> bool:
+    """Whether the value of an ETag field is one entity tag (RFC 9110 8.8.3)."""
+    return _ENTITY_TAG.fullmatch(value) is not None
+
+
 def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
     """The directives of Cache-Control (RFC 9111 5.2), names in lower case; of a repeated one the first counts."""
     directives: dict[str, str | None] = {}
@@ -82,35 +105,74 @@ def parse_delta_seconds(text: str | None) -> int | None:
     return min(int(text[:12]), MAXIMUM_DELTA_SECONDS)
 
 
+@functools.lru_cache(maxsize=1024)
+def parse_http_date(value: bytes) -> int | None:
+    """Unix seconds of a date in any form that RFC 9110 5.6.7 names, or None. Years of two digits are 1970 to 2069."""
+    for form in _DATES:
+        match = form.fullmatch(value)
+        if match is None or match["month"].decode().lower() not in _MONTHS:
+            continue
+        year = int(match["year"])
+        year += (2000 if year < 70 else 1900) if len(match["year"]) == 2 else 0
+        month = _MONTHS.index(match["month"].decode().lower()) + 1
+        try:
+            date = datetime(year, month, int(match["day"]), tzinfo=UTC)
+        except ValueError:
+            return None
+        seconds = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
+        return calendar.timegm(date.timetuple()) + seconds
+    return None
+
+
+def parse_range(values: Sequence[bytes]) -> tuple[int | None, int | None] | None:
+    """First and last byte of a Range with one range, (None, length) for a suffix; None where it is not one of bytes."""
+    match = _RANGE.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
+        return None
+    if match[3] is not None:
+        return None, int(match[3])
+    first, last = int(match[1]), None if match[2] is None else int(match[2])
+    return None if last is not None and last < first else (first, last)
+
+
+def parse_string_list(values: Iterable[bytes]) -> list[str] | None:
+    """The members of a List of Strings (RFC 9651 3.1), without their parameters; None where it is not one."""
+    text = b", ".join(values).strip(b" ")
+    if text.endswith(b","):
+        return None
+    members: list[str] = []
+    position = 0
+    while position < len(text):
+        match = _STRING.match(text, position)
+        if match is None:
+            return None
+        members.append(match[1].replace(b'\\"', b'"').replace(b"\\\\", b"\\").decode("ascii"))
+        position = match.end()
+    return members
+
+
+def parse_preferences(values: Iterable[bytes]) -> dict[str, int]:
+    """Name to weight of a Dictionary such as Want-Repr-Digest (RFC 9530 4); what does not fit is left out."""
+    text = b",".join(values)
+    if len(text) > MAXIMUM_PREFERENCES_LENGTH:
+        return {}
+    return {name.decode(): int(weight or 1) for name, weight in _PREFERENCE.findall(text)}
+
+
 def parse_list(values: Iterable[bytes]) -> list[bytes]:
     """The lower-case elements of a list of tokens, such as Connection or Vary (RFC 9110 5.6.1)."""
     return [token.strip().lower() for value in values for token in value.split(b",") if token.strip()]
+
+
+def parse_media_type(value: bytes | None) -> bytes:
+    """The media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
+    return value.partition(b";")[0].strip().lower() if value else b""
 
 
 def build_challenge(realm: str, parameters: Mapping[str, str]) -> bytes:
     """WWW-Authenticate with the scheme Bearer (RFC 6750 3); the values need no escaping, see `policies.document`."""
     pairs = {"realm": realm, **parameters}
     return ("Bearer " + ", ".join(f'{name}="{value}"' for name, value in pairs.items())).encode("ascii")
-
-
-def build_ratelimit_policy(quotas: Iterable[Quota]) -> bytes:
-    """RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers-11 (May 2026): a List of Strings with q and w.
-
-    A token bucket tells its burst, as r is never above q, and the time it takes to fill, as q over w is then its rate;
-    w is rounded up, so that who paces by it never meets an empty bucket.
-    """
-    return ", ".join(f'"{quota.name}";q={quota.capacity};w={quota.policy_window_seconds}' for quota in quotas).encode()
-
-
-def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
-    """RateLimit of the same draft: what is left (r), and the seconds in which no more can be used (t, section 4.1.2).
-
-    These end with a fixed window; when the weight of the window before gives a unit back (sliding window counter); when
-    the oldest request leaves (moving window); when the next unit drips in (token bucket). `now` in milliseconds.
-    """
-    return ", ".join(
-        f'"{window.quota.name}";r={window.remaining()};t={window.reset_seconds(now)}' for window in windows
-    ).encode()
 
 
 @functools.lru_cache(maxsize=4)

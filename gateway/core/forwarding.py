@@ -18,8 +18,9 @@ from gateway.core.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.rules import CredentialSource, FieldEdits, Policy, Rewrite
 from gateway.core.records import TokenRecord
+from gateway.core.targets import parse_path
 from gateway.core.tokens import token_id
 
 PSEUDONYM = b"gateway"
@@ -27,6 +28,14 @@ PSEUDONYM = b"gateway"
 
 RESERVED_PREFIX = b"x-gateway-"
 """Fields that tell the backend who asks. One that a client sent is a forgery."""
+
+IDENTITY_FIELDS = (
+    b"x-gateway-token-id",
+    b"x-gateway-token-name",
+    b"x-gateway-project",
+    b"x-gateway-owner",
+    b"x-gateway-scopes",
+)
 
 HOP_BY_HOP = frozenset(
     {
@@ -56,10 +65,13 @@ SET_BY_GATEWAY = frozenset(
 """What a client says of these is not passed on: it could not be told from what the gateway says.
 So underscores count as hyphens here too."""
 
+SET_FOR_CLIENTS = frozenset({b"cache-status", b"ratelimit", b"ratelimit-policy", b"via", b"x-request-id"})
+"""The same towards clients, of what every answer or every export has."""
+
 
 def is_reserved(name: bytes) -> bool:
     """Whether a field name is one of the identity fields, also as CGI-style servers would spell it."""
-    return name[:1] == RESERVED_PREFIX[:1] and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
+    return b"gateway" in name and name.replace(b"_", b"-").startswith(RESERVED_PREFIX)
 
 
 def end_to_end_fields(fields: Fields) -> list[Field]:
@@ -71,19 +83,23 @@ def end_to_end_fields(fields: Fields) -> list[Field]:
 
 
 def build_request_fields(
-    head: RequestHead, policy: Policy, record: TokenRecord | None, dropped: frozenset[bytes]
+    head: RequestHead, policy: Policy, record: TokenRecord | None, scopes: str, dropped: frozenset[bytes]
 ) -> list[Field]:
-    """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own."""
+    """The field lines for the backend: the client's without the credential and `dropped`, then the gateway's own.
+
+    `scopes` are the effective ones, of all sides that decide on them.
+    """
     removed = _removed_fields(policy.credentials, dropped)
     host = field_value(head.fields, b"host") or b""
     return [
-        *(field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed),
+        *[field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed],
         (b"via", b"1.1 " + PSEUDONYM),
         (b"x-forwarded-for", head.forwarded_for.encode("latin-1")),
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
-        *(_identity_fields(policy, record) if record else ()),
+        *(build_identity_fields(record, scopes) if record else ()),
+        *(((b"connection", b"upgrade"), (b"upgrade", head.upgrade)) if head.upgrade else ()),
     ]
 
 
@@ -100,19 +116,41 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
 
-def _identity_fields(policy: Policy, record: TokenRecord) -> list[Field]:
+def build_identity_fields(record: TokenRecord, scopes: str) -> list[Field]:
     """Who asks. A value that is not printable ASCII is percent-encoded as UTF-8; empty values are left out."""
-    pairs = (
-        (b"x-gateway-token-id", token_id(record.digest)),
-        (b"x-gateway-token-name", record.name),
-        (b"x-gateway-project", record.project),
-        (b"x-gateway-owner", record.owner),
-        (b"x-gateway-scopes", policy.effective_scopes(record.scopes, record.plan)),
-    )
-    return [(name, _field_text(value)) for name, value in pairs if value]
+    return list(_build_identity_fields(record.digest, record.name, record.project, record.owner, scopes))
 
 
+@functools.lru_cache(maxsize=4096)
+def _build_identity_fields(digest: str, *others: str) -> tuple[Field, ...]:
+    values = (token_id(digest), *others)
+    return tuple((name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value)
+
+
+@functools.lru_cache(maxsize=4096)
 def _field_text(value: str) -> bytes:
     if value.isascii() and value.isprintable() and "%" not in value:
         return value.encode()
     return quote(value, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~").encode()
+
+
+def edit_fields(fields: Fields, edits: FieldEdits) -> list[Field]:
+    """The field lines as the policy has them changed."""
+    return [*without_fields(fields, edits.removed), *edits.added]
+
+
+def rewrite_target(target: str, rewrite: Rewrite) -> str:
+    """A request target with another beginning, where its path begins with the one that is to be replaced.
+
+    Segments are compared as rules see them, decoded, so that no other spelling gets around; what follows them is kept
+    byte for byte.
+    """
+    path, mark, query = target.partition("?")
+    count = len(rewrite.segments)
+    segments = parse_path(path)
+    if segments is None or segments[:count] != rewrite.segments:
+        return target
+    rest = path.split("/")[count + 1 :]
+    return (
+        "/".join((rewrite.replacement, *rest)) + mark + query if rest else (rewrite.replacement or "/") + mark + query
+    )

@@ -5,6 +5,7 @@ import re
 from gateway.core.administration import TokenRequest, make_record
 from gateway.core.credentials import find_credential
 from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, TokenFormat, digest, is_well_formed, shown_part
@@ -14,7 +15,9 @@ SHOWN_SHARE = 2
 """At most half of a text is kept for display: one shorter than a minted token would else stand in Redis as it is."""
 
 
-def import_digest(policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int) -> TokenRecord:
+def import_digest(
+    policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int, owner: OwnerRecord | None = None
+) -> TokenRecord:
     """The record of a token known by its digest; ChangeRefused for what is none or cannot be shown."""
     token_digest = token_digest.lower()
     if DIGEST.fullmatch(token_digest) is None:
@@ -22,16 +25,18 @@ def import_digest(policy: Policy, request: TokenRequest, token_digest: str, show
     most = policy.token_format.shown
     if len(shown) > most or not shown.isprintable():
         raise ChangeRefused(f"of a token's text at most {most} printable characters are shown")
-    return make_record(policy, request, token_digest, shown, now)
+    return make_record(policy, request, token_digest, shown, now, owner)
 
 
-def import_text(policy: Policy, request: TokenRequest, text: str, pepper: bytes, now: int) -> TokenRecord:
+def import_text(
+    policy: Policy, request: TokenRequest, text: str, pepper: bytes, now: int, owner: OwnerRecord | None = None
+) -> TokenRecord:
     """The record of a token known by its text; ChangeRefused where the policy could never accept it."""
     reason = why_unacceptable(text, policy)
     if reason:
         raise ChangeRefused(f"the policy {policy.name} could never accept this token: {reason}")
     shown = shown_part(text, policy.token_format)[: len(text) // SHOWN_SHARE]
-    return make_record(policy, request, digest(text, pepper), shown, now)
+    return make_record(policy, request, digest(text, pepper), shown, now, owner)
 
 
 def why_unacceptable(text: str, policy: Policy) -> str:

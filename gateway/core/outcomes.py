@@ -1,13 +1,17 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from gateway.core.decision import Deny, Facts, plan_of
-from gateway.core.fields import build_ratelimit, build_timestamp
+from gateway.core.costs import outcome_of
+from gateway.core.decision import Deny, Facts, ends_at
+from gateway.core.fields import build_timestamp
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
 from gateway.core.policies.rules import Rule
 from gateway.core.problems import build_refusal
-from gateway.core.quotas import retry_after_seconds
+from gateway.core.quotas import Window, retry_after_seconds
+from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.tokens import token_id
@@ -40,14 +44,16 @@ class Refused(msgspec.Struct, frozen=True):
 
 def refuse(rule: Rule, verdict: Deny) -> Refused:
     """The refusal that a verdict asks for; over a quota it says when to come back."""
-    if verdict.reason is not Reason.QUOTA_EXCEEDED or verdict.facts is None or verdict.facts.record is None:
-        return Refused(verdict.reason, rule, verdict.facts)
-    windows, identity = verdict.violated, token_id(verdict.facts.record.digest)
+    facts, windows = verdict.facts, verdict.violated
+    if verdict.reason is not Reason.QUOTA_EXCEEDED or facts is None:
+        return Refused(verdict.reason, rule, facts)
     return Refused(
         verdict.reason,
         rule,
-        verdict.facts,
-        retry_after=retry_after_seconds(windows, verdict.facts.now, identity),
+        facts,
+        retry_after=retry_after_seconds(
+            windows, facts.now, token_id(facts.record.digest) if facts.record else facts.address
+        ),
         violated_policies=tuple(window.quota.name for window in windows),
     )
 
@@ -73,25 +79,53 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
     )
 
 
-def build_token_state(outcome: Authorized | Refused) -> list[Field]:
-    """Where an authenticated token stands: its quotas, and its end if that is near."""
+def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
+    """The outcome with what its answer shows that it cost, and the quotas as they are with the rest given back."""
+    rule, facts = outcome.rule, outcome.facts
+    if rule is None or facts is None or not facts.is_charged or rule.cost.by_outcome is None:
+        return outcome
+    cost = rule.cost.of(outcome_of(head, has_cache=rule.cache is not None), head.fields)
+    units = facts.cost - cost
+    if units == 0:
+        return outcome
+    windows = tuple(one.given_back(units, facts.now) if one.fits_at is None else one for one in facts.windows)
+    settled = msgspec.structs.replace(facts, windows=windows, cost=cost)
+    return msgspec.structs.replace(outcome, facts=settled)
+
+
+def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
+    """Adds where an authenticated token stands: its quotas, and its end if that is near."""
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None:
-        return []
-    fields: list[Field] = []
-    plan = plan_of(rule, facts)
-    if plan is not None and facts.windows:
-        fields.append((b"ratelimit-policy", plan.policy_field))
-        fields.append((b"ratelimit", build_ratelimit(facts.windows, facts.now)))
-    expires_at = facts.record.expires_at if facts.record else None
+        return
+    policy_field, limit_field = _ratelimit_fields(rule, facts)
+    if policy_field:
+        own = [(POLICY_FIELD, policy_field), (LIMIT_FIELD, limit_field)]
+        backends = [field for field in fields if field[0] in (POLICY_FIELD, LIMIT_FIELD)]
+        if backends:
+            fields[:] = [field for field in fields if field not in backends]
+            own = join_backends(policy_field, limit_field, backends)
+        fields += own
+    expires_at = ends_at(facts)
     if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
-    return fields
+
+
+def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
+    """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
+    allotment = rule.allotment_of(facts.record)
+    if allotment is None or not facts.windows:
+        return b"", b""
+    is_own = facts.record is not None and facts.record.overrides
+    policy_field = build_ratelimit_policy(one.quota for one in facts.windows) if is_own else allotment.policy_field
+    return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
 def build_access_record(request: RequestHead, outcome: Authorized | Refused, head: ResponseHead) -> AccessRecord:
     """The line of the access log; `head` is the answer's."""
-    record = outcome.facts.record if outcome.facts else None
+    facts = outcome.facts
+    record, windows = (facts.record, facts.windows) if facts else (None, ())
+    identity = token_id(record.digest) if record else ""
     return AccessRecord(
         time=request.received_at,
         request_id=request.id,
@@ -102,8 +136,27 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
-        token=token_id(record.digest) if record else "",
+        token=identity,
         token_name=record.name if record else "",
         reason=outcome.reason if isinstance(outcome, Refused) else "",
         cache=(field_value(head.fields, b"cache-status") or b"").decode(),
+        plan=record.plan if record else "",
+        lineage=record.lineage if record and record.lineage != identity else "",
+        project=record.project if record else "",
+        owner=record.owner if record else "",
+        cost=facts.cost if facts else 0,
+        near=tuple([window.quota.name for window in windows if window.is_near()]),
+        shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
+    )
+
+
+def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
+    """The quotas that would have refused the request, were they enforced: not charged, for want of room."""
+    cost = rule.cost.reserved if rule else 0
+    return tuple(
+        [
+            window.quota.name
+            for window in windows
+            if window.quota.is_shadow and window.fits_at is not None and window.has_no_room(cost)
+        ]
     )

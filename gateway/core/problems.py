@@ -34,11 +34,16 @@ class Problem(msgspec.Struct, frozen=True):
 
 _UNAUTHORIZED = "Unauthorized"
 _INVALID_TOKEN = Problem(401, _UNAUTHORIZED, "The token is not valid.", challenge="invalid_token")
+_REDUCED_CAPACITY = "Temporarily Reduced Capacity"
 _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
 
 PROBLEMS: Mapping[Reason, Problem] = {
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.MISSING_ORIGINAL: Problem(
+        400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
+    ),
+    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may ask."),
     Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
     Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
@@ -53,23 +58,34 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.UNKNOWN_TOKEN: _INVALID_TOKEN,
     Reason.REVOKED_TOKEN: _INVALID_TOKEN,
+    Reason.PARENT_ENDED: _INVALID_TOKEN,
     Reason.DISABLED_TOKEN: _INVALID_TOKEN,
     Reason.NOT_YET_VALID_TOKEN: _INVALID_TOKEN,
     Reason.EXPIRED_TOKEN: _INVALID_TOKEN,
+    Reason.OWNER_BLOCKED: msgspec.structs.replace(_FORBIDDEN, detail="The token's owner is not active."),
     Reason.OTHER_PROJECT: msgspec.structs.replace(_FORBIDDEN, detail="The token is not for this project."),
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
     Reason.QUOTA_EXCEEDED: Problem(
-        429, "Quota Exceeded", "The token has used up its quota for now.", type=_REGISTRY + "quota-exceeded"
+        429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),
     Reason.STORE_UNAVAILABLE: Problem(
         503,
-        "Temporarily Reduced Capacity",
+        _REDUCED_CAPACITY,
         "Tokens cannot be checked at the moment.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
+    Reason.NOT_STORED: Problem(
+        504, "Gateway Timeout", "The request wants nothing but a stored answer, and there is none for it."
+    ),
     Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
+    Reason.UPSTREAM_BUSY: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The backend has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
     Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
@@ -85,12 +101,14 @@ def build_refusal(
     required_scopes: tuple[str, ...] = (),
     retry_after: int | None = None,
     violated_policies: tuple[str, ...] = (),
+    lacking: str = "",
     detail: str = "",
     mistakes: tuple[OptionMistake, ...] = (),
 ) -> Response:
     """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
 
-    `detail` is what there is to say of this occurrence, `mistakes` are those of the request's options.
+    `lacking` names what a proxy leaves out (core/forward_auth.py), `detail` is what there is to say of this occurrence,
+    `mistakes` are those of the request's options.
     """
     problem = PROBLEMS[reason]
     if detail:
@@ -106,6 +124,8 @@ def build_refusal(
         extensions["required_scopes"] = required_scopes
     if violated_policies:
         extensions["violated-policies"] = violated_policies
+    if lacking:
+        extensions["lacking"] = lacking
     if mistakes:
         extensions["errors"] = mistakes
     content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)

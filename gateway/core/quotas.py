@@ -1,47 +1,63 @@
-"""Quotas: how many requests a token may make in a window of time, and how far it has come.
+"""Quotas: how many requests may be made in a window of time or at once, and how far somebody has come.
 
-The grammar is that of the library `limits` ("100/minute", "5 per 2 hours", "1/second; 100/minute"), and so are the
-names of the algorithms; charging.py says what each of them counts. The counting itself happens in Redis, in
-adapters/scripts/quotas.lua.
+How they are written is in policies/quota_rules.py; charging.py says what each algorithm counts. The counting itself
+happens in Redis, in adapters/scripts/quotas.lua.
 """
 
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-import limits
 import msgspec
 
-QUOTA_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-"""A name that is valid as a String and as a Token of RFC 9651: the draft may still move from one to the other."""
 MAXIMUM_NUMBER = 10**12 - 1
 """Of a limit and of a window's seconds: in milliseconds too it is an Integer of RFC 9651 and exact in the script."""
-MAXIMUM_LOGGED = 100_000
-"""Limit of a moving window: it keeps every request for as long, up to 3 MB a token."""
 EXACT = 2**52
 """The script computes in doubles: whole numbers are exact up to twice this."""
 JITTER_SHARE = 10
 """Retry-After is spread over a tenth of the window, so that jobs that start together do not return together."""
 
+LEASE_SECONDS = 15
+"""For how long a request counts as in flight when nothing is heard of its worker; a living worker renews in time."""
+NEAR_SHARE = 0.8
+"""Used to this share of its capacity, a quota is marked as near in the access log."""
+
 Algorithm: TypeAlias = Literal["fixed-window", "sliding-window-counter", "moving-window", "token-bucket"]
+Partition: TypeAlias = Literal["token", "owner", "project", "plan", "address"]
+"""Who shares a counter: a token's lineage, an owner, a project, the tokens of a plan, a client address."""
+PARTITIONS: tuple[Partition, ...] = ("token", "owner", "project", "plan", "address")
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """At most `limit` units of cost in a window, counted as `algorithm` does."""
+    """At most `limit` units of cost in a window, counted as `algorithm` does; or at most `limit` requests at once."""
 
     name: str
     limit: int
     window_seconds: int
-    algorithm: Algorithm = "fixed-window"
+    """Of a concurrency limit: for how long a request counts when nothing is heard of its worker."""
+    algorithm: Algorithm | Literal["concurrent"] = "fixed-window"
     burst: int | None = None
     """Of a token bucket: the units that may be taken at once; None: the limit."""
+    per: Partition = "token"
+    is_shadow: bool = False
+    """Whether it is decided and recorded, and never enforced."""
+    rule: str = ""
+    """The pattern of the one rule whose requests it counts; empty: those of all rules."""
 
     @property
     def counter(self) -> str:
         """Its counter's name in Redis: a changed window or algorithm starts a new one, a changed limit does not."""
         own = "" if self.algorithm == "fixed-window" else f":{self.algorithm}"
-        return f"{self.name}:{self.window_seconds}{own}"
+        return f"{self.name}:{self.window_seconds}{own}{f':{self.rule}' if self.rule else ''}"
+
+    @property
+    def is_concurrency(self) -> bool:
+        """Whether it counts requests in flight, and no units."""
+        return self.algorithm == "concurrent"
+
+    def units_of(self, cost: int) -> int:
+        """What a request of this cost takes: of a concurrency limit always one."""
+        return 1 if self.algorithm == "concurrent" else cost
 
     @property
     def capacity(self) -> int:
@@ -57,9 +73,13 @@ class Quota(msgspec.Struct, frozen=True):
     def tick(self) -> int:
         """The milliseconds in which time is measured where it is multiplied with units.
 
-        It is 1, and more only where limit times window would be too much for a double: more than 4 * 10^15.
+        It is 1, and a larger power of two only where limit times window would be too much for a double: more than
+        4 * 10^15. Computed in doubles, as the script does for an override.
         """
-        return max(1, -(-max(self.limit, self.capacity) * self.window // EXACT))
+        product, tick = float(max(self.limit, self.capacity)) * self.window, 1
+        while product / tick > EXACT:
+            tick *= 2
+        return tick
 
     @property
     def ticks(self) -> int:
@@ -74,19 +94,64 @@ class Quota(msgspec.Struct, frozen=True):
         return -(-self.burst * self.window_seconds // self.limit)
 
 
+class Override(msgspec.Struct, frozen=True, array_like=True):
+    """A limit of one token's own, until it ends. The admission script reads the first four by position."""
+
+    counter: str
+    """Quota.counter: it holds only while the policy's quota is this one."""
+    limit: int
+    capacity: int
+    until: int
+    """Unix seconds by Redis' clock; the first second in which it no longer holds."""
+    reason: str
+    author: str
+    set_at: int
+
+
+def effective_quotas(quotas: tuple[Quota, ...], overrides: Sequence[Override], now: int) -> tuple[Quota, ...]:
+    """The quotas with a token's overrides that have not ended in their place; `now` in Unix milliseconds."""
+    holding = {override.counter: override for override in overrides if now < override.until * 1000}
+    if not holding:
+        return quotas
+    return tuple([_overridden(quota, holding.get(quota.counter)) for quota in quotas])
+
+
+def _overridden(quota: Quota, override: Override | None) -> Quota:
+    if override is None or quota.per != "token":
+        return quota
+    burst = None if quota.burst is None else override.capacity
+    return msgspec.structs.replace(quota, limit=override.limit, burst=burst)
+
+
 class Window(msgspec.Struct, frozen=True):
-    """Where a token stands in one quota, after the decision. Times are Unix time in milliseconds."""
+    """Where somebody stands in one quota, after the decision. Times are Unix time in milliseconds."""
 
     quota: Quota
     used: int
     resets_at: int
     """Of a fixed window its end; else when more units are left than now, or now where none are used."""
     fits_at: int | None = None
-    """When the refused request finds room, if nothing else is charged; None: when the window is reset."""
+    """When a request that was not charged finds room, if nothing else is charged; None where it was charged."""
 
     def remaining(self) -> int:
         """Units left at this moment."""
         return max(0, self.quota.capacity - self.used)
+
+    def is_near(self) -> bool:
+        """Whether NEAR_SHARE of it is used, or more."""
+        return self.used >= NEAR_SHARE * self.quota.capacity
+
+    def has_no_room(self, cost: int) -> bool:
+        """Whether `cost` more units do not fit."""
+        return self.used + self.quota.units_of(cost) > self.quota.capacity
+
+    def given_back(self, units: int, now: int) -> "Window":
+        """The same after units were given back, as far as the window alone can tell; `now` in milliseconds."""
+        if self.quota.is_concurrency:
+            return self
+        used = max(0, self.used - units)
+        ends = now if used == 0 and self.quota.algorithm != "fixed-window" else self.resets_at
+        return Window(self.quota, used, ends, self.fits_at)
 
     def reset_seconds(self, now: int) -> int:
         """Seconds until `resets_at`, rounded up; `now` in milliseconds."""
@@ -102,62 +167,16 @@ class Window(msgspec.Struct, frozen=True):
         return share if self.quota.algorithm == "fixed-window" else min(share, self.wait_seconds(now))
 
 
-def parse_quotas(
-    name: str, text: str, algorithm: Algorithm = "fixed-window", burst: int | None = None
-) -> tuple[Quota, ...]:
-    """The quotas of one policy entry; ValueError says what is wrong.
-
-    Several limits in one text are told apart by their granularity: "1/second; 100/minute" under the name `pull` is
-    `pull-second` and `pull-minute`.
-    """
-    if QUOTA_NAME.fullmatch(name) is None:
-        raise ValueError(f"the quota name {name!r} must match [a-z][a-z0-9_-]*")
-    try:
-        items = limits.parse_many(text)
-    except ValueError as error:
-        raise ValueError(
-            f'{text!r} is not a rate limit: write a number, "/" or "per", and second, minute, hour, day, month '
-            'or year, such as "100/minute"'
-        ) from error
-    if any(max(item.amount, item.get_expiry()) > MAXIMUM_NUMBER for item in items):
-        raise ValueError(f"{text!r} is too much to count: neither number nor window may be above {MAXIMUM_NUMBER}")
-    names = [name] if len(items) == 1 else [f"{name}-{item.GRANULARITY.name}" for item in items]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{text!r} limits the same granularity twice: give each limit its own name")
-    quotas = tuple(Quota(n, item.amount, item.get_expiry(), algorithm) for n, item in zip(names, items, strict=True))
-    if algorithm == "token-bucket":
-        return tuple(_fill_bucket(quota, burst, len(quotas)) for quota in quotas)
-    if burst is not None:
-        raise ValueError(f"burst is for token-bucket only, this is {algorithm}")
-    if algorithm == "moving-window" and any(quota.limit > MAXIMUM_LOGGED for quota in quotas):
-        raise ValueError(
-            f"a moving window keeps every request, so its limit may not be above {MAXIMUM_LOGGED}: "
-            "take sliding-window-counter"
-        )
-    return quotas
-
-
-def _fill_bucket(quota: Quota, burst: int | None, count: int) -> Quota:
-    if burst is not None and count > 1:
-        raise ValueError("burst is for one limit: give each limit its own name")
-    if quota.limit == 0:
-        raise ValueError("a token bucket that never fills admits nothing: its limit must be above 0")
-    filled = msgspec.structs.replace(quota, burst=quota.limit if burst is None else burst)
-    if filled.policy_window_seconds > MAXIMUM_NUMBER:
-        raise ValueError(f"a burst of {burst} takes too long to fill at this limit: above {MAXIMUM_NUMBER} seconds")
-    return filled
-
-
 def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:
-    """The windows that have no room for `cost` more units."""
-    return [window for window in windows if window.used + cost > window.quota.capacity]
+    """The windows that have no room for `cost` more units, and refuse a request for it."""
+    return [window for window in windows if not window.quota.is_shadow and window.has_no_room(cost)]
 
 
-def retry_after_seconds(windows: Sequence[Window], now: int, token_id: str) -> int:
-    """Seconds until the request fits into all of `windows`, and a share that is the token's own, always the same."""
+def retry_after_seconds(windows: Sequence[Window], now: int, who: str) -> int:
+    """Seconds until the request fits into all of `windows`, and a share that is the asker's own, always the same."""
     wait = max(window.wait_seconds(now) for window in windows)
     spread = max(window.spread_seconds(now) for window in windows)
-    return max(1, wait + zlib.crc32(token_id.encode()) % (spread + 1))
+    return max(1, wait + zlib.crc32(who.encode()) % (spread + 1))
 
 
 def _seconds_until(moment: int, now: int) -> int:

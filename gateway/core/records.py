@@ -1,11 +1,17 @@
 """What is kept: of a token, and of each request.
 
-The admission script reads `TokenRecord` by position, so fields are only ever appended, with a default.
+The scripts read `TokenRecord` by position, so fields are only ever appended, with a default. A million tokens are a
+million records, so what is written says nothing twice: of the digest only what the token's id does not have, in
+base64url, and no lineage where that is the token itself.
 """
 
 import functools
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
+
+from gateway.core.quotas import Override
+from gateway.core.tokens import ID_LENGTH, token_id
 
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -32,6 +38,10 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """The id of the token that this one was rotated from; empty for the first of a lineage."""
     successor: str = ""
     """The id of the token that this one was rotated to."""
+    parent: str = ""
+    """The id of the token that this one is a child of (core/children.py)."""
+    overrides: tuple[Override, ...] = ()
+    """Limits of its own in the place of its plan's; those that have ended hold no longer."""
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,12 +60,30 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     token_name: str = ""
     reason: str = ""
     cache: str = ""
+    plan: str = ""
+    lineage: str = ""
+    """Where it is not the token's own id."""
+    project: str = ""
+    owner: str = ""
+    cost: int = 0
+    """Units that its quotas were charged in the end."""
+    near: tuple[str, ...] = ()
+    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    shadow_exceeded: tuple[str, ...] = ()
+    """Quotas that had no room and would have refused the request were they not in shadow."""
 
 
 _DEFAULTS = TokenRecord.__struct_defaults__
 _REQUIRED = len(TokenRecord.__struct_fields__) - len(_DEFAULTS)
+_DIGEST, _LINEAGE = (TokenRecord.__struct_fields__.index(name) for name in ("digest", "lineage"))
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(TokenRecord)
+
+
+@functools.lru_cache(maxsize=4096)
+def digest_rest(token_digest: str) -> str:
+    """What a record holds of its digest: all but the id, base64url without padding."""
+    return urlsafe_b64encode(bytes.fromhex(token_digest[ID_LENGTH:])).rstrip(b"=").decode()
 
 
 def encode_record(record: TokenRecord) -> bytes:
@@ -64,13 +92,19 @@ def encode_record(record: TokenRecord) -> bytes:
     Fields that were appended are left out from the end while they say nothing. So a record that was written before they
     were thought of is encoded as it was, byte for byte: that is how a change knows that no other one came first.
     """
+    identity = token_id(record.digest)
     values = list(msgspec.structs.astuple(record))
+    values[_DIGEST] = digest_rest(record.digest)
+    if record.lineage == identity:
+        values[_LINEAGE] = ""
     while len(values) > _REQUIRED and values[-1] == _DEFAULTS[len(values) - 1 - _REQUIRED]:
         values.pop()
     return _encoder.encode(values)
 
 
 @functools.lru_cache(maxsize=4096)
-def decode_record(raw: bytes) -> TokenRecord:
-    """The record that `raw` holds; remembered by its bytes, so a changed record is decoded anew."""
-    return _decoder.decode(raw)
+def decode_record(identity: str, raw: bytes) -> TokenRecord:
+    """The record that `raw` holds of a token; remembered by its bytes, so a changed record is decoded anew."""
+    record = _decoder.decode(raw)
+    whole = identity + urlsafe_b64decode(record.digest + "=" * (-len(record.digest) % 4)).hex()
+    return msgspec.structs.replace(record, digest=whole, lineage=record.lineage or identity)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.core.administration import LATEST_END, TokenState, check_record
+from gateway.core.administration import LATEST_END, NO_BOUNDS, Bounds, TokenState, check_bounds, check_record
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
@@ -48,6 +48,7 @@ def rotate_record(
     draws: Iterable[bytes],
     pepper: bytes,
     now: int,
+    bounds: Bounds = NO_BOUNDS,
 ) -> Rotated:
     """The token, to be ended, and its successor; ChangeRefused for one that has nothing left to hand on.
 
@@ -59,7 +60,7 @@ def rotate_record(
         raise ChangeRefused(f"token {identity} is {state}: there is nothing to rotate, create another one")
     if record.successor:
         raise ChangeRefused(f"token {identity} was rotated already, to {record.successor}: rotate that one")
-    text, token_digest = _mint_into(bucket_of(record.lineage), policy, draws, pepper)
+    text, token_digest = mint_into(bucket_of(record.lineage), policy, draws, pepper)
     successor = msgspec.structs.replace(
         record,
         digest=token_digest,
@@ -70,13 +71,14 @@ def rotate_record(
     )
     if rotation.expires_at is not msgspec.UNSET:
         check_record(policy, successor, ("expires_at",), now)
+        check_bounds(policy, successor, ("expires_at",), bounds)
     ends = now + rotation.overlap_seconds
     ends = min(ends, LATEST_END if record.expires_at is None else record.expires_at)
     old = msgspec.structs.replace(record, expires_at=ends, successor=token_id(token_digest))
     return Rotated(text, old, successor)
 
 
-def _mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: bytes) -> tuple[str, str]:
+def mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: bytes) -> tuple[str, str]:
     """The text and the digest of the first token drawn that falls into the bucket."""
     for random_bytes, _ in zip(draws, range(MAXIMUM_DRAWS), strict=False):
         text = mint(policy.token_format, random_bytes)

@@ -7,6 +7,9 @@ middle, an encoded slash or backslash, control characters, a fragment, broken pe
 import functools
 from urllib.parse import unquote_to_bytes
 
+MAXIMUM_TARGET_BYTES = 8 * 1024
+"""Of path and query. RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
 _RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#"}

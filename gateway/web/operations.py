@@ -1,13 +1,20 @@
-"""The gateway's own addresses under `/-/`: is it alive, can it answer?"""
+"""The gateway's own addresses under `/-/`: is it alive, can it answer, who is this token?"""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
-from litestar import Litestar, Response, route
+from litestar import Litestar, Response, asgi, route
+from litestar.enums import HttpMethod
+from litestar.exceptions import MethodNotAllowedException
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from gateway.core.whoami import ADDRESS as WHOAMI
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+Whoami: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
 
 class Health(Protocol):
@@ -22,7 +29,7 @@ class Health(Protocol):
         ...
 
 
-def build_operations(health: Health, lifespan: Lifespan) -> Litestar:
+def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Litestar:
     """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
 
     @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False)
@@ -39,9 +46,17 @@ def build_operations(health: Health, lifespan: Lifespan) -> Litestar:
             return _answer(200, {"status": "ready"})
         return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
 
+    @asgi(WHOAMI, copy_scope=False)
+    async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
+        """Who the token is, without charging it: by ASGI, as credentials and refusals are those of other requests."""
+        asked = cast(HTTPScope, scope)
+        if asked["method"] not in (HttpMethod.GET, HttpMethod.HEAD):
+            raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
+        await whoami(asked, receive, send)
+
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [show_health, show_readiness],
+        [show_health, show_readiness, show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

@@ -7,46 +7,61 @@ sees the request.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeAlias, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
-from gateway.core.addresses import Network, client_address, is_trusted
+from gateway.core.addresses import Networks, client_address, is_trusted
 from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
+from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, field_value, field_values
+from gateway.core.messages import Field, RequestHead, Response, field_values, single_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
 from gateway.exchange import Exchange
-from gateway.web.server import send_whole
+from gateway.web.departures import Departures
+from gateway.web.server import write_whole
+from gateway.web.tunnels import EXTENSION
 
 RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
-MAXIMUM_TARGET_BYTES = 8 * 1024
-"""RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
-_SCHEMES: Mapping[bytes | None, str] = {b"http": "http", b"https": "https"}
+WEBSOCKET = b"websocket"
+"""The one protocol that uvicorn hands over (web/tunnels.py)."""
+_FORWARD_AUTH_PATH = ADDRESS.encode()
+NO_HOST = b"?"
+"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
 
 
-class PublicListener:
-    """Tells proxied traffic from the gateway's own addresses, which Litestar serves.
+Traffic: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
-    Litestar stays off the path of proxied requests: routing there is the policies' business, and its own would cost
-    a fifth of what the server does (measured, see ARCHITECTURE.md).
+
+class PublicListener:
+    """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
+
+    Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
+    what the server does (measured, see ARCHITECTURE.md).
     """
 
-    def __init__(self, proxy: "Proxy", own: ASGIApp) -> None:
+    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp) -> None:
         self._proxy = proxy
+        self._forward_auth = forward_auth
         self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and not scope["path"].startswith(RESERVED_PATH):
+        if scope["type"] != ScopeType.HTTP:
+            await self._own(scope, receive, send)
+        elif not scope["path"].startswith(RESERVED_PATH):
             await self._proxy(scope, receive, send)
+        elif scope["raw_path"].startswith(_FORWARD_AUTH_PATH):
+            await self._forward_auth(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 
@@ -59,138 +74,131 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Sequence[Network] = (),
+        trusted: Networks = frozenset(),
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted
         self._clock = clock
         self._new_id = new_id
+        self._departures = Departures()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One request, accepted, answered and sent."""
         new_id = self._new_id()
         request = accept(scope, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
-            await send_response(build_refusal(request, None, new_id), None, send)
+            await send_response(build_refusal(request, None, new_id), send)
             return
-        content = _read_content(request, receive)
+        content = RequestContent(receive) if request.upgrade else _find_content(request, receive)
+        task = self._departures.enter(receive, content)
+        has_left = False
         try:
-            response = await self._exchange.answer(request, content)
+            try:
+                await send_response(await self._answer(request, content), send)
+            finally:
+                has_left = self._departures.leave(task)
         except ClientGone:
             return
-        except Exception:
-            logger.exception("request %s: the gateway made a mistake", request.id)
-            response = build_refusal(Reason.INTERNAL_ERROR, None, request.id)
-        head, whole = response.head, response.content
-        if isinstance(whole, bytes) and send_whole(send, head.status, head.fields, whole):
-            return
-        try:
-            await send_response(response, receive if content is None else None, send)
-        except (ClientGone, StreamRevoked, UpstreamError) as error:
+        except asyncio.CancelledError:
+            if not has_left:
+                raise
+        except (StreamRevoked, UpstreamError) as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
 
+    async def _answer(self, request: RequestHead, content: "RequestContent | None") -> Response:
+        try:
+            return await self._exchange.answer(request, content)
+        except ClientGone:
+            raise
+        except Exception:
+            logger.exception("request %s: the gateway made a mistake", request.id)
+            return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
 
-def accept(scope: HTTPScope, now: float, new_id: str, trusted: Sequence[Network]) -> RequestHead | Reason:
+
+def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
     """The head of the request in `scope`, without what only the gateway may say of it.
 
     X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
     """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
-    hosts = field_values(fields, b"host")
-    host = parse_host(hosts[0]) if len(hosts) == 1 else None
+    single = single_values(fields)
+    host = parse_host(single.get(b"host", NO_HOST))
     if host is None:
         return Reason.MALFORMED_TARGET
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
     peer = scope["client"][0] if scope["client"] else ""
-    forwarded_for, scheme = [], scope["scheme"]
+    forwarded_for, scheme, client = peer, scope["scheme"], peer
     if is_trusted(peer, trusted):
-        forwarded_for = field_values(fields, b"x-forwarded-for")
-        scheme = _SCHEMES.get(field_value(fields, b"x-forwarded-proto"), scheme)
+        entries = field_values(fields, b"x-forwarded-for")
+        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
+        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
+        client = client_address(peer, entries, trusted)
     return RequestHead(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         fields=fields,
         scheme=scheme,
-        client=client_address(peer, forwarded_for, trusted) if forwarded_for else peer,
-        forwarded_for=", ".join([*(value.decode("latin-1") for value in forwarded_for), peer]),
-        id=_request_id(fields) or new_id,
+        client=client,
+        forwarded_for=forwarded_for,
+        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
         host=host,
         received_at=now,
+        upgrade=WEBSOCKET if EXTENSION in (scope.get("extensions") or ()) else b"",
     )
 
 
-async def send_response(response: Response, receive: Receive | None, send: Send) -> None:
-    """Sends head and content; raises UpstreamError where a stream breaks off.
-
-    With `receive`, which is given where the request's own content is not still being read, a client that leaves ends
-    the stream, and with it the backend's work.
-    """
-    await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
-    if isinstance(response.content, bytes):
-        await send({"type": "http.response.body", "body": response.content, "more_body": False})
+async def send_response(response: Response, send: Send) -> None:
+    """Sends head and content, in one write if they are whole; raises UpstreamError where a stream breaks off."""
+    head, content = response.head, response.content
+    if isinstance(content, bytes) and write_whole(head, content, send):
+        return
+    await send({"type": "http.response.start", "status": head.status, "headers": head.fields})
+    if isinstance(content, bytes):
+        await send({"type": "http.response.body", "body": content, "more_body": False})
         return
     try:
-        if receive is None:
-            await _send_stream(response.content, send)
-        else:
-            await _send_while_present(response.content, receive, send)
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
-        await response.content.aclose()
+        await content.aclose()
 
 
-async def _send_while_present(content: ContentStream, receive: Receive, send: Send) -> None:
-    sending = asyncio.create_task(_send_stream(content, send))
-    leaving = asyncio.create_task(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        await asyncio.wait({sending, leaving})
-    if not sending.cancelled():
-        sending.result()
-
-
-def _request_id(fields: list[Field]) -> str | None:
+def _read_id(value: bytes) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    values = field_values(fields, b"x-request-id")
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
-        return values[0].decode("ascii")
-    return None
+    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
 
 
-def _read_content(request: RequestHead, receive: Receive) -> AsyncIterator[bytes] | None:
+def _find_content(request: RequestHead, receive: Receive) -> "RequestContent | None":
     """The request's content as it arrives, None where the head announces none (RFC 9112 6.3)."""
     for name, value in request.fields:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return _stream_content(receive)
+            return RequestContent(receive)
     return None
 
 
-async def _send_stream(content: ContentStream, send: Send) -> None:
-    async for piece in content:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+class RequestContent:
+    """What a client sends, as it is asked for; ClientGone where it leaves before the end."""
 
+    def __init__(self, receive: Receive) -> None:
+        self.is_complete = False
+        self._receive = receive
 
-async def _wait_for_disconnect(receive: Receive) -> None:
-    """Returns when the client has gone; drops what it may still send of content that nobody wants."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
 
-
-async def _stream_content(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = cast(HTTPReceiveMessage, await receive())
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if message["body"]:
-            yield message["body"]
-        if not message["more_body"]:
-            return
+    async def __anext__(self) -> bytes:
+        while not self.is_complete:
+            message = cast(HTTPReceiveMessage, await self._receive())
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            self.is_complete = not message["more_body"]
+            if message["body"]:
+                return message["body"]
+        raise StopAsyncIteration
 
 
 class ClientGone(Exception):

@@ -20,7 +20,7 @@ import uvloop
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.rules import Tls, Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE_SECONDS = 20
@@ -129,9 +129,12 @@ class RawBackend:
         await self._server.wait_closed()
         assert self.mistakes == []
 
-    def address(self, prefix: str = "", *, connect: float = 5.0, response: float = 5.0) -> Upstream:
+    def url(self, prefix: str = "") -> str:
         scheme, host = ("https", "localhost") if self._tls else ("http", "127.0.0.1")
-        return Upstream(f"{scheme}://{host}:{self.port}{prefix}", connect, response)
+        return f"{scheme}://{host}:{self.port}{prefix}"
+
+    def address(self, prefix: str = "", *, connect: float = 5.0, response: float = 5.0, tls: Tls = Tls()) -> Upstream:  # noqa: B008 - a frozen value
+        return Upstream((self.url(prefix),), connect, response, response, tls=tls)
 
     async def peer(self, number: int = 1) -> Peer:
         await until(lambda: len(self.peers) >= number)
@@ -230,10 +233,8 @@ class Arrivals:
 
 
 @asynccontextmanager
-async def http_upstreams(
-    tls: ssl.SSLContext | None = None, clock: ManualClock | None = None
-) -> AsyncIterator[HttpUpstreams]:
-    upstreams = HttpUpstreams(tls, clock)
+async def http_upstreams(clock: ManualClock | None = None) -> AsyncIterator[HttpUpstreams]:
+    upstreams = HttpUpstreams(clock)
     try:
         yield upstreams
     finally:

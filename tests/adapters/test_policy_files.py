@@ -52,7 +52,7 @@ def test_backends_are_replaced_by_name(folder: Path) -> None:
     """A backend named on the command line stands in the place of the file's, also after a reload."""
     files = PolicyFiles(folder, {"small": "http://127.0.0.1:9/base"})
     files.reload()
-    assert "http://127.0.0.1:9/base" == files.current.policies["small"].upstream.url
+    assert "http://127.0.0.1:9/base" == files.current.policies["small"].upstream.targets[0]
 
 
 def test_a_start_needs_a_good_set(folder: Path) -> None:

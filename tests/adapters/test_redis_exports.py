@@ -1,15 +1,33 @@
-"""Stored exports, in the embedded store and in Redis, and what a worker keeps of them."""
+"""Stored exports, in the embedded store and in Redis: what is stored with what, what purges end, what memory keeps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
+from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_exports import ContentMemory, RedisExports
-from tests.support.processes import free_port
+from gateway.adapters.redis_exports import MAXIMUM_VARIANTS, PURGE_BATCH, ContentMemory, RedisExports
+from gateway.core.caching.fetching import Lead, Storing
+from gateway.core.errors import StoreUnavailable
+from tests.support.processes import RedisServer, free_port
 
-NAME = "gw1:export:project:1:5:abc"
+NOW = 1_800_000_000_000
+NAME = names.export("project", "x", "abc")
+STORING = Storing(
+    policy="small",
+    name=NAME,
+    variant="v",
+    raw_head=b"%013d head" % NOW,
+    digest=b"digest",
+    content=b"content",
+    is_content_new=True,
+    groups=("all", "group:a"),
+    began_at=NOW,
+    keep_milliseconds=60_000,
+    lead=None,
+)
 
 
 def run(url: str, work: Callable[[RedisConnection], Awaitable[None]]) -> None:
@@ -23,58 +41,224 @@ def run(url: str, work: Callable[[RedisConnection], Awaitable[None]]) -> None:
     asyncio.run(run_all())
 
 
+def exports(connection: RedisConnection, memory_bytes: int = 1000) -> RedisExports:
+    made = RedisExports(connection, memory_bytes)
+    made.now = NOW
+    return made
+
+
+async def stored_heads(connection: RedisConnection, name: str = NAME) -> set[bytes]:
+    heads: list[bytes] = await connection.client.hvals(name)  # type: ignore[assignment]  # the client leaves bytes as they are
+    return set(heads)
+
+
 def test_another_worker_reads_what_one_stored(store_url: str) -> None:
-    """Content is read under exactly its head; under another head it is not there."""
+    """Content is read under exactly its digest; under another one it is not there."""
 
     async def work(connection: RedisConnection) -> None:
-        here, there = RedisExports(connection, 1000), RedisExports(connection, 1000)
-        assert await here.write(NAME, b"head", b"content", 60_000)
-        assert (b"content", None) == (here.recall(NAME, b"head"), there.recall(NAME, b"head"))
-        assert b"content" == await there.read(NAME, b"head")
-        assert b"content" == there.recall(NAME, b"head")
-        assert None is await there.read(NAME, b"another head")
+        here, there = exports(connection), exports(connection)
+        assert "stored" == await here.write(STORING)
+        assert (b"content", None) == (here.recall(NAME, b"digest"), there.recall(NAME, b"digest"))
+        assert b"content" == await there.read(NAME, "v", b"digest")
+        assert b"content" == there.recall(NAME, b"digest")
+        assert None is await there.read(NAME, "v", b"another")
+        assert {STORING.raw_head} == await stored_heads(connection)
 
     run(store_url, work)
 
 
-def test_a_stored_export_ends_by_itself(store_url: str) -> None:
-    """Redis is told how long to keep it."""
+def test_what_is_stored_ends_by_itself(store_url: str) -> None:
+    """Redis is told how long to keep head, content and indexes: the longest of what is in each."""
 
     async def work(connection: RedisConnection) -> None:
-        await RedisExports(connection, 1000).write(NAME, b"head", b"content", 60_000)
-        assert 0 < await connection.client.pttl(NAME) <= 60_000
+        await exports(connection).write(STORING)
+        await exports(connection).write(replace(STORING, variant="w", keep_milliseconds=30_000))
+        kept = [
+            await connection.client.pttl(key) for key in (NAME, names.content(NAME, "v"), names.group("small", "all"))
+        ]
+        assert all(30_000 < milliseconds <= 60_000 for milliseconds in kept)
+        assert 0 < await connection.client.pttl(names.content(NAME, "w")) <= 30_000
+        assert 0 == sum([await connection.client.pttl(key) < 0 for key in await connection.client.keys("*")])
+
+    run(store_url, work)
+
+
+def test_indexes_drop_what_has_ended(store_url: str) -> None:
+    """A group's index holds what may still be there, not all that ever was."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        await store.write(STORING)
+        store.now = NOW + 120_000
+        later = replace(STORING, name=names.export("project", "x", "other"), began_at=NOW + 120_000)
+        await store.write(later)
+        assert [later.name.encode()] == await connection.client.zrange(names.group("small", "all"), 0, -1)
+
+    run(store_url, work)
+
+
+def test_the_oldest_variant_makes_room(store_url: str) -> None:
+    """All heads of a URI come with each admission, so there is a bound on them; their contents go with them."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        for number in [*range(1, MAXIMUM_VARIANTS), 0, MAXIMUM_VARIANTS]:
+            head = b"%013d head" % (NOW + number)
+            await store.write(replace(STORING, variant=f"v{number}", raw_head=head))
+        expected = {b"%013d head" % (NOW + number) for number in range(1, MAXIMUM_VARIANTS + 1)}
+        assert expected == await stored_heads(connection)
+        assert not await connection.client.exists(names.content(NAME, "v0"))
+        await store.write(replace(STORING, variant="late", raw_head=b"%013d head" % (NOW - 5)))
+        assert b"%013d head" % (NOW - 5) in await stored_heads(connection)
+
+    run(store_url, work)
+
+
+@pytest.mark.parametrize("group", ["all", "group:a"])
+def test_a_purge_is_seen_at_once(store_url: str, group: str) -> None:
+    """Heads and contents of all exports in the group are gone, in other groups they stay."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, other = exports(connection), names.export("project", "y", "abc")
+        await store.write(STORING)
+        await store.write(replace(STORING, name=other, groups=("group:b",)))
+        assert 1 == await store.purge("small", [group])
+        assert (set(), None) == (await stored_heads(connection), await exports(connection).read(NAME, "v", b"digest"))
+        assert {STORING.raw_head} == await stored_heads(connection, other)
+        assert 0 == await store.purge("another", ["group:b"])
+        assert {STORING.raw_head} == await stored_heads(connection, other)
+
+    run(store_url, work)
+
+
+def test_a_fetch_that_began_before_a_purge_stores_nothing(store_url: str) -> None:
+    """In the same millisecond neither; one that began after it does."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        store.now = NOW + 10
+        await store.purge("small", ["group:a"])
+        store.now = NOW + 20
+        results = [await store.write(replace(STORING, began_at=NOW + after)) for after in (0, 10, 11)]
+        assert ["outdated", "outdated", "stored"] == results
+
+    run(store_url, work)
+
+
+def test_a_fetch_that_takes_longer_than_purges_are_remembered_stores_nothing(store_url: str) -> None:
+    """Nobody knows any more what was purged since it began."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        store.now = NOW + 3_600_001
+        assert "outdated" == await store.write(STORING)
+
+    run(store_url, work)
+
+
+def test_a_large_group_is_purged_in_several_goes(store_url: str) -> None:
+    """However many exports there are, all end, and Redis is not held up for long."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        for number in range(2 * PURGE_BATCH + 1):
+            name = names.export("project", "x", str(number))
+            await store.write(replace(STORING, name=name, groups=("all",), content=b""))
+        assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"])
+        assert [] == await connection.client.keys("gw1:export:*")
+
+    run(store_url, work)
+
+
+def test_a_head_is_renewed_over_the_content_that_is_there(store_url: str) -> None:
+    """After a 304 only the head is written, and nothing where the content has gone or is another one."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        renewed = replace(STORING, is_content_new=False, raw_head=b"%013d new" % NOW)
+        assert "outdated" == await store.write(renewed)
+        await store.write(STORING)
+        assert "stored" == await store.write(renewed)
+        assert {renewed.raw_head} == await stored_heads(connection)
+        assert b"content" == await exports(connection).read(NAME, "v", b"digest")
+        assert "outdated" == await store.write(replace(renewed, digest=b"another"))
+
+    run(store_url, work)
+
+
+def test_a_variant_is_removed(store_url: str) -> None:
+    """What the backend has answered otherwise since is not there any more."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        await store.write(STORING)
+        await store.remove(NAME, "v")
+        assert set() == await stored_heads(connection)
+
+    run(store_url, work)
+
+
+def test_storing_ends_the_lease_of_its_fetch(store_url: str) -> None:
+    """Its own, and not one that somebody else has got meanwhile."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, lease = exports(connection), names.fetch(NAME, "s")
+        for holder, left in (("another", 1), ("me", 0)):
+            await connection.client.set(lease, holder)
+            await store.write(replace(STORING, lead=Lead(lease, "me", NOW)))
+            assert left == await connection.client.exists(lease)
 
     run(store_url, work)
 
 
 def test_a_store_that_is_away_loses_no_request(caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be stored or read is said in the log and not raised."""
+    """What cannot be stored or read is said in the log, counted and not raised; a purge must be acknowledged."""
 
     async def work(connection: RedisConnection) -> None:
-        exports = RedisExports(connection, 1000)
-        assert not await exports.write(NAME, b"head", b"content", 60_000)
-        assert None is await exports.read(NAME, b"head")
+        store = exports(connection)
+        assert "refused" == await store.write(STORING)
+        assert None is await store.read(NAME, "v", b"digest")
+        await store.remove(NAME, "v")
+        assert {"store-refused": 1, "read-failed": 1, "remove-failed": 1} == dict(store.counts)
+        with pytest.raises(StoreUnavailable):
+            await store.purge("small", ["all"])
 
     run(f"redis://127.0.0.1:{free_port()}/0", work)
+    assert "could not be stored" in caplog.text
+
+
+@pytest.mark.redis
+def test_a_full_redis_stores_nothing_and_says_so(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """maxmemory: the export is refused, the refusal logged, and Redis still counts as there."""
+
+    async def work(connection: RedisConnection) -> None:
+        await connection.client.config_set("maxmemory", "1")
+        store = exports(connection)
+        assert "refused" == await store.write(STORING)
+        assert not connection.is_open
+        await connection.client.config_set("maxmemory", "0")
+        assert "stored" == await store.write(STORING)
+
+    run(own_redis.url, work)
     assert "could not be stored" in caplog.text
 
 
 def test_memory_forgets_the_least_recently_used() -> None:
     """Beyond the budget the entry that was not asked for longest goes, and a larger one is not kept at all."""
     memory = ContentMemory(10)
-    memory.put("a", b"h", b"12345")
-    memory.put("b", b"h", b"12345")
-    assert b"12345" == memory.get("a", b"h")
-    memory.put("c", b"h", b"1")
-    assert [b"12345", None, b"1"] == [memory.get(name, b"h") for name in "abc"]
-    memory.put("d", b"h", b"x" * 11)
-    assert None is memory.get("d", b"h")
+    memory.put(("a", b"h"), b"12345")
+    memory.put(("b", b"h"), b"12345")
+    assert b"12345" == memory.get(("a", b"h"))
+    memory.put(("c", b"h"), b"1")
+    assert [b"12345", None, b"1"] == [memory.get((name, b"h")) for name in "abc"]
+    memory.put(("d", b"h"), b"x" * 11)
+    assert None is memory.get(("d", b"h"))
 
 
 def test_memory_counts_what_it_replaces() -> None:
     """A name that is stored again takes its room once."""
     memory = ContentMemory(10)
     for _ in range(5):
-        memory.put("a", b"h", b"12345")
-    memory.put("b", b"h", b"12345")
-    assert [b"12345", b"12345"] == [memory.get(name, b"h") for name in "ab"]
+        memory.put(("a", b"h"), b"12345")
+    memory.put(("b", b"h"), b"12345")
+    assert [b"12345", b"12345"] == [memory.get((name, b"h")) for name in "ab"]

@@ -11,9 +11,11 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked, Deny, decide
-from gateway.core.explanation import build_facts, explain_decision, first_failure
+from gateway.core.explanation import build_facts, explain_decision, first_failure, project_of
+from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.quotas import Quota
+from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 from tests.support.policies import SMALL, make_record, rule_for
 
@@ -27,14 +29,44 @@ _changes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "scopes": st.sampled_from(["", "read", "write", "read write"]),
         "plan": st.sampled_from(["free", "pro", "open", "gone"]),
         "policy": st.sampled_from(["small", "small", "small", "another"]),
+        "owner": st.sampled_from(["", "ada"]),
+    }
+)
+_kin: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "parent": st.none() | _changes,
+        "is_parent_revoked": st.sampled_from([False, False, True]),
+        "status": st.sampled_from([None, "active", "active", "blocked"]),
+        "permissions": st.dictionaries(st.sampled_from(["website", "*", ""]), st.sampled_from(["read", "write", ""])),
     }
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(_changes, st.booleans(), st.integers(0, 6), st.sampled_from(["GET /export", "GET /costly", "POST /any"]))
+async def create_family(tokens: RedisTokens, changes: dict[str, Any], kin: dict[str, Any]) -> TokenRecord:
+    """A token with the owner and the parent that `kin` describes."""
+    record = make_record(**changes)
+    if kin["parent"] is not None:
+        parent = make_record("sml_parent", **kin["parent"])
+        identity = token_id(parent.digest)
+        moved = {"digest": identity[:2] + record.digest[2:], "lineage": identity, "parent": identity}
+        record = make_record(**{**changes, **moved})
+        await tokens.create(parent)
+        if kin["is_parent_revoked"]:
+            await tokens.revoke(identity)
+    await tokens.create(record)
+    if kin["status"] is not None:
+        owner = OwnerRecord(OwnerStatus(kin["status"]), kin["permissions"], 1)
+        assert await tokens.owners.replace(record.policy, "ada", None, owner)
+    return record
+
+
+_requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /projects/other/content"])
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_changes, _kin, st.booleans(), st.integers(0, 6), _requests)
 def test_an_explanation_is_what_the_next_admission_says(
-    store_url: str, changes: dict[str, Any], is_revoked: bool, used: int, request_line: str
+    store_url: str, changes: dict[str, Any], kin: dict[str, Any], is_revoked: bool, used: int, request_line: str
 ) -> None:
     """For any token in any state, however much of its quotas is used: the same reason, or none on both sides."""
 
@@ -42,20 +74,20 @@ def test_an_explanation_is_what_the_next_admission_says(
         connection = RedisConnection(open_client(store_url, 5), 5)
         tokens, admissions, rule = RedisTokens(connection), RedisAdmissions(connection), rule_for(request_line)
         await connection.client.flushall()
-        record = make_record(**changes)
+        record = await create_family(tokens, changes, kin)
         identity = token_id(record.digest)
-        await tokens.create(record)
+        project = project_of(rule, request_line.partition(" ")[2])
         if used:
             key = f"{names.bucket(identity)}quota:{record.lineage}"
             await connection.client.hset(key, QUOTA.counter, f"4000000000000:{used}")
         if is_revoked:
             await tokens.revoke(identity)
         before = await _everything(connection)
-        standing = await tokens.standing(identity, rule)
+        standing = await tokens.standing(identity, rule, project)
         assert standing is not None
         assert before == await _everything(connection)
-        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing, "/export")))
-        verdict = decide(rule, await admissions.admit(Asked(rule, record.digest)))
+        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
+        verdict = decide(rule, await admissions.admit(Asked(rule, record.digest, project=project)))
         assert (verdict.reason if isinstance(verdict, Deny) else None) == explained
         await connection.close()
 
@@ -67,7 +99,7 @@ def test_a_token_that_is_not_there_has_no_standing(store_url: str) -> None:
 
     async def work() -> None:
         connection = RedisConnection(open_client(store_url, 5), 5)
-        assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"))
+        assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
         assert [] == await connection.client.keys("*")
         await connection.close()
 
@@ -87,7 +119,7 @@ def test_every_algorithm_is_looked_at_without_being_charged(store_url: str) -> N
             await admissions.admit(Asked(rule, record.digest))
         before = await _everything(connection)
         for _ in range(2):
-            standing = await tokens.standing(token_id(record.digest), rule)
+            standing = await tokens.standing(token_id(record.digest), rule, "")
             assert standing is not None
             assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
             assert 0 < standing.windows[3].used <= 3

@@ -175,3 +175,26 @@ def test_a_record_of_an_earlier_version_can_be_changed(store_url: str) -> None:
         assert await tokens.rotate(changed, *successor_of(changed))
 
     run(store_url, work)
+
+
+@pytest.mark.redis
+def test_a_project_is_listed_without_a_scan(redis_url: str) -> None:
+    """Its index, then its buckets, one command each, however many other tokens there are; only a list of all scans."""
+
+    async def work(tokens: RedisTokens) -> None:
+        for number in range(600):
+            await tokens.create(make_record(f"sml_{number}", project="mine" if number % 2 else "other"))
+        client = tokens._connection.client
+        for project, scans in (("mine", False), (None, True)):
+            await client.config_resetstat()
+            records = await tokens.find_all("small", project, None)
+            identities = [token_id(record.digest) for record in records]
+            assert [False] * len(records) == await tokens.are_revoked(identities)
+            assert [None] * len(records) == await tokens.last_uses(identities)
+            stats = await client.info("commandstats")
+            called = {name.removeprefix("cmdstat_"): numbers["calls"] for name, numbers in stats.items()}
+            assert scans == ("scan" in called)
+            assert called["mget"] == called["smismember"] == len({identity[:2] for identity in identities})
+            assert (300 if project else 600) == len(records)
+
+    run(redis_url, work)

@@ -165,7 +165,7 @@ def test_a_listing_that_is_wrong_revokes_nobody_else(redis_url: str) -> None:
         with pytest.raises(ChangeRefused):
             await tokens.create(msgspec.structs.replace(record, project="other"))
         identity = token_id(record.digest)
-        assert await connection.run(lambda client: client.sismember(names.project("small", "other"), identity))
+        assert await connection.run(lambda client: client.hexists(names.project_tokens("small", "other"), identity))
         assert [] == await tokens.revoke_all("small", "other", None)
         assert [False] == await tokens.are_revoked([identity])
         assert [identity] == await tokens.revoke_all("small", "website", None)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.upstream_connection import HIGH_WATER_BYTES, ResponseContent
+from gateway.adapters.upstream_connection import HIGH_WATER_BYTES, UpstreamConnection
+from gateway.adapters.upstream_content import ResponseContent
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
 from gateway.core.policies.rules import Upstream
@@ -108,7 +109,7 @@ async def test_trickling_head(drip: bytes) -> None:
         await peer.answer(begun)
         await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
         with Arrivals() as arrived:
             fetching = asyncio.create_task(fetch(upstreams, backend.address(response=10)))
             await arrived.reach(len(begun))
@@ -137,7 +138,7 @@ async def test_silence_in_mid_content() -> None:
 async def test_content_that_trickles() -> None:
     """A response may take longer than the timeout as long as something of its content comes."""
     clock = ManualClock()
-    async with RawBackend(once(CHUNKED)) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(once(CHUNKED)) as backend, http_upstreams(clock) as upstreams:
         content = await start(upstreams, backend.address(response=10))
         writer = (await backend.peer()).writer
         for _ in range(5):
@@ -153,7 +154,7 @@ async def test_backend_that_waits_for_the_client() -> None:
     """A client that takes longer than the timeout gets all: the backend is not to blame."""
     clock, size = ManualClock(), 4 * MEBIBYTE
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
-    async with RawBackend(always(answer)) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(always(answer)) as backend, http_upstreams(clock) as upstreams:
         with Arrivals() as arrived:
             content = await start(upstreams, backend.address(response=10))
             await arrived.reach(len(answer) - size + HIGH_WATER_BYTES + 1)  # no more comes before some of it is read
@@ -175,7 +176,7 @@ async def test_complete_content_that_waits_for_the_client() -> None:
         peer.writer.write(b"world")
         await peer.answer(OK)
 
-    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
         with Arrivals() as arrived:
             content = await start(upstreams, backend.address(response=10))
             (await backend.peer()).may_end.set()
@@ -196,7 +197,7 @@ async def test_timer_of_an_earlier_request() -> None:
             await peer.read_head()
             asked.release()
 
-    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
         for _ in range(4):
             fetching = asyncio.create_task(fetch(upstreams, backend.address(response=10)))
             await asked.acquire()
@@ -239,7 +240,7 @@ async def test_long_upload_with_progress() -> None:
         peer.writer.write(OK)
         await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
         request = fetch(upstreams, backend.address(response=40), "PUT", "/", fields, aiter(upload))
         assert (await request)[1] == b"ok"
 
@@ -265,7 +266,7 @@ async def test_slow_uploading_client_is_no_timeout() -> None:
             has_all.set()
         await peer.read_to_end()
 
-    async with RawBackend(script) as backend, http_upstreams(clock=clock) as upstreams:
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
         address = backend.address(response=10)
         assert (await fetch(upstreams, address, "POST", content=aiter(Slow())))[1] == b"ok"
         backend.peers[0].writer.close()
@@ -537,6 +538,7 @@ async def test_closed_connection_is_forgotten() -> None:
     """Nothing holds a closed connection, not even its clock."""
     async with RawBackend(once(HALF)) as backend, http_upstreams() as upstreams:
         content = await start(upstreams, backend.address())
+        assert isinstance(content._connection, UpstreamConnection)
         connection = weakref.ref(content._connection)
         await content.aclose()
         await settle()

@@ -12,7 +12,7 @@ from gateway.core.errors import UpstreamTimeout
 from gateway.core.messages import Response, ResponseHead
 from gateway.core.policies.rules import Upstream
 
-ADDRESS = Upstream("http://backend", 1.0, 1.0)
+ADDRESS = Upstream(("http://backend",))
 
 
 async def two_pieces() -> AsyncIterator[bytes]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.upstreams import IDLE_SECONDS
+from gateway.adapters.upstream_target import IDLE_SECONDS
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.rules import Tls, Upstream
 from tests.adapters.raw_backend import (
     OK,
     Peer,
@@ -227,7 +227,7 @@ async def test_old_connections_are_not_used() -> None:
     """A connection idle for IDLE_SECONDS is closed instead of used, as are all that became idle before it."""
     async with RawBackend(always(OK)) as backend, http_upstreams() as upstreams:
         await asyncio.gather(*(fetch(upstreams, backend.address()) for _ in range(3)))
-        for connection in upstreams._backends[backend.address()]._idle:
+        for connection in upstreams._targets[backend.address()]._idle:
             connection.idle_since -= IDLE_SECONDS
         await fetch(upstreams, backend.address())
         assert len(backend.peers) == 4
@@ -239,7 +239,7 @@ async def test_surplus_connections_grow_old() -> None:
     """Idle connections that a burst left behind are closed in time, though newer ones serve all requests."""
     async with RawBackend(always(OK)) as backend, http_upstreams() as upstreams:
         await asyncio.gather(*(fetch(upstreams, backend.address()) for _ in range(3)))
-        idle = upstreams._backends[backend.address()]._idle
+        idle = upstreams._targets[backend.address()]._idle
         for connection in list(idle)[:2]:
             connection.idle_since -= IDLE_SECONDS
         await fetch(upstreams, backend.address())
@@ -262,9 +262,9 @@ async def test_refused() -> None:
     """Nobody listens: unreachable."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = Upstream(f"http://127.0.0.1:{free.getsockname()[1]}", 5.0, 5.0)
+        address = Upstream((f"http://127.0.0.1:{free.getsockname()[1]}",))
         async with http_upstreams() as upstreams:
-            with pytest.raises(UpstreamUnreachable, match=re.escape(address.url[7:])):
+            with pytest.raises(UpstreamUnreachable, match=re.escape(address.targets[0])):
                 await fetch(upstreams, address)
 
 
@@ -288,14 +288,14 @@ async def test_no_connection_in_time(deaf_port: int) -> None:
     """A backend to which no connection comes about in time is unreachable."""
     async with http_upstreams() as upstreams:
         with pytest.raises(UpstreamUnreachable, match="none in time"):
-            await fetch(upstreams, Upstream(f"http://127.0.0.1:{deaf_port}", 0.05, 5.0))
+            await fetch(upstreams, Upstream((f"http://127.0.0.1:{deaf_port}",), 0.05))
 
 
 @on_both_loops
 async def test_cancelled_while_connecting(deaf_port: int) -> None:
     """A client that leaves while its connection is being made leaves nothing behind."""
     async with http_upstreams() as upstreams:
-        request = asyncio.create_task(fetch(upstreams, Upstream(f"http://127.0.0.1:{deaf_port}", 5.0, 5.0)))
+        request = asyncio.create_task(fetch(upstreams, Upstream((f"http://127.0.0.1:{deaf_port}",), 5.0)))
         await settle()
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -307,7 +307,7 @@ async def test_unknown_host() -> None:
     """A name that does not resolve is unreachable."""
     async with http_upstreams() as upstreams:
         with pytest.raises(UpstreamUnreachable):
-            await fetch(upstreams, Upstream("http://backend.invalid", 5.0, 5.0))
+            await fetch(upstreams, Upstream(("http://backend.invalid",)))
 
 
 @pytest.fixture(scope="module")
@@ -338,17 +338,17 @@ async def test_untrusted_certificate(certificate: Path) -> None:
 
 
 @on_both_loops
-@pytest.mark.parametrize("how", ["parameter", "environment"])
+@pytest.mark.parametrize("how", ["policy", "environment"])
 async def test_trusted_certificate(certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that the given context or SSL_CERT_FILE trusts will do; connections are reused as without TLS."""
-    tls = None
-    if how == "parameter":
-        tls = ssl.create_default_context(cafile=str(certificate))
+    """A certificate that the policy's `ca` or SSL_CERT_FILE trusts will do; connections are reused as without TLS."""
+    tls = Tls()
+    if how == "policy":
+        tls = Tls(ca=str(certificate))
     else:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with RawBackend(always(OK), server_tls(certificate)) as backend, http_upstreams(tls) as upstreams:
+    async with RawBackend(always(OK), server_tls(certificate)) as backend, http_upstreams() as upstreams:
         for _ in range(2):
-            assert (await fetch(upstreams, backend.address()))[1] == b"ok"
+            assert (await fetch(upstreams, backend.address(tls=tls)))[1] == b"ok"
         assert len(backend.peers) == 1
 
 
@@ -356,10 +356,10 @@ async def test_trusted_certificate(certificate: Path, how: str, monkeypatch: pyt
 @pytest.mark.parametrize(("end", "is_whole"), [("close", True), ("reset", False)])
 async def test_close_delimited_over_tls(certificate: Path, end: str, is_whole: bool) -> None:
     """Over TLS an end is an end if it was announced (RFC 9112 9.8): else an attacker could have made it."""
-    tls = ssl.create_default_context(cafile=str(certificate))
+    tls = Tls(ca=str(certificate))
     script = once(b"HTTP/1.1 200 OK\r\n\r\nhello", end=end)
-    async with RawBackend(script, server_tls(certificate)) as backend, http_upstreams(tls) as upstreams:
-        response = await upstreams.send(backend.address(), "GET", "/", [], None)
+    async with RawBackend(script, server_tls(certificate)) as backend, http_upstreams() as upstreams:
+        response = await upstreams.send(backend.address(tls=tls), "GET", "/", [], None)
         backend.peers[0].may_end.set()
         if isinstance(response.content, bytes):
             assert (response.content, is_whole) == (b"hello", True)

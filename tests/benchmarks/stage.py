@@ -20,6 +20,12 @@ from tests.support.processes import Process, RedisServer, free_port, is_listenin
 Field = tuple[str, str]
 
 CLIENT_FIELDS: tuple[Field, ...] = (("User-Agent", "benchmark"), ("Accept", "application/json"))
+ASKED: tuple[Field, ...] = (
+    ("X-Original-Method", "GET"),
+    ("X-Original-URL", "https://api.example.com/live"),
+    ("X-Forwarded-For", "192.0.2.7"),
+)
+"""What nginx is told to say of the request that it asks about."""
 UVICORN = ("-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
 ALIKE = ("--no-server-header", "--no-date-header", "--no-proxy-headers")
 """As `gateway serve` runs it."""
@@ -140,9 +146,7 @@ class Stage:
         policies.mkdir()
         (policies / "bench.toml").write_text(POLICY.format(port=self._backend))
         common = ("--policies", str(policies), "--redis", self.redis_url)
-        port = free_port()
-        command = [sys.executable, "-m", "gateway", "serve", *common, "--listen", f"127.0.0.1:{port}"]
-        pid = self._run("gateway", command, port, self._cores.server)
+        port, pid = self._serve_gateway("gateway", common)
         one, four = ((*CLIENT_FIELDS, self._mint(plan, common)) for plan in ("one", "four"))
         first = ask(port, "GET", "/export", token=dict(one)["Authorization"][7:], host="127.0.0.1")
         tag = first.field("etag")
@@ -157,12 +161,22 @@ class Stage:
             yield Row(f"gateway: cached export, {algorithm}", pid, port, "/export", fields, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)
         yield Row("gateway: proxied", pid, port, "/live", one, uses_redis=True)
+        asking = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
+        port, pid = self._serve_gateway("asked gateway", common, asking)
+        yield Row("gateway: forward-auth", pid, port, "/-/authorize/nginx", (*one, *ASKED), uses_redis=True)
         port, pid = self._unguarded(policies)
         yield Row("gateway without admission: cached export", pid, port, "/export", one, 200, hit)
 
     def _unguarded(self, policies: Path) -> tuple[int, int]:
         settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}
         return self._serve("unguarded", *UVICORN, *ALIKE, "tests.benchmarks.unguarded:app", environment=settings)
+
+    def _serve_gateway(
+        self, name: str, common: tuple[str, ...], environment: dict[str, str] | None = None
+    ) -> tuple[int, int]:
+        port = free_port()
+        command = [sys.executable, "-m", "gateway", "serve", *common, "--listen", f"127.0.0.1:{port}"]
+        return port, self._run(name, command, port, self._cores.server, environment)
 
     def _mint(self, plan: str, common: tuple[str, ...]) -> Field:
         own = ("--policy", "bench", "--project", "bench", "--plan", plan, "--name", f"plan {plan}", "--json")

@@ -19,7 +19,7 @@ class RememberedAdmissions:
     async def admit(self, asked: Asked) -> Facts:
         """What was found the first time."""
         known = self._known.get(asked.digest)
-        if known is None or known.stored_head is None:
+        if known is None or not known.stored_heads:
             known = self._known[asked.digest] = await self._admissions.admit(asked)
         return known
 

@@ -149,7 +149,7 @@ def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tok
         last = ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"])
     assert 429 == last.status
     with redis.Redis.from_url(tokens.redis_url) as client:
-        counters = names.quotas(token["id"], token["id"])
+        counters = names.quotas("token", "tokencraft", token["id"])
         (counter,) = client.hkeys(counters)
         resets_at, used = client.hget(counters, counter).split(b":")
         client.hset(counters, counter, b"%d:%b" % (int(resets_at) - 60_000, used))

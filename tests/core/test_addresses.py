@@ -33,7 +33,7 @@ def test_the_client_is_the_first_that_no_trusted_proxy_is(peer: str, forwarded_f
 @given(st.lists(st.binary(max_size=30), max_size=3))
 def test_without_trusted_proxies_nobody_is_believed(forwarded_for: list[bytes]) -> None:
     """Whatever the field says, the client is the connection's other end."""
-    assert "198.51.100.7" == client_address("198.51.100.7", forwarded_for, ())
+    assert "198.51.100.7" == client_address("198.51.100.7", forwarded_for, frozenset())
 
 
 @given(st.lists(st.binary(max_size=30), max_size=3))

@@ -9,8 +9,6 @@ from msgspec.structs import replace
 
 from gateway.core.administration import (
     LATEST_END,
-    MAXIMUM_BINDING_LENGTH,
-    MAXIMUM_NAME_LENGTH,
     TokenChange,
     TokenRequest,
     TokenState,
@@ -21,6 +19,7 @@ from gateway.core.administration import (
 from gateway.core.decision import Allow, Deny, Facts, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord
+from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
 from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
 
@@ -187,7 +186,7 @@ def test_the_state_of_a_token_is_the_first_that_applies(
 def test_lists_and_decisions_agree(is_active: bool, expires_at: int | None, is_revoked: bool) -> None:
     """A token that lists call active is let in, and one that they call anything else is refused for that reason."""
     record = replace(RECORD, is_active=is_active, expires_at=expires_at)
-    facts = Facts(NOW_MILLISECONDS, record, is_revoked, is_charged=True, windows=(), stored_head=None)
+    facts = Facts(NOW_MILLISECONDS, record, is_revoked, is_charged=True, windows=(), stored_heads=())
     verdict = decide(find_rule("GET", "items", "1"), facts)
     state = state_of(record, is_revoked, NOW)
     assert (state is TokenState.ACTIVE) == isinstance(verdict, Allow)

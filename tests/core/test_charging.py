@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.charging import Charge, State, charge
+from gateway.core.algorithms import State
+from gateway.core.charging import Charge, charge
 from gateway.core.quotas import EXACT, MAXIMUM_NUMBER, Algorithm, Quota, Window
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import ALGORITHMS, Step, any_quota, histories, make_quota
@@ -193,11 +194,11 @@ def test_a_lowered_limit_holds_for_what_was_counted_under_the_old_one(algorithm:
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "fixed-window"])
 @given(st.integers(1, MAXIMUM_NUMBER), st.integers(1, MAXIMUM_NUMBER), st.integers(1, MAXIMUM_NUMBER))
 def test_no_product_is_too_large_for_a_double(algorithm: Algorithm, limit: int, seconds: int, burst: int) -> None:
-    """Whatever a policy may write, units times ticks stay exact, and a tick is a ten-thousandth of a window at most."""
+    """Whatever a policy may write, units times ticks stay exact, and a tick is a two-thousandth of a window at most."""
     quota = make_quota(algorithm, limit, seconds, burst if algorithm == "token-bucket" else None)
     top = max(quota.limit, quota.capacity)
     assert (top + 1) * quota.ticks < 2 * EXACT
-    assert quota.tick == 1 or 4000 < quota.ticks
+    assert quota.tick == 1 or 2000 < quota.ticks
     assert quota.window <= quota.tick * quota.ticks < quota.window + quota.tick
 
 

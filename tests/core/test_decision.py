@@ -5,16 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.decision import PERMISSION_CHECKS, TOKEN_CHECKS, Allow, Deny, Facts, decide, plan_of
+from gateway.core.decision import (
+    PERMISSION_CHECKS,
+    TOKEN_CHECKS,
+    Allow,
+    Deny,
+    Facts,
+    Kin,
+    decide,
+    effective_scopes,
+    ends_at,
+)
+from gateway.core.owners import OwnerStanding
 from gateway.core.quotas import Quota, Window
 from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
 
 READ = find_rule("GET", "items", "1")
 WRITE = find_rule("POST", "items")
 FULL = Window(Quota("minute", 100, 60), 95, NOW_MILLISECONDS + 1)
 ROOMY = Window(Quota("day", 1000, 86400), 5, NOW_MILLISECONDS + 1)
-GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_head=None)
+GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_heads=())
 
 records = st.builds(
     replace,
@@ -25,6 +37,18 @@ records = st.builds(
     scopes=st.sampled_from(["", "read", "write", "admin", "read write", "readwrite"]),
     plan=st.sampled_from(["free", "pro", "all", "gone", ""]),
     project=st.sampled_from(["website", ""]),
+    parent=st.sampled_from(["", "", "cd" * 12]),
+)
+kins = st.builds(
+    Kin,
+    owner=st.none()
+    | st.builds(
+        OwnerStanding,
+        status=st.sampled_from(["active", "active", "active", "blocked", "removed"]),
+        scopes=st.sampled_from([None, "", "read", "write", "admin"]),
+    ),
+    parent=st.none() | records,
+    is_parent_revoked=st.booleans(),
 )
 random_facts = st.builds(
     Facts,
@@ -33,8 +57,9 @@ random_facts = st.builds(
     is_revoked=st.booleans(),
     is_charged=st.booleans(),
     windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
-    stored_head=st.none(),
+    stored_heads=st.just(()),
     project=st.sampled_from(["", "website", "shop"]),
+    kin=kins,
 )
 
 
@@ -45,17 +70,36 @@ def name_reason(needs: str, facts: Facts) -> Reason | None:
         return Reason.REVOKED_TOKEN
     if record is None:
         return Reason.UNKNOWN_TOKEN
+    if record.parent and has_ended(facts.kin, facts.now):
+        return Reason.PARENT_ENDED
     if not record.is_active:
         return Reason.DISABLED_TOKEN
     if record.not_before is not None and facts.now < 1000 * record.not_before:
         return Reason.NOT_YET_VALID_TOKEN
     if record.expires_at is not None and facts.now >= 1000 * record.expires_at:
         return Reason.EXPIRED_TOKEN
+    return name_lack(needs, facts, record)
+
+
+def has_ended(kin: Kin, now: int) -> bool:
+    parent = kin.parent
+    if parent is None or kin.is_parent_revoked or not parent.is_active:
+        return True
+    return (parent.not_before or 0) * 1000 > now or now >= 1000 * (parent.expires_at or 2 * NOW)
+
+
+def name_lack(needs: str, facts: Facts, record: TokenRecord) -> Reason | None:
+    owner, parent = facts.kin.owner, facts.kin.parent
+    if owner and owner.status != "active":
+        return Reason.OWNER_BLOCKED
     if facts.project not in ("", "website") and record.project == "website":
         return Reason.OTHER_PROJECT
+    if owner and owner.scopes is None and (facts.project or record.project):
+        return Reason.OTHER_PROJECT
     implied = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
-    if not any(needs in implied.get(scope, ()) for scope in record.scopes.split()):
-        return Reason.INSUFFICIENT_SCOPE
+    for held in (record.scopes, owner.scopes or "" if owner else None, parent.scopes if parent else None):
+        if held is not None and not any(needs in implied.get(scope, ()) for scope in held.split()):
+            return Reason.INSUFFICIENT_SCOPE
     if needs not in {"free": {"read"}, "pro": {"read", "write"}, "all": {"read", "write"}}.get(record.plan, ()):
         return Reason.INSUFFICIENT_PLAN
     return None if facts.is_charged else Reason.QUOTA_EXCEEDED
@@ -85,9 +129,11 @@ def test_the_order_of_the_checks_is_the_documented_one() -> None:
     expected = [
         Reason.REVOKED_TOKEN,
         Reason.UNKNOWN_TOKEN,
+        Reason.PARENT_ENDED,
         Reason.DISABLED_TOKEN,
         Reason.NOT_YET_VALID_TOKEN,
         Reason.EXPIRED_TOKEN,
+        Reason.OWNER_BLOCKED,
         Reason.OTHER_PROJECT,
         Reason.INSUFFICIENT_SCOPE,
         Reason.INSUFFICIENT_PLAN,
@@ -142,19 +188,58 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("plan", "sides", "expected"),
+    [
+        ("pro", [], "read write"),
+        ("all", [], "admin"),
+        ("all", ["admin"], "admin read write"),
+        ("all", ["write"], "read write"),
+        ("all", ["write", "read"], "read"),
+        ("free", ["write"], "read"),
+        ("pro", ["write", ""], ""),
+    ],
+)
+def test_effective_scopes_are_those_of_every_side(plan: str, sides: list[str], expected: str) -> None:
+    """What token, owner and parent all hold, by itself or by implication, and the plan covers."""
+    owner, parent = [*sides, None, None][:2]
+    record = replace(RECORD, scopes="admin", plan=plan)
+    kin = Kin(
+        None if owner is None else OwnerStanding("active", owner),
+        None if parent is None else replace(RECORD, scopes=parent),
+    )
+    assert expected == effective_scopes(READ, replace(GOOD, record=record, kin=kin))
+
+
+def test_a_child_ends_with_its_parent_or_before() -> None:
+    """The earlier of the two ends is told; none where neither has one."""
+    for own, other, expected in ((None, None, None), (7, None, 7), (None, 8, 8), (7, 8, 7), (9, 8, 8)):
+        facts = replace(GOOD, record=replace(RECORD, expires_at=own), kin=Kin(parent=replace(RECORD, expires_at=other)))
+        assert expected == ends_at(facts)
+
+
 def test_a_plan_that_the_policy_no_longer_has_permits_nothing() -> None:
     """After a plan was removed from the policy its tokens are refused, and have no quotas to tell of."""
     facts = replace(GOOD, record=replace(RECORD, plan="gone"))
-    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), plan_of(READ, facts))
+    assert (Reason.INSUFFICIENT_PLAN, None) == (reason_of(facts), READ.allotment_of(facts.record))
 
 
-def test_the_plan_of_a_token_is_found() -> None:
-    """A token's plan is the policy's plan of that name."""
-    assert READ.policy.plans["pro"] is plan_of(READ, GOOD)
+def test_a_token_has_the_quotas_of_its_plan() -> None:
+    """And those of the policy, joined."""
+    allotment = READ.allotment_of(GOOD.record)
+    assert allotment is not None
+    assert ["minute", "day"] == [quota.name for quota in allotment.quotas]
 
 
 def test_without_a_token_there_is_no_plan() -> None:
     """A public rule's requests come in nobody's name, so under no plan."""
     nobody = replace(GOOD, record=None)
-    assert None is plan_of(READ, nobody)
+    assert None is READ.allotment_of(None)
     assert Allow(None, nobody) == decide(replace(READ, is_public=True), nobody)
+
+
+def test_a_public_rule_refuses_only_who_is_over_a_quota() -> None:
+    """There is nothing else to be checked, and what is over is told."""
+    window = replace(FULL, quota=replace(FULL.quota, per="address"), used=100)
+    over = replace(GOOD, record=None, is_charged=False, windows=(window,))
+    assert Deny(Reason.QUOTA_EXCEEDED, over, (window,)) == decide(replace(READ, is_public=True), over)

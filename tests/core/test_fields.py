@@ -12,8 +12,6 @@ from gateway.core.fields import (
     MAXIMUM_DELTA_SECONDS,
     build_challenge,
     build_http_date,
-    build_ratelimit,
-    build_ratelimit_policy,
     build_timestamp,
     is_bearer,
     parse_bearer,
@@ -23,8 +21,7 @@ from gateway.core.fields import (
     parse_host,
     parse_list,
 )
-from gateway.core.quotas import Quota, Window
-from tests.core.samples import NOW, NOW_MILLISECONDS
+from tests.core.samples import NOW
 
 TOKEN68 = "ABCXYZabcxyz0189-._~+/"
 OPAQUE = bytes([0x21, *range(0x23, 0x7F), *range(0x80, 0x100)])
@@ -241,29 +238,6 @@ def test_a_challenge_has_its_parameters_in_order() -> None:
     """The parameters of RFC 6750 3 follow the realm."""
     built = build_challenge("shop", {"error": "insufficient_scope", "scope": "read write"})
     assert b'Bearer realm="shop", error="insufficient_scope", scope="read write"' == built
-
-
-def test_ratelimit_policy_is_a_list_of_strings() -> None:
-    """RateLimit-Policy names each quota with its limit and window."""
-    built = build_ratelimit_policy([Quota("minute", 100, 60), Quota("day", 5000, 86400)])
-    assert b'"minute";q=100;w=60, "day";q=5000;w=86400' == built
-
-
-def test_ratelimit_policy_of_a_token_bucket_is_its_burst_and_its_rate() -> None:
-    """q is what a full bucket holds, w the seconds it takes to fill, rounded up: q over w is never above the rate."""
-    built = build_ratelimit_policy(
-        [Quota("steady", 60, 60, "token-bucket", 20), Quota("small", 100, 60, "token-bucket", 1)]
-    )
-    assert b'"steady";q=20;w=20, "small";q=1;w=1' == built
-
-
-def test_ratelimit_never_promises_more_than_there_is() -> None:
-    """RateLimit says what is left, never below nothing, and the seconds until the reset rounded up."""
-    windows = [
-        Window(Quota("minute", 100, 60), 43, NOW_MILLISECONDS + 16_001),
-        Window(Quota("day", 10, 86400), 12, NOW_MILLISECONDS - 5),
-    ]
-    assert b'"minute";r=57;t=17, "day";r=0;t=0' == build_ratelimit(windows, NOW_MILLISECONDS)
 
 
 @given(st.integers(0, 253402300799))

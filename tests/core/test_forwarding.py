@@ -12,19 +12,21 @@ from gateway.core.forwarding import (
     SET_BY_GATEWAY,
     build_request_fields,
     build_response_fields,
+    edit_fields,
     end_to_end_fields,
     is_reserved,
+    rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
+from gateway.core.policies.rules import FieldEdits, Rewrite
 from tests.core.samples import RECORD, load_shop, make_request
-from tests.support.policies import make_record, rule_for
 
 POLICY = load_shop()
 names = st.text("abcdefghijklmnopqrstuvwxyz-_", min_size=1, max_size=12).map(str.encode)
 
 
 def forward(*fields: Field, dropped: frozenset[bytes] = frozenset()) -> list[Field]:
-    return build_request_fields(make_request(*fields), POLICY, RECORD, dropped)
+    return build_request_fields(make_request(*fields), POLICY, RECORD, RECORD.scopes, dropped)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_the_backend_learns_who_asks_and_how() -> None:
 
 def test_an_empty_identity_is_left_out() -> None:
     """A token without a project or an owner says nothing of one."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project="", scopes=""), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project=""), "", frozenset())
     assert ([], []) == (field_values(fields, b"x-gateway-project"), field_values(fields, b"x-gateway-scopes"))
 
 
@@ -156,14 +158,14 @@ def test_dropped_fields_are_dropped() -> None:
 )
 def test_names_are_printable_ascii_for_the_backend(name: str, value: bytes) -> None:
     """A name that is not printable ASCII arrives percent-encoded; none can begin another field."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), "", frozenset())
     assert [value] == field_values(fields, b"x-gateway-token-name")
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_the_backend_can_decode_any_name(name: str) -> None:
     """Percent-decoding an identity field gives the name back, whatever it was."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), frozenset())
+    fields = build_request_fields(make_request(), POLICY, replace(RECORD, name=name), "", frozenset())
     (value,) = field_values(fields, b"x-gateway-token-name")
     assert set(value) <= set(range(0x20, 0x7F))
     assert name == unquote(value.decode("ascii"))
@@ -177,10 +179,31 @@ def test_a_status_without_content_has_no_length(status: int, length: bytes | Non
 
 
 def test_the_backend_is_told_what_the_token_may_use() -> None:
-    """The scopes that the plan leaves of the token's, implied ones included."""
-    policy = rule_for("GET /export").policy
-    seen = []
-    for plan in ("free", "pro"):
-        fields = build_request_fields(make_request(), policy, make_record(scopes="write", plan=plan), frozenset())
-        seen.append(field_value(fields, b"x-gateway-scopes"))
-    assert [b"read", b"write"] == seen
+    """The effective scopes, whatever the token itself holds."""
+    fields = build_request_fields(make_request(), POLICY, RECORD, "read", frozenset())
+    assert b"read" == field_value(fields, b"x-gateway-scopes")
+
+
+@pytest.mark.parametrize(
+    ("target", "stripped", "replaced", "prefixed"),
+    [
+        ("/api", "/", "/v2", "/base/api"),
+        ("/api/", "/", "/v2/", "/base/api/"),
+        ("/api/x%20y?q=/api", "/x%20y?q=/api", "/v2/x%20y?q=/api", "/base/api/x%20y?q=/api"),
+        ("/%61pi/x/", "/x/", "/v2/x/", "/base/%61pi/x/"),
+        ("/apix", "/apix", "/apix", "/base/apix"),
+        ("/x/api", "/x/api", "/x/api", "/base/x/api"),
+        ("/", "/", "/", "/base/"),
+    ],
+)
+def test_rewritten_targets(target: str, stripped: str, replaced: str, prefixed: str) -> None:
+    """Whole segments are compared as rules see them, decoded; what follows is kept byte for byte."""
+    rewrites = [Rewrite(("api",), ""), Rewrite(("api",), "/v2"), Rewrite((), "/base")]
+    assert [stripped, replaced, prefixed] == [rewrite_target(target, rewrite) for rewrite in rewrites]
+
+
+def test_edited_fields() -> None:
+    """What is set replaces every line of its name; what is removed is gone; the rest keeps its order."""
+    fields = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4")]
+    edits = FieldEdits(frozenset({b"a", b"c"}), ((b"a", b"new"),))
+    assert [(b"b", b"2"), (b"a", b"new")] == edit_fields(fields, edits)

@@ -85,11 +85,17 @@ class RedisServer(Process):
 class GatewayServer(Process):
     """`gateway serve` as its user starts it, with an access log."""
 
-    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "gateway"),
+    ) -> None:
         self.port = free_port()
         self.access_log = folder / f"access-{self.port}.log"
         own = ("--listen", f"127.0.0.1:{self.port}", "--access-log", str(self.access_log))
-        command = [sys.executable, "-m", "gateway", "serve", *own, *options]
+        command = [sys.executable, *program, "serve", *own, *options]
         super().__init__(command, folder / f"gateway-{self.port}.log", environment)
 
     def wait(self) -> "GatewayServer":

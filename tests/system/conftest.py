@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer
 
 POLICY = """
 name = "system"
@@ -42,24 +43,14 @@ def serve(tmp_path: Path, policies: Path) -> Iterator[Serve]:
     """Starts gateways; each is ended with the test, and must have ended by itself if it was asked to."""
     servers: list[GatewayServer] = []
 
-    def start(redis_url: str, *options: str, environment: dict[str, str] | None = None) -> GatewayServer:
-        server = GatewayServer(
-            tmp_path, "--policies", str(policies), "--redis", redis_url, *options, environment=environment
-        )
+    def start(redis_url: str, *options: str, **how: Any) -> GatewayServer:
+        server = GatewayServer(tmp_path, "--policies", str(policies), "--redis", redis_url, *options, **how)
         servers.append(server)
         return server.wait()
 
     yield start
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A redis-server that a test may stop."""
-    server = RedisServer(redis_executable, tmp_path)
-    yield server
-    server.stop()
 
 
 def mint(redis_url: str, policies: Path, *options: str) -> dict[str, str]:

@@ -154,8 +154,9 @@ def test_a_backend_that_goes_away_breaks_no_build(serve: Serve, redis_url: str, 
     assert 401 == ask(gateway.port, "GET", "/stand-in", token=token["token"]).status
 
 
-def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path) -> None:
-    """The client's stream is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
+@pytest.mark.parametrize("is_child", [False, True])
+def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path, is_child: bool) -> None:
+    """Its own or its child's is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
     is_closed, may_go_on = threading.Event(), threading.Event()
 
     def stream(connection: socket.socket) -> None:
@@ -180,7 +181,9 @@ def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, pol
         write_policy(policies, backend.port, response_timeout="20s")
         gateway = serve(redis_url)
         revoked, kept = mint(redis_url, policies), mint(redis_url, policies)
-        cut, received = start(gateway.port, b"/cut", revoked["token"])
+        where = ("--policies", str(policies), "--redis", redis_url)
+        child = run_json("token", "create", "--parent", revoked["id"], "--name", "actor", *where)
+        cut, received = start(gateway.port, b"/cut", (child if is_child else revoked)["token"])
         going, also_received = start(gateway.port, b"/kept", kept["token"])
         with cut, going:
             run_json("token", "revoke", revoked["id"], "--redis", redis_url)
@@ -215,3 +218,31 @@ def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: st
             while b"first" not in received:
                 received += client.recv(65536)
         assert is_closed.wait(10)
+
+
+@pytest.mark.parametrize("request_end", [b"\r\n", b"Content-Length: 5\r\n\r\nhello"], ids=["get", "post"])
+def test_a_client_that_leaves_before_the_head_ends_the_backends_work(
+    serve: Serve, redis_url: str, policies: Path, request_end: bytes
+) -> None:
+    """When the client closes while the backend is silent, so does the gateway towards the backend, long before time."""
+    is_asked, is_closed = threading.Event(), threading.Event()
+
+    def think(connection: socket.socket) -> None:
+        received = read_head(connection)
+        while request_end.endswith(b"hello") and not received.endswith(b"hello"):
+            received += connection.recv(65536)
+        is_asked.set()
+        if connection.recv(1) == b"":
+            is_closed.set()
+
+    with RawBackend(think) as backend:
+        write_policy(policies, backend.port, response_timeout="1h")
+        gateway = serve(redis_url)
+        text = mint(redis_url, policies)["token"].encode()
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+            method = b"POST" if b"hello" in request_end else b"GET"
+            client.sendall(method + b" /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n")
+            client.sendall(request_end)
+            assert is_asked.wait(10)
+        assert is_closed.wait(10)
+        assert "Traceback" not in gateway.text()

@@ -1,30 +1,27 @@
--- One round trip for the admissions of one event-loop tick. quotas.lua stands before this.
+-- One round trip for the admissions of one event-loop tick. quotas.lua, charging.lua and tokens.lua stand before this.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
 -- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
--- then, for each admission: its digest or '' where the rule is public, the number of its terms, its export key or '',
--- the project that its path names or ''
+-- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
+-- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
+-- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked, charged, stored head or '', used, resets_at, ...}
--- with a pair for each quota of the token's plan, then fits_at of each where nothing was charged. A refused request
--- charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at all. core/decision.py makes the
--- verdict from this.
+-- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', kin, ...}
+-- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
+-- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
+-- all, nor does one whose parent is. core/decision.py makes the verdict.
 
-local function is_in_use(record, digest, policy, now)
-  local not_before, expires_at = record[RECORD_NOT_BEFORE], record[RECORD_EXPIRES_AT]
-  return record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == policy and record[RECORD_IS_ACTIVE]
-    and not (not_before ~= cjson.null and now < not_before * 1000)
-    and not (expires_at ~= cjson.null and now >= expires_at * 1000)
+local function is_of_project(record, project, owner)
+  if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then
+    return false
+  end
+  return not owner or owner[2] or project == '' and record[RECORD_PROJECT] == ''
 end
 
-local function is_of_project(record, project)
-  return record[RECORD_PROJECT] == '' or project == '' or record[RECORD_PROJECT] == project
-end
-
-local function holds_scopes(record, needed)
-  local held = ' ' .. record[RECORD_SCOPES] .. ' '
+local function holds_scopes(scopes, needed)
+  local held = ' ' .. scopes .. ' '
   for _, grants in ipairs(needed) do
     local found = false
     for _, scope in ipairs(grants) do
@@ -37,15 +34,26 @@ local function holds_scopes(record, needed)
   return true
 end
 
+-- Whether owner and all sides permit the request, plan and quotas aside.
+local function is_permitted(record, owner, parent, project, needed)
+  return (not owner or owner[1] == 'active')
+    and is_of_project(record, project, owner)
+    and holds_scopes(record[RECORD_SCOPES], needed)
+    and (not owner or holds_scopes(owner[2] or '', needed))
+    and (not parent or holds_scopes(parent[3][RECORD_SCOPES], needed))
+end
+
 local function note_use(bucket, id, resolution, now)
-  local seconds = math.floor(now / 1000)
-  local last = redis.call('ZSCORE', bucket .. 'last_used', id)
+  local key = bucket .. 'last_used:' .. string.sub(id, BUCKET_DIGITS + 1, LAST_USED_DIGITS)
+  local field, seconds = string.sub(id, LAST_USED_DIGITS + 1), math.floor(now / 1000)
+  local last = redis.call('HGET', key, field)
   if not last or seconds - tonumber(last) >= resolution then
-    redis.call('ZADD', bucket .. 'last_used', seconds, id)
+    redis.call('HSET', key, field, seconds)
   end
 end
 
-local function stored_head(terms, record, id, export_key)
+-- All variants that are stored for the URI: which of them the request selects is for core/caching to say.
+local function stored_heads(terms, record, id, export_key)
   local who = 'everybody'
   if terms.shared_by ~= 'public' then
     who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
@@ -54,7 +62,7 @@ local function stored_head(terms, record, id, export_key)
     return ''
   end
   local key = table.concat({ VERSION, 'export', terms.shared_by, #who, who, export_key }, ':')
-  return redis.call('HGET', key, 'head') or ''
+  return redis.call('HVALS', key)
 end
 
 local now = tonumber(ARGV[1])
@@ -72,28 +80,36 @@ local argument = 2 + #all_terms
 for i, key in ipairs(KEYS) do
   local digest, terms = ARGV[argument + 1], all_terms[tonumber(ARGV[argument + 2])]
   local export_key, project = ARGV[argument + 3], ARGV[argument + 4]
-  argument = argument + 4
+  local address, lease = ARGV[argument + 5], ARGV[argument + 6]
+  argument = argument + 6
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = '', 0
   if not terms.is_public then
     raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
   end
-  local reply = { raw, revoked, 0, '' }
+  local reply = { raw, revoked, 0, '', '' }
   if terms.is_public then
-    reply[3] = 1
-    if export_key ~= '' then
-      reply[4] = stored_head(terms, nil, id, export_key)
+    if charge(bucket, nil, terms, terms.plans[''], address, lease, true, now, reply) then
+      reply[3] = 1
+      if export_key ~= '' then
+        reply[4] = stored_heads(terms, nil, id, export_key)
+      end
     end
   elseif raw ~= '' and revoked == 0 then
-    local record = cjson.decode(raw)
-    if is_in_use(record, digest, terms.policy, now) then
+    local record = read_record(raw, id)
+    local is_known = record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == terms.policy
+    local parent = is_known and read_parent(bucket, record)
+    local owner = is_known and read_owner(bucket, record, project)
+    reply[5] = tell_kin(owner, parent)
+    local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
+    if is_known and has_parent and may_act(record, now) then
       note_use(bucket, id, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
-      local may_charge = plan.permits and is_of_project(record, project) and holds_scopes(record, terms.needed)
-      if charge(bucket, record[RECORD_LINEAGE], plan.quotas, terms.cost, may_charge, now, reply) then
+      local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
+      if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then
-          reply[4] = stored_head(terms, record, id, export_key)
+          reply[4] = stored_heads(terms, record, id, export_key)
         end
       end
     end

@@ -3,20 +3,28 @@
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python.
 --
--- A quota is {counter, capacity, window, algorithm, tick, ticks, limit}, see core/policies/terms.py; a fixed window
--- has the first three only. Of each algorithm
---   read     reads the state, a field of the lineage's hash (a moving window: a list of its own), and gives its units
---            as `used`
---   take     charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
---            so long
---   fits_at  is when units that find no room now, but not more than the capacity, will
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, is in shadow}, see core/policies/terms.py; a
+-- fixed window that is enforced has the first three only. The state is a field of a hash, or under a key of its own,
+-- which then has the `kind`. Of each algorithm
+--   read       reads the state and gives its units as `used`
+--   take       charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
+--              so long
+--   fits_at    is when units that find no room now, but not more than the capacity, will
+--   give_back  takes units of an earlier charge back, never more than would be there had they not been charged: gives
+--              the new field where that is to be written
+-- A concurrency limit takes one unit whatever the cost, and instead of giving it back renews and releases a lease.
 
-local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT = 1, 2, 3, 4, 5, 6, 7
+local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT, SHADOW = 1, 2, 3, 4, 5, 6, 7, 8
+local MAXIMUM_LATER = 1000 -- entries of a moving window behind the one that something is given back to
+local RETRY = 1000 -- milliseconds after which a request that found too many in flight may try again
 local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, math.max, string.match, string.format
 local call, tonumber, unpack = redis.call, tonumber, unpack
 
-local fixed, sliding, moving, bucket = {}, {}, {}, {}
-local ALGORITHMS = { ['sliding-window-counter'] = sliding, ['moving-window'] = moving, ['token-bucket'] = bucket }
+local fixed, sliding, moving, bucket, leases = {}, {}, { kind = 'log:' }, {}, { kind = 'leases:', takes = 1 }
+local ALGORITHMS = {
+  ['fixed-window'] = fixed, ['sliding-window-counter'] = sliding, ['moving-window'] = moving,
+  ['token-bucket'] = bucket, ['concurrent'] = leases,
+}
 
 function fixed.read(quota, state, now)
   if state then
@@ -38,6 +46,13 @@ function fixed.fits_at(window)
   return window.resets_at
 end
 
+function fixed.give_back(quota, state, units, charged_at, now)
+  local window = fixed.read(quota, state, now)
+  if not window.is_new and window.resets_at - quota[WINDOW] <= charged_at then
+    return format('%.0f:%.0f', window.resets_at, max(0, window.used - units))
+  end
+end
+
 -- field: start of the window:units of the window before:units
 function sliding.read(quota, state, now)
   local length = quota[WINDOW]
@@ -48,9 +63,8 @@ function sliding.read(quota, state, now)
   elseif start and tonumber(start) + length == window.start then
     window.before = tonumber(current)
   end
-  window.before = min(window.before, quota[LIMIT])
   local left = min(ceil((window.start + length - now) / quota[TICK]), quota[TICKS])
-  window.used = floor(window.before * left / quota[TICKS]) + window.current
+  window.used = floor(min(window.before, quota[LIMIT]) * left / quota[TICKS]) + window.current
   return window
 end
 
@@ -62,13 +76,26 @@ function sliding.take(window, quota, cost)
 end
 
 function sliding.fits_at(window, quota, cost)
-  local units, ends = window.before, window.start + quota[WINDOW]
+  local units, ends = min(window.before, quota[LIMIT]), window.start + quota[WINDOW]
   local room = quota[LIMIT] - cost - window.current
   if room < 0 then -- only when the units of this window are those of the one before
     units, ends, room = max(1, min(window.current, quota[LIMIT])), ends + quota[WINDOW], quota[LIMIT] - cost
   end
   local left = min(ceil((room + 1) * quota[TICKS] / units) - 1, quota[TICKS])
   return max(ends - left * quota[TICK], ends - quota[WINDOW])
+end
+
+function sliding.give_back(quota, state, units, charged_at, now)
+  local window = sliding.read(quota, state, now)
+  local start = charged_at - charged_at % quota[WINDOW]
+  if start == window.start then
+    window.current = max(0, window.current - units)
+  elseif start + quota[WINDOW] == window.start then
+    window.before = max(0, window.before - units)
+  else
+    return
+  end
+  return format('%.0f:%.0f:%.0f', window.start, window.before, window.current)
 end
 
 -- An entry of a moving window's list: time:units:all units of the list up to and including these.
@@ -136,6 +163,23 @@ function moving.fits_at(window, quota, cost)
   return entry.at + quota[WINDOW]
 end
 
+function moving.give_back(quota, _, units, charged_at, now, log)
+  local index, later = -1, {}
+  local entry = log_entry(log, index)
+  while entry and entry.at > charged_at and #later < MAXIMUM_LATER do
+    later[#later + 1], index = entry, index - 1
+    entry = log_entry(log, index)
+  end
+  if not entry or entry.at ~= charged_at or charged_at <= now - quota[WINDOW] then
+    return
+  end
+  local given = min(units, entry.units)
+  call('LSET', log, index, format('%.0f:%.0f:%.0f', entry.at, entry.units - given, entry.total - given))
+  for i = 1, #later do
+    call('LSET', log, -i, format('%.0f:%.0f:%.0f', later[i].at, later[i].units, later[i].total - given))
+  end
+end
+
 -- field: time:debt at that time:until when the hash is known to live
 function bucket.read(quota, state, now)
   local at, debt, lives_until = match(state or '', '^(%d+):(%d+):(%d+)$')
@@ -167,76 +211,36 @@ function bucket.fits_at(window, quota, cost)
   return window.at + ceil(excess / quota[LIMIT]) * quota[TICK]
 end
 
-local function fits_at(window, quota, cost, now)
-  if window.used + cost <= quota[CAPACITY] then
-    return now
-  end
-  return cost > quota[CAPACITY] and now + quota[WINDOW] or window.algorithm.fits_at(window, quota, cost)
-end
-
-local function resets_at(window, quota, now)
-  if window.used == 0 then
-    return now
-  end
-  return fits_at(window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
-end
-
-local function write(key, quotas, windows, cost, now)
-  local changes, count, longest = {}, 0, 0
-  for i = 1, #windows do
-    local quota, window = quotas[i], windows[i]
-    local field, needed = window.algorithm.take(window, quota, cost, now)
-    if field then
-      changes[count + 1], changes[count + 2] = quota[COUNTER], field
-      count = count + 2
-    end
-    if needed and needed > longest then
-      longest = needed
-    end
-  end
-  if count > 0 then
-    call('HSET', key, unpack(changes))
-    if longest > 0 and call('PTTL', key) < longest then
-      call('PEXPIRE', key, longest)
-    end
+function bucket.give_back(quota, state, units, charged_at, now)
+  local window = bucket.read(quota, state, now)
+  local elapsed = max(0, ceil((now - charged_at) / quota[TICK]))
+  if window.debt > 0 and elapsed < ceil(units * quota[TICKS] / quota[LIMIT]) then
+    local debt = max(0, window.debt - (units * quota[TICKS] - elapsed * quota[LIMIT]))
+    return format('%.0f:%.0f:%.0f', window.at, debt, window.lives_until)
   end
 end
 
--- All quotas are charged or none. Appends to `reply`: used and resets_at of each, then, of a refused request, fits_at of
--- each.
-local function charge(prefix, lineage, quotas, cost, may_charge, now, reply)
-  local number = #quotas
-  if number == 0 then
-    return may_charge
-  end
-  local key = prefix .. 'quota:' .. lineage
-  local counters, windows, has_room = {}, {}, true
-  for i = 1, number do
-    counters[i] = quotas[i][COUNTER]
-  end
-  local states = call('HMGET', key, unpack(counters))
-  for i = 1, number do
-    local quota = quotas[i]
-    local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
-    local log = algorithm == moving and table.concat({ prefix, 'log:', lineage, ':', counters[i] })
-    local window = algorithm.read(quota, states[i], now, log)
-    window.algorithm, windows[i] = algorithm, window -- a fixed window has it: a table that grows costs more
-    has_room = has_room and window.used + cost <= quota[CAPACITY]
-  end
-  local charged = may_charge and has_room
-  if charged and cost > 0 then
-    write(key, quotas, windows, cost, now)
-  end
-  local length = #reply
-  for i = 1, number do
-    local window = windows[i]
-    reply[length + 1], reply[length + 2] = window.used, window.resets_at or resets_at(window, quotas[i], now)
-    length = length + 2
-  end
-  if not charged then
-    for i = 1, number do
-      reply[length + i] = fits_at(windows[i], quotas[i], cost, now)
-    end
-  end
-  return charged
+-- A concurrency limit's sorted set: a lease for each request in flight, by the moment at which it ends by itself.
+function leases.read(_, _, now, key)
+  return { used = call('ZCOUNT', key, format('(%.0f', now), '+inf'), key = key, now = now }
+end
+
+function leases.take(window, quota, _, now, lease)
+  window.used = window.used + 1
+  call('ZREMRANGEBYSCORE', window.key, '-inf', now)
+  leases.renew(quota, window.key, lease, now)
+end
+
+function leases.fits_at(window)
+  return window.now + RETRY
+end
+
+-- Also where it has ended meanwhile: its request is in flight all the same.
+function leases.renew(quota, key, lease, now)
+  call('ZADD', key, now + quota[WINDOW], lease)
+  call('PEXPIRE', key, 2 * quota[WINDOW])
+end
+
+function leases.release(_, key, lease)
+  call('ZREM', key, lease)
 end

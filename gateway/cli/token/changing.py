@@ -8,7 +8,7 @@ import click
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.options import json_option, load_policies, policies_option, redis_option, with_tokens
 from gateway.cli.times import parse_end, parse_start
-from gateway.cli.token.describing import describe_all, find, print_json
+from gateway.cli.token.describing import describe_all, find, find_bounds, print_json
 from gateway.core.administration import TokenChange, update_record
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.rules import Policy
@@ -44,7 +44,8 @@ def update(identity: str, policies: str, redis_url: str | None, as_json: bool, *
             values["expires_at"] = parse_end(ends, now)
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
-            updated = update_record(policy, record, TokenChange(**values), now)
+            bounds = await find_bounds(tokens, record)
+            updated = update_record(policy, record, TokenChange(**values), now, bounds)
             return updated if await tokens.replace(record, updated) else None
 
         return await describe_all(tokens, [await change(tokens, identity, policies, attempt)])

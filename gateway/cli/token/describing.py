@@ -8,7 +8,8 @@ import msgspec
 
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.times import format_time
-from gateway.core.administration import TokenState, state_of
+from gateway.core.administration import Bounds, TokenState, state_of
+from gateway.core.children import bound_by
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -28,15 +29,38 @@ async def find(tokens: RedisTokens, identity: str) -> TokenRecord:
 async def describe_all(tokens: RedisTokens, records: Sequence[TokenRecord]) -> list[dict[str, Any]]:
     """All that may be shown of each of the tokens, as they are now."""
     identities = [token_id(record.digest) for record in records]
-    revoked, last_uses, now = (
-        await tokens.are_revoked(identities),
-        await tokens.last_uses(identities),
-        await tokens.now(),
-    )
+    last_uses, parents = await tokens.last_uses(identities), await _find_parents(tokens, records)
+    states = await find_states(tokens, records, await tokens.now())
+    bound = [bound_by(parents[one.parent], one) if one.parent in parents else one for one in records]
+    return [describe(*one) for one in zip(bound, states, last_uses, strict=True)]
+
+
+async def find_states(tokens: RedisTokens, records: Sequence[TokenRecord], now: int) -> list[TokenState]:
+    """What each of the tokens is at `now`, Unix seconds; a child whose parent is gone is over."""
+    parents = await _find_parents(tokens, records)
+    identities = [*(token_id(record.digest) for record in records), *parents]
+    is_revoked = dict(zip(identities, await tokens.are_revoked(identities), strict=True))
+    states = {one: state_of(parent, is_revoked[one], now) for one, parent in parents.items()}
     return [
-        describe(record, state_of(record, is_revoked, now), last_use)
-        for record, is_revoked, last_use in zip(records, revoked, last_uses, strict=True)
+        state_of(
+            record,
+            is_revoked[token_id(record.digest)],
+            now,
+            states.get(record.parent, TokenState.REVOKED) if record.parent else TokenState.ACTIVE,
+        )
+        for record in records
     ]
+
+
+async def _find_parents(tokens: RedisTokens, records: Sequence[TokenRecord]) -> dict[str, TokenRecord]:
+    found = await tokens.find_each([record.parent for record in records if record.parent])
+    return {token_id(parent.digest): parent for parent in found}
+
+
+async def find_bounds(tokens: RedisTokens, record: TokenRecord) -> Bounds:
+    """The token's owner and parent, as far as they bound it."""
+    owner = await tokens.owners.find(record.policy, record.owner) if record.owner else None
+    return Bounds(owner, await tokens.find(record.parent) if record.parent else None)
 
 
 def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> dict[str, Any]:
@@ -57,6 +81,19 @@ def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> di
         "expires": format_time(record.expires_at),
         "predecessor": record.predecessor or None,
         "successor": record.successor or None,
+        "parent": record.parent or None,
+        "overrides": [
+            {
+                "quota": override.counter,
+                "limit": override.limit,
+                "capacity": override.capacity,
+                "until": format_time(override.until),
+                "reason": override.reason,
+                "author": override.author,
+                "set": format_time(override.set_at),
+            }
+            for override in record.overrides
+        ],
     }
 
 
@@ -85,5 +122,7 @@ def print_lines(described: Mapping[str, Any]) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(value) or "-"
+        return ",".join(map(_text, value)) or "-"
+    if isinstance(value, dict):
+        return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
     return "-" if value is None else str(value)

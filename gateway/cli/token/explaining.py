@@ -10,7 +10,15 @@ from gateway.cli.options import json_option, load_policies, policies_option, red
 from gateway.cli.times import format_time
 from gateway.cli.token.describing import find, print_json
 from gateway.core.errors import ChangeRefused
-from gateway.core.explanation import Check, Standing, build_facts, explain_decision, first_failure, match_request
+from gateway.core.explanation import (
+    Check,
+    Standing,
+    build_facts,
+    explain_decision,
+    first_failure,
+    match_request,
+    project_of,
+)
 from gateway.core.fields import parse_host
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.rules import PolicySet, Rule
@@ -23,6 +31,7 @@ from gateway.core.records import TokenRecord
 @click.argument("identity", metavar="ID")
 @click.option("--request", required=True, metavar='"GET /path"', help="Method and path of the request.")
 @click.option("--host", help="Its Host; without it, the first that the token's policy names.")
+@click.option("--address", default="", help="The client's address; without it, quotas per address read as unused.")
 @policies_option
 @redis_option
 @json_option
@@ -32,6 +41,7 @@ def explain(
     identity: str,
     request: str,
     host: str | None,
+    address: str,
     policies: str,
     redis_url: str | None,
     as_json: bool,
@@ -50,7 +60,7 @@ def explain(
     async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
         record = await find(tokens, identity)
         rule, checks = match_request(found, _host(host, found, record), method, path)
-        standing = await tokens.standing(identity, rule)
+        standing = await tokens.standing(identity, rule, project_of(rule, path), address)
         if standing is None:
             raise ChangeRefused(f"there is no token {identity}")
         return rule, checks, standing
@@ -58,7 +68,7 @@ def explain(
     rule, checks, standing = with_tokens(redis_url, work)
     windows = standing.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing, path))
+        checks += explain_decision(rule, standing, build_facts(rule, standing))
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:
@@ -89,15 +99,18 @@ def _describe(
         "policy": rule.policy.name if rule else None,
         "rule": rule.pattern.text if rule else None,
         "scopes": rule.scopes if rule else (),
-        "cost": rule.cost if rule else None,
+        "cost": rule.cost.reserved if rule else None,
         "checks": checks,
         "quotas": [
             {
                 "name": window.quota.name,
+                "per": window.quota.per,
                 "limit": window.quota.limit,
                 "used": window.used,
                 "remaining": window.remaining(),
                 "resets": format_time(window.resets_at // 1000) if window.used else None,
+                "near": window.is_near(),
+                "shadow": window.quota.is_shadow,
             }
             for window in windows
         ],
@@ -109,10 +122,13 @@ def _print(rule: Rule | None, checks: list[Check], windows: Sequence[Window], no
         note = f": {check.note}" if check.note else ""
         click.echo(f"{'pass' if check.passes else 'FAIL'}  {check.check}{note}")
     for window in windows:
-        resets = f", resets in {window.reset_seconds(now)} s" if window.used else ""
-        click.echo(f"quota {window.quota.name}: {window.used} of {window.quota.limit} used{resets}")
+        quota = window.quota
+        resets = f", resets in {window.reset_seconds(now)} s" if window.used and not quota.is_concurrency else ""
+        near, shadow = ", near" if window.is_near() else "", ", in shadow" if quota.is_shadow else ""
+        holder = "" if quota.per == "token" else f" per {quota.per}"
+        click.echo(f"quota {quota.name}{holder}: {window.used} of {quota.capacity} used{resets}{near}{shadow}")
     reason = first_failure(checks)
     if reason is not None:
         click.echo(f"The request would be refused: {reason}, status {PROBLEMS[reason].status}.")
     elif rule is not None:
-        click.echo(f"The request would pass, at a cost of {rule.cost}.")
+        click.echo(f"The request would pass, at a cost of {rule.cost.reserved}.")

@@ -61,10 +61,12 @@ async def _unused(tokens: RedisTokens, records: list[TokenRecord], seconds: int)
 def show(identity: str, redis_url: str | None, as_json: bool) -> None:
     """Show all that is known of a token, none of it secret."""
 
-    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
-        return await describe_all(tokens, [await find(tokens, identity)])
+    async def work(tokens: RedisTokens) -> dict[str, Any]:
+        (described,) = await describe_all(tokens, [await find(tokens, identity)])
+        children = [token_id(child.digest) for child in await tokens.children(identity)]
+        return {**described, "children": children}
 
-    (described,) = with_tokens(redis_url, work)
+    described = with_tokens(redis_url, work)
     if as_json:
         print_json(described)
     else:

@@ -66,20 +66,23 @@ def revoke(
 
 
 def _revoke_one(identity: str, redis_url: str | None, as_json: bool) -> None:
-    async def work(tokens: RedisTokens) -> tuple[dict[str, Any], list[str]]:
+    async def work(tokens: RedisTokens) -> tuple[dict[str, Any], list[str], int]:
         await find(tokens, identity)
         await tokens.revoke(identity)
         record = await find(tokens, identity)  # as it stays: it can have been rotated until it was revoked
         relatives = [one for one in (record.predecessor, record.successor) if one]
         revoked = await tokens.are_revoked(relatives)
         (described,) = await describe_all(tokens, [record])
-        return described, [one for one, is_revoked in zip(relatives, revoked, strict=True) if not is_revoked]
+        stay = [one for one, is_revoked in zip(relatives, revoked, strict=True) if not is_revoked]
+        return described, stay, len(await tokens.children(identity))
 
-    described, relatives = with_tokens(redis_url, work)
+    described, relatives, children = with_tokens(redis_url, work)
     if as_json:
         print_json(described)
         return
     click.echo(f"Revoked token {identity} ({described['name']}).")
+    if children:
+        click.echo(f"Its {children} child(ren) ended with it.")
     if relatives:
         click.echo(f"Of its lineage {' and '.join(relatives)} stay: --lineage {identity} revokes all of it.", err=True)
 

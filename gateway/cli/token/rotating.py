@@ -1,6 +1,5 @@
 """`gateway token rotate`."""
 
-import secrets
 from typing import Any
 
 import click
@@ -10,12 +9,12 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.options import json_option, pepper_option, policies_option, redis_option, with_tokens
 from gateway.cli.times import format_time, parse_end, read_duration
 from gateway.cli.token.changing import change
-from gateway.cli.token.describing import describe_all, print_json
-from gateway.core.administration import state_of
+from gateway.cli.token.creating import draw
+from gateway.cli.token.describing import describe_all, find_bounds, find_states, print_json
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import Rotated, Rotation, rotate_record
-from gateway.core.tokens import random_bytes_needed, token_id
+from gateway.core.tokens import token_id
 
 
 @click.command()
@@ -41,11 +40,10 @@ def rotate(
         rotation = Rotation(overlap_seconds=overlap, expires_at=parse_end(expires, now) if expires else msgspec.UNSET)
 
         async def attempt(policy: Policy, record: TokenRecord) -> Rotated | None:
-            (is_revoked,) = await tokens.are_revoked([identity])
-            state = state_of(record, is_revoked, now)
-            length = random_bytes_needed(policy.token_format)
-            draws = iter(lambda: secrets.token_bytes(length), b"")
-            rotated = rotate_record(policy, record, state, rotation, draws, pepper.encode(), now)
+            (state,) = await find_states(tokens, [record], now)
+            bounds = await find_bounds(tokens, record)
+            draws = iter(lambda: draw(policy), b"")
+            rotated = rotate_record(policy, record, state, rotation, draws, pepper.encode(), now, bounds)
             return rotated if await tokens.rotate(record, rotated.old, rotated.successor) else None
 
         rotated = await change(tokens, identity, policies, attempt)

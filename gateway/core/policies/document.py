@@ -9,52 +9,96 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm
-from gateway.core.variants.variant import DocumentKind, Setting
+from gateway.core.policies.grammar import (
+    END,
+    Duration,
+    FieldName,
+    FieldValue,
+    FilePath,
+    Host,
+    Name,
+    PathPrefix,
+    Prefix,
+    ScopeName,
+    Status,
+    Units,
+    Url,
+)
+from gateway.core.policies.variant_tables import VariantsTable
+from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
 
-_END = r"$(?!\n)"
-"""The end of a text also for Python, whose `$` allows a line break after it."""
-Name = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}" + _END, description="A lower-case name, such as tokencraft")
-]
-ScopeName = Annotated[
-    str,
-    Meta(pattern=r"^[!#-\[\]-~]{1,128}" + _END, description="A scope-token of RFC 6749 3.3, such as projects:read"),
-]
-Duration = Annotated[
-    str, Meta(pattern=r"^[0-9]{1,9}[smhdw]" + _END, description="A whole number and s, m, h, d or w: 10m")
-]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?" + _END,
-        description="A URL of scheme http or https, host, port and an optional path prefix",
-    ),
-]
-Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + _END, description="A host name in lower case, without port")]
-Prefix = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + _END, description="Up to 32 letters, digits, hyphens and underscores")
-]
-OptionName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,23}" + _END, description="Up to 24 letters, digits, - and _")
-]
-Parameter = Annotated[
-    str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END, description="A parameter in braces, such as {mode}")
-]
-Status = Annotated[int, Meta(ge=100, le=599)]
+MAXIMUM_CONCURRENT = 10_000
+"""Each request in flight is an entry in Redis, a tenth of a kilobyte."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A TOML table that knows all its keys."""
 
 
+class HealthTable(Table, frozen=True, kw_only=True):
+    """Asks each target again and again, and sends no requests to one that does not answer below 400."""
+
+    path: PathPrefix
+    """Asked for with GET, as it stands here: behind no prefix, and not rewritten."""
+    interval: Duration = "5s"
+    timeout: Duration = "2s"
+
+
+class TlsTable(Table, frozen=True, kw_only=True):
+    """How backends of scheme https are known; their certificates are always verified. Files are PEM."""
+
+    ca: FilePath | None = None
+    """The authorities that are trusted; absent: those of the system."""
+    certificate: FilePath | None = None
+    """What the gateway shows of itself."""
+    key: FilePath | None = None
+    """Its key; absent: it is in the file of the certificate."""
+    server_name: Host | None = None
+    """The name that certificates must be for; absent: the target's host."""
+
+
+class RewriteTable(Table, frozen=True, kw_only=True):
+    """Replaces the beginning of a path: whole segments of it. What begins in another way is left as it is."""
+
+    prefix: PathPrefix
+    """Written decoded, as in a rule's match."""
+    replacement: PathPrefix = "/"
+    """Absent: the prefix is stripped."""
+
+
+class FieldsTable(Table, frozen=True, kw_only=True):
+    """Changes field lines. What the gateway itself says cannot be set, nor what is about one connection be changed."""
+
+    set: dict[FieldName, FieldValue] = {}
+    remove: list[FieldName] = []
+
+
 class UpstreamTable(Table, frozen=True, kw_only=True):
     """The backend that a policy's requests are passed on to."""
 
-    url: Url
+    url: Url | None = None
+    targets: Annotated[list[Url], Meta(min_length=1)] | None = None
+    """In the place of `url`: several that answer alike. The one with the fewest requests under way gets the next."""
     connect_timeout: Duration = "2s"
     response_timeout: Duration = "30s"
-    """How long the backend may take until its response head, and then between two pieces of content."""
+    """How long the backend may take from the request's end to the end of its response's head."""
+    idle_timeout: Duration | None = None
+    """How long it may be silent between two pieces of content; absent: as long as response_timeout."""
+    total_timeout: Duration | None = None
+    """How long request and response may take in all; absent: any time."""
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    """To each target, of each worker."""
+    max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    """Requests that wait for one of these connections, no longer than connect_timeout; more are answered 503."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """How many other targets are tried for a request that no backend can have acted upon."""
+    host: Host | None = None
+    """The Host field that backends get; absent: what the target's URL says."""
+    health: HealthTable | None = None
+    tls: TlsTable | None = None
+    rewrite: RewriteTable | None = None
+    request_headers: FieldsTable | None = None
+    response_headers: FieldsTable | None = None
 
 
 class TokenTable(Table, frozen=True, kw_only=True):
@@ -79,14 +123,20 @@ class ScopeTable(Table, frozen=True, kw_only=True):
 
 
 class QuotaTable(Table, frozen=True, kw_only=True):
-    """A quota that is not counted in fixed windows."""
+    """A quota that is more than a limit of each token in fixed windows."""
 
-    limit: str
+    limit: str | None = None
     """In the grammar of the library limits, such as "100/minute"."""
-    algorithm: Algorithm = "fixed-window"
-    """How it is counted; moving-window is exact and keeps every request, sliding-window-counter keeps two numbers."""
+    concurrent: Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENT)] | None = None
+    """In the place of a limit: how many requests may be in flight at once."""
+    algorithm: Algorithm | None = None
+    """How a limit is counted; absent: fixed-window. moving-window is exact and keeps every request."""
     burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
     """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""
+    per: Partition = "token"
+    """Who shares it: a token with those it is rotated to, an owner, a project, a plan, a client's address."""
+    shadow: bool = False
+    """Whether it is decided and recorded in the access log only, and never enforced."""
 
 
 class PlanTable(Table, frozen=True, kw_only=True):
@@ -99,50 +149,52 @@ class PlanTable(Table, frozen=True, kw_only=True):
 
 
 class CacheTable(Table, frozen=True, kw_only=True):
-    """How the answers of a rule are kept and shared."""
+    """How the answers of a rule are kept and shared. What it does not say, the backend's own fields say."""
 
     fresh: Duration | None = None
-    """How long a stored answer is used without asking the backend; absent: as long as the backend's fields say."""
+    """How long a stored answer is used without asking the backend."""
+    stale_while_revalidate: Duration | None = None
+    """How much longer it is used at once, while the backend is asked in the background."""
     stale_if_error: Duration | None = None
-    """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
+    """How much longer it stands in while the backend fails: no connection, no answer in time, any status from 500."""
+    keep: Duration | None = None
+    """How long it is kept after it was fresh, to be asked about and to stand in; absent: as long as it is of use."""
+    heuristic: Duration | None = None
+    """The most that is guessed where the backend says nothing: a tenth of the time since Last-Modified; absent: 0s."""
     shared_by: Literal["project", "owner", "token", "public"] | None = None
     """Who shares an entry; absent: what the policy's tokens are bound to, and everybody where the rule is public."""
+    groups: list[Annotated[str, Meta(min_length=1, max_length=128)]] = []
+    """What purges may name, with parameters of the path: "tokenset-{tokenset}"."""
+    client_cache_control: Literal["revalidate", "backend"] = "revalidate"
+    """What clients are told: to ask for each use, so that revocation is immediate; or the backend's Cache-Control."""
 
 
-class OptionTable(Table, frozen=True, kw_only=True):
-    """One option of a rule's exports, under the name that it has in the query."""
+class EtagTable(Table, frozen=True, kw_only=True):
+    """How the entity tags of a rule's cached answers are made."""
 
-    sets: Setting | None = None
-    """What it chooses; absent: the setting of the option's own name."""
-    values: Annotated[list[str], Meta(min_length=1)] | None = None
-    """What is allowed; absent: all that there is, of `lang` and `mode` what the document has."""
-    default: str | bool | list[str] | None = None
-    """Absent: the first of the values; all of `lang` and `status`; the first mode of the document."""
-    several: bool = True
-    """Of `lang` and `status`: whether a list with commas is allowed. `*` or nothing always stands for all."""
-    ignore_case: bool = False
-    """Whether the values may be spelled in any case."""
-    parameter: Parameter | None = None
-    """The parameter of the path that it is, such as "{mode}"; absent: it is in the query."""
-    description: str = ""
-    """For pages and clients that show the options."""
+    ignore: list[str] = []
+    """What may change without a new tag: "/json/pointer", "column:NAME", "line:BEGINNING", "element:NAME",
+    "attribute:NAME"; in a pointer `*` stands for all items of an array."""
+    replace: bool = False
+    """Whether the content's tag takes the place of the backend's own; else it is made only where there is none."""
 
 
-class VariantsTable(Table, frozen=True, kw_only=True):
-    """The backend gives one canonical document of JSON, the gateway every variant of it that is asked for."""
+class CostTable(Table, frozen=True, kw_only=True):
+    """What a request costs by its outcome: the most of these is reserved, and the rest given back after."""
 
-    document: DocumentKind
-    """What it is about; README has the schema of each."""
-    source: Annotated[str, Meta(pattern=r"^/[!-~]*" + _END, description="A path and query in ASCII")] | None = None
-    """Where the backend has it, with parameters of the rule's path: "/internal/{project}"; absent: the rule's path."""
-    filename: str = "export"
-    """Under which browsers save an export, without extension; it may have parameters of the rule's path."""
-    names: dict[str, str] = {}
-    """Our name of a field of the document, or of the entries in it, to the backend's: `entries = "data.nodes"`."""
-    types: dict[str, str] = {}
-    """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
-    options: dict[OptionName, list[str] | OptionTable] = {}
-    """What can be chosen; a list is short for the values. Absent ones are as if not said."""
+    miss: Units = 1
+    """The backend was asked."""
+    hit: Units | None = None
+    """Answered from the cache; absent: as a miss, and so are the others."""
+    not_modified: Units | None = None
+    """304: the client has it already."""
+    error: Units | None = None
+    """The backend failed: no answer, or a status of 500 and more."""
+    reported_by: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + END, description="A field name, such as X-Request-Cost")]
+        | None
+    ) = None
+    """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
 
 
 class RuleTable(Table, frozen=True, kw_only=True):
@@ -153,10 +205,14 @@ class RuleTable(Table, frozen=True, kw_only=True):
     scopes: list[ScopeName] = []
     public: bool = False
     """Whether the requests need no token at all."""
-    project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + _END)] | None = None
+    project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END)] | None = None
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
-    cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    cost: Units | CostTable = 1
+    """Units of quota that a request uses, or what it uses by its outcome."""
+    quotas: dict[str, str | QuotaTable] = {}
+    """Quotas of this rule's requests alone, joined with those of the policy and the plan."""
     cache: CacheTable | None = None
+    etag: EtagTable | None = None
     variants: VariantsTable | None = None
 
 

@@ -1,6 +1,6 @@
 """From the texts of all policy files to one policy set, or to every mistake of every file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -10,7 +10,7 @@ from gateway.core.policies.compiling import compile_policies
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
-from gateway.core.policies.rules import Policy, PolicySet, Rule
+from gateway.core.policies.rules import Policy, PolicySet, Rule, Upstream
 from gateway.core.problems import PROBLEMS
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
@@ -22,9 +22,14 @@ PASSES = 200
 """The status a policy's test expects of a request that would be passed on."""
 
 
-def load_policies(texts: Mapping[str, str], upstreams: Mapping[str, str] | None = None) -> PolicySet:
+def load_policies(
+    texts: Mapping[str, str],
+    upstreams: Mapping[str, str] | None = None,
+    find_tls_mistake: Callable[[Upstream], str | None] = lambda _: None,
+) -> PolicySet:
     """The set of all files (name to text), their own tests passed; `upstreams` replaces backends by policy name.
 
+    `find_tls_mistake` says what is wrong with the files that a backend's TLS names: core cannot look.
     Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
     """
     read = {file: read_document(text) for file, text in texts.items()}
@@ -33,6 +38,9 @@ def load_policies(texts: Mapping[str, str], upstreams: Mapping[str, str] | None 
     policies, misunderstood = compile_policies(documents, upstreams or {})
     for file, found in misunderstood.items():
         mistakes[file] += found
+        tls_mistake = find_tls_mistake(policies.policies[documents[file].name].upstream)
+        if tls_mistake is not None:
+            mistakes[file].append(Mistake("$.upstream.tls", tls_mistake))
     if not any(mistakes.values()):
         mistakes = {file: list(failed_tests(document, policies)) for file, document in documents.items()}
     if any(mistakes.values()):
@@ -89,4 +97,4 @@ def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
     record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
-    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_head=None, project=asked_project)
+    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)

@@ -1,33 +1,105 @@
 """What a request meets: rules and policies compiled from the documents, everything looked up beforehand."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from gateway.core.costs import Cost
+from gateway.core.etags import BY_VALUE, TagRule
+from gateway.core.messages import Field
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
-from gateway.core.scopes import Scope, implied_by
+from gateway.core.records import TokenRecord
+from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
 from gateway.core.variants.options import VariantRule
+
+NO_PLAN = ""
+"""The plan of tokens in a policy that has none."""
 
 Entitlement = Literal["project", "owner", "token", "public"]
 
 
-class CredentialSource(msgspec.Struct, frozen=True):
+class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
     """A field that carries the credential; with the scheme Bearer (RFC 6750 2.1) or the bare text."""
 
     field: bytes
     is_bearer: bool
 
 
-class Upstream(msgspec.Struct, frozen=True):
-    """Where a policy's requests go. `url` has no trailing slash."""
+class Tls(msgspec.Struct, frozen=True):
+    """Whom a backend's certificate has to convince, and what we show: files in PEM form, empty for none."""
 
-    url: str
-    connect_timeout_seconds: float
-    response_timeout_seconds: float
+    ca: str = ""
+    """The authorities that are trusted in the place of the system's."""
+    certificate: str = ""
+    key: str = ""
+    """Empty: it is in the file of the certificate."""
+    server_name: str = ""
+    """The name that the certificate must be for; empty: the target's host."""
+
+
+class HealthCheck(msgspec.Struct, frozen=True):
+    """What each target is asked again and again; it is well where it answers with a status below 400."""
+
+    path: str
+    interval_seconds: float
+    timeout_seconds: float
+
+
+class Rewrite(msgspec.Struct, frozen=True):
+    """The beginning of a path, by its decoded segments, and what the backend gets in its place."""
+
+    segments: tuple[str, ...]
+    replacement: str
+    """A path without a trailing slash; empty: nothing."""
+
+
+class FieldEdits(msgspec.Struct, frozen=True):
+    """Fields that are removed, by their names in lower case, and then added."""
+
+    removed: frozenset[bytes]
+    added: tuple[Field, ...]
+
+    def __repr__(self) -> str:
+        return f"FieldEdits({sorted(self.removed)})"  # a value may be a secret between gateway and backend
+
+
+class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
+    """Where a policy's requests go, and how."""
+
+    targets: tuple[str, ...]
+    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike."""
+    connect_timeout_seconds: float = 2.0
+    """Until there is a connection, waiting for a free one included."""
+    response_timeout_seconds: float = 30.0
+    """From the request's end to the end of the response's head."""
+    idle_timeout_seconds: float = 30.0
+    """Between two pieces of the response's content."""
+    total_timeout_seconds: float | None = None
+    """From the request's beginning to the end of the response."""
+    max_connections: int = 1000
+    """To each target, of one worker."""
+    max_waiting: int = 1000
+    """Requests that wait for one of them."""
+    retries: int = 2
+    host: str = ""
+    """The Host field; empty: what the target's URL says."""
+    health: HealthCheck | None = None
+    tls: Tls = Tls()
+    rewrite: Rewrite | None = None
+    request_edits: FieldEdits | None = None
+    response_edits: FieldEdits | None = None
+
+
+class Allotment(msgspec.Struct, frozen=True):
+    """The quotas of a request, one partition after the other, in the order of quotas.PARTITIONS."""
+
+    quotas: tuple[Quota, ...]
+    policy_field: bytes
+    """The value of RateLimit-Policy, the same on every answer; empty where there is nothing to announce."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -36,8 +108,7 @@ class Plan(msgspec.Struct, frozen=True):
     held: frozenset[str] | None
     """The plan's scopes and all they imply; None: the plan restricts nothing."""
     quotas: tuple[Quota, ...]
-    policy_field: bytes
-    """The value of RateLimit-Policy, the same on every answer; empty without quotas."""
+    """Of all rules; a rule may add some of its own."""
 
     def covers(self, scopes: tuple[str, ...]) -> bool:
         """Whether the plan lets a token use `scopes`."""
@@ -45,11 +116,21 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class CacheRule(msgspec.Struct, frozen=True):
-    """How a rule's answers are kept."""
+    """How a rule's answers are kept. Times that are None are the backend's to say."""
 
     fresh_seconds: int | None
     shared_by: Entitlement
-    stale_if_error_seconds: int = 0
+    stale_if_error_seconds: int | None = None
+    stale_while_revalidate_seconds: int | None = None
+    keep_seconds: int | None = None
+    heuristic_seconds: int = 0
+    """The most that is guessed where the backend says nothing; 0: nothing is guessed."""
+    groups: tuple[str, ...] = ()
+    """Names with parameters of the path in braces."""
+    passes_cache_control: bool = False
+    """Whether clients get the backend's Cache-Control."""
+    may_share: bool = False
+    """Whether the operator has said that the entitled share answers (RFC 9111 3.5); else the backend has to say it."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -72,13 +153,27 @@ class Policy(msgspec.Struct, frozen=True):
     """Status or reason to the JSON content of the product's own dialect."""
     rule_count: int
     test_count: int
+    has_cache: bool = False
+    """Whether any rule keeps answers, so that writes may end some."""
+    quotas: tuple[Quota, ...] = ()
+    """Of all plans and all rules."""
+    rule_quotas: tuple[Quota, ...] = ()
+    """Of one rule each."""
 
-    def effective_scopes(self, scopes: str, plan: str) -> str:
-        """What a token that holds `scopes` may use under its plan, implied scopes included where a plan restricts."""
-        held = self.plans[plan].held
-        if held is None:
-            return scopes
-        return " ".join(sorted(held & set[str]().union(*(implied_by(scope, self.scopes) for scope in scopes.split()))))
+    def quotas_of(self, plan: str) -> tuple[Quota, ...]:
+        """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
+        return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
+
+    def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
+        """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
+        held = self.plans[plan].held if plan in self.plans else frozenset[str]()
+        if held is None and len(sides) == 1:
+            return sides[0]
+        sets = [side.split(" ") for side in sides]
+        usable = self.scope_grants if held is None else held
+        return " ".join(
+            sorted(scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(side) for side in sets))
+        )
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -91,16 +186,29 @@ class Rule(msgspec.Struct, frozen=True):
     """For each required scope, the scopes that grant it."""
     permitted_plans: frozenset[str]
     """The plans whose scopes cover the rule's."""
-    cost: int
+    cost: Cost
     cache: CacheRule | None
     is_public: bool = False
     """Whether no credential is asked for."""
     project_segment: int | None = None
     """Where in the path the project stands that the request is about; None where it is not said."""
+    etag: TagRule = BY_VALUE
     variants: VariantRule | None = None
     """How its exports are made of one document; None: the backend's answers are passed on as they are."""
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
+    allotments: Mapping[str, Allotment] = {}
+    """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""
+    has_leases: bool = False
+    """Whether requests in flight are counted for any plan."""
+    counts_addresses: bool = False
+    """Whether anything is counted by the client's address for any plan."""
+
+    def allotment_of(self, record: TokenRecord | None) -> Allotment | None:
+        """The quotas of a token's request, None where the policy no longer has its plan; of nobody's: per address."""
+        if record is None:
+            return self.allotments[NO_PLAN] if self.is_public else None
+        return self.allotments.get(record.plan)
 
     def project_of(self, segments: tuple[str, ...]) -> str:
         """The project that a matching path names; empty where the rule says nothing of it."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.policies.document import OptionTable, VariantsTable
 from gateway.core.policies.matching import Pattern
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
+from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 from gateway.core.variants.design_tokens import DesignTokensDocument
 from gateway.core.variants.documents import field_names, make_reader
 from gateway.core.variants.formats import FORMATS, OFFERED

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from gateway.adapters import names
 from tests.support.admitting import admit
 from tests.support.command_line import CREATE, run_command, run_json
 from tests.support.policies import SMALL
@@ -46,9 +47,11 @@ def test_a_request_that_would_pass(where: tuple[str, ...]) -> None:
         "no_matching_rule",
         "revoked_token",
         "unknown_token",
+        "parent_ended",
         "disabled_token",
         "not_yet_valid_token",
         "expired_token",
+        "owner_blocked",
         "other_project",
         "insufficient_scope",
         "insufficient_plan",
@@ -181,3 +184,66 @@ def test_what_cannot_be_explained_is_said(
     created = run_json(*CREATE, *where)["id"]
     refused = run_command("token", "explain", identity or created, *options, *where)
     assert (True, True) == (refused.exit_code != 0, message in f"{refused.output}{refused.exception}")
+
+
+def explain_failures(where: tuple[str, ...], identity: str, request: str) -> dict[str, str]:
+    return failed(explain(where, identity, request)[1])
+
+
+def test_every_side_that_lacks_a_scope_is_named(where: tuple[str, ...]) -> None:
+    """Token, owner, parent and plan, each by itself and all at once; then nothing lacks it."""
+    parent = run_json(*CREATE, "--owner", "ada", "--scope", "read", *where)
+    child = run_json("token", "create", "--parent", parent["id"], "--name", "actor", *where)
+    owner = ("owner", "set", "ada", "--policy", "small")
+    run_json(*owner, "--permission", "website=read", *where)
+    sides = ("the token", "the owner ada", f"the parent {parent['id']}")
+    assert {
+        "insufficient_scope": "; ".join(f"{side} lacks write" for side in sides),
+        "insufficient_plan": "the plan 'free' lacks write",
+    } == explain_failures(where, child["id"], "POST /any")
+    run_json(*owner, "--permission", "website=write", *where)
+    run_json("token", "update", parent["id"], "--scope", "write", "--plan", "pro", *where)
+    assert {"insufficient_scope": "the token lacks write"} == explain_failures(where, child["id"], "POST /any")
+    run_json("token", "update", child["id"], "--scope", "write", *where)
+    assert {} == explain_failures(where, child["id"], "POST /any")
+    run_json("token", "update", parent["id"], "--scope", "read", *where)
+    lacking = {"insufficient_scope": f"the parent {parent['id']} lacks write"}
+    assert lacking == explain_failures(where, child["id"], "POST /any")
+
+
+def test_owner_and_project_are_explained(where: tuple[str, ...]) -> None:
+    """A block, a project that the owner has no part in, and a path of another project."""
+    identity = run_json(*CREATE, "--owner", "ada", "--plan", "open", *where)["id"]
+    owner = ("owner", "set", "ada", "--policy", "small")
+    run_json(*owner, "--status", "blocked", *where)
+    code, said = explain(where, identity, "GET /export")
+    assert (1, "owner_blocked", 403) == (code, said["reason"], said["status"])
+    assert {"owner_blocked": "the owner ada is blocked"} == failed(said)
+    run_json(*owner, "--status", "active", "--permission", "shop=read", "--without", "*", *where)
+    assert "the owner ada has no part in website" == explain_failures(where, identity, "GET /export")["other_project"]
+    note = explain_failures(where, identity, "GET /projects/shop/content")["other_project"]
+    assert "the token is for website, the request for shop" == note
+
+
+def test_the_state_of_a_parent_is_explained(where: tuple[str, ...]) -> None:
+    """What is the matter with it, and that the child is refused as an invalid token."""
+    parent = run_json(*CREATE, *where)["id"]
+    child = run_json("token", "create", "--parent", parent, "--name", "actor", *where)["id"]
+    assert {} == explain_failures(where, child, "GET /export")
+    run_json("token", "update", parent, "--disable", *where)
+    assert {"parent_ended": f"the parent {parent} is disabled"} == explain_failures(where, child, "GET /export")
+    run_json("token", "revoke", parent, *where[:2])
+    code, said = explain(where, child, "GET /export")
+    assert (1, "parent_ended", 401) == (code, said["reason"], said["status"])
+    assert {"parent_ended": f"the parent {parent} is revoked"} == failed(said)
+    with redis.Redis.from_url(where[1]) as client:
+        client.delete(names.token(parent))
+    assert {"parent_ended": f"the parent {parent} is gone"} == explain_failures(where, child, "GET /export")
+
+
+def test_a_public_rule_asks_nothing_of_a_token(where: tuple[str, ...]) -> None:
+    """What it answers does not depend on the token, so a revoked one passes, too."""
+    identity = run_json(*CREATE, *where)["id"]
+    run_json("token", "revoke", identity, *where[:2])
+    code, said = explain(where, identity, "GET /published")
+    assert (0, ["malformed_target", "no_matching_rule"]) == (code, [check["reason"] for check in said["checks"]])

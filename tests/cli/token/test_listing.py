@@ -28,7 +28,7 @@ def test_tokens_not_used_for_long_are_listed(where: tuple[str, ...]) -> None:
         if used is not None:
             identity = token_id(record.digest)
             with redis.Redis.from_url(where[1]) as client:
-                client.zadd(names.last_used(identity), {identity: now - used * DAY})
+                client.hset(*names.last_used(identity), now - used * DAY)
 
     def listed(*options: str) -> set[str]:
         return {one["name"] for one in run_json("token", "list", *options, *where[:2])}

@@ -44,6 +44,8 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "last_used": None,
         "predecessor": None,
         "successor": None,
+        "parent": None,
+        "overrides": [],
     } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
     assert created["token"].startswith(created["shown"])
 

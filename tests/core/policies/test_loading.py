@@ -10,12 +10,43 @@ from hypothesis import strategies as st
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import CacheRule
+from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
 SHIPPED = Path(__file__).parents[3] / "policies"
 GOOD = (FILES / "good.toml").read_text(encoding="utf-8")
 
 MISTAKES = {
+    "bad_cache_group_braces": [
+        "$.rules[0].cache.groups[0]: 'set-{set': braces are for a parameter of the path, such as tokenset-{tokenset}",
+        "$.rules[0].cache.groups[1]: '{Set}': braces are for a parameter of the path, such as tokenset-{tokenset}",
+    ],
+    "bad_cache_group_parameter": ["$.rules[0].cache.groups[0]: unknown parameter 'sett': did you mean 'set'?"],
+    "bad_cache_heuristic": ["$.rules[0].cache.heuristic: with fresh given there is nothing to guess: drop one of them"],
+    "bad_quota_both": ["$.quotas.pull: write one of limit and concurrent"],
+    "bad_quota_concurrent": [
+        "$.quotas.pull: concurrent counts the requests in flight: it has no algorithm and no burst"
+    ],
+    "bad_quota_concurrent_nothing": [
+        "$.quotas.pull.concurrent: Expected `int` >= 1",
+        "$.quotas.pull: write one of limit and concurrent",
+    ],
+    "bad_quota_per": ["$.quotas.pull.per: Invalid enum value 'team'"],
+    "bad_quota_per_owner": [
+        "$.quotas.pull.per: the policy's tokens are bound to their project and need have no owner",
+        "$.rules[0].quotas.many.per: the policy's tokens are bound to their project and need have no owner",
+    ],
+    "bad_quota_public": [
+        '$.rules[0].quotas.pull: a public rule asks for no token, so its requests can only be counted per = "address"'
+    ],
+    "bad_quota_of_rule": [
+        "$.rules[0].quotas.minute: a quota of all rules is named 'minute' already",
+        "$.rules[1].quotas.many: 'many' means another quota in the rule 'GET /**': give one of them another name",
+    ],
+    "bad_cost_key": ["$.rules[0].cost.mis: unknown key 'mis': did you mean 'miss'?"],
+    "bad_cost_field": ["$.rules[0].cost.reported_by: 'X Cost' is not a field name, such as X-Request-Cost"],
+    "bad_cost_never_fits": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
         'write "bearer" or "header:NAME", such as "header:X-API-Key"'
@@ -26,6 +57,24 @@ MISTAKES = {
         "$.errors.revoked: unknown status or reason 'revoked': did you mean 'revoked_token'?",
     ],
     "bad_duration": ["$.rules[0].cache.fresh: '1 minute' is not a whole number and s, m, h, d or w: 10m"],
+    "bad_etag_key": [
+        "$.rules[0].etag.ignores: unknown key 'ignores': did you mean 'ignore'?",
+        "$.rules[0].etag.replace: Expected `bool`, got `str`",
+    ],
+    "bad_etag_notation": [
+        *(
+            f"$.rules[0].etag.ignore[{index}]: {text!r} names nothing to ignore: write a JSON pointer, such as "
+            "/generatedAt, or column:..., line:..., element:..., attribute:..."
+            for index, text in enumerate(["generatedAt", "", "columns:Seen"])
+        ),
+        "$.rules[0].etag.ignore[3]: 'column:' does not say which column",
+        "$.rules[0].etag.ignore[4]: '<at>' is not the name of an XML element: "
+        "write it as in the file, with or without prefix",
+    ],
+    "bad_etag_pointer": [
+        "$.rules[0].etag.ignore[1]: '/a~b' is not a JSON pointer: a ~ in it is written ~0, a / in a name ~1"
+    ],
+    "bad_etag_without_cache": ["$.rules[0].etag: only what is cached gets a tag here: give the rule a cache table too"],
     "bad_hosts_empty": ["$.hosts: Expected `array` of length >= 1"],
     "bad_missing_key": ["$.token: the key 'prefixes' is missing"],
     "bad_missing_match": ["$.rules[0]: the key 'match' is missing"],
@@ -74,7 +123,7 @@ MISTAKES = {
     "bad_quota_cost_above_burst": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_quota_key": [
         "$.quotas.pull.limt: unknown key 'limt': did you mean 'limit'?",
-        "$.quotas.pull: the key 'limit' is missing",
+        "$.quotas.pull: write one of limit and concurrent",
     ],
     "bad_quota_never_fills": [
         "$.quotas.pull: a token bucket that never fills admits nothing: its limit must be above 0"
@@ -111,12 +160,38 @@ MISTAKES = {
     "bad_token_too_short": [
         "$.token.length: 160 random bits need at least 33 characters after the prefix, this has 32"
     ],
-    "bad_type": ["$.rules[0].cost: Expected `int`, got `str`"],
+    "bad_type": ["$.rules[0].cost: Expected `int | object`, got `str`"],
     "bad_unknown_implied_scope": ["$.scopes.write.implies[0]: unknown scope 'raed': did you mean 'read'?"],
     "bad_unknown_scope_in_plan": ["$.plans.free.scopes[1]: unknown scope 'delete': known are read, write"],
     "bad_unknown_scope_in_rule": ["$.rules[0].scopes[0]: unknown scope 'raed': did you mean 'read'?"],
     "bad_upstream": [
-        "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix"
+        "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix, "
+        "or unix: and a path"
+    ],
+    "bad_upstream_both": ["$.upstream: name one target as `url`, or several as `targets`"],
+    "bad_upstream_fields": [
+        "$.upstream.request_headers.set.X_Gateway_Owner: X_Gateway_Owner says who asks: only the gateway may",
+        "$.upstream.request_headers.set.Host: Host is what the gateway itself says",
+        "$.upstream.request_headers.remove[0]: Connection is about one connection, not about the message",
+        "$.upstream.response_headers.set.RateLimit: RateLimit is what the gateway itself says",
+        "$.upstream.response_headers.remove[0]: Content-Length is about one connection, not about the message",
+    ],
+    "bad_upstream_field_value": [
+        "$.upstream.request_headers.set.X-A: 'a\\r\\nb' is not a field value: printable ASCII, no spaces around"
+    ],
+    "bad_upstream_key": ["$.upstream.retry: unknown key 'retry': did you mean 'retries'?"],
+    "bad_upstream_rewrite": [
+        "$.upstream.rewrite: no request can have such a path: write it without dot or empty segments, "
+        "the prefix decoded"
+    ],
+    "bad_upstream_targets": ["$.upstream.targets[1]: http://a:1 is a target already"],
+    "bad_upstream_times": [
+        "$.upstream.idle_timeout: no backend can do anything in no time",
+        "$.upstream.health: interval and timeout must be above 0",
+    ],
+    "bad_upstream_tls": [
+        "$.upstream.tls: no target is of scheme https",
+        "$.upstream.tls.key: a key is of no use without its certificate",
     ],
     "bad_variants_document": [
         "$.rules[0].variants.document: Invalid enum value 'texts'",
@@ -206,6 +281,14 @@ def test_a_good_file_is_served() -> None:
     assert {"shop"} == load_policies({"good.toml": GOOD}).policies.keys()
 
 
+def test_a_cache_is_written_in_a_line() -> None:
+    """A rule's `fresh`, stale times and groups with parameters of its path are all that a cached export needs."""
+    policies = load_policies({"tokenset.toml": (FILES / "tokenset.toml").read_text(encoding="utf-8")})
+    rule = policies.match("app.tokencraft.dev", "GET", ("api", "v1", "tokensets", "a", "modes", "b", "export"))
+    assert rule is not None
+    assert CacheRule(60, "owner", 604_800, 600, groups=("tokenset-{tokenset}",), may_share=True) == rule.cache
+
+
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
 def test_shipped_policies_are_without_mistakes(file: Path) -> None:
     """Each policy that comes with the gateway can be served, alone."""
@@ -279,7 +362,7 @@ def test_no_file_has_no_policy() -> None:
 def test_backends_are_replaced_by_name() -> None:
     """The operator's backends go before those of the files."""
     policies = load_policies({"good.toml": GOOD}, {"shop": "http://127.0.0.1:9999"})
-    assert "http://127.0.0.1:9999" == policies.policies["shop"].upstream.url
+    assert "http://127.0.0.1:9999" == policies.policies["shop"].upstream.targets[0]
 
 
 lines = st.sampled_from(
@@ -296,14 +379,11 @@ def test_any_text_is_served_or_refused(text: list[str]) -> None:
         assert error.mistakes
 
 
-def list_tables(table: type[Table]) -> dict[str, type[Table]]:
-    return {kind.__name__: kind for kind in table.__subclasses__()}
-
-
 def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
-    tables = list_tables(Table)
+    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), VariantsTable, OptionTable]
+    tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
     for name, table in tables.items():
         assert {field.encode_name for field in msgspec.structs.fields(table)} == definitions[name]["properties"].keys()

@@ -1,0 +1,16 @@
+"""The coding zstd (RFC 8878, with the window limit of RFC 9659), from the standard library since Python 3.14."""
+
+import sys
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LEVEL = 6
+"""Its window is 2 MiB for content of any size; RFC 9659 lets clients refuse more than 8 MiB."""
+
+
+def compress(content: bytes) -> bytes:
+    """The content in one frame, which says how long it is."""
+    return zstd.compress(content, LEVEL)

@@ -1,0 +1,25 @@
+"""A connection to Redis for what comes in crowds: exports that are read, stored and waited for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from gateway.adapters.redis_connection import Client, RedisConnection
+
+MAXIMUM_COMMANDS = 32
+"""At once. The client's pool ends at a hundred connections, and who is refused one takes Redis for away."""
+
+Answer = TypeVar("Answer")
+
+
+class BoundedConnection(RedisConnection):
+    """Runs so many commands at once; the others wait for their turn, and their time begins with it."""
+
+    def __init__(self, client: Client, timeout_seconds: float) -> None:
+        super().__init__(client, timeout_seconds)
+        self._turns = asyncio.Semaphore(MAXIMUM_COMMANDS)
+
+    async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        """See RedisConnection.run."""
+        async with self._turns:
+            return await super().run(command)

@@ -1,0 +1,44 @@
+-- What requests have to give back once they have been answered, and which of them are still in flight: one call for
+-- all that a worker knows at the moment. quotas.lua stands before this.
+--
+-- KEYS[i]   the key of a counter, for each thing to be done
+-- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
+-- ARGV[2]   n, the number of different quotas
+-- ARGV[3..] n quotas, JSON (core/policies/terms.py)
+-- then, for each key: the number of its quota, 'give_back' with units and the time at which they were charged, or
+-- 'renew' or 'release' with a lease and nothing
+--
+-- A counter that has ended meanwhile is not made anew. Returns the time.
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local quotas = {}
+for i = 1, tonumber(ARGV[2]) do
+  quotas[i] = cjson.decode(ARGV[2 + i])
+end
+
+local function give_back(key, quota, units, charged_at)
+  local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
+  local state = not algorithm.kind and call('HGET', key, quota[COUNTER])
+  if state or algorithm.kind then
+    local field = algorithm.give_back(quota, state, units, charged_at, now, key)
+    if field then
+      call('HSET', key, quota[COUNTER], field)
+    end
+  end
+end
+
+local argument = 2 + #quotas
+for i, key in ipairs(KEYS) do
+  local quota, action = quotas[tonumber(ARGV[argument + 1])], ARGV[argument + 2]
+  if action == 'give_back' then
+    give_back(key, quota, tonumber(ARGV[argument + 3]), tonumber(ARGV[argument + 4]))
+  else
+    leases[action](quota, key, ARGV[argument + 3], now)
+  end
+  argument = argument + 4
+end
+return now

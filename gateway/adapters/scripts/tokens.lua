@@ -1,0 +1,56 @@
+-- What is alike in admit.lua and standing.lua, which stand after this: a token's record, and those that bound it.
+
+-- The record with what it leaves out: a lineage of one is named by the token itself.
+local function read_record(raw, id)
+  local record = cjson.decode(raw)
+  if record[RECORD_LINEAGE] == '' then
+    record[RECORD_LINEAGE] = id
+  end
+  return record
+end
+
+-- Whether it is enabled and within its dates.
+local function may_act(record, now)
+  local not_before, expires_at = record[RECORD_NOT_BEFORE], record[RECORD_EXPIRES_AT]
+  return record[RECORD_IS_ACTIVE]
+    and not (not_before ~= cjson.null and now < not_before * 1000)
+    and not (expires_at ~= cjson.null and now >= expires_at * 1000)
+end
+
+-- {status, scopes in the project that the request is about, or false}; nil where nothing is known of an owner.
+-- core/owners.py: standing_in.
+local function read_owner(bucket, record, project)
+  if record[RECORD_OWNER] == '' then
+    return nil
+  end
+  local about = project ~= '' and project or record[RECORD_PROJECT]
+  local key = table.concat({ bucket, 'owner:', record[RECORD_POLICY], ':', record[RECORD_OWNER] })
+  local found = redis.call('HMGET', key, 'status', 'in:' .. about, 'in:*')
+  return found[1] and { found[1], found[2] or found[3] } or nil
+end
+
+-- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/children.py: bound_by.
+local function read_parent(bucket, record)
+  local id = record[RECORD_PARENT] or ''
+  if id == '' then
+    return nil
+  end
+  local raw = redis.call('GET', bucket .. 'token:' .. id) or ''
+  local revoked = redis.call('SISMEMBER', bucket .. 'revoked', id)
+  if raw == '' then
+    return { raw, revoked }
+  end
+  local parent = read_record(raw, id)
+  record[RECORD_PLAN], record[RECORD_OVERRIDES] = parent[RECORD_PLAN], parent[RECORD_OVERRIDES]
+  return { raw, revoked, parent }
+end
+
+-- What a reply tells of owner and parent: '' where there is nothing to tell.
+local function tell_kin(owner, parent)
+  if not owner and not parent then
+    return ''
+  end
+  return {
+    owner and owner[1] or '', owner and owner[2] or false, parent and parent[1] or '', parent and parent[2] or 0,
+  }
+end

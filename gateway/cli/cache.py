@@ -1,0 +1,65 @@
+"""`gateway cache`: ends stored exports before their time, on every worker and node with the next request."""
+
+import json
+from urllib.parse import urlsplit
+
+import click
+
+from gateway.adapters.redis_exports import RedisExports
+from gateway.cli.options import json_option, redis_option, with_connection
+from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
+from gateway.core.fields import parse_host
+
+
+@click.group()
+def cache() -> None:
+    """Work with stored exports."""
+
+
+@cache.command()
+@click.option("--policy", "policy_name", required=True, metavar="NAME", help="The policy whose exports are meant.")
+@click.option("--url", help="Everything that is stored for a URL, such as http://app.example/api/export?lang=de.")
+@click.option("--group", help="A group that a rule or the backend has named, such as tokenset-17.")
+@click.option("--project", metavar="ID", help="All that is shared by a project.")
+@click.option("--owner", metavar="ID", help="All that is shared by an owner.")
+@click.option("--token", metavar="ID", help="All that is stored for one token alone.")
+@click.option("--all", "everything", is_flag=True, help="Everything of the policy.")
+@redis_option
+@json_option
+def purge(
+    policy_name: str,
+    url: str | None,
+    group: str | None,
+    project: str | None,
+    owner: str | None,
+    token: str | None,
+    everything: bool,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """End stored exports: the next request for one asks the backend.
+
+    Name one of --url, --group, --project, --owner, --token, --all. What is being fetched meanwhile is not stored.
+    """
+    groups = [
+        *([_group_of_url(url)] if url else []),
+        *([named_group(group)] if group else []),
+        *([entitlement_group("project", project)] if project else []),
+        *([entitlement_group("owner", owner)] if owner else []),
+        *([entitlement_group("token", token)] if token else []),
+        *([WHOLE_POLICY] if everything else []),
+    ]
+    if len(groups) != 1:
+        raise click.UsageError("name exactly one of --url, --group, --project, --owner, --token, --all")
+    purged = with_connection(redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups))
+    click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")
+
+
+def _group_of_url(url: str) -> str:
+    parts = urlsplit(url)
+    host = parse_host(parts.netloc.encode("ascii", "replace"))
+    if not host or not parts.path.startswith("/"):
+        raise click.UsageError(
+            f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export"
+        )
+    return uri_group(host, f"{parts.path}?{parts.query}" if parts.query else parts.path)

@@ -1,0 +1,1 @@
+"""`gateway owner`: put together in group.py."""

@@ -1,0 +1,100 @@
+"""`gateway owner set` and `remove`."""
+
+from typing import Any
+
+import click
+
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.cli.options import json_option, policies_option, redis_option, with_tokens
+from gateway.cli.owner.describing import describe, find, policy_option
+from gateway.cli.token.changing import CHANGE_ATTEMPTS
+from gateway.cli.token.creating import find_policy
+from gateway.cli.token.describing import print_json
+from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
+from gateway.core.policies.rules import Policy
+
+
+def read_permissions(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The scopes of each project, from texts such as website=read,write."""
+    permissions: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        project, equals, scopes = text.rpartition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not PROJECT=SCOPE,SCOPE, such as website=read,write or '*=read'")
+        if project in permissions:
+            raise click.BadParameter(f"the project {project!r} is named twice")
+        permissions[project] = tuple(scope for scope in scopes.split(",") if scope)
+    return permissions
+
+
+@click.command("set")
+@click.argument("owner", metavar="OWNER")
+@policy_option
+@click.option("--status", type=click.Choice(["active", "blocked"]), help="Whether its tokens may do anything.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    callback=read_permissions,
+    metavar="PROJECT=SCOPES",
+    help="The scopes it holds in a project from now on, with commas between them; '*' is every project without "
+    "permissions of its own, and no name before the = is what is outside of projects.",
+)
+@click.option("--without", multiple=True, metavar="PROJECT", help="Take the permissions of this name away.")
+@policies_option
+@redis_option
+@json_option
+def set_owner(
+    owner: str,
+    policy_name: str,
+    status: str | None,
+    permissions: dict[str, tuple[str, ...]],
+    without: tuple[str, ...],
+    policies: str,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Say what an owner may do; it acts on the next request of each of its tokens.
+
+    What is not named stays. An owner that is new here holds all scopes everywhere where no permission is named. One
+    that was removed is active again, and those of its tokens work that are not revoked.
+    """
+    change = OwnerChange(status=OwnerStatus(status) if status else None, permissions=permissions, without=without)
+    _change(owner, find_policy(policies, policy_name), change, redis_url, as_json)
+
+
+@click.command()
+@click.argument("owner", metavar="OWNER")
+@policy_option
+@policies_option
+@redis_option
+@json_option
+def remove(owner: str, policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
+    """Refuse all tokens of an owner until it is set again; `token revoke --owner` ends them for good."""
+    change = OwnerChange(status=OwnerStatus.REMOVED)
+    _change(owner, find_policy(policies, policy_name), change, redis_url, as_json)
+
+
+def _change(owner: str, policy: Policy, change: OwnerChange, redis_url: str | None, as_json: bool) -> None:
+    async def work(tokens: RedisTokens) -> dict[str, Any]:
+        if change.status is OwnerStatus.REMOVED:
+            await find(tokens, policy.name, owner)
+        record = await _replace(tokens, owner, policy, change)
+        return describe(owner, policy.name, record, len(await tokens.find_all(policy.name, None, owner)))
+
+    described = with_tokens(redis_url, work)
+    if as_json:
+        print_json(described)
+    else:
+        click.echo(f"The owner {owner} is {described['status']}; it has {described['tokens']} token(s).")
+
+
+async def _replace(tokens: RedisTokens, owner: str, policy: Policy, change: OwnerChange) -> OwnerRecord:
+    """The record after the change, tried again where another one came first."""
+    for _ in range(CHANGE_ATTEMPTS):
+        old = await tokens.owners.find(policy.name, owner)
+        new = change_owner(policy, owner, old, change)
+        if await tokens.owners.replace(policy.name, owner, old, new):
+            return new
+    raise ChangeRefused(f"the owner {owner} is being changed by somebody else, try again")

@@ -1,0 +1,31 @@
+"""What is shown of owners."""
+
+from typing import Any
+
+import click
+
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerRecord
+
+policy_option = click.option("--policy", "policy_name", required=True, help="The policy whose tokens it owns.")
+
+
+async def find(tokens: RedisTokens, policy: str, owner: str) -> tuple[OwnerRecord | None, int]:
+    """The record, and how many tokens the owner has; ChangeRefused where there is neither."""
+    record, count = await tokens.owners.find(policy, owner), len(await tokens.find_all(policy, None, owner))
+    if record is None and not count:
+        raise ChangeRefused(f"the policy {policy} has no owner {owner}")
+    return record, count
+
+
+def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | None) -> dict[str, Any]:
+    """All there is to know of an owner; one without a record is active, and its permissions are not bounded."""
+    described = {
+        "owner": owner,
+        "policy": policy,
+        "status": record.status if record else "active",
+        "permissions": {name: held.split() for name, held in sorted(record.permissions.items())} if record else None,
+        "version": record.version if record else None,
+    }
+    return described if tokens is None else {**described, "tokens": tokens}

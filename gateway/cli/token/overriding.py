@@ -1,0 +1,78 @@
+"""`gateway token override`."""
+
+import getpass
+from typing import Any
+
+import click
+
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.cli.options import json_option, policies_option, redis_option, with_tokens
+from gateway.cli.times import parse_when
+from gateway.cli.token.changing import change
+from gateway.cli.token.describing import describe_all, print_json
+from gateway.core.overrides import OverrideRequest, override_quota, remove_override
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+
+
+@click.command()
+@click.argument("identity", metavar="ID")
+@click.argument("quota", metavar="QUOTA")
+@click.argument("limit", metavar="[LIMIT]", required=False)
+@click.option("--until", help="When it ends: 7d, or 2027-01-31T00:00:00Z.")
+@click.option("--reason", help="Why, in your words.")
+@click.option("--by", "author", help="Who says so; without it, your login name.")
+@click.option("--burst", type=click.IntRange(min=1), help="With a token bucket; without it, the policy's.")
+@click.option("--remove", is_flag=True, help="Take the override of this quota away.")
+@policies_option
+@redis_option
+@json_option
+def override(
+    identity: str, quota: str, policies: str, redis_url: str | None, remove: bool, as_json: bool, **wanted: Any
+) -> None:
+    """Give a token a limit of its own for a while: LIMIT is a number, or "1000/minute" of the quota's window.
+
+    It acts on the next request and ends by itself. Rotation keeps it.
+    """
+    asked = [wanted[name] is not None for name in ("limit", "until", "reason")]
+    if any(asked) if remove else not all(asked):
+        raise click.UsageError("name LIMIT, --until and --reason, or --remove")
+
+    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
+        now = await tokens.now()
+        request = None if remove else _read_request(wanted, now)
+
+        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            if request is None:
+                changed = remove_override(policy, record, quota, now)
+            else:
+                changed = override_quota(policy, record, quota, request, now)
+            return changed if await tokens.replace(record, changed) else None
+
+        return await describe_all(tokens, [await change(tokens, identity, policies, attempt)])
+
+    (described,) = with_tokens(redis_url, work)
+    if as_json:
+        print_json(described)
+    elif remove:
+        click.echo(f"Token {identity} ({described['name']}) has the {quota} of its plan again.")
+    else:
+        ends = next(one["until"] for one in described["overrides"] if one["quota"].partition(":")[0] == quota)
+        click.echo(f"Token {identity} ({described['name']}) has {wanted['limit']} as its {quota} until {ends}.")
+
+
+def _read_request(wanted: dict[str, Any], now: int) -> OverrideRequest:
+    return OverrideRequest(
+        limit=wanted["limit"],
+        burst=wanted["burst"],
+        until=parse_when(wanted["until"], now),
+        reason=wanted["reason"],
+        author=wanted["author"] or _login_name(),
+    )
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise click.UsageError("your login name is not known: name yourself with --by") from error

@@ -1,0 +1,67 @@
+"""One fetch of an answer for all who wait for it: whose turn it is, and what became of it."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gateway.core.errors import UpstreamError
+
+
+class Lead(msgspec.Struct, frozen=True):
+    """It is the caller's turn: others wait until it says what became of it."""
+
+    lease: str
+    holder: str
+    """Who holds the lease in Redis; empty where Redis could not be asked, and others cannot know."""
+    began_at: int | None
+    """Unix milliseconds by Redis' clock; None where it could not be asked."""
+
+
+class Landed(msgspec.Struct, frozen=True):
+    """It was fetched meanwhile: the heads stored now, and the content where it is at hand.
+
+    No heads: a purge came first, and who waited must not take what was asked for before it.
+    """
+
+    heads: Sequence[bytes]
+    now: int
+    content: bytes | None = None
+
+
+class Alone(msgspec.Struct, frozen=True):
+    """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
+
+    has_failed: bool = False
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The backend gave no answer; who waited for it gets the same error."""
+
+    error: UpstreamError
+
+
+Stored: TypeAlias = Literal["stored", "outdated", "refused"]
+"""What became of storing: done; a purge came since the fetch began; or the store did not take it."""
+Turn: TypeAlias = Lead | Landed | Alone
+Landing: TypeAlias = Landed | Alone | Failed
+
+
+class Storing(msgspec.Struct, frozen=True):
+    """What is to be stored, and under which conditions."""
+
+    policy: str
+    name: str
+    """Of the export."""
+    variant: str
+    raw_head: bytes
+    digest: bytes
+    content: bytes
+    is_content_new: bool
+    """Whether the content is stored too; else it must be there already, as after a 304."""
+    groups: tuple[str, ...]
+    began_at: int
+    """When the fetch began: a purge since then keeps the answer out."""
+    keep_milliseconds: int
+    lead: Lead | None
+    """Its lease ends with the storing."""

@@ -1,0 +1,197 @@
+"""What may be kept of an answer (RFC 9111 3), and as what.
+
+Rule 1: everything that keeps an answer out of the cache is in `OBJECTIONS`, with the section that says so.
+Rule 2: what a backend forbids no rule of a policy allows. A rule gives lifetimes, and says that answers may be shared.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gateway.core.caching.entries import StoredHead, select
+from gateway.core.caching.freshness import (
+    Directives,
+    Lifetime,
+    directives_for_us,
+    initial_age,
+    measure_lifetime,
+)
+from gateway.core.caching.keys import is_cacheable
+from gateway.core.credentials import credential_fields
+from gateway.core.etags import choose_tag
+from gateway.core.fields import build_http_date, parse_cache_control, parse_http_date, parse_list
+from gateway.core.forwarding import end_to_end_fields, is_reserved
+from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
+from gateway.core.policies.rules import CacheRule, Rule
+
+MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
+"""Larger content streams through without being stored: a worker must be able to hold what it stores."""
+
+NEVER_STORED = frozenset(
+    {
+        b"age",
+        b"cache-status",
+        b"content-length",  # written anew, as the backend may have framed its content otherwise
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"retry-after",
+        b"www-authenticate",
+        b"x-request-id",
+    }
+)
+"""Fields about one answer or one client. Set-Cookie is not here: an answer that has it is not stored at all."""
+
+UNDERSTOOD = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411})
+UNDERSTOOD |= {412, 413, 414, 415, 417, 421, 422, 426, 429, 431, 451, 500, 501, 502, 503, 504, 505}
+"""Statuses whose caching is known here, for must-understand (RFC 9111 5.2.2.3): those of RFC 9110, 6585 and 7725."""
+
+NO_LIFETIME = Lifetime(0, 0, 0, may_be_stale=False, kept=0)
+_SHARING = frozenset({"public", "s-maxage", "must-revalidate"})
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A request and the head of the backend's answer to it: what the objections are about."""
+
+    rule: Rule
+    request: RequestHead
+    head: ResponseHead
+    directives: Directives
+
+
+def _is_other_method(it: Answered) -> bool:
+    return it.request.method != "GET" or not is_cacheable(it.rule, it.request)
+
+
+def _is_part(it: Answered) -> bool:
+    return it.head.status in (206, 304)
+
+
+def _is_not_understood(it: Answered) -> bool:
+    return "must-understand" in it.directives and it.head.status not in UNDERSTOOD
+
+
+def _client_wants_it_unstored(it: Answered) -> bool:
+    return "no-store" in parse_cache_control(field_values(it.request.fields, b"cache-control"))
+
+
+def _backend_wants_it_unstored(it: Answered) -> bool:
+    return "no-store" in it.directives and "must-understand" not in it.directives
+
+
+def _is_private(it: Answered) -> bool:
+    return "private" in it.directives  # also with field names: RFC 9111 5.2.2.7 lets a cache take it for the whole
+
+
+def _is_for_one_client(it: Answered) -> bool:
+    return bool(field_values(it.head.fields, b"set-cookie"))
+
+
+def _is_authorised_without_leave(it: Answered) -> bool:
+    """A credential that the backend sees is none of the gateway's: only the backend can say that others may share."""
+    own = credential_fields(it.rule.policy.credentials)
+    is_foreign = b"authorization" not in own and field_value(it.request.fields, b"authorization") is not None
+    is_own = any(name in own for name, _ in it.request.fields)
+    may_share = it.rule.cache is not None and it.rule.cache.may_share
+    return (is_foreign or (is_own and not may_share)) and it.directives.keys().isdisjoint(_SHARING)
+
+
+def _varies_beyond_fields(it: Answered) -> bool:
+    named = parse_list(field_values(it.head.fields, b"vary"))
+    return any(name == b"*" or is_reserved(name) for name in named)
+
+
+OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
+    ("method", _is_other_method),  # RFC 9111 3: the method is understood; here GET
+    ("partial", _is_part),  # 3.3, 4.3.4
+    ("must-understand", _is_not_understood),  # 5.2.2.3
+    ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
+    ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
+    ("private", _is_private),  # 5.2.2.7
+    ("set-cookie", _is_for_one_client),  # 7.3
+    ("authorization", _is_authorised_without_leave),  # 3.5
+    ("vary", _varies_beyond_fields),  # 4.1; the gateway's own identity fields are different for each token
+)
+OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
+"""Objections to one request's answer: what is stored for others may be as good as before."""
+
+
+def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
+    """Why an answer must not be stored, or is of no use stored; None where it may. It needs no content for that."""
+    answered = Answered(rule, request, head, directives_for_us(head.fields))
+    for name, objects in OBJECTIONS:
+        if objects(answered):
+            return name
+    if rule.cache is None or _measure(rule.cache, head, now).kept <= 0:
+        return "no-freshness"
+    return None
+
+
+def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content: bytes, now: int) -> StoredHead:
+    """The head under which a complete answer is given and, unless there is an objection, stored.
+
+    `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags).
+    """
+    tag = field_value(response.fields, b"etag") or b""
+    if response.status == 200:
+        media_type = field_value(response.fields, b"content-type")
+        tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=False)
+    fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
+    if field_value(fields, b"date") is None:
+        fields.append((b"date", build_http_date(now // 1000)))
+    if response.status not in (204, 205):
+        fields.append((b"content-length", b"%d" % len(content)))
+    return build_head(rule, request, response, fields, tag, hashlib.sha256(content).digest(), len(content), now)
+
+
+def build_head(
+    rule: Rule,
+    request: RequestHead,
+    response: ResponseHead,
+    fields: Sequence[Field],
+    tag: bytes,
+    digest: bytes,
+    length: int,
+    now: int,
+) -> StoredHead:
+    """The head of an answer that says `response`, of which `fields` are repeated, over the content with the digest."""
+    is_success = 200 <= response.status < 300  # preconditions are for these only (RFC 9110 13.2.1)
+    lifetime = _measure(rule.cache, response, now) if rule.cache else NO_LIFETIME
+    modified = field_value(fields, b"last-modified") or field_value(fields, b"date") or b""
+    return StoredHead(
+        status=response.status,
+        stored_at=now,
+        fresh_until=now + lifetime.fresh * 1000,
+        refresh_until=now + lifetime.refresh * 1000,
+        stand_in_until=now + lifetime.stand_in * 1000,
+        may_be_stale=lifetime.may_be_stale,
+        initial_age=initial_age(response.fields, now) or 0,
+        tag=tag if is_success else b"",
+        modified_at=parse_http_date(modified) if is_success else None,
+        digest=digest,
+        length=length,
+        validators=_validators(response.fields),
+        varying=select(_varying_names(rule, response.fields), request.fields),
+        fields=tuple(fields),
+    )
+
+
+def keep_milliseconds(rule: Rule, response: ResponseHead, now: int) -> int:
+    """How long the answer is of any use: fresh, stale in one of the ways allowed, or to be asked about."""
+    return _measure(rule.cache, response, now).kept * 1000 if rule.cache else 0
+
+
+def _measure(cache: CacheRule, head: ResponseHead, now: int) -> Lifetime:
+    return measure_lifetime(cache, head.status, head.fields, now, has_validators=bool(_validators(head.fields)))
+
+
+def _validators(fields: Fields) -> tuple[Field, ...]:
+    """The backend's own validators, as it is asked with them (RFC 9111 4.3.1)."""
+    pairs = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
+    return tuple((asked, value) for asked, name in pairs if (value := field_value(fields, name)))
+
+
+def _varying_names(rule: Rule, fields: Fields) -> list[bytes]:
+    """The names in Vary, once each and in order; without credentials: they are secret, and the backend saw none."""
+    secret = credential_fields(rule.policy.credentials)
+    return sorted(set(parse_list(field_values(fields, b"vary"))) - secret)

@@ -1,0 +1,70 @@
+"""Child tokens: made with a token, for the same owner, to do a part of what it may do.
+
+Rule 1: a child never holds a scope that its parent lacks, nor works a second that its parent does not. That is true at
+every request, not only when the child is made: what the parent loses, its children lose with it.
+Rule 2: a child has its parent's policy, project, owner and plan, and is in its lineage: they share one set of counters,
+so children multiply nobody's quota.
+Rule 3: a child has no children. Rotated, its successor is a child of the same parent; when the parent is rotated, the
+children end with the old token.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.core.administration import Bounds, TokenRequest, TokenState, check_bounds, check_record, grantable_to
+from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerRecord
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+from gateway.core.rotation import REFUSING_STATES, mint_into
+from gateway.core.tokens import bucket_of, shown_part, token_id
+
+_DATES = ("not_before", "expires_at")
+
+
+def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
+    """The child with what is its parent's to say at the moment, whatever it was when the child was made."""
+    return msgspec.structs.replace(child, plan=parent.plan, overrides=parent.overrides)
+
+
+def make_child(
+    policy: Policy,
+    parent: TokenRecord,
+    state: TokenState,
+    owner: OwnerRecord | None,
+    request: TokenRequest,
+    draws: Iterable[bytes],
+    pepper: bytes,
+    now: int,
+) -> tuple[str, TokenRecord]:
+    """A child's text and record; ChangeRefused for what its parent may not hand on.
+
+    `state` is the parent's, `owner` the record of its owner; `draws` and `now` are those of `rotate_record`. Without
+    scopes it holds all that the parent effectively has, without an end it ends with the parent.
+    """
+    identity, bounds, changed = token_id(parent.digest), Bounds(owner, parent), ("name", "scopes", *_DATES)
+    if parent.parent:
+        raise ChangeRefused(f"token {identity} is a child of {parent.parent}: a child has no children")
+    if state in REFUSING_STATES:
+        raise ChangeRefused(f"token {identity} is {state}: its children would be refused")
+    for what in ("project", "owner", "plan"):
+        if getattr(request, what) not in ("", None, getattr(parent, what)):
+            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
+    text, token_digest = mint_into(bucket_of(identity), policy, draws, pepper)
+    child = msgspec.structs.replace(
+        parent,
+        digest=token_digest,
+        shown=shown_part(text, policy.token_format),
+        name=request.name,
+        scopes=" ".join(sorted(set(request.scopes) or grantable_to(policy, parent, bounds))),
+        not_before=request.not_before,
+        expires_at=parent.expires_at if request.expires_at is None else request.expires_at,
+        created_at=now,
+        predecessor="",
+        successor="",
+        parent=identity,
+    )
+    check_record(policy, child, changed, now)
+    check_bounds(policy, child, changed, bounds)
+    return text, child

@@ -1,0 +1,144 @@
+"""Forward-auth: a proxy asks by a subrequest whether a request may pass, and passes it on itself.
+
+Rule 1: the address of the subrequest names the proxy that asks, and each proxy has one place where the original request
+stands. No other place is looked at: a field that this proxy does not set was set by its client.
+Rule 2: what does not stand there once and completely is refused, never guessed. So a line that is missing in a proxy's
+configuration shows with the first request, not with the first forged one.
+Rule 3: only trusted proxies are heard; web/authorize.py sees to that.
+
+To allow is 200 without content, as Envoy takes nothing else.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from gateway.core.credentials import credential_fields
+from gateway.core.decision import effective_scopes
+from gateway.core.fields import parse_host
+from gateway.core.forwarding import IDENTITY_FIELDS, build_identity_fields
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value, single_values
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.matching import METHOD
+from gateway.core.reasons import Reason
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
+
+ADDRESS = "/-/authorize/"
+"""Behind it stands the name of the proxy that asks; for Envoy the whole original target follows."""
+MAXIMUM_CONTENT_IN_FIELD = 2048
+"""Content of a refusal that nginx gets as a field: all fields of an answer must fit into its buffer of 4 KiB."""
+
+_METHOD = re.compile(METHOD.pattern.encode())
+_ORIGINAL = (b"x-original-method", b"x-original-url", b"x-original-url")
+_FORWARDED = (b"x-forwarded-method", b"x-forwarded-host", b"x-forwarded-uri")
+"""Where method, host and target stand."""
+
+
+class Lacking(msgspec.Struct, frozen=True):
+    """What the subrequest had to say once and completely, and does not."""
+
+    what: str
+
+
+class AskingProxy(msgspec.Struct, frozen=True):
+    """How one kind of proxy asks, and which answers it understands."""
+
+    read: Callable[[RequestHead, str], RequestHead | Lacking]
+    """Finds the original request; the second argument is what follows the proxy's name in the address."""
+    takes_401_and_403_only: bool = False
+    """Whether every other refusal is an error of the proxy's own to it."""
+    removal_field: bytes = b""
+    """The field that names the fields of the original request which must not reach the backend, where it knows one."""
+
+
+def find_proxy(path: str) -> tuple[AskingProxy, str] | None:
+    """The proxy that asks at an address under `ADDRESS`, and what follows its name; None for an unknown one."""
+    name, slash, rest = path.removeprefix(ADDRESS).partition("/")
+    proxy = PROXIES.get(name)
+    return None if proxy is None else (proxy, slash + rest)
+
+
+def read_original(proxy: AskingProxy, subrequest: RequestHead, rest: str) -> RequestHead | Reason | Lacking:
+    """The request that a subrequest asks about: its credential is the subrequest's own."""
+    if field_value(subrequest.fields, b"x-forwarded-for") is None:
+        # Without it all clients would be one, and whoever guesses tokens would lock out everybody else.
+        return Lacking("x-forwarded-for")
+    original = proxy.read(subrequest, rest)
+    if isinstance(original, RequestHead) and len(original.path) + len(original.query) > MAXIMUM_TARGET_BYTES:
+        return Reason.TARGET_TOO_LONG
+    return original
+
+
+def build_allowed(proxy: AskingProxy, admission: Authorized) -> Response:
+    """The answer that lets a request pass: who asks, for the backend; nobody where the rule is public."""
+    policy, record = admission.rule.policy, admission.record
+    fields: list[Field] = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
+    identity = build_identity_fields(record, effective_scopes(admission.rule, admission.facts)) if record else []
+    if proxy.removal_field:
+        removed = {*IDENTITY_FIELDS, *credential_fields(policy.credentials)} - {name for name, _ in identity}
+        fields.append((proxy.removal_field, b",".join(sorted(removed))))
+    return Response(ResponseHead(200, fields + identity), b"")
+
+
+def translate(proxy: AskingProxy, refusal: Response) -> Response:
+    """The refusal as the proxy understands it.
+
+    Where it takes only 401 and 403, status and content of the real answer are fields, for its configuration to use.
+    """
+    head, content = refusal.head, refusal.content
+    if not proxy.takes_401_and_403_only:
+        return refusal
+    fields = [*head.fields, (b"x-error-status", b"%d" % head.status)]
+    if isinstance(content, bytes) and len(content) <= MAXIMUM_CONTENT_IN_FIELD:
+        fields.append((b"x-error-content", content))
+    return Response(ResponseHead(head.status if head.status == 401 else 403, fields), content)
+
+
+def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
+    """Envoy asks with the original's method, Host and query, and with its path behind a prefix."""
+    return msgspec.structs.replace(subrequest, path=rest) if rest else Lacking("the original path behind the address")
+
+
+def _read_original_url(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
+    """nginx says nothing by itself; by convention it is told to set X-Original-Method and X-Original-URL."""
+    said = single_values(subrequest.fields)
+    # The host is what the client sent: it ends at the first slash, and what stands before that must be one.
+    scheme, _, rest_of_url = said.get(b"x-original-url", b"").partition(b"://")
+    host, slash, target = rest_of_url.partition(b"/")
+    if rest or scheme not in (b"http", b"https"):
+        return Lacking("x-original-url")
+    return _build_original(subrequest, _ORIGINAL, said.get(b"x-original-method", b""), host, slash + target)
+
+
+def _read_forwarded(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
+    """Caddy and Traefik set X-Forwarded-Method, -Host and -Uri by themselves."""
+    if rest:
+        return Lacking("an address that ends with the name of the proxy")
+    said = single_values(subrequest.fields)
+    method, host, target = (said.get(name, b"") for name in _FORWARDED)
+    return _build_original(subrequest, _FORWARDED, method, host, target)
+
+
+def _build_original(
+    subrequest: RequestHead, names: tuple[bytes, bytes, bytes], method: bytes, host: bytes, target: bytes
+) -> RequestHead | Lacking:
+    """The original of these parts; `names` are those of the fields that they come from."""
+    known_host = parse_host(host)
+    path, _, query = target.decode("latin-1").partition("?")
+    if _METHOD.fullmatch(method) is None:
+        return Lacking(names[0].decode())
+    if not known_host:
+        return Lacking(names[1].decode())
+    if not path.startswith("/"):
+        return Lacking(names[2].decode())
+    return msgspec.structs.replace(subrequest, method=method.decode(), path=path, query=query, host=known_host)
+
+
+PROXIES: Mapping[str, AskingProxy] = {
+    "nginx": AskingProxy(_read_original_url, takes_401_and_403_only=True),
+    "caddy": AskingProxy(_read_forwarded),
+    "traefik": AskingProxy(_read_forwarded),
+    "haproxy": AskingProxy(_read_forwarded),
+    "envoy": AskingProxy(_read_own_line, removal_field=b"x-envoy-auth-headers-to-remove"),
+}

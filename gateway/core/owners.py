@@ -1,0 +1,126 @@
+"""Owners: whether the holder of tokens may do anything at the moment, and what in which project.
+
+Rule 1: effective scopes are the token's and its owner's, both. An owner without a record restricts nothing, so that a
+policy can use owners as plain names.
+Rule 2: what counts is the project that a request is about: the one its path names, else the token's own. For it the
+owner has what `permissions` say under its name, else under "*", else nothing: not even a request without scopes passes.
+A request about no project goes by the name "": whoever has neither that nor "*" holds no scope outside of projects.
+Rule 3: a removed owner leaves a record behind, so the tokens stay refused. Setting the owner again brings back those
+that are not revoked.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from gateway.core.errors import ChangeRefused
+from gateway.core.policies.reading import unknown_name
+from gateway.core.policies.rules import Policy
+from gateway.core.scopes import implied_by
+from gateway.core.texts import MAXIMUM_BINDING_LENGTH, check_text
+
+EVERY_PROJECT = "*"
+"""Stands for each project, and for what is outside of projects, that has no permissions under its own name."""
+_IN = "in:"
+"""Before a project in a field's name: a project may be called `status`."""
+
+
+class OwnerStatus(StrEnum):
+    """Whether the owner's tokens may do anything."""
+
+    ACTIVE = "active"
+    BLOCKED = "blocked"
+    REMOVED = "removed"
+
+
+class OwnerRecord(msgspec.Struct, frozen=True):
+    """What is kept of an owner."""
+
+    status: OwnerStatus
+    permissions: Mapping[str, str]
+    """Project, "*" or "" to scope tokens separated by one space, sorted."""
+    version: int
+    """Counts up with each change: a copy is never written over a newer one."""
+
+
+class OwnerStanding(msgspec.Struct, frozen=True):
+    """What one request needs to know of its token's owner."""
+
+    status: str
+    scopes: str | None
+    """What the owner holds in the project that the request is about; None: nothing, and no part in the project."""
+
+
+class OwnerChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be changed of an owner; what is not named stays."""
+
+    status: OwnerStatus | None = None
+    permissions: Mapping[str, tuple[str, ...]] = {}
+    """What the owner holds from now on in each of these projects."""
+    without: tuple[str, ...] = ()
+    """Projects to be taken out of the permissions."""
+
+
+def encode_owner(record: OwnerRecord) -> dict[str, str]:
+    """The fields of a hash in Redis: an admission reads the one of its project, however many there are."""
+    fields = {"status": str(record.status), "version": str(record.version)}
+    return fields | {_IN + project: scopes for project, scopes in record.permissions.items()}
+
+
+def decode_owner(fields: Mapping[str, str]) -> OwnerRecord:
+    """The record that the fields of a hash hold."""
+    permissions = {name.removeprefix(_IN): scopes for name, scopes in fields.items() if name.startswith(_IN)}
+    return OwnerRecord(OwnerStatus(fields["status"]), permissions, int(fields["version"]))
+
+
+def standing_in(record: OwnerRecord, project: str) -> OwnerStanding:
+    """What the owner is for a request about `project`; scripts/tokens.lua reads the same."""
+    return OwnerStanding(record.status, record.permissions.get(project, record.permissions.get(EVERY_PROJECT)))
+
+
+def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: OwnerChange) -> OwnerRecord:
+    """The record after the change; ChangeRefused for what the policy does not know.
+
+    An owner that is new to the gateway may do everything where the change names no permissions, as before.
+    """
+    if not owner:
+        raise ChangeRefused("an owner needs an id")
+    for free_id in (owner, *change.permissions):
+        check_text("a project's or owner's id", free_id, MAXIMUM_BINDING_LENGTH)
+    for scope in (scope for scopes in change.permissions.values() for scope in scopes):
+        if scope not in policy.scopes:
+            raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+    permissions = dict(old.permissions) if old else {}
+    for project in change.without:
+        if project not in permissions:
+            raise ChangeRefused(f"the owner {owner} has no permissions under {project!r}: {_list(permissions)}")
+        del permissions[project]
+    permissions |= {project: " ".join(sorted(set(scopes))) for project, scopes in change.permissions.items()}
+    if old is None and not change.permissions:
+        permissions = {EVERY_PROJECT: " ".join(sorted(policy.scopes))}
+    kept = OwnerStatus.BLOCKED if old and old.status is OwnerStatus.BLOCKED else OwnerStatus.ACTIVE
+    return OwnerRecord(change.status or kept, permissions, old.version + 1 if old else 1)
+
+
+def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, project: str) -> set[str]:
+    """The scopes that a new token may hold; ChangeRefused where its owner is not active.
+
+    A token without a project is for all of the owner's: each request bounds it to what the owner has in its project.
+    """
+    if record is None:
+        return set(policy.scopes)
+    if record.status is not OwnerStatus.ACTIVE:
+        raise ChangeRefused(f"the owner {owner} is {record.status}: its tokens would be refused")
+    if project:
+        scopes = standing_in(record, project).scopes
+        if scopes is None:
+            raise ChangeRefused(f"the owner {owner} has no part in {project}: its tokens would be refused")
+        held = scopes.split()
+    else:
+        held = " ".join(record.permissions.values()).split()
+    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in held))
+
+
+def _list(permissions: Mapping[str, str]) -> str:
+    return f"there are {', '.join(map(repr, sorted(permissions)))}" if permissions else "there are none"

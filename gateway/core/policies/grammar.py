@@ -1,0 +1,47 @@
+"""What a policy file's texts and numbers look like."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+END = r"$(?!\n)"
+"""The end of a text also for Python, whose `$` allows a line break after it."""
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}" + END, description="A lower-case name, such as tokencraft")
+]
+ScopeName = Annotated[
+    str,
+    Meta(pattern=r"^[!#-\[\]-~]{1,128}" + END, description="A scope-token of RFC 6749 3.3, such as projects:read"),
+]
+Duration = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,9}[smhdw]" + END, description="A whole number and s, m, h, d or w: 10m")
+]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?|unix:/[!-~]+)" + END,
+        description="A URL of scheme http or https, host, port and an optional path prefix, or unix: and a path",
+    ),
+]
+PathPrefix = Annotated[
+    str, Meta(pattern=r"^/[!-~]*" + END, description="A path that begins with a slash, such as /api/v1")
+]
+FilePath = Annotated[str, Meta(pattern=r"^/[^\x00]+" + END, description="The absolute path of a file")]
+FieldName = Annotated[
+    str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}" + END, description="A field name, such as X-Environment")
+]
+FieldValue = Annotated[
+    str, Meta(pattern=r"^([!-~]([ -~]*[!-~])?)?" + END, description="A field value: printable ASCII, no spaces around")
+]
+Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + END, description="A host name in lower case, without port")]
+Prefix = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + END, description="Up to 32 letters, digits, hyphens and underscores")
+]
+OptionName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,23}" + END, description="Up to 24 letters, digits, - and _")
+]
+Parameter = Annotated[
+    str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END, description="A parameter in braces, such as {mode}")
+]
+Status = Annotated[int, Meta(ge=100, le=599)]
+Units = Annotated[int, Meta(ge=0, le=1_000_000)]

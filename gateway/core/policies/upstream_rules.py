@@ -1,0 +1,108 @@
+"""What a policy says of its backend, compiled: targets, times, limits, and what is changed on the way."""
+
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from gateway.core.durations import parse_duration
+from gateway.core.forwarding import HOP_BY_HOP, SET_BY_GATEWAY, SET_FOR_CLIENTS, is_reserved
+from gateway.core.policies.document import FieldsTable, RewriteTable, UpstreamTable
+from gateway.core.policies.reading import Mistake, path_to
+from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.targets import parse_path
+
+UNIX = "unix:"
+"""What the path of a socket stands behind."""
+
+Note = Callable[[Mistake], None]
+
+
+def compile_upstream(written: str | UpstreamTable, replacement: str | None, note: Note) -> Upstream:
+    """The backend as it is `written`; `replacement` is the URL of one target in the place of all."""
+    table = UpstreamTable(url=written) if isinstance(written, str) else written
+    _check(table, note)
+    idle_timeout = table.idle_timeout or table.response_timeout
+    health, tls = table.health, table.tls
+    return Upstream(
+        targets=(replacement.rstrip("/"),) if replacement else tuple(_targets(table, note)),
+        connect_timeout_seconds=parse_duration(table.connect_timeout),
+        response_timeout_seconds=parse_duration(table.response_timeout),
+        idle_timeout_seconds=parse_duration(idle_timeout),
+        total_timeout_seconds=parse_duration(table.total_timeout) if table.total_timeout else None,
+        max_connections=table.max_connections,
+        max_waiting=table.max_waiting,
+        retries=table.retries,
+        host=table.host or "",
+        health=HealthCheck(health.path, parse_duration(health.interval), parse_duration(health.timeout))
+        if health
+        else None,
+        tls=Tls(tls.ca or "", tls.certificate or "", tls.key or "", tls.server_name or "") if tls else Tls(),
+        rewrite=_compile_rewrite(table.rewrite, note),
+        request_edits=_compile_edits(table.request_headers, "request_headers", SET_BY_GATEWAY | {b"via"}, note),
+        response_edits=_compile_edits(table.response_headers, "response_headers", SET_FOR_CLIENTS, note),
+    )
+
+
+def _check(table: UpstreamTable, note: Note) -> None:
+    if (table.url is None) == (table.targets is None):
+        note(Mistake("$.upstream", "name one target as `url`, or several as `targets`"))
+    for key in ("connect_timeout", "response_timeout", "idle_timeout", "total_timeout"):
+        text = getattr(table, key)
+        if text is not None and parse_duration(text) == 0:
+            note(Mistake(f"$.upstream.{key}", "no backend can do anything in no time"))
+    if table.health and (parse_duration(table.health.interval) == 0 or parse_duration(table.health.timeout) == 0):
+        note(Mistake("$.upstream.health", "interval and timeout must be above 0"))
+    if table.tls and not any(url.startswith("https:") for url in (table.url or "", *(table.targets or ()))):
+        note(Mistake("$.upstream.tls", "no target is of scheme https"))
+    if table.tls and table.tls.key and not table.tls.certificate:
+        note(Mistake("$.upstream.tls.key", "a key is of no use without its certificate"))
+
+
+def _targets(table: UpstreamTable, note: Note) -> Iterable[str]:
+    """The targets as the gateway compares them: without trailing slashes, each once."""
+    seen: set[str] = set()
+    for index, written in enumerate(table.targets or ([table.url] if table.url else [])):
+        path = "$.upstream" if table.targets is None else path_to("$.upstream.targets", index)
+        url = written.rstrip("/")
+        try:
+            url.encode("ascii")
+            if not url.startswith(UNIX):
+                _ = urlsplit(url).port
+        except ValueError as error:
+            note(Mistake(path, str(error)))
+        if url in seen:
+            note(Mistake(path, f"{url} is a target already"))
+        seen.add(url)
+        yield url
+
+
+def _compile_rewrite(table: RewriteTable | None, note: Note) -> Rewrite | None:
+    if table is None:
+        return None
+    segments = parse_path(table.prefix.rstrip("/") or "/")
+    if segments is None or "%" in table.prefix or parse_path(table.replacement) is None:
+        message = "no request can have such a path: write it without dot or empty segments, the prefix decoded"
+        note(Mistake("$.upstream.rewrite", message))
+        return None
+    return Rewrite(segments if segments != ("",) else (), table.replacement.rstrip("/"))
+
+
+def _compile_edits(table: FieldsTable | None, key: str, own: frozenset[bytes], note: Note) -> FieldEdits | None:
+    if table is None:
+        return None
+    place = f"$.upstream.{key}"
+    for path, name, is_set in (
+        *((path_to(f"{place}.set", name), name, True) for name in table.set),
+        *((path_to(f"{place}.remove", index), name, False) for index, name in enumerate(table.remove)),
+    ):
+        plain = name.lower().replace("_", "-").encode()
+        if is_reserved(plain):
+            note(Mistake(path, f"{name} says who asks: only the gateway may"))
+        elif plain in HOP_BY_HOP or plain == b"content-length":
+            note(Mistake(path, f"{name} is about one connection, not about the message"))
+        elif is_set and plain in own:
+            note(Mistake(path, f"{name} is what the gateway itself says"))
+    if len({name.lower() for name in table.set}) < len(table.set):
+        note(Mistake(f"{place}.set", "a name stands here twice, in different cases"))
+    added = tuple((name.lower().encode(), value.encode()) for name, value in table.set.items())
+    removed = {name.lower().encode() for name in table.remove} | {name for name, _ in added}
+    return FieldEdits(frozenset(removed), added)

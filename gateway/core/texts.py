@@ -1,0 +1,15 @@
+"""Texts that people choose: how long they may be."""
+
+from gateway.core.errors import ChangeRefused
+
+MAXIMUM_NAME_LENGTH = 255
+MAXIMUM_BINDING_LENGTH = 128
+"""Of a project's or owner's id: it becomes part of names in Redis and of fields to the backend."""
+
+
+def check_text(what: str, text: str, maximum: int) -> None:
+    """ChangeRefused for a text that is too long or could not be shown on one line."""
+    if len(text) > maximum:
+        raise ChangeRefused(f"{what} has at most {maximum} characters, this has {len(text)}")
+    if not text.isprintable():
+        raise ChangeRefused(f"{what} has no control characters")

@@ -1,0 +1,103 @@
+"""Who a token is: what `/-/whoami` says to the one who holds it.
+
+A rule that no policy file writes stands for the question: it asks for nothing but a valid token, and costs nothing. So
+the checks are those of every request (core/decision.py), over facts that were read without a trace.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.core.costs import Cost
+from gateway.core.credentials import find_credential
+from gateway.core.decision import effective_scopes
+from gateway.core.fields import build_timestamp
+from gateway.core.messages import RequestHead
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.matching import parse_pattern
+from gateway.core.policies.quota_rules import allot
+from gateway.core.policies.rules import Policy, PolicySet, Rule
+from gateway.core.policies.terms import encode_terms
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
+
+ADDRESS = "/-/whoami"
+_PATTERN = parse_pattern(f"GET {ADDRESS}")
+
+
+class QuotaState(msgspec.Struct, frozen=True):
+    """Where the token stands in one quota; what the RateLimit fields say, in words."""
+
+    name: str
+    limit: int
+    window_seconds: int
+    remaining: int
+    reset_seconds: int
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The answer. Texts that say nothing are empty; times are RFC 3339, None where there is no such time."""
+
+    id: str
+    name: str
+    policy: str
+    plan: str
+    project: str
+    owner: str
+    scopes: list[str]
+    """What it may use: the backend is told the same."""
+    expires_at: str | None
+    quotas: list[QuotaState]
+
+
+def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
+    """The question under each policy whose token this may be; under any one of the host where it can be none's."""
+    here = list(_policies_of(policies, request.host))
+    presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
+    return [_build_rule(policy) for policy in presented or here[:1]]
+
+
+def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
+    """What is said of the token."""
+    facts = admission.facts
+    return Identity(
+        id=token_id(record.digest),
+        name=record.name,
+        policy=record.policy,
+        plan=record.plan,
+        project=record.project,
+        owner=record.owner,
+        scopes=effective_scopes(admission.rule, facts).split(),
+        expires_at=None if record.expires_at is None else build_timestamp(record.expires_at).decode(),
+        quotas=[
+            QuotaState(
+                name=window.quota.name,
+                limit=window.quota.capacity,
+                window_seconds=window.quota.policy_window_seconds,
+                remaining=window.remaining(),
+                reset_seconds=window.reset_seconds(facts.now),
+            )
+            for window in facts.windows
+        ],
+    )
+
+
+def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
+    """The policies of a host; those that name it come first."""
+    yield from (policy for policy in policies.policies.values() if host in policy.hosts)
+    yield from (policy for policy in policies.policies.values() if not policy.hosts)
+
+
+def _build_rule(policy: Policy) -> Rule:
+    rule = Rule(
+        policy=policy,
+        pattern=_PATTERN,
+        scopes=(),
+        granting=(),
+        permitted_plans=frozenset(policy.plans),
+        cost=Cost(0),
+        cache=None,
+        allotments={name: allot(plan.quotas) for name, plan in policy.plans.items()},
+    )
+    return msgspec.structs.replace(rule, terms=encode_terms(rule))

@@ -1,0 +1,197 @@
+"""Asks the backends: for an answer that is to be stored, or for one that is passed through. See retrieval.py.
+
+Whatever becomes of a fetch, those who wait for it are told, as soon as it is known that there is nothing to wait for.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from gateway.adapters.content import collect
+from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
+from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
+from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Storing
+from gateway.core.decision import effective_scopes
+from gateway.core.errors import StoreUnavailable, UpstreamError
+from gateway.core.forwarding import build_request_fields, build_response_fields
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.rules import CacheRule
+from gateway.core.tokens import token_id
+
+logger = logging.getLogger(__name__)
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """A request that the backend is asked for, under a rule with a cache."""
+
+    request: RequestHead
+    admission: Authorized
+    cache: CacheRule
+    name: str | None
+    """Of the export; None for a token that shares with nobody: its answers are not stored."""
+    why: str
+    stored: Export | None
+    """What is stored and may still be good."""
+    lead: Lead | None
+    """Whose end others wait for."""
+
+    @property
+    def began_at(self) -> int:
+        """Unix milliseconds by Redis' clock, before the backend was asked."""
+        if self.lead is None or self.lead.began_at is None:
+            return self.admission.facts.now
+        return self.lead.began_at
+
+
+class Fetching:
+    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
+
+    def __init__(
+        self, exports: Exports, fetches: Fetches, upstreams: Upstreams, streams: Streams, counts: Counter[str]
+    ) -> None:
+        self._counts = counts
+        self._exports = exports
+        self._fetches = fetches
+        self._upstreams = upstreams
+        self._streams = streams
+
+    async def fetch(self, it: Fetch) -> Response:
+        """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
+        try:
+            return await self._ask(it)
+        except UpstreamError as error:
+            if it.lead is not None:
+                self._fetches.end(it.lead, Failed(error))
+            raise
+        finally:
+            if it.lead is not None:
+                self._fetches.end(it.lead, Alone())
+
+    async def read(self, name: str | None, head: StoredHead) -> bytes | None:
+        """The content of a stored export, None where it is gone."""
+        if name is None:
+            return None
+        content = self._exports.recall(name, head.digest)
+        return content if content is not None else await self._exports.read(name, keys.variant_of(head), head.digest)
+
+    async def pass_on(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
+    ) -> Response:
+        """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
+        policy = admission.rule.policy
+        dropped = reusing.CONDITIONAL_FIELDS if keys.is_cacheable(admission.rule, request) else frozenset[bytes]()
+        fields = _request_fields(request, admission, dropped)
+        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
+        ended = invalidating.find_invalidated(policy, request, answer.head)
+        if ended:
+            try:
+                await self._exports.purge(policy.name, ended)
+            except StoreUnavailable as error:
+                self._counts["invalidation-failed"] += 1
+                logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
+        return self._stream(answer, admission, why)
+
+    async def _ask(self, it: Fetch) -> Response:
+        """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
+        policy = it.admission.rule.policy
+        fields = _request_fields(it.request, it.admission, reusing.CONDITIONAL_FIELDS)
+        kept = None
+        if it.stored is not None and it.stored.head.validators:
+            kept = await self.read(it.name, it.stored.head)
+            fields += it.stored.head.validators if kept is not None else ()
+        answer = await self._upstreams.send(policy.upstream, it.request.method, it.request.target, fields, None)
+        if it.stored is not None and kept is not None and answer.head.status == 304:
+            return await self._freshen(it, it.stored.head, kept, answer.head)
+        return await self._take(it, answer)
+
+    async def _take(self, it: Fetch, answer: Response) -> Response:
+        """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
+        rule, head = it.admission.rule, answer.head
+        objection = storing.find_objection(rule, it.request, head, it.began_at)
+        if objection is not None or _is_long(head):
+            await self._let_go(it, head, objection)
+        if (objection is not None and head.status != 200) or _is_long(head):
+            return self._stream(answer, it.admission, it.why)
+        whole = await collect(answer.content, storing.MAXIMUM_EXPORT_BYTES)
+        if not isinstance(whole, bytes):
+            await self._let_go(it, head, None)
+            return self._stream(Response(head, whole), it.admission, it.why)
+        made = storing.make_head(rule, it.request, head, whole, it.began_at)
+        is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
+        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored)
+        export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
+        return answering.build_fetched(it.request, export, whole, head, status)
+
+    async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response:
+        """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
+        rule = it.admission.rule
+        response = revalidating.freshened(stored, answer, it.began_at)
+        made = revalidating.freshen_head(rule, it.request, stored, response, it.began_at)
+        objection = storing.find_objection(rule, it.request, response, it.began_at)
+        is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
+        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored, status=304)
+        export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
+        return answering.build_fetched(it.request, export, content, answer, status)
+
+    async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
+        """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
+        has_failed = reusing.is_failure(head.status)
+        if it.lead is not None:
+            self._fetches.end(it.lead, Alone(has_failed))
+        is_overtaken = not has_failed and objection not in storing.OF_ONE_REQUEST
+        if it.stored is not None and it.name is not None and is_overtaken:
+            await self._exports.remove(it.name, keys.variant_of(it.stored.head))
+
+    async def _store(self, it: Fetch, made: StoredHead, head: ResponseHead, content: bytes, *, is_new: bool) -> bool:
+        """Stores an answer, and gives it to those who wait, also where Redis did not take it."""
+        rule = it.admission.rule
+        if it.name is None:
+            return False
+        raw = encode_head(made)
+        is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
+        who = keys.entitlement(it.cache, it.admission.record)
+        outcome = await self._exports.write(
+            Storing(
+                policy=rule.policy.name,
+                name=it.name,
+                variant=keys.variant_of(made),
+                raw_head=raw,
+                digest=made.digest,
+                content=content,
+                is_content_new=is_new,
+                groups=keys.groups_of(rule, it.request, who, head.fields),
+                began_at=it.began_at,
+                keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
+                lead=it.lead if is_of_use else None,
+            )
+        )
+        if it.lead is not None:
+            shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
+            self._fetches.end(it.lead, shared if is_of_use else Alone())
+        return outcome == "stored"
+
+    def _stream(self, answer: Response, admission: Authorized, why: str) -> Response:
+        """An answer that is passed through; its stream ends when the token is revoked."""
+        fields = build_response_fields(answer.head)
+        if why:
+            fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
+        stream = answer.content
+        if admission.record is not None and not isinstance(stream, bytes):
+            for identity in filter(None, (token_id(admission.record.digest), admission.record.parent)):
+                stream = self._streams.watch(identity, stream)
+        return Response(ResponseHead(answer.head.status, fields), stream)
+
+
+def _request_fields(request: RequestHead, admission: Authorized, dropped: frozenset[bytes]) -> list[Field]:
+    scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
+    return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
+
+
+def _is_long(head: ResponseHead) -> bool:
+    """Whether the content is announced as longer than what is stored."""
+    length = field_value(head.fields, b"content-length") or b""
+    return length.isdigit() and int(length) > storing.MAXIMUM_EXPORT_BYTES

@@ -1,0 +1,187 @@
+"""Answers an authorised request from the cache, or has it fetched. Read exchange.py first, and fetching.py after this.
+
+Order: plan with what the admission brought; reuse it; else one request of all workers asks the backend, and the others
+wait for what it stores; a stale answer stands in while the backend fails.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from gateway.adapters import names
+from gateway.adapters.content import give_up
+from gateway.adapters.protocols import Fetches
+from gateway.core.caching import answering, keys, reusing
+from gateway.core.caching.entries import Export, decode_export, select
+from gateway.core.caching.fetching import Alone, Landed, Lead, Turn
+from gateway.core.caching.reusing import Forward, Reuse, Unsatisfiable, plan_answer
+from gateway.core.errors import UpstreamError
+from gateway.core.messages import RequestHead, Response
+from gateway.core.outcomes import Authorized, Refused
+from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.reasons import Reason
+from gateway.fetching import Fetch, Fetching
+
+MAXIMUM_ROUNDS = 2
+"""How often a request waits for another one's fetch: once more where that brought another variant."""
+
+logger = logging.getLogger(__name__)
+
+
+class Retrieval:
+    """The cache in front of the backends. `counts` says how answers came about, for metrics.
+
+    It is counted by words: hit, stale, stood-in or collapsed for what was given out; those of RFC 9211 2.2 for what the
+    backend was asked for; and what failed, such as store-refused.
+    """
+
+    def __init__(self, fetching: Fetching, fetches: Fetches, counts: Counter[str]) -> None:
+        self.counts = counts
+        self._fetching = fetching
+        self._fetches = fetches
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
+
+    async def answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
+    ) -> Response | Refused:
+        """The response to an authorised request; raises UpstreamError where the backend gives none."""
+        rule, facts = admission.rule, admission.facts
+        plan = plan_answer(rule, request, _decode(rule, facts.stored_heads), facts.now)
+        if isinstance(plan, Reuse):
+            if plan.detail == reusing.REFRESHING:
+                self._refresh_behind(request, admission, plan.export)
+            reused = await self._reuse(request, admission, plan, facts.now)
+            if reused is not None:
+                self.counts["stale" if plan.detail else "hit"] += 1
+                return reused
+            plan = Forward("uri-miss", may_wait=True)
+        if isinstance(plan, Unsatisfiable):
+            return Refused(Reason.NOT_STORED, rule, facts)
+        self.counts[plan.why] += 1
+        if rule.cache is None or request.method != "GET" or request.upgrade:
+            return await self._fetching.pass_on(request, content, admission, plan.why)
+        return await self._retrieve(request, admission, rule.cache, plan)
+
+    async def close(self) -> None:
+        """Ends what is being refreshed behind the clients' backs."""
+        tasks = list(self._refreshing.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _reuse(
+        self, request: RequestHead, admission: Authorized, reuse: Reuse, now: int, content: bytes | None = None
+    ) -> Response | None:
+        """The stored answer, None where its content is gone."""
+        if not answering.needs_content(request, reuse):
+            content = b""
+        elif content is None:
+            content = await self._fetching.read(_export_name(request, admission), reuse.export.head)
+        return None if content is None else answering.build_reused(request, reuse, content, now)
+
+    async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
+        """The stale answer while the backend fails, if there is one that may be used for that."""
+        now = admission.facts.now
+        reuse = reusing.plan_stand_in(request, plan, now)
+        response = await self._reuse(request, admission, reuse, now) if reuse else None
+        self.counts["stood-in"] += response is not None
+        return response
+
+    async def _retrieve(self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward) -> Response:
+        """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
+        try:
+            answer = await self._wait_or_fetch(request, admission, cache, plan)
+        except UpstreamError:
+            stand_in = await self._stand_in(request, admission, plan)
+            if stand_in is None:
+                raise
+            return stand_in
+        if reusing.is_failure(answer.head.status):
+            stand_in = await self._stand_in(request, admission, plan)
+            if stand_in is not None:
+                await give_up(answer.content)
+                return stand_in
+        return answer
+
+    async def _wait_or_fetch(
+        self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
+    ) -> Response:
+        name = _export_name(request, admission)
+        turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
+        if isinstance(turn, Response):
+            return turn
+        if isinstance(turn, Alone) and turn.has_failed:
+            stand_in = await self._stand_in(request, admission, plan)
+            if stand_in is not None:
+                return stand_in
+        lead = turn if isinstance(turn, Lead) else None
+        return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, lead))
+
+    async def _wait(self, request: RequestHead, admission: Authorized, name: str, why: str) -> Response | Lead | Alone:
+        """The answer that another request's fetch has brought, or whose turn it is."""
+        rule, heads = admission.rule, admission.facts.stored_heads
+        for _ in range(MAXIMUM_ROUNDS):
+            turn = await self._take_turn(request, rule, name, heads)
+            if not isinstance(turn, Landed):
+                return turn
+            heads = tuple(turn.heads)
+            again = plan_answer(rule, request, _decode(rule, heads), turn.now)
+            if isinstance(again, Reuse):
+                collapsed = msgspec.structs.replace(again, collapsed=why)
+                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
+                if shared is not None:
+                    self.counts["collapsed"] += 1
+                    return shared
+            if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
+                break  # else once more: it was another variant, or a purge came first
+        return Alone()
+
+    async def _take_turn(self, request: RequestHead, rule: Rule, name: str, heads: Sequence[bytes]) -> Turn:
+        def suffices(stored: Sequence[bytes], now: int) -> bool:
+            found = plan_answer(rule, request, _decode(rule, stored), now)
+            return isinstance(found, Reuse) and found.detail != reusing.REFRESHING
+
+        varying = {field for export in _decode(rule, heads) for field, _ in export.head.varying}
+        selection = keys.selection_key(select(sorted(varying), request.fields))
+        return await self._fetches.begin(name, selection, suffices)
+
+    def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
+        """Asks the backend in the background (stale-while-revalidate, RFC 5861 3), once at a time."""
+        name, cache = _export_name(request, admission), admission.rule.cache
+        if name is None or cache is None or name in self._refreshing:
+            return
+        whole = msgspec.structs.replace(request, method="GET")
+        fetch = Fetch(whole, admission, cache, name, "stale", export, None)
+        self._refreshing[name] = asyncio.create_task(self._refresh(fetch, name))
+
+    async def _refresh(self, fetch: Fetch, name: str) -> None:
+        admission = fetch.admission
+        try:
+            turn = await self._take_turn(fetch.request, admission.rule, name, admission.facts.stored_heads)
+            if isinstance(turn, Lead):
+                answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
+                await give_up(answer.content)
+        except UpstreamError as error:
+            logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
+        except Exception:
+            logger.exception("request %s: the gateway made a mistake behind it", fetch.request.id)
+        finally:
+            del self._refreshing[name]
+
+
+def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
+    if rule.cache is None or not heads:
+        return []
+    passes = rule.cache.passes_cache_control
+    return [export for raw in heads if (export := decode_export(raw, passes_cache_control=passes)) is not None]
+
+
+def _export_name(request: RequestHead, admission: Authorized) -> str | None:
+    """The name under which the admission script looked for the export; None where it has none."""
+    cache = admission.rule.cache
+    who = keys.entitlement(cache, admission.record) if cache else ""
+    return names.export(cache.shared_by, who, keys.export_key(admission.rule, request)) if cache and who else None

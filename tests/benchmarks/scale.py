@@ -1,0 +1,236 @@
+"""`python -m tests.benchmarks.scale`: what many tokens cost Redis, in bytes and in time. Nothing is asserted.
+
+Records are the gateway's own, written as its commands write them, only many at once. Times are what Redis says of
+itself (INFO commandstats), so neither this client nor the machine's other work is in them.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count as numbers
+from itertools import islice
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import msgspec
+import redis
+
+from gateway.adapters import names
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.decision import Asked
+from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import Rule
+from gateway.core.records import TokenRecord, encode_record
+from gateway.core.tokens import token_id
+from tests.support.processes import RedisServer
+
+POLICY = """
+name = "tokencraft"
+upstream = "http://127.0.0.1:9001"
+token = { prefixes = ["dtk_"] }
+[scopes]
+read = "Read"
+write = { description = "Write", implies = ["read"] }
+[plans.pro]
+scopes = ["write"]
+quotas = { minute = "100/minute" }
+[[rules]]
+match = "GET /export"
+scopes = ["read"]
+"""
+CREATED = 1_795_000_000
+BATCH = 32
+"""Admissions in one script call: as many connections as the table of ARCHITECTURE.md is measured with."""
+FEW = 1000
+ADMISSIONS = 20_000
+ROUNDS = 3
+OWNED = 10_000
+"""Tokens of the one owner that is changed."""
+TIMEOUT_SECONDS = 60.0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What Redis has done since its start."""
+
+    calls: dict[str, int]
+    usec: dict[str, float]
+
+
+def main() -> None:
+    """Measures and prints."""
+    options = _parse(sys.argv[1:])
+    executable = shutil.which("redis-server")
+    if executable is None:
+        raise SystemExit("this needs redis-server on the PATH")
+    with ExitStack() as ending:
+        stores = []
+        for _ in range(2):
+            folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="gateway-scale-"))
+            stores.append(Store(RedisServer(executable, Path(folder))))
+            ending.callback(stores[-1].server.stop)
+        asyncio.run(_measure(stores[0], stores[1], options.tokens, options.share))
+
+
+class Store:
+    """A redis-server of its own, and what is asked of it."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.client = redis.Redis.from_url(server.url)
+        self.digests: list[str] = []
+        """Of the tokens that requests come with."""
+
+    async def admit(self, rule: Rule) -> float:
+        """Redis' microseconds in the script for one admission of each digest."""
+        connection = RedisConnection(open_client(self.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+        admissions, before = RedisAdmissions(connection), usage(self.client)
+        for start in range(0, ADMISSIONS, BATCH):
+            asked = [Asked(rule, one) for one in self.digests[start : start + BATCH]]
+            for facts in await asyncio.gather(*map(admissions.admit, asked)):
+                if facts.record is None:
+                    raise SystemExit("a token that was written is not there")
+        await connection.close()
+        return since(self.client, before).usec["evalsha"] / ADMISSIONS
+
+
+async def _measure(small: Store, large: Store, count: int, share: int) -> None:
+    info = large.client.info()
+    _say(f"Redis {info['redis_version']}, {info['mem_allocator']}; {share} tokens to each project and to each owner")
+    for store, tokens in ((small, FEW), (large, count)):
+        spent = _fill(store.client, islice(make_records(share), tokens))
+        store.digests = [_digest(number) for number in Random(7).choices(range(tokens), k=ADMISSIONS)]
+    for kind, size in spent.items():
+        _say(f"{kind}: {size:.0f} bytes a token")
+    _say(f"all in: {sum(spent.values()):.0f} bytes a token")
+    rule, times = _rule(), list[tuple[float, float]]()
+    for _ in range(ROUNDS + 1):  # the first one makes the counters
+        times.append((await small.admit(rule), await large.admit(rule)))
+    for tokens, rounds in zip((FEW, count), zip(*times[1:], strict=True), strict=True):
+        _say(f"an admission among {tokens:,} tokens: {median(rounds):.1f} us ({min(rounds):.1f} to {max(rounds):.1f})")
+    connection = RedisConnection(open_client(large.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+    await _list_project(large.client, RedisTokens(connection))
+    await _change_owner(large.client, RedisTokens(connection))
+    await connection.close()
+
+
+async def _list_project(client: "redis.Redis", tokens: RedisTokens) -> None:
+    before = usage(client)
+    listed = await tokens.find_all("tokencraft", "project-1", None)
+    spent = since(client, before)
+    commands = ", ".join(f"{calls} {name.upper()}" for name, calls in sorted(spent.calls.items()))
+    _say(f"listing the {len(listed)} tokens of a project: {sum(spent.usec.values()):.0f} us in {commands}")
+
+
+async def _change_owner(client: "redis.Redis", tokens: RedisTokens) -> None:
+    """What changing the owner of very many tokens costs."""
+    _fill(client, (msgspec.structs.replace(one, owner="one") for one in islice(make_records(1), OWNED)))
+    old = None
+    for version in (1, 2, 3):
+        new, before = OwnerRecord(OwnerStatus.ACTIVE, {"*": "read write"}, version), usage(client)
+        if not await tokens.owners.replace("tokencraft", "one", old, new):
+            raise SystemExit("the owner was not changed")
+        spent, old = since(client, before), new
+        _say(f"changing an owner of {OWNED:,} tokens: {sum(spent.usec.values()) / 1000:.2f} ms of Redis' time")
+    copies = [client.memory_usage(names.owner_copy(f"{bucket:02x}", "tokencraft", "one")) for bucket in range(256)]
+    _say(
+        f"its copies: {sum(filter(None, copies)) / 256:.0f} bytes in each of {len(list(filter(None, copies)))} buckets"
+    )
+
+
+def make_records(share: int) -> Iterator[TokenRecord]:
+    """Tokens without end, `share` of them to each project and to each owner."""
+    for number in numbers():
+        token_digest = _digest(number)
+        yield TokenRecord(
+            digest=token_digest,
+            policy="tokencraft",
+            is_active=True,
+            not_before=None,
+            expires_at=CREATED + 31_536_000,
+            scopes="read write",
+            plan="pro",
+            lineage=token_id(token_digest),
+            project=f"project-{number // share}",
+            owner=f"owner-{number // share}",
+            name=f"CI pull {number}",
+            shown="dtk_AbCdEfGh",
+            created_at=CREATED,
+        )
+
+
+def _fill(client: "redis.Redis", records: Iterator[TokenRecord]) -> dict[str, float]:
+    """Writes what is kept of tokens that are in use, one kind after the other; bytes a token of each."""
+    made, spent = list(records), {}
+    kinds: dict[str, Callable[[Any, TokenRecord], Any]] = {
+        "record": lambda pipe, one: pipe.set(names.token(token_id(one.digest)), encode_record(one)),
+        "index of projects": lambda pipe, one: pipe.hset(
+            names.project_tokens(one.policy, one.project), token_id(one.digest), ""
+        ),
+        "index of owners": lambda pipe, one: pipe.hset(
+            names.owner_tokens(one.policy, one.owner), token_id(one.digest), ""
+        ),
+        "last use": lambda pipe, one: pipe.hset(*names.last_used(token_id(one.digest)), CREATED),
+    }
+    for kind, write in kinds.items():
+        before = client.info("memory")["used_memory"]
+        for start in range(0, len(made), 5000):
+            with client.pipeline(transaction=False) as pipe:
+                for one in made[start : start + 5000]:
+                    write(pipe, one)
+                pipe.execute()
+        spent[kind] = (client.info("memory")["used_memory"] - before) / len(made)
+    return spent
+
+
+def usage(client: "redis.Redis") -> Usage:
+    """Calls and microseconds by command; commands inside a script are in the script's time."""
+    stats = client.info("commandstats")
+    own = {name.removeprefix("cmdstat_"): numbers for name, numbers in stats.items()}
+    return Usage({name: one["calls"] for name, one in own.items()}, {name: one["usec"] for name, one in own.items()})
+
+
+def since(client: "redis.Redis", before: Usage) -> Usage:
+    """What was done since then, without looking at it."""
+    now = usage(client)
+    used = {name for name in now.calls if now.calls[name] > before.calls.get(name, 0)} - {"info"}
+    return Usage(
+        {name: now.calls[name] - before.calls.get(name, 0) for name in used},
+        {name: now.usec[name] - before.usec.get(name, 0) for name in used},
+    )
+
+
+def _digest(number: int) -> str:
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
+def _rule() -> Rule:
+    rule = load_policies({"scale.toml": POLICY}).match("", "GET", ("export",))
+    if rule is None:
+        raise SystemExit("the policy has no rule")
+    return rule
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
+    parser.add_argument("--tokens", type=int, default=200_000, metavar="N", help="default: 200,000")
+    parser.add_argument("--share", type=int, default=20, metavar="N", help="tokens to a project and owner; default: 20")
+    return parser.parse_args(arguments)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

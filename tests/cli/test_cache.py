@@ -1,0 +1,88 @@
+"""`gateway cache purge`: what it ends, and what it says where it cannot."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.adapters import names
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
+from gateway.core.caching.fetching import Storing
+from tests.support.command_line import run_command, run_json
+from tests.support.processes import free_port
+
+pytestmark = pytest.mark.redis
+
+NOW = 1_700_000_000_000
+STORED = Storing(
+    policy="shop",
+    name=names.export("project", "website", "k"),
+    variant="v",
+    raw_head=b"%013d" % NOW,
+    digest=b"d",
+    content=b"",
+    is_content_new=True,
+    groups=("all", "project:website", "uri:app.example/export?lang=de", "group:set-1"),
+    began_at=2**52,
+    keep_milliseconds=600_000,
+    lead=None,
+)
+
+
+def store(url: str) -> None:
+    """One export of the project `website`, and one of `other` that shares nothing with it but the policy."""
+
+    async def work() -> None:
+        connection = RedisConnection(open_client(url, 5), 5)
+        other = replace(STORED, name=names.export("project", "other", "k"), groups=("all", "project:other"))
+        for one in (STORED, other):
+            assert "stored" == await RedisExports(connection, 0).write(one)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("options", "purged"),
+    [
+        (("--url", "http://app.example/export?lang=de"), 1),
+        (("--url", "https://App.Example:8080/export?lang=de"), 1),
+        (("--url", "http://app.example/export"), 0),
+        (("--group", "set-1"), 1),
+        (("--project", "website"), 1),
+        (("--project", "web"), 0),
+        (("--owner", "website"), 0),
+        (("--token", "website"), 0),
+        (("--all",), 2),
+    ],
+)
+def test_what_is_named_is_ended(redis_url: str, options: tuple[str, ...], purged: int) -> None:
+    """A URL, a group, a project, an owner, a token, or all of a policy; of other policies nothing."""
+    store(redis_url)
+    common = ("cache", "purge", "--redis", redis_url, *options)
+    assert {"purged": 0} == run_json(*common, "--policy", "other")
+    assert {"purged": purged} == run_json(*common, "--policy", "shop")
+    assert "Purged 0 stored export(s) of shop.\n" == run_command(*common, "--policy", "shop").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "name exactly one of --url"),
+        (("--all", "--project", "x"), "name exactly one of --url"),
+        (("--url", "/export"), "'/export' is no URL of an export"),
+        (("--url", "http://app.example"), "is no URL of an export"),
+    ],
+)
+def test_what_is_unclear_is_refused(redis_url: str, options: tuple[str, ...], message: str) -> None:
+    """Nothing is ended by mistake."""
+    result = run_command("cache", "purge", "--policy", "shop", "--redis", redis_url, *options)
+    assert (2, True) == (result.exit_code, message in " ".join(result.output.split()))
+
+
+def test_a_purge_that_redis_did_not_acknowledge_is_no_purge() -> None:
+    """A Redis that is away is an error of the command."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    result = run_command("cache", "purge", "--policy", "shop", "--all", "--redis", url)
+    assert (1, True) == (result.exit_code, "Redis did not answer" in str(result.exception))

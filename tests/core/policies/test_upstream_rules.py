@@ -1,0 +1,113 @@
+"""What a policy says of its backend."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.document import UpstreamTable
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+
+POLICY = """
+name = "small"
+upstream = {upstream}
+[token]
+prefixes = ["sml_"]
+[[rules]]
+match = "* /**"
+"""
+
+
+def compile_upstream(written: str, replacement: str | None = None) -> Upstream:
+    replacements = {"small": replacement} if replacement else {}
+    return load_policies({"small.toml": POLICY.format(upstream=written)}, replacements).policies["small"].upstream
+
+
+FULL = """
+name = "small"
+token = { prefixes = ["sml_"] }
+rules = [{ match = "* /**" }]
+
+[upstream]
+targets = ["https://a:1/base/", "unix:/run/b.sock"]
+host = "app.example"
+connect_timeout = "1s"
+response_timeout = "2s"
+idle_timeout = "3m"
+total_timeout = "1h"
+max_connections = 10
+max_waiting = 0
+retries = 0
+health = { path = "/health?deep=1", interval = "10s", timeout = "4s" }
+tls = { ca = "/ca.pem", certificate = "/both.pem", server_name = "b.example" }
+rewrite = { prefix = "/api/v1", replacement = "/v2/" }
+request_headers = { set = { X-Env = "prod" }, remove = ["Cookie"] }
+response_headers = { remove = ["Server", "RateLimit"] }
+"""
+
+
+def test_everything_that_can_be_said() -> None:
+    """Times in seconds, names of fields in lower case, paths by their segments."""
+    expected = Upstream(
+        targets=("https://a:1/base", "unix:/run/b.sock"),
+        connect_timeout_seconds=1,
+        response_timeout_seconds=2,
+        idle_timeout_seconds=180,
+        total_timeout_seconds=3600,
+        max_connections=10,
+        max_waiting=0,
+        retries=0,
+        host="app.example",
+        health=HealthCheck("/health?deep=1", 10, 4),
+        tls=Tls("/ca.pem", "/both.pem", "", "b.example"),
+        rewrite=Rewrite(("api", "v1"), "/v2"),
+        request_edits=FieldEdits(frozenset({b"cookie", b"x-env"}), ((b"x-env", b"prod"),)),
+        response_edits=FieldEdits(frozenset({b"server", b"ratelimit"}), ()),
+    )
+    assert expected == load_policies({"small.toml": FULL}).policies["small"].upstream
+
+
+def test_a_replacement_takes_the_place_of_all_targets() -> None:
+    """The rest of the table stays."""
+    upstream = compile_upstream('{ targets = ["http://a", "http://b"], retries = 1 }', "http://other:1/")
+    assert Upstream(("http://other:1",), retries=1) == upstream
+
+
+@pytest.mark.parametrize(("prefix", "segments"), [("/", ()), ("/api/", ("api",)), ("/a/b-c", ("a", "b-c"))])
+def test_prefixes_are_whole_segments(prefix: str, segments: tuple[str, ...]) -> None:
+    """With and without a slash at the end; without a replacement they are stripped."""
+    assert (
+        Rewrite(segments, "")
+        == compile_upstream(f'{{ url = "http://a", rewrite = {{ prefix = "{prefix}" }} }}').rewrite
+    )
+
+
+def test_secrets_for_the_backend_are_in_no_repr() -> None:
+    """What a policy sets may be a password between gateway and backend."""
+    upstream = compile_upstream(
+        '{ url = "http://a", request_headers = { set = { Authorization = "Basic c2VjcmV0" } } }'
+    )
+    assert "authorization" in repr(upstream)
+    assert "c2VjcmV0" not in repr(upstream)
+
+
+def test_the_files_of_tls_are_looked_at_by_who_can(tmp_path: Path) -> None:
+    """Core asks for what is wrong with them, and tells it with its place."""
+    text = POLICY.format(upstream='{ url = "https://a", tls = { ca = "/none.pem" } }')
+    with pytest.raises(ConfigurationError) as caught:
+        load_policies({"small.toml": text}, None, lambda upstream: f"{upstream.tls.ca} is not there")
+    assert ("small.toml: $.upstream.tls: /none.pem is not there",) == caught.value.mistakes
+
+
+def test_the_example_shows_every_key() -> None:
+    """What policies/example.toml has in comments is a table that can be used, with all that can be said."""
+    example = (Path(__file__).parents[3] / "policies" / "example.toml").read_text(encoding="utf-8")
+    lines = example.partition("# [upstream]\n")[2].partition("\n\n")[0].splitlines()
+    shown = [line.removeprefix("# ") for line in lines]
+    keys = {field.name for field in msgspec.structs.fields(UpstreamTable)}
+    assert keys == {line.partition(" =")[0] for line in shown}
+    head = FULL.partition("[upstream]")[0]
+    text = "\n".join([head, "[upstream]", *(line for line in shown if not line.startswith(("url", "tls")))])
+    assert 2 == len(load_policies({"small.toml": text}).policies["small"].upstream.targets)

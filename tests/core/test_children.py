@@ -1,0 +1,142 @@
+"""Child tokens: what a parent hands on, and what never is more than its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.administration import Bounds, TokenChange, TokenRequest, TokenState, state_of, update_record
+from gateway.core.children import bound_by, make_child
+from gateway.core.decision import Allow, Facts, Kin, decide
+from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.core.records import TokenRecord
+from gateway.core.rotation import Rotation, rotate_record
+from gateway.core.tokens import bucket_of, digest, token_id
+from tests.core.samples import NOW, RECORD, find_rule, load_shop
+
+POLICY = load_shop()
+PARENT = replace(RECORD, expires_at=NOW + 86400)
+OWNER = OwnerRecord(OwnerStatus.ACTIVE, {"website": "write", "*": ""}, 1)
+READ, WRITE = find_rule("GET", "items", "1"), find_rule("POST", "items")
+
+
+def draws() -> Iterator[bytes]:
+    number = 0
+    while True:
+        number += 1
+        yield number.to_bytes(64, "big")
+
+
+def make(parent: TokenRecord = PARENT, state: TokenState = TokenState.ACTIVE, **wanted: Any) -> TokenRecord:
+    owner = wanted.pop("by", None)
+    request = TokenRequest(**{"name": "actor", **wanted})
+    return make_child(POLICY, parent, state, owner, request, draws(), b"", NOW)[1]
+
+
+def test_a_child_is_of_its_parents_kind() -> None:
+    """Policy, project, owner, plan and lineage are the parent's, and so is the bucket; name and text are its own."""
+    text, child = make_child(
+        POLICY, PARENT, TokenState.ACTIVE, None, TokenRequest(name="actor", scopes=("read",)), draws(), b"pepper", NOW
+    )
+    same = ("policy", "project", "owner", "plan", "lineage")
+    assert [getattr(PARENT, name) for name in same] == [getattr(child, name) for name in same]
+    assert (bucket_of(PARENT.digest), digest(text, b"pepper")) == (bucket_of(child.digest), child.digest)
+    assert ("actor", "read", token_id(PARENT.digest), NOW) == (child.name, child.scopes, child.parent, child.created_at)
+    assert text.startswith(child.shown)
+
+
+def test_a_child_of_a_rotated_token_has_no_predecessor() -> None:
+    """It is nobody's successor, though its parent is."""
+    rotated = replace(PARENT, predecessor="cd" * 12, lineage="ab" + "cd" * 11)
+    child = make(rotated)
+    assert ("", "", rotated.lineage) == (child.predecessor, child.successor, child.lineage)
+
+
+def test_a_child_gets_all_there_is_where_nothing_is_named() -> None:
+    """What its parent effectively has: not what the owner or the plan lacks; and the parent's end."""
+    assert ("read write", PARENT.expires_at) == (make().scopes, make().expires_at)
+    assert "read" == make(replace(PARENT, plan="free")).scopes
+    assert "read" == make(by=replace(OWNER, permissions={"website": "read"})).scopes
+    assert None is make(replace(PARENT, expires_at=None)).expires_at
+
+
+@pytest.mark.parametrize(
+    ("parent", "state", "wanted", "message"),
+    [
+        (PARENT, TokenState.ACTIVE, {"scopes": ("admin",)}, "the parent abab.* may not grant 'admin': it has read, w"),
+        (PARENT, TokenState.ACTIVE, {"scopes": ("raed",)}, "unknown scope 'raed': did you mean 'read'"),
+        (PARENT, TokenState.ACTIVE, {"expires_at": NOW + 86401}, "a child ends with its parent, 20.*Z, or before"),
+        (PARENT, TokenState.ACTIVE, {"expires_at": NOW}, "would have ended already"),
+        (PARENT, TokenState.ACTIVE, {"name": ""}, "needs a name"),
+        (PARENT, TokenState.ACTIVE, {"project": "other"}, "a child has the project of its parent, website"),
+        (PARENT, TokenState.ACTIVE, {"plan": "all"}, "a child has the plan of its parent, pro"),
+        (PARENT, TokenState.ACTIVE, {"owner": "ada"}, "a child has the owner of its parent, acme"),
+        (replace(PARENT, parent="cd" * 12), TokenState.ACTIVE, {}, "a child has no children"),
+        (PARENT, TokenState.REVOKED, {}, "is revoked: its children would be refused"),
+        (PARENT, TokenState.EXPIRED, {}, "is expired"),
+        (PARENT, TokenState.DISABLED, {}, "is disabled"),
+        (PARENT, TokenState.ACTIVE, {"by": replace(OWNER, status=OwnerStatus.BLOCKED)}, "acme is blocked"),
+        (PARENT, TokenState.ACTIVE, {"by": replace(OWNER, permissions={})}, "acme has no part in website"),
+    ],
+)
+def test_what_a_parent_may_not_hand_on_is_said(
+    parent: TokenRecord, state: TokenState, wanted: dict[str, Any], message: str
+) -> None:
+    """More scopes, a later end, another kind, grandchildren, and children of a token that does not work."""
+    with pytest.raises(ChangeRefused, match=message):
+        make(parent, state, **wanted)
+
+
+def test_a_child_cannot_be_changed_beyond_its_parent() -> None:
+    """Neither its scopes nor its end nor its plan; other changes pass."""
+    child, bounds = make(scopes=("read",)), Bounds(None, PARENT)
+    changes = (TokenChange(scopes=("admin",)), TokenChange(expires_at=None), TokenChange(expires_at=NOW + 86401))
+    for change in (*changes, TokenChange(plan="all")):
+        with pytest.raises(ChangeRefused):
+            update_record(POLICY, child, change, NOW, bounds)
+    assert "read write" == update_record(POLICY, child, TokenChange(scopes=("read", "write")), NOW, bounds).scopes
+
+
+def test_a_child_is_rotated_to_a_child() -> None:
+    """Of the same parent, and no later than it."""
+    child, bounds = make(scopes=("read",)), Bounds(None, PARENT)
+    for expires_at in (None, NOW + 86401):
+        with pytest.raises(ChangeRefused, match="ends with its parent"):
+            rotation = Rotation(overlap_seconds=0, expires_at=expires_at)
+            rotate_record(POLICY, child, TokenState.ACTIVE, rotation, draws(), b"p", NOW, bounds)
+    rotated = rotate_record(
+        POLICY, child, TokenState.ACTIVE, Rotation(overlap_seconds=0), draws(), b"p", NOW, bounds
+    ).successor
+    assert (child.parent, child.lineage, child.expires_at) == (rotated.parent, rotated.lineage, rotated.expires_at)
+
+
+def test_a_child_is_what_its_parent_is() -> None:
+    """Where the parent does not work its state is the child's; a child's own revocation comes first."""
+    child = make()
+    for state in TokenState:
+        assert state is state_of(child, False, NOW, state)
+        assert TokenState.REVOKED is state_of(child, True, NOW, state)
+    assert TokenState.DISABLED is state_of(replace(child, is_active=False), False, NOW, TokenState.ACTIVE)
+
+
+scopes = st.lists(st.sampled_from(["read", "write", "admin"]), unique=True).map(lambda held: " ".join(sorted(held)))
+ends = st.none() | st.integers(NOW - 2, NOW + 2)
+
+
+@given(scopes, scopes, ends, ends, st.sampled_from(["free", "pro", "all"]), st.booleans(), st.booleans())
+def test_a_child_never_does_what_its_parent_may_not(
+    own: str, held: str, own_end: int | None, end: int | None, plan: str, is_active: bool, is_revoked: bool
+) -> None:
+    """Whatever the two records say: a request that passes with the child passes with its parent."""
+    parent = replace(RECORD, scopes=held, expires_at=end, plan=plan, is_active=is_active)
+    child = bound_by(parent, replace(RECORD, scopes=own, expires_at=own_end, plan="all", parent="ab" * 12))
+    for rule in (READ, WRITE):
+        kin = Kin(parent=parent, is_parent_revoked=is_revoked)
+        as_child = Facts(NOW * 1000, child, False, True, (), (), kin=kin)
+        as_parent = Facts(NOW * 1000, parent, is_revoked, True, (), ())
+        if isinstance(decide(rule, as_child), Allow):
+            assert isinstance(decide(rule, as_parent), Allow)

@@ -1,0 +1,91 @@
+"""The proxies of deploy/forward-auth, running: the files as they are shipped, but for addresses and paths."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import Process, free_port, is_listening, wait_until
+
+WITHOUT_PROXIES = "GATEWAY_TEST_WITHOUT_PROXIES"
+"""Names of proxies whose tests are left out; `make test` says so where it has to."""
+DEPLOY = Path(__file__).parents[2] / "deploy" / "forward-auth"
+
+NGINX_MAIN = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log;
+events {{ }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  include {folder}/nginx.conf;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A proxy: which files it needs and how it is started; words with {folder} are filled in."""
+
+    executable: str
+    files: tuple[str, ...]
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+KINDS = {
+    "nginx": Kind(
+        "nginx", ("nginx.conf",), ("-c", "{folder}/main.conf", "-p", "{folder}", "-e", "{folder}/nginx-error.log"), {}
+    ),
+    "caddy": Kind(
+        "caddy",
+        ("Caddyfile",),
+        ("run", "--config", "{folder}/Caddyfile", "--adapter", "caddyfile"),
+        {"XDG_DATA_HOME": "{folder}", "XDG_CONFIG_HOME": "{folder}", "HOME": "{folder}"},
+    ),
+    "traefik": Kind("traefik", ("traefik.yml", "traefik-dynamic.yml"), ("--configFile={folder}/traefik.yml",), {}),
+    "envoy": Kind(
+        "envoy", ("envoy.yaml",), ("-c", "{folder}/envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"), {}
+    ),
+    "haproxy": Kind("haproxy", ("haproxy.cfg", "haproxy-authorize.lua"), ("-f", "{folder}/haproxy.cfg"), {}),
+}
+
+
+def find_executable(kind: str) -> str | None:
+    """On the PATH, or beside this Python: some come as Python packages."""
+    name = KINDS[kind].executable
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+
+
+class Edge(Process):
+    """A running proxy in front of a backend, asking a gateway."""
+
+    def __init__(self, kind: str, folder: Path, gateway_port: int, backend_port: int) -> None:
+        self.port = free_port()
+        addresses = {
+            "127.0.0.1:8080": f"127.0.0.1:{gateway_port}",
+            "127.0.0.1:9001": f"127.0.0.1:{backend_port}",
+            "127.0.0.1:8000": f"127.0.0.1:{self.port}",
+            "http://:8000": f"http://:{self.port}",
+            "port_value: 8080": f"port_value: {gateway_port}",
+            "port_value: 9001": f"port_value: {backend_port}",
+            "port_value: 8000": f"port_value: {self.port}",
+            "filename: ": f"filename: {folder}/",
+            "lua-load ": f"lua-load {folder}/",
+        }
+        for name in KINDS[kind].files:
+            text = (DEPLOY / name).read_text(encoding="utf-8")
+            for shipped, here in addresses.items():
+                text = text.replace(shipped, here)
+            (folder / name).write_text(text)
+        (folder / "main.conf").write_text(NGINX_MAIN.format(folder=folder))
+        command = [find_executable(kind) or kind, *(word.format(folder=folder) for word in KINDS[kind].arguments)]
+        environment = {name: value.format(folder=folder) for name, value in KINDS[kind].environment.items()}
+        super().__init__(command, folder / f"{kind}.log", environment)
+        wait_until(lambda: is_listening(self.port) or self.popen.poll() is not None, f"{kind} listens on {self.port}")
+        if self.popen.poll() is not None:
+            raise AssertionError(f"{kind} ended at its start:\n{self.text()}")

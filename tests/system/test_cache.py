@@ -1,0 +1,266 @@
+"""The cache as a whole: real gateways and workers, a real Redis, a backend that counts."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from tests.support.client import Answer, ask
+from tests.support.command_line import run_command
+from tests.support.processes import RedisServer, wait_until
+from tests.support.raw import RawBackend, read_head
+from tests.support.relay_thread import relay_to
+from tests.system.conftest import Serve, mint
+
+pytestmark = pytest.mark.redis
+
+POLICY = """
+name = "system"
+upstream = "http://127.0.0.1:{backend}"
+[token]
+prefixes = ["sys_"]
+[[rules]]
+match = "GET /sets/{{set}}/export"
+cache = {{ {cache} }}
+[[rules]]
+match = "* /**"
+"""
+CLIENTS = 1000
+EXPORT = "/sets/a/export"
+
+
+class Counting:
+    """What a backend was asked, and how it answers: `answers` by number of the request, the last one for all others."""
+
+    def __init__(self, *answers: bytes, delay: threading.Event | None = None) -> None:
+        self.heads: list[bytes] = []
+        self._answers = answers
+        self._delay = delay
+
+    def behave(self, connection: socket.socket) -> None:
+        self.heads.append(read_head(connection))
+        number = len(self.heads)
+        if self._delay is not None:
+            self._delay.wait(15)
+        connection.sendall(self._answers[min(number, len(self._answers)) - 1])
+
+
+def reply(content: bytes, *fields: bytes, status: bytes = b"200 OK") -> bytes:
+    lines = [b"HTTP/1.1 " + status, b"Connection: close", b"Content-Length: %d" % len(content), *fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + content
+
+
+@contextmanager
+def backend(policies: Path, counting: Counting, cache: str = 'fresh = "1h"') -> Iterator[Counting]:
+    with RawBackend(counting.behave) as running:
+        (policies / "system.toml").write_text(POLICY.format(backend=running.port, cache=cache))
+        yield counting
+
+
+async def ask_at_once(ports: list[int], token: str, clients: int) -> list[bytes]:
+    """The heads of the answers to as many clients, all of whom are connected before the first one asks."""
+    cycle = itertools.cycle(ports)
+    streams = [await asyncio.open_connection("127.0.0.1", next(cycle)) for _ in range(clients)]
+    request = f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    for _, writer in streams:
+        writer.write(request)
+    heads = []
+    for reader, writer in streams:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head + await reader.readexactly(len(b"content")))
+        writer.close()
+    return heads
+
+
+def status_of(answer: Answer) -> str:
+    return answer.field("cache-status") or ""
+
+
+def test_a_thousand_clients_of_a_cold_export_are_one_request_to_the_backend(
+    serve: Serve, redis_url: str, policies: Path
+) -> None:
+    """At the same instant, over two gateways with two workers each; all get the one answer."""
+    may_answer = threading.Event()
+    with backend(policies, Counting(reply(b"content"), delay=may_answer)) as counting:
+        ports = [serve(redis_url, "--workers", "2").port for _ in range(2)]
+        token = mint(redis_url, policies)["token"]
+
+        async def work() -> list[bytes]:
+            asking = asyncio.create_task(ask_at_once(ports, token, CLIENTS))
+            await asyncio.to_thread(wait_until, lambda: bool(counting.heads), "the backend is asked")
+            may_answer.set()
+            return await asking
+
+        heads = asyncio.run(work())
+    assert 1 == len(counting.heads)
+    assert CLIENTS == sum(head.startswith(b"HTTP/1.1 200 ") and head.endswith(b"content") for head in heads)
+    assert 1 == sum(b"cache-status: gateway; fwd=uri-miss; stored" in head for head in heads)
+    assert all(
+        b"gateway; fwd=uri-miss; collapsed" in head or b"gateway; hit" in head or b"stored" in head for head in heads
+    )
+
+
+def test_an_answer_that_cannot_be_shared_holds_nobody_up(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Each of thirty clients gets its own private answer, while the first one's is still under way."""
+    with backend(policies, Counting(reply(b"content", b"Cache-Control: private"))) as counting:
+        gateway = serve(redis_url, "--workers", "2")
+        token = mint(redis_url, policies)["token"]
+        heads = asyncio.run(ask_at_once([gateway.port], token, 30))
+    assert (30, 30) == (len(counting.heads), sum(head.startswith(b"HTTP/1.1 200 ") for head in heads))
+
+
+def test_builds_go_on_while_the_backend_is_stopped(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The last good answer stands in, content and 304 alike; a revoked token is refused all the same."""
+    with backend(policies, Counting(reply(b"content")), 'fresh = "0s", stale_if_error = "7d"') as counting:
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)
+        first = ask(gateway.port, "GET", EXPORT, token=token["token"])
+    assert ("gateway; fwd=uri-miss; stored", 1) == (status_of(first), len(counting.heads))
+    stale = ask(gateway.port, "GET", EXPORT, token=token["token"])
+    assert (200, b"content") == (stale.status, stale.content)
+    assert "detail=stale-if-error" in status_of(stale)
+    tag = [("If-None-Match", first.field("etag") or "")]
+    assert 304 == ask(gateway.port, "GET", EXPORT, token=token["token"], fields=tag).status
+    assert 0 == run_command("token", "revoke", token["id"], "--redis", redis_url).exit_code
+    assert 401 == ask(gateway.port, "GET", EXPORT, token=token["token"]).status
+
+
+def test_a_stale_answer_is_refreshed_behind(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Who comes first after its time gets the old one at once; the backend is asked with the validator it gave."""
+    answers = (reply(b"old", b'ETag: "v1"'), reply(b"new!", b'ETag: "v2"'))
+    with backend(policies, Counting(*answers), 'fresh = "0s", stale_while_revalidate = "1h"') as counting:
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        contents = [ask(gateway.port, "GET", EXPORT, token=token).content for _ in range(2)]
+        assert [b"old", b"old"] == contents
+        wait_until(lambda: ask(gateway.port, "GET", EXPORT, token=token).content == b"new!", "the new one is there")
+    assert b'if-none-match: "v1"' in counting.heads[1].lower()
+
+
+def test_a_purge_is_seen_by_all_on_the_next_request(serve: Serve, redis_url: str, policies: Path) -> None:
+    """By every worker of every gateway, also where the content is in its memory."""
+    with backend(policies, Counting(reply(b"old"), reply(b"new!")), 'fresh = "1h", groups = ["set-{set}"]'):
+        ports = [serve(redis_url, "--workers", "2").port for _ in range(2)]
+        token = mint(redis_url, policies)["token"]
+
+        def pull() -> set[bytes]:
+            return {ask(port, "GET", EXPORT, token=token).content for port in ports for _ in range(8)}
+
+        assert {b"old"} == pull()
+        purge = ("cache", "purge", "--policy", "system", "--redis", redis_url, "--json")
+        assert {"purged": 0} == json.loads(run_command(*purge, "--group", "set-b").stdout)
+        assert {b"old"} == pull()
+        assert {"purged": 1} == json.loads(run_command(*purge, "--group", "set-a").stdout)
+        assert {b"new!"} == pull()
+
+
+def test_a_write_ends_what_is_stored_of_it(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The URI itself (RFC 9111 4.4), and the groups that the backend names (RFC 9875)."""
+    grouped = b'Cache-Groups: "scripts"'
+    answers = (
+        reply(b"one", grouped),
+        reply(b"", status=b"201 Created"),
+        reply(b"two", grouped),
+        reply(b"", b'Cache-Group-Invalidation: "scripts"'),
+        reply(b"three", grouped),
+    )
+    with backend(policies, Counting(*answers)):
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        seen = []
+        for written in (EXPORT, "/elsewhere", None):
+            seen += [ask(gateway.port, "GET", EXPORT, token=token).content for _ in range(2)]
+            if written is not None:
+                ask(gateway.port, "POST", written, token=token, content=b"x")
+        assert [b"one", b"one", b"two", b"two", b"three", b"three"] == seen
+
+
+def test_variants_cost_no_second_round_trip(serve: Serve, redis_url: str, policies: Path) -> None:
+    """All heads come with the admission: a hit and a 304 of any variant are one round trip, a refused token too."""
+    vary = b"Vary: Accept-Language"
+    with (
+        backend(policies, Counting(*(reply(b"%d" % number, vary) for number in range(3)))),
+        relay_to(urlsplit(redis_url).port or 0) as relay,
+    ):
+        gateway = serve(f"redis://127.0.0.1:{relay.port}/0")
+        token = mint(redis_url, policies)["token"]
+        tags = {}
+        for language in ("de", "fr", "it"):
+            answer = ask(gateway.port, "GET", EXPORT, token=token, fields=[("Accept-Language", language)])
+            tags[language] = answer.field("etag") or ""
+        for language, tag in tags.items():
+            for condition, status in (([], 200), ([("If-None-Match", tag)], 304)):
+                relay.round_trips.clear()
+                fields = [("Accept-Language", language), *condition]
+                assert status == ask(gateway.port, "GET", EXPORT, token=token, fields=fields).status
+                assert 1 == len(relay.round_trips)
+
+
+def test_a_full_redis_degrades_to_proxying(serve: Serve, own_redis: RedisServer, policies: Path) -> None:
+    """Where Redis takes no writes, answers come from the backend, whole; the log says so."""
+    with backend(policies, Counting(reply(b"content"))) as counting:
+        gateway = serve(own_redis.url)
+        token = mint(own_redis.url, policies)["token"]
+        assert 200 == ask(gateway.port, "GET", "/any", token=token).status  # its use is noted, for a minute
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.config_set("maxmemory", "1")
+        answers = [ask(gateway.port, "GET", EXPORT, token=token) for _ in range(2)]
+        assert [(200, b"content", "gateway; fwd=uri-miss")] * 2 == [
+            (answer.status, answer.content, status_of(answer)) for answer in answers
+        ]
+    assert 3 == len(counting.heads)
+    assert "an export could not be stored" in gateway.text()
+
+
+def test_a_large_export_streams_with_a_flat_memory_profile(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Fifty megabytes in chunks go through a worker that never holds more than it would store, and a little."""
+    megabyte = bytes(1 << 20)
+
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(50):
+            connection.sendall(b"100000\r\n" + megabyte + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+
+    with RawBackend(behave) as running:
+        (policies / "system.toml").write_text(POLICY.format(backend=running.port, cache='fresh = "1h"'))
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        assert 200 == ask(gateway.port, "GET", "/-/health").status
+        before = peak_megabytes(gateway.popen.pid)
+        answer = ask(gateway.port, "GET", EXPORT, token=token)
+        assert (200, 50 << 20) == (answer.status, len(answer.content))
+        assert peak_megabytes(gateway.popen.pid) - before < 40
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory that a process has ever had resident."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def test_a_worker_that_dies_fetching_holds_nobody_up_for_long(serve: Serve, redis_url: str, policies: Path) -> None:
+    """Its lease ends by itself, and another gateway fetches."""
+    may_answer = threading.Event()
+    with backend(policies, Counting(reply(b"content"), delay=may_answer)) as counting:
+        dying, staying = serve(redis_url), serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        connection = socket.create_connection(("127.0.0.1", dying.port))
+        connection.sendall(f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        wait_until(lambda: len(counting.heads) == 1, "the first gateway asks the backend")
+        os.kill(dying.popen.pid, signal.SIGKILL)
+        connection.close()
+        may_answer.set()
+        assert b"content" == ask(staying.port, "GET", EXPORT, token=token).content
+        assert 2 == len(counting.heads)
