@@ -6,21 +6,24 @@ Whatever becomes of a fetch, those who wait for it are told, as soon as it is kn
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import msgspec
 
 from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.adapters.shared_work import SharedWork
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
-from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Storing
+from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Shaped, Storing
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.rules import CacheRule
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_value
+from gateway.core.outcomes import Authorized, Refused
+from gateway.core.policies.rules import CacheRule, Rule
 from gateway.core.tokens import token_id
+from gateway.core.variants.sources import keep_directives
 
 logger = logging.getLogger(__name__)
 
@@ -38,29 +41,64 @@ class Fetch(msgspec.Struct, frozen=True):
     """What is stored and may still be good."""
     lead: Lead | None
     """Whose end others wait for."""
+    shaped: Shaped | None = None
+    """What was made in the place of the backend's answer."""
 
     @property
     def began_at(self) -> int:
         """Unix milliseconds by Redis' clock, before the backend was asked."""
+        if self.shaped is not None and self.shaped.began_at is not None:
+            return self.shaped.began_at
         if self.lead is None or self.lead.began_at is None:
             return self.admission.facts.now
         return self.lead.began_at
+
+    def cache_status(self, *, is_stored: bool, status: int | None = None) -> bytes:
+        """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told."""
+        if self.shaped is not None and self.shaped.cache_status:
+            return self.shaped.cache_status
+        return answering.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status)
+
+
+class Shapes(Protocol):
+    """What answers in the place of a backend where a rule has variants."""
+
+    async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
+        """The variant, or 304 where `validators` name the document that it is made of; raises UpstreamError."""
+        ...
 
 
 class Fetching:
     """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
 
     def __init__(
-        self, exports: Exports, fetches: Fetches, upstreams: Upstreams, streams: Streams, counts: Counter[str]
+        self,
+        exports: Exports,
+        fetches: Fetches,
+        upstreams: Upstreams,
+        streams: Streams,
+        counts: Counter[str],
+        shaping: Shapes | None = None,
     ) -> None:
         self._counts = counts
         self._exports = exports
         self._fetches = fetches
         self._upstreams = upstreams
         self._streams = streams
+        self._shaping = shaping
+        self._shared = SharedWork()
 
-    async def fetch(self, it: Fetch) -> Response:
+    async def fetch(self, it: Fetch) -> Response | Refused:
         """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
+        if it.lead is None or it.admission.rule.variants is None:
+            return await self._fetch(it)
+        return await self._shared.do(self._fetch(it))  # what is made here is made for others too
+
+    async def close(self) -> None:
+        """Ends what is still made for clients that have left."""
+        await self._shared.close()
+
+    async def _fetch(self, it: Fetch) -> Response | Refused:
         try:
             return await self._ask(it)
         except UpstreamError as error:
@@ -95,34 +133,47 @@ class Fetching:
                 logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
         return self._stream(answer, admission, why)
 
-    async def _ask(self, it: Fetch) -> Response:
+    async def _ask(self, it: Fetch) -> Response | Refused:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
-        policy = it.admission.rule.policy
-        fields = _request_fields(it.request, it.admission, reusing.CONDITIONAL_FIELDS)
-        kept = None
+        kept: bytes | None = None
+        validators: tuple[Field, ...] = ()
         if it.stored is not None and it.stored.head.validators:
             kept = await self.read(it.name, it.stored.head)
-            fields += it.stored.head.validators if kept is not None else ()
-        answer = await self._upstreams.send(policy.upstream, it.request.method, it.request.target, fields, None)
+            validators = it.stored.head.validators if kept is not None else ()
+        if it.admission.rule.variants is not None and self._shaping is not None:
+            shaped = await self._shaping.shape(it.request, it.admission, validators)
+            if isinstance(shaped, Refused):
+                return shaped
+            answer = shaped.answer
+            it = msgspec.structs.replace(it, shaped=shaped)
+        else:
+            answer = await self._send(it, validators)
         if it.stored is not None and kept is not None and answer.head.status == 304:
             return await self._freshen(it, it.stored.head, kept, answer.head)
         return await self._take(it, answer)
+
+    async def _send(self, it: Fetch, validators: Fields) -> Response:
+        rule, target = it.admission.rule, it.admission.rule.source or it.request.target
+        fields = [*_request_fields(it.request, it.admission, reusing.CONDITIONAL_FIELDS), *validators]
+        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None)
+        return Response(keep_directives(answer.head), answer.content) if rule.source else answer
 
     async def _take(self, it: Fetch, answer: Response) -> Response:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
-        if objection is not None or _is_long(head):
+        is_long = _is_long(rule, head)
+        if objection is not None or is_long:
             await self._let_go(it, head, objection)
-        if (objection is not None and head.status != 200) or _is_long(head):
+        if (objection is not None and head.status != 200) or is_long:
             return self._stream(answer, it.admission, it.why)
-        whole = await collect(answer.content, storing.MAXIMUM_EXPORT_BYTES)
+        whole = await collect(answer.content, storing.maximum_bytes(rule))
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
         made = storing.make_head(rule, it.request, head, whole, it.began_at)
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
-        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored)
+        status = it.cache_status(is_stored=is_stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
         return answering.build_fetched(it.request, export, whole, head, status)
 
@@ -133,7 +184,7 @@ class Fetching:
         made = revalidating.freshen_head(rule, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
         is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
-        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored, status=304)
+        status = it.cache_status(is_stored=is_stored, status=304)
         export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
         return answering.build_fetched(it.request, export, content, answer, status)
 
@@ -191,7 +242,7 @@ def _request_fields(request: RequestHead, admission: Authorized, dropped: frozen
     return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
 
 
-def _is_long(head: ResponseHead) -> bool:
+def _is_long(rule: Rule, head: ResponseHead) -> bool:
     """Whether the content is announced as longer than what is stored."""
     length = field_value(head.fields, b"content-length") or b""
-    return length.isdigit() and int(length) > storing.MAXIMUM_EXPORT_BYTES
+    return length.isdigit() and int(length) > storing.maximum_bytes(rule)

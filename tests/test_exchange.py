@@ -1,6 +1,7 @@
 """One request from head to response: the embedded store, scripted backends, everything between them real."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.app import request_ids
@@ -29,6 +31,7 @@ from gateway.core.tokens import build_checksum, token_id
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
+from gateway.shaping import Shaping
 from tests.support.policies import SMALL, make_record
 
 NOW = 1_800_000_000_000
@@ -71,8 +74,11 @@ class Room:
         streams = StreamWatch(RedisTokens(self.connection).are_revoked)
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
-        fetching = Fetching(self.exports, self.fetches, self.upstreams, streams, counts)
-        self.retrieval = Retrieval(fetching, self.fetches, counts)
+        parts = (self.exports, self.fetches, self.upstreams, streams, counts)
+        documents = Retrieval(Fetching(*parts), self.fetches, Counter())
+        self.renderer = ProcessRenderer()
+        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer))
+        self.retrieval = Retrieval(self.fetching, self.fetches, counts)
         self.settlements = RedisSettlements(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
@@ -131,6 +137,8 @@ def run(
             await work(room)
         finally:
             await room.retrieval.close()
+            await room.fetching.close()
+            room.renderer.close()
             await room.fetches.close()
             await room.connection.close()
 

@@ -13,7 +13,6 @@ from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.rules import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
 
 
 class Admissions(Protocol):
@@ -39,8 +38,12 @@ class Exports(Protocol):
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
-    async def remove(self, name: str, variant: str) -> None:
-        """Ends one variant: the backend has answered otherwise since."""
+    async def heads(self, name: str) -> tuple[bytes, ...]:
+        """The heads of an export that no admission has brought; none where they cannot be read."""
+        ...
+
+    async def remove(self, name: str, variant: str = "") -> None:
+        """Ends one variant, or all where none is named: the backend has answered otherwise since."""
         ...
 
     async def purge(self, policy: str, groups: Sequence[str]) -> int:
@@ -197,14 +200,6 @@ class Upstreams(Protocol):
         content: AsyncIterator[bytes] | None,
     ) -> Response:
         """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
-        ...
-
-
-class Renderer(Protocol):
-    """Makes variants of documents."""
-
-    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
         ...
 
 

@@ -80,7 +80,10 @@ class BrokenDocument(UpstreamError):
     def __init__(self, place: str, problem: str) -> None:
         self.place = _shorten(place)
         self.problem = _shorten(problem)
-        super().__init__(f"{self.place}: {self.problem}")
+        super().__init__(self.place, self.problem)
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
 
 
 def _shorten(text: str) -> str:

@@ -15,7 +15,7 @@ from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, 
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.tokens import token_id
-from gateway.core.variants.variant import InvalidOptions, OptionMistake
+from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
 """From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
@@ -27,6 +27,8 @@ class Authorized(msgspec.Struct, frozen=True):
     rule: Rule
     record: TokenRecord | None
     facts: Facts
+    wanted: Variant | None = None
+    """The variant that is asked for, where the rule has variants."""
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.core.errors import UpstreamError
+from gateway.core.messages import Response
 
 
 class Lead(msgspec.Struct, frozen=True):
@@ -45,6 +46,16 @@ Stored: TypeAlias = Literal["stored", "outdated", "refused"]
 """What became of storing: done; a purge came since the fetch began; or the store did not take it."""
 Turn: TypeAlias = Lead | Landed | Alone
 Landing: TypeAlias = Landed | Alone | Failed
+
+
+class Shaped(msgspec.Struct, frozen=True):
+    """An answer that is made of another one: as a backend would give it."""
+
+    answer: Response
+    began_at: int | None
+    """When the other one was asked for, where it was stored: it is as old as that, and a purge since is for it too."""
+    cache_status: bytes
+    """Of the other one, where that was stored; empty where the backend was asked."""
 
 
 class Storing(msgspec.Struct, frozen=True):

@@ -28,6 +28,11 @@ from gateway.core.policies.rules import CacheRule, Rule
 MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
 """Larger content streams through without being stored: a worker must be able to hold what it stores."""
 
+MAXIMUM_SHAPED_BYTES = 32 * 1024 * 1024
+"""Of documents that exports are made of, and of these: 20,000 texts in 30 languages are up to 24 MiB."""
+SOURCE_TAG = b"gateway-source-etag"
+"""In the head of an export that was made of a document, the document's tag: by it is asked whether it is still good."""
+
 NEVER_STORED = frozenset(
     {
         b"age",
@@ -116,6 +121,11 @@ OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
 """Objections to one request's answer: what is stored for others may be as good as before."""
 
 
+def maximum_bytes(rule: Rule) -> int:
+    """How long content may be that is stored."""
+    return MAXIMUM_EXPORT_BYTES if rule.variants is None and not rule.source else MAXIMUM_SHAPED_BYTES
+
+
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
     """Why an answer must not be stored, or is of no use stored; None where it may. It needs no content for that."""
     answered = Answered(rule, request, head, directives_for_us(head.fields))
@@ -187,7 +197,8 @@ def _measure(cache: CacheRule, head: ResponseHead, now: int) -> Lifetime:
 
 def _validators(fields: Fields) -> tuple[Field, ...]:
     """The backend's own validators, as it is asked with them (RFC 9111 4.3.1)."""
-    pairs = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
+    own = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
+    pairs = ((b"if-none-match", SOURCE_TAG),) if field_value(fields, SOURCE_TAG) else own
     return tuple((asked, value) for asked, name in pairs if (value := field_value(fields, name)))
 
 

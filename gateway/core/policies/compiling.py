@@ -9,6 +9,7 @@ from gateway.core.durations import parse_duration
 from gateway.core.forwarding import is_reserved
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
+    CacheTable,
     PlanTable,
     PolicyDocument,
     RuleTable,
@@ -86,7 +87,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         errors={key: msgspec.json.encode(content) for key, content in document.errors.items()},
         rule_count=len(document.rules),
         test_count=len(document.tests),
-        has_cache=any(rule.cache is not None for rule in document.rules),
+        has_cache=any(rule.cache or rule.variants for rule in document.rules),
         quotas=tuple(quotas.values()),
         rule_quotas=compile_rule_quotas(draft),
     )
@@ -145,8 +146,9 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         return None
     scopes = tuple(scope for scope in table.scopes if scope in policy.scopes)
     _check_rule(draft, policy, table, path)
-    if table.cache is not None:
-        mistakes = cache_mistakes(table.cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
+    cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
+    if cache is not None:
+        mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
         draft.mistakes.extend(mistakes)
     cost, allotments = compile_cost(table.cost), allot_for_rule(draft, policy, table, path, pattern.text)
     check_cost(draft, allotments.values(), cost.reserved, path)
@@ -157,7 +159,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         granting=tuple(policy.scope_grants[scope] for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=cost,
-        cache=None if table.cache is None else compile_cache(table.cache, policy.bound_to, is_public=table.public),
+        cache=None if cache is None else compile_cache(cache, policy.bound_to, is_public=table.public),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         allotments=allotments,

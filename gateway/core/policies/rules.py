@@ -195,6 +195,8 @@ class Rule(msgspec.Struct, frozen=True):
     etag: TagRule = BY_VALUE
     variants: VariantRule | None = None
     """How its exports are made of one document; None: the backend's answers are passed on as they are."""
+    source: str = ""
+    """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
     allotments: Mapping[str, Allotment] = {}
@@ -231,4 +233,6 @@ class PolicySet:
             rule = matcher.match(method, segments) if matcher else None
             if rule is not None:
                 return rule
-        return None
+        # OPTIONS (RFC 9110 9.3.7) tells what a shaped rule offers, to whoever may have its exports.
+        offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
+        return offering if offering is not None and offering.variants is not None else None

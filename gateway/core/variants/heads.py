@@ -23,7 +23,7 @@ _NEGOTIATED = frozenset(
         b"range",
     }
 )
-_OF_CONTENT = frozenset(
+CONTENT_FIELDS = frozenset(
     {
         b"accept-ranges",
         b"content-digest",
@@ -41,6 +41,7 @@ _OF_CONTENT = frozenset(
         b"x-content-type-options",
     }
 )
+"""What is about the document's content, and not about a variant's."""
 _PARAMETER = re.compile(r"\{[a-z][a-z0-9_]*\}")
 _PLAIN_NAME = re.compile(r"[^A-Za-z0-9._ -]")
 
@@ -74,7 +75,7 @@ def build_variant_head(
     return ResponseHead(
         document.status,
         [
-            *without_fields(document.fields, _OF_CONTENT),
+            *without_fields(document.fields, CONTENT_FIELDS),
             *_build_content_fields(rule, variant, segments, len(rendered.content)),
             (b"etag", rendered.tag),
         ],

@@ -49,6 +49,11 @@ class DocumentForm(msgspec.Struct, frozen=True, array_like=True):
     asked: tuple[tuple[Setting, str, bool], ...] = ()
     """Settings whose values only the document knows: the option that chooses each, and whether it is in the path."""
 
+    @property
+    def identity(self) -> str:
+        """A text that is the same for equal forms and no others, for cache keys."""
+        return _encoder.encode(self).decode()
+
 
 class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
     """A variant's content, and the weak entity tag that is made from it."""
