@@ -368,3 +368,15 @@ def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: 
         assert (1, 1) == (gate.rendered, len(room.upstreams.sent))
 
     run(work, document(), policy=POLICY)
+
+
+def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
+    """One of them has it asked for and shaped; the others get the same error."""
+
+    async def work(room: Room) -> None:
+        answers = await asyncio.gather(*(room.ask(GERMAN) for _ in range(5)))
+        assert {502} == {answer.head.status for answer in answers}
+        assert 1 == len({answer.content for answer in answers})
+        assert 1 == len(room.upstreams.sent)
+
+    run(work, ok(content=b"[]"), policy=POLICY)
