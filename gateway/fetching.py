@@ -3,6 +3,8 @@
 Whatever becomes of a fetch, those who wait for it are told, as soon as it is known that there is nothing to wait for.
 """
 
+import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,11 +21,14 @@ from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Shaped, S
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.policies.rules import CacheRule
 from gateway.core.tokens import token_id
 from gateway.core.variants.sources import keep_directives
+
+LONG_BYTES = 1024 * 1024
+"""Content above this is hashed in a thread, which holds up nobody: a megabyte takes up to three milliseconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +167,7 @@ class Fetching:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
-        is_long = _is_long(rule, head)
+        is_long = storing.is_too_long(rule, head)
         if objection is not None or is_long:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or is_long:
@@ -171,7 +176,8 @@ class Fetching:
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
-        made = storing.make_head(rule, it.request, head, whole, it.began_at)
+        make = functools.partial(storing.make_head, rule, it.request, head, whole, it.began_at)
+        made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
         status = it.cache_status(is_stored=is_stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
@@ -240,9 +246,3 @@ class Fetching:
 def _request_fields(request: RequestHead, admission: Authorized, dropped: frozenset[bytes]) -> list[Field]:
     scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
     return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
-
-
-def _is_long(rule: Rule, head: ResponseHead) -> bool:
-    """Whether the content is announced as longer than what is stored."""
-    length = field_value(head.fields, b"content-length") or b""
-    return length.isdigit() and int(length) > storing.maximum_bytes(rule)

@@ -126,6 +126,12 @@ def maximum_bytes(rule: Rule) -> int:
     return MAXIMUM_EXPORT_BYTES if rule.variants is None and not rule.source else MAXIMUM_SHAPED_BYTES
 
 
+def is_too_long(rule: Rule, head: ResponseHead) -> bool:
+    """Whether the content is announced as longer than what is stored."""
+    length = field_value(head.fields, b"content-length") or b""
+    return length.isdigit() and int(length) > maximum_bytes(rule)
+
+
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
     """Why an answer must not be stored, or is of no use stored; None where it may. It needs no content for that."""
     answered = Answered(rule, request, head, directives_for_us(head.fields))
@@ -144,7 +150,8 @@ def make_head(rule: Rule, request: RequestHead, response: ResponseHead, content:
     """
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        media_type = field_value(response.fields, b"content-type")
+        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        media_type = None if rule.source else field_value(response.fields, b"content-type")
         tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=False)
     fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
     if field_value(fields, b"date") is None:
