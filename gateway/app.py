@@ -22,6 +22,7 @@ from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
@@ -29,6 +30,7 @@ from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
@@ -57,8 +59,11 @@ class Gateway:
         self.encoder = ContentEncoder()
         contents = Contents(exports, self.encoder)
         self.fetches = RedisFetches(self.exports_redis)
-        fetching = Fetching(exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
-        self.retrieval = Retrieval(contents, fetching, self.fetches, self.cache_counts)
+        self.renderer = ProcessRenderer()
+        parts = (exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
+        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
+        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -85,6 +90,8 @@ class Gateway:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
         await self.retrieval.close()
+        await self.fetching.close()
+        self.renderer.close()
         self.encoder.close()
         await self.fetches.close()
         await self.exports_redis.close()

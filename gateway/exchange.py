@@ -13,6 +13,7 @@ from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
 from gateway.core.errors import (
+    BrokenDocument,
     StoreUnavailable,
     UpstreamBroken,
     UpstreamBusy,
@@ -31,12 +32,15 @@ from gateway.core.outcomes import (
     build_access_record,
     build_refused,
     refuse,
+    refuse_options,
     settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.core.tokens import digest
+from gateway.core.variants.sources import build_options, find_wanted
+from gateway.core.variants.variant import InvalidOptions
 from gateway.retrieval import Retrieval
 
 STORE_RETRY_SECONDS = 1
@@ -47,6 +51,7 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamTimeout: Reason.UPSTREAM_TIMEOUT,
     UpstreamBroken: Reason.UPSTREAM_BROKEN,
     UpstreamDropped: Reason.UPSTREAM_BROKEN,
+    BrokenDocument: Reason.BROKEN_DOCUMENT,
 }
 
 
@@ -92,7 +97,8 @@ class Exchange:
         presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
-        key, lease = export_key(rule, request), self._settlements.lease_for(rule)
+        wanted = find_wanted(rule, request, segments)
+        key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
         asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
         try:
             facts = await self._admissions.admit(asked)
@@ -101,7 +107,9 @@ class Exchange:
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
             return self.refuse_credential(request, refuse(rule, verdict))
-        return Authorized(rule, verdict.record, facts)
+        if isinstance(wanted, InvalidOptions):
+            return refuse_options(rule, facts, wanted)
+        return Authorized(rule, verdict.record, facts, wanted)
 
     async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
         """The response to a request whose `content` is None where it has none."""
@@ -115,10 +123,15 @@ class Exchange:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The response to a request that may pass."""
+        offer = build_options(admission.rule) if request.method == "OPTIONS" else None
+        if offer is not None:
+            return self.finish(request, admission, offer)
         try:
             response = await self._retrieval.answer(request, content, admission)
         except UpstreamError as error:
-            response = Refused(UPSTREAM_REASONS[type(error)], admission.rule, admission.facts, error.retry_after)
+            detail = str(error) if isinstance(error, BrokenDocument) else ""
+            reason, retry_after = UPSTREAM_REASONS[type(error)], error.retry_after
+            response = Refused(reason, admission.rule, admission.facts, retry_after, detail=detail)
         if isinstance(response, Refused):
             return self.finish(request, response, build_refused(request, response))
         return self.finish(request, admission, response)

@@ -3,51 +3,44 @@
 Whatever becomes of a fetch, those who wait for it are told, as soon as it is known that there is nothing to wait for.
 """
 
+import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import msgspec
 
 from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
-from gateway.core.caching.fetching import Alone, Failed, Landed, Lead, Storing
+from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
 from gateway.core.caching.preconditions import is_unmodified
 from gateway.core.caching.reusing import Reuse
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.rules import CacheRule
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
+from gateway.core.outcomes import Authorized, Refused
 from gateway.core.tokens import token_id
+from gateway.core.variants.sources import keep_directives
+
+LONG_BYTES = 1024 * 1024
+"""Content above this is hashed in a thread, which holds up nobody: a megabyte takes up to three milliseconds."""
 
 logger = logging.getLogger(__name__)
 
 
-class Fetch(msgspec.Struct, frozen=True):
-    """A request that the backend is asked for, under a rule with a cache."""
+class Shapes(Protocol):
+    """What answers in the place of a backend where a rule has variants."""
 
-    request: RequestHead
-    admission: Authorized
-    cache: CacheRule
-    name: str | None
-    """Of the export; None for a token that shares with nobody: its answers are not stored."""
-    why: str
-    stored: Export | None
-    """What is stored and may still be good."""
-    lead: Lead | None
-    """Whose end others wait for."""
-
-    @property
-    def began_at(self) -> int:
-        """Unix milliseconds by Redis' clock, before the backend was asked."""
-        if self.lead is None or self.lead.began_at is None:
-            return self.admission.facts.now
-        return self.lead.began_at
+    async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
+        """The variant, or 304 where `validators` name the document that it is made of; raises UpstreamError."""
+        ...
 
 
 class Fetching:
@@ -61,6 +54,7 @@ class Fetching:
         upstreams: Upstreams,
         streams: Streams,
         counts: Counter[str],
+        shaping: Shapes | None = None,
     ) -> None:
         self._counts = counts
         self._exports = exports
@@ -68,9 +62,20 @@ class Fetching:
         self._fetches = fetches
         self._upstreams = upstreams
         self._streams = streams
+        self._shaping = shaping
+        self._shared = SharedWork()
 
-    async def fetch(self, it: Fetch) -> Response:
+    async def fetch(self, it: Fetch) -> Response | Refused:
         """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
+        if it.lead is None or it.admission.rule.variants is None:
+            return await self._fetch(it)
+        return await self._shared.do(self._fetch(it))  # what is made here is made for others too
+
+    async def close(self) -> None:
+        """Ends what is still made for clients that have left."""
+        await self._shared.close()
+
+    async def _fetch(self, it: Fetch) -> Response | Refused:
         try:
             return await self._ask(it)
         except UpstreamError as error:
@@ -98,35 +103,49 @@ class Fetching:
                 logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
         return self._stream(answer, admission, why)
 
-    async def _ask(self, it: Fetch) -> Response:
+    async def _ask(self, it: Fetch) -> Response | Refused:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
-        policy = it.admission.rule.policy
-        fields = _whole_fields(it.request, it.admission)
-        kept = None
+        kept: bytes | None = None
+        validators: tuple[Field, ...] = ()
         if it.stored is not None and it.stored.head.validators:
             kept = await self._contents.read(it.name, it.stored.head)
-            fields += it.stored.head.validators if kept is not None else ()
-        answer = await self._upstreams.send(policy.upstream, it.request.method, it.request.target, fields, None)
+            validators = it.stored.head.validators if kept is not None else ()
+        if it.admission.rule.variants is not None and self._shaping is not None:
+            shaped = await self._shaping.shape(it.request, it.admission, validators)
+            if isinstance(shaped, Refused):
+                return shaped
+            answer = shaped.answer
+            it = msgspec.structs.replace(it, shaped=shaped)
+        else:
+            answer = await self._send(it, validators)
         if it.stored is not None and kept is not None and answer.head.status == 304:
             return await self._freshen(it, it.stored.head, kept, answer.head)
         return await self._take(it, answer)
+
+    async def _send(self, it: Fetch, validators: Fields) -> Response:
+        rule, target = it.admission.rule, it.admission.rule.source or it.request.target
+        fields = [*_whole_fields(it.request, it.admission), *validators]
+        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None)
+        return Response(keep_directives(answer.head), answer.content) if rule.source else answer
 
     async def _take(self, it: Fetch, answer: Response) -> Response:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
-        if objection is not None or _is_long(head):
+        is_long = storing.is_too_long(rule, head)
+        if objection is not None or is_long:
             await self._let_go(it, head, objection)
-        if (objection is not None and head.status != 200) or _is_long(head):
+        if (objection is not None and head.status != 200) or is_long:
             return self._stream(answer, it.admission, it.why)
-        whole = await collect(answer.content, storing.MAXIMUM_EXPORT_BYTES)
+        whole = await collect(answer.content, storing.maximum_bytes(rule))
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
         before = it.stored.head if it.stored is not None else None
-        made = storing.make_head(rule, it.request, head, whole, it.began_at, before)
+        make = functools.partial(storing.make_head, rule, it.request, head, whole, it.began_at, before)
+        made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
-        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored)
+        status = it.cache_status(is_stored=is_stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
         return await self._reply(it, export, whole, head, status, is_stored=is_stored)
 
@@ -137,7 +156,7 @@ class Fetching:
         made = revalidating.freshen_head(rule, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
         is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
-        status = answering.build_cache_status_forwarded(it.why, is_stored=is_stored, status=304)
+        status = it.cache_status(is_stored=is_stored, status=304)
         export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
         return await self._reply(it, export, content, answer, status, is_stored=is_stored)
 
@@ -209,9 +228,3 @@ def _request_fields(
 ) -> list[Field]:
     scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
     return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
-
-
-def _is_long(head: ResponseHead) -> bool:
-    """Whether the content is announced as longer than what is stored."""
-    length = field_value(head.fields, b"content-length") or b""
-    return length.isdigit() and int(length) > storing.MAXIMUM_EXPORT_BYTES

@@ -18,14 +18,14 @@ from gateway.adapters.protocols import Fetches
 from gateway.contents import Contents
 from gateway.core.caching import answering, keys, reusing
 from gateway.core.caching.entries import Export, decode_export, select
-from gateway.core.caching.fetching import Alone, Landed, Lead, Turn
+from gateway.core.caching.fetching import Alone, Fetch, Landed, Lead, Turn
 from gateway.core.caching.reusing import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.errors import UpstreamError
-from gateway.core.messages import RequestHead, Response
+from gateway.core.messages import RequestHead, Response, without_fields
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import CacheRule, Rule
 from gateway.core.reasons import Reason
-from gateway.fetching import Fetch, Fetching
+from gateway.fetching import Fetching
 
 MAXIMUM_ROUNDS = 2
 """How often a request waits for another one's fetch: once more where that brought another variant."""
@@ -63,10 +63,22 @@ class Retrieval:
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
+        if rule.variants is not None and (request.method != "GET" or request.upgrade):
+            return await self._answer_shaped(request, admission)
         self.counts[plan.why] += 1
         if rule.cache is None or request.method != "GET" or request.upgrade:
             return await self._fetching.pass_on(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
+
+    async def _answer_shaped(self, request: RequestHead, admission: Authorized) -> Response | Refused:
+        """The answer to HEAD, or to who asks for another protocol: of a variant, which only GET makes."""
+        fields = without_fields(request.fields, frozenset({b"range"}))
+        whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
+        answer = await self.answer(whole, None, admission)
+        if request.method != "HEAD" or isinstance(answer, Refused):
+            return answer
+        await give_up(answer.content)
+        return Response(answer.head, b"")
 
     async def close(self) -> None:
         """Ends what is being refreshed behind the clients' backs."""
@@ -84,9 +96,9 @@ class Retrieval:
             return answering.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, answering.choose_coding(request, reuse, self._contents.offered)
         if not answering.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._contents.recall(_export_name(request, admission), head, coding) if coding else b""
+            encoded = self._contents.recall(export_name(request, admission), head, coding) if coding else b""
             return answering.build_reused(request, reuse, encoded, now, coding)
-        name = _export_name(request, admission)
+        name = export_name(request, admission)
         if content is None:
             content = await self._contents.read(name, head, coding)
         else:
@@ -101,7 +113,9 @@ class Retrieval:
         self.counts["stood-in"] += response is not None
         return response
 
-    async def _retrieve(self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward) -> Response:
+    async def _retrieve(
+        self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
+    ) -> Response | Refused:
         """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
         try:
             answer = await self._wait_or_fetch(request, admission, cache, plan)
@@ -110,7 +124,7 @@ class Retrieval:
             if stand_in is None:
                 raise
             return stand_in
-        if reusing.is_failure(answer.head.status):
+        if isinstance(answer, Response) and reusing.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 await give_up(answer.content)
@@ -119,8 +133,8 @@ class Retrieval:
 
     async def _wait_or_fetch(
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
-    ) -> Response:
-        name = _export_name(request, admission)
+    ) -> Response | Refused:
+        name = export_name(request, admission)
         turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
         if isinstance(turn, Response):
             return turn
@@ -161,7 +175,7 @@ class Retrieval:
 
     def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
         """Asks the backend in the background (stale-while-revalidate, RFC 5861 3), once at a time."""
-        name, cache = _export_name(request, admission), admission.rule.cache
+        name, cache = export_name(request, admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
         whole = msgspec.structs.replace(request, method="GET")
@@ -174,7 +188,8 @@ class Retrieval:
             turn = await self._take_turn(fetch.request, admission.rule, name, admission.facts.stored_heads)
             if isinstance(turn, Lead):
                 answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
-                await give_up(answer.content)
+                if isinstance(answer, Response):
+                    await give_up(answer.content)
         except UpstreamError as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:
@@ -190,8 +205,14 @@ def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
     return [export for raw in heads if (export := decode_export(raw, passes_cache_control=passes)) is not None]
 
 
-def _export_name(request: RequestHead, admission: Authorized) -> str | None:
+def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
+    """What is stored for the request, as the admission found it."""
+    return reusing.select_export(_decode(admission.rule, admission.facts.stored_heads), request.fields)
+
+
+def export_name(request: RequestHead, admission: Authorized) -> str | None:
     """The name under which the admission script looked for the export; None where it has none."""
     cache = admission.rule.cache
     who = keys.entitlement(cache, admission.record) if cache else ""
-    return names.export(cache.shared_by, who, keys.export_key(admission.rule, request)) if cache and who else None
+    key = keys.export_key(admission.rule, request, admission.wanted)
+    return names.export(cache.shared_by, who, key) if cache and who else None

@@ -1,6 +1,7 @@
 """One request from head to response: the embedded store, scripted backends, everything between them real."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.app import request_ids
@@ -31,6 +33,7 @@ from gateway.core.tokens import build_checksum, token_id
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
+from gateway.shaping import Shaping
 from tests.support.policies import SMALL, make_record
 
 NOW = 1_800_000_000_000
@@ -75,8 +78,11 @@ class Room:
         counts = self.exports.counts
         self.encoder = ContentEncoder()
         contents = Contents(self.exports, self.encoder)
-        fetching = Fetching(self.exports, contents, self.fetches, self.upstreams, streams, counts)
-        self.retrieval = Retrieval(contents, fetching, self.fetches, counts)
+        parts = (self.exports, contents, self.fetches, self.upstreams, streams, counts)
+        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
+        self.renderer = ProcessRenderer()
+        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer))
+        self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
         self.settlements = RedisSettlements(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
@@ -135,6 +141,8 @@ def run(
             await work(room)
         finally:
             await room.retrieval.close()
+            await room.fetching.close()
+            room.renderer.close()
             room.encoder.close()
             await room.fetches.close()
             await room.connection.close()

@@ -45,15 +45,16 @@ class Exports(Protocol):
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
-    async def remove(self, name: str, variant: str) -> None:
-        """Ends one variant: the backend has answered otherwise since."""
+    async def heads(self, name: str) -> tuple[bytes, ...]:
+        """The heads of an export that no admission has brought; none where they cannot be read."""
+        ...
+
+    async def remove(self, name: str, variant: str = "") -> None:
+        """Ends one variant, or all where none is named: the backend has answered otherwise since."""
         ...
 
     async def purge(self, policy: str, groups: Sequence[str]) -> int:
-        """Ends all that is in any of the groups, and what is being fetched for them; how many exports that were.
-
-        Raises StoreUnavailable where Redis did not acknowledge.
-        """
+        """Ends all that is in any of the groups, and what is fetched for them; how many. Raises StoreUnavailable."""
         ...
 
 

@@ -101,10 +101,20 @@ class RedisExports:
         self._memory.put((it.name, it.digest), it.content)
         return "stored"
 
-    async def remove(self, name: str, variant: str) -> None:
-        """Ends one variant of an export."""
+    async def heads(self, name: str) -> tuple[bytes, ...]:
+        """The heads of an export that no admission has brought; none where Redis is away."""
         try:
-            await self._connection.run(lambda client: client.hdel(name, variant))
+            heads = await self._connection.run(lambda client: client.hvals(name))
+            return tuple(head for head in heads if isinstance(head, bytes))
+        except StoreUnavailable as error:
+            self.counts["read-failed"] += 1
+            logger.warning("what is stored of an export could not be read: %s", error)
+            return ()
+
+    async def remove(self, name: str, variant: str = "") -> None:
+        """Ends one variant of an export; all of it where none is named."""
+        try:
+            await self._connection.run(lambda client: client.hdel(name, variant) if variant else client.delete(name))
         except StoreUnavailable as error:
             self.counts["remove-failed"] += 1
             logger.warning("a stored export could not be removed: %s", error)

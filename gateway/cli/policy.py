@@ -11,6 +11,8 @@ from gateway.adapters.policy_files import read_policies
 from gateway.cli.options import policies_option
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.document import PolicyDocument
+from gateway.core.policies.variants import SCHEMAS
+from gateway.core.variants.variant import DocumentKind
 
 
 @click.group()
@@ -38,15 +40,17 @@ def check(path: str | None, policies: str) -> None:
 
 
 @policy.command()
-def schema() -> None:
-    """Print the JSON Schema of policy files, for editors."""
-    click.echo(json.dumps(build_schema(), indent=2))
+@click.option("--document", type=click.Choice(list(SCHEMAS)), help="Of the documents that variants are made of.")
+def schema(document: DocumentKind | None) -> None:
+    """Print the JSON Schema of policy files, for editors; or that of a kind of document, for backends."""
+    click.echo(json.dumps(build_schema(document), indent=2))
 
 
-def build_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of a policy file."""
+def build_schema(document: DocumentKind | None = None) -> dict[str, object]:
+    """The JSON Schema (2020-12) of a policy file, or of a document by our own names of its fields."""
+    described = PolicyDocument if document is None else SCHEMAS[document]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Policy of the token gateway",
-        **msgspec.json.schema(PolicyDocument),
+        "title": "Policy of the token gateway" if document is None else f"Document of {document}",
+        **msgspec.json.schema(described),
     }

@@ -11,7 +11,11 @@ GatewayError
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
             UpstreamDropped     the connection ended before any byte of an answer
+        BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
+
+MAXIMUM_TOLD = 500
+"""Characters of a place in a document, and of what is wrong there."""
 
 
 class GatewayError(Exception):
@@ -65,3 +69,22 @@ class UpstreamBroken(UpstreamError):
 
 class UpstreamDropped(UpstreamBroken):
     """The backend's connection ended before any byte of an answer had come."""
+
+
+class BrokenDocument(UpstreamError):
+    """The backend's document is not what the policy says it is; `place` is a JSON path in it.
+
+    Both may have names of the document in them, which may be of any length: what is told of it is not.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = _shorten(place)
+        self.problem = _shorten(problem)
+        super().__init__(self.place, self.problem)
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAXIMUM_TOLD else f"{text[:MAXIMUM_TOLD]}…"

@@ -15,6 +15,7 @@ from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, 
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.tokens import token_id
+from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
 """From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
@@ -26,6 +27,8 @@ class Authorized(msgspec.Struct, frozen=True):
     rule: Rule
     record: TokenRecord | None
     facts: Facts
+    wanted: Variant | None = None
+    """The variant that is asked for, where the rule has variants."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -36,6 +39,9 @@ class Refused(msgspec.Struct, frozen=True):
     facts: Facts | None = None
     retry_after: int | None = None
     violated_policies: tuple[str, ...] = ()
+    detail: str = ""
+    """What there is to say of this occurrence; empty: what its reason always says."""
+    mistakes: tuple[OptionMistake, ...] = ()
 
 
 def refuse(rule: Rule, verdict: Deny) -> Refused:
@@ -54,6 +60,13 @@ def refuse(rule: Rule, verdict: Deny) -> Refused:
     )
 
 
+def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused:
+    """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
+    if invalid.in_path:
+        return Refused(Reason.NO_MATCHING_RULE, rule, facts)
+    return Refused(Reason.INVALID_OPTION, rule, facts, detail=invalid.detail, mistakes=invalid.mistakes)
+
+
 def build_refused(request: RequestHead, refused: Refused) -> Response:
     """The answer to a refused request."""
     return build_refusal(
@@ -63,6 +76,8 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
         required_scopes=refused.rule.scopes if refused.rule else (),
         retry_after=refused.retry_after,
         violated_policies=refused.violated_policies,
+        detail=refused.detail,
+        mistakes=refused.mistakes,
     )
 
 

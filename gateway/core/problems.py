@@ -13,9 +13,12 @@ from gateway.core.fields import build_challenge
 from gateway.core.messages import Field, Response, ResponseHead
 from gateway.core.policies.rules import Policy
 from gateway.core.reasons import Reason
+from gateway.core.variants.variant import OptionMistake
 
 _REGISTRY = "https://iana.org/assignments/http-problem-types#"
 _JSON = b"application/json"
+DETAIL = b"{detail}"
+"""In a text of a policy's `[errors]`: what there is to say of this occurrence stands here."""
 _PROBLEM_JSON = b"application/problem+json"
 
 
@@ -63,6 +66,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.OTHER_PROJECT: msgspec.structs.replace(_FORBIDDEN, detail="The token is not for this project."),
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
+    Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
     Reason.QUOTA_EXCEEDED: Problem(
         429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),
@@ -84,6 +88,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
 }
 
@@ -97,26 +102,33 @@ def build_refusal(
     retry_after: int | None = None,
     violated_policies: tuple[str, ...] = (),
     lacking: str = "",
+    detail: str = "",
+    mistakes: tuple[OptionMistake, ...] = (),
 ) -> Response:
     """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
 
-    `lacking` names what a proxy leaves out (core/forward_auth.py).
+    `lacking` names what a proxy leaves out (core/forward_auth.py), `detail` is what there is to say of this occurrence,
+    `mistakes` are those of the request's options.
     """
     problem = PROBLEMS[reason]
+    if detail:
+        problem = msgspec.structs.replace(problem, detail=detail)
     fields: list[Field] = [(b"cache-control", b"no-store")]
     if problem.challenge is not None and policy is not None:
         fields += _build_challenges(problem, policy, required_scopes)
     if retry_after is not None:
         fields.append((b"retry-after", b"%d" % retry_after))
     dialect = _find_dialect(reason, problem, policy)
-    extensions: dict[str, Any] = {"code": str(reason) if problem is not _INVALID_TOKEN else "invalid_token"}
+    extensions: dict[str, Any] = {"code": str(reason) if PROBLEMS[reason] is not _INVALID_TOKEN else "invalid_token"}
     if required_scopes and problem.status == 403:
         extensions["required_scopes"] = required_scopes
     if violated_policies:
         extensions["violated-policies"] = violated_policies
     if lacking:
         extensions["lacking"] = lacking
-    content = dialect or _encode_problem(problem, request_id, extensions)
+    if mistakes:
+        extensions["errors"] = mistakes
+    content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
     fields.append((b"content-type", _JSON if dialect else _PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
     return Response(ResponseHead(problem.status, fields), content)
@@ -141,6 +153,16 @@ def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> by
     if policy is None:
         return None
     return policy.errors.get(reason) or policy.errors.get(str(problem.status))
+
+
+def _speak(dialect: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
+    """The dialect's content with the detail in its place; without one, mistakes of options are a member of their own.
+
+    So whoever asks for what is not offered is told what is, in every dialect.
+    """
+    if DETAIL in dialect:
+        return dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
+    return msgspec.json.encode({**msgspec.json.decode(dialect), "errors": mistakes}) if mistakes else dialect
 
 
 def _encode_problem(problem: Problem, request_id: str, extensions: Mapping[str, Any]) -> bytes:

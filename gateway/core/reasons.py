@@ -25,6 +25,7 @@ class Reason(StrEnum):
     OTHER_PROJECT = "other_project"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_PLAN = "insufficient_plan"
+    INVALID_OPTION = "invalid_option"
     QUOTA_EXCEEDED = "quota_exceeded"
     STORE_UNAVAILABLE = "store_unavailable"
     NOT_STORED = "not_stored"
@@ -32,4 +33,5 @@ class Reason(StrEnum):
     UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_BROKEN = "upstream_broken"
+    BROKEN_DOCUMENT = "broken_document"
     INTERNAL_ERROR = "internal_error"

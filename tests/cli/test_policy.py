@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import POLICIES
 from tests.support.command_line import run_command
 
@@ -52,3 +54,26 @@ def test_the_schema_is_json_schema() -> None:
     assert {"name", "hosts", "upstream", "token", "scopes", "plans", "quotas", "rules", "errors", "tests"} == set(
         properties
     )
+
+
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        (
+            "translations",
+            {"TranslationsDocument": {"entries", "languages"}, "Entry": {"id", "key", "status", "values"}},
+        ),
+        (
+            "design-tokens",
+            {
+                "DesignTokensDocument": {"tokens", "modes"},
+                "DesignToken": {"name", "type", "value", "modes", "description"},
+            },
+        ),
+    ],
+)
+def test_a_document_has_its_schema(document: str, fields: dict[str, set[str]]) -> None:
+    """A backend's team sees what a document may have, and that it may have more."""
+    definitions = json.loads(run_command("policy", "schema", "--document", document).stdout)["$defs"]
+    assert fields == {name: set(definition["properties"]) for name, definition in definitions.items()}
+    assert not any("additionalProperties" in definition for definition in definitions.values())

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.core.messages import Response, field_value, field_values
 from gateway.core.problems import PROBLEMS, build_refusal
 from gateway.core.reasons import Reason
+from gateway.core.variants.variant import OptionMistake
 from tests.core.samples import load_shop
 
 POLICY = load_shop()
@@ -34,6 +35,7 @@ STATUSES = {
     Reason.OTHER_PROJECT: 403,
     Reason.INSUFFICIENT_SCOPE: 403,
     Reason.INSUFFICIENT_PLAN: 403,
+    Reason.INVALID_OPTION: 400,
     Reason.QUOTA_EXCEEDED: 429,
     Reason.STORE_UNAVAILABLE: 503,
     Reason.NOT_STORED: 504,
@@ -41,6 +43,7 @@ STATUSES = {
     Reason.UPSTREAM_BUSY: 503,
     Reason.UPSTREAM_TIMEOUT: 504,
     Reason.UPSTREAM_BROKEN: 502,
+    Reason.BROKEN_DOCUMENT: 502,
     Reason.INTERNAL_ERROR: 500,
 }
 TOKEN_REASONS = [
@@ -183,6 +186,48 @@ def test_a_reason_goes_before_its_status() -> None:
         build_refusal(reason, policy, "1").content for reason in (Reason.INSUFFICIENT_PLAN, Reason.INSUFFICIENT_SCOPE)
     ]
     assert [b"1", b"2"] == found
+
+
+MISTAKE = OptionMistake("format", 'The option format must be one of json, "csv".', ("json", "csv"))
+
+
+def test_a_wrong_option_is_told_with_what_is_allowed() -> None:
+    """K7: problem details have each option with its message and the values that it may have."""
+    response = build_refusal(Reason.INVALID_OPTION, POLICY, "1", detail=MISTAKE.message, mistakes=(MISTAKE,))
+    content = content_of(response)
+    assert (400, "invalid_option", MISTAKE.message) == (content["status"], content["code"], content["detail"])
+    assert [{"option": "format", "message": MISTAKE.message, "allowed": ["json", "csv"]}] == content["errors"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        (b'{"error":"{detail}"}', {"error": MISTAKE.message}),
+        (b'{"code":1,"m":["{detail}!"]}', {"code": 1, "m": [MISTAKE.message + "!"]}),
+        (
+            b'{"error":"Bad request"}',
+            {
+                "error": "Bad request",
+                "errors": [{"option": "format", "message": MISTAKE.message, "allowed": ["json", "csv"]}],
+            },
+        ),
+    ],
+)
+def test_a_wrong_option_is_told_in_every_dialect(dialect: bytes, expected: object) -> None:
+    """K7: where the policy's content has {detail} it is the message; where not, the list is a member of its own."""
+    policy = replace(POLICY, errors={"400": dialect})
+    response = build_refusal(Reason.INVALID_OPTION, policy, "1", detail=MISTAKE.message, mistakes=(MISTAKE,))
+    assert expected == content_of(response)
+
+
+def test_a_detail_is_what_there_is_to_say() -> None:
+    """A broken document is told with its place; without a detail of its own, a reason has one for all occurrences."""
+    policy = replace(POLICY, errors={"broken_document": b'{"error":"{detail}"}'})
+    found = build_refusal(Reason.BROKEN_DOCUMENT, policy, "1", detail="$.entries[0].id: Expected `str`")
+    assert {"error": "$.entries[0].id: Expected `str`"} == content_of(found)
+    assert {"error": PROBLEMS[Reason.BROKEN_DOCUMENT].detail} == content_of(
+        build_refusal(Reason.BROKEN_DOCUMENT, policy, "1")
+    )
 
 
 def test_before_a_policy_is_known_problem_details_are_sent() -> None:

@@ -21,7 +21,7 @@ CLIENT_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 NOT_MODIFIED_FIELDS = frozenset({b"content-location", b"date", b"etag", b"vary", b"expires", b"cache-control"})
 """What a 304 carries of the 200 it stands for (RFC 9110 15.4.5)."""
 
-NOT_REPEATED = frozenset({b"gateway-cache-control"})
+NOT_REPEATED = frozenset({b"gateway-cache-control", b"gateway-source-etag"})
 """For us alone (RFC 9213 2.2), and kept: what a 304 does not change counts on."""
 
 SECRET_FIELDS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})

@@ -5,7 +5,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.core.caching import answering
+from gateway.core.caching.entries import Export
 from gateway.core.errors import UpstreamError
+from gateway.core.messages import RequestHead, Response
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.rules import CacheRule
 
 
 class Lead(msgspec.Struct, frozen=True):
@@ -47,6 +52,16 @@ Turn: TypeAlias = Lead | Landed | Alone
 Landing: TypeAlias = Landed | Alone | Failed
 
 
+class Shaped(msgspec.Struct, frozen=True):
+    """An answer that is made of another one: as a backend would give it."""
+
+    answer: Response
+    began_at: int | None
+    """When the other one was asked for, where it was stored: it is as old as that, and a purge since is for it too."""
+    cache_status: bytes
+    """Of the other one, where that was stored; empty where the backend was asked."""
+
+
 class Storing(msgspec.Struct, frozen=True):
     """What is to be stored, and under which conditions."""
 
@@ -65,3 +80,35 @@ class Storing(msgspec.Struct, frozen=True):
     keep_milliseconds: int
     lead: Lead | None
     """Its lease ends with the storing."""
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """A request that the backend is asked for, under a rule with a cache."""
+
+    request: RequestHead
+    admission: Authorized
+    cache: CacheRule
+    name: str | None
+    """Of the export; None for a token that shares with nobody: its answers are not stored."""
+    why: str
+    stored: Export | None
+    """What is stored and may still be good."""
+    lead: Lead | None
+    """Whose end others wait for."""
+    shaped: Shaped | None = None
+    """What was made in the place of the backend's answer."""
+
+    @property
+    def began_at(self) -> int:
+        """Unix milliseconds by Redis' clock, before the backend was asked."""
+        if self.shaped is not None and self.shaped.began_at is not None:
+            return self.shaped.began_at
+        if self.lead is None or self.lead.began_at is None:
+            return self.admission.facts.now
+        return self.lead.began_at
+
+    def cache_status(self, *, is_stored: bool, status: int | None = None) -> bytes:
+        """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told."""
+        if self.shaped is not None and self.shaped.cache_status:
+            return self.shaped.cache_status
+        return answering.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status)

@@ -18,6 +18,7 @@ from gateway.core.policies.rules import CacheRule, Entitlement, Rule
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
 from gateway.core.tokens import token_id
+from gateway.core.variants.variant import InvalidOptions, Variant
 
 WHOLE_POLICY = "all"
 """The group that all entries of a policy are in."""
@@ -43,12 +44,18 @@ def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
     return record.project if cache.shared_by == "project" else record.owner
 
 
-def export_key(rule: Rule, head: RequestHead) -> str:
+def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions | None = None) -> str:
     """What tells the exports of one entitlement apart; empty where none can answer the request.
 
-    The admission script puts the entitlement in front.
+    The admission script puts the entitlement in front. Of a shaped rule it is the variant that is `wanted`, however the
+    query spells it, and how the policy has it made.
     """
-    return _digest(rule.policy.name, rule.pattern.text, head.host, head.target) if is_cacheable(rule, head) else ""
+    if not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
+        return ""
+    if rule.variants is None or wanted is None:
+        return _digest(rule.policy.name, rule.pattern.text, head.host, rule.source or head.target)
+    made = (wanted.identity, rule.variants.form.identity)
+    return _digest(rule.policy.name, rule.pattern.text, head.host, head.path, *made)
 
 
 def variant_of(head: StoredHead) -> str:
@@ -84,7 +91,9 @@ def groups_of(rule: Rule, request: RequestHead, who: str, fields: Fields) -> tup
     if rule.cache is None:
         return ()
     named = [*_bind(rule, request.path), *parse_groups(field_values(fields, b"cache-groups"))]
-    own = (WHOLE_POLICY, entitlement_group(rule.cache.shared_by, who), uri_group(request.host, request.target))
+    own = [WHOLE_POLICY, entitlement_group(rule.cache.shared_by, who), uri_group(request.host, request.target)]
+    if rule.variants is not None and request.query:
+        own.append(uri_group(request.host, request.path))  # that of the document: what ends it ends its variants
     return (*own, *(named_group(name) for name in dict.fromkeys(named)))
 
 

@@ -29,6 +29,11 @@ from gateway.core.policies.rules import CacheRule, Rule
 MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
 """Larger content streams through without being stored: a worker must be able to hold what it stores."""
 
+MAXIMUM_SHAPED_BYTES = 32 * 1024 * 1024
+"""Of documents that exports are made of, and of these: 20,000 texts in 30 languages are up to 24 MiB."""
+SOURCE_TAG = b"gateway-source-etag"
+"""In the head of an export that was made of a document, the document's tag: by it is asked whether it is still good."""
+
 NEVER_STORED = frozenset(
     {
         b"age",
@@ -117,6 +122,17 @@ OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
 """Objections to one request's answer: what is stored for others may be as good as before."""
 
 
+def maximum_bytes(rule: Rule) -> int:
+    """How long content may be that is stored."""
+    return MAXIMUM_EXPORT_BYTES if rule.variants is None and not rule.source else MAXIMUM_SHAPED_BYTES
+
+
+def is_too_long(rule: Rule, head: ResponseHead) -> bool:
+    """Whether the content is announced as longer than what is stored."""
+    length = field_value(head.fields, b"content-length") or b""
+    return length.isdigit() and int(length) > maximum_bytes(rule)
+
+
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
     """Why an answer must not be stored, or is of no use stored; None where it may. It needs no content for that."""
     answered = Answered(rule, request, head, directives_for_us(head.fields))
@@ -144,8 +160,9 @@ def make_head(
     digest = hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        media_type = field_value(response.fields, b"content-type")
-        encodes = is_encodable(response.status, response.fields, len(content))
+        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        media_type = None if rule.source else field_value(response.fields, b"content-type")
+        encodes = not rule.source and is_encodable(response.status, response.fields, len(content))
         made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None
         tag = choose_tag(tag or None, content, media_type, rule.etag, is_encoded=encodes, made=made)
     fields = without_fields(end_to_end_fields(response.fields), NEVER_STORED)
@@ -199,7 +216,8 @@ def _measure(cache: CacheRule, head: ResponseHead, now: int) -> Lifetime:
 
 def _validators(fields: Fields) -> tuple[Field, ...]:
     """The backend's own validators, as it is asked with them (RFC 9111 4.3.1)."""
-    pairs = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
+    own = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
+    pairs = ((b"if-none-match", SOURCE_TAG),) if field_value(fields, SOURCE_TAG) else own
     return tuple((asked, value) for asked, name in pairs if (value := field_value(fields, name)))
 
 

@@ -9,6 +9,7 @@ from gateway.core.durations import parse_duration
 from gateway.core.forwarding import is_reserved
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
+    CacheTable,
     PlanTable,
     PolicyDocument,
     RuleTable,
@@ -28,6 +29,7 @@ from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import NO_PLAN, CredentialSource, Plan, Policy, PolicySet, Rule
 from gateway.core.policies.terms import encode_terms
 from gateway.core.policies.upstream_rules import compile_upstream
+from gateway.core.policies.variants import compile_variants
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
 from gateway.core.reasons import Reason
@@ -85,7 +87,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         errors={key: msgspec.json.encode(content) for key, content in document.errors.items()},
         rule_count=len(document.rules),
         test_count=len(document.tests),
-        has_cache=any(rule.cache is not None for rule in document.rules),
+        has_cache=any(rule.cache or rule.variants for rule in document.rules),
         quotas=tuple(quotas.values()),
         rule_quotas=compile_rule_quotas(draft),
     )
@@ -144,8 +146,9 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         return None
     scopes = tuple(scope for scope in table.scopes if scope in policy.scopes)
     _check_rule(draft, policy, table, path)
-    if table.cache is not None:
-        mistakes = cache_mistakes(table.cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
+    cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
+    if cache is not None:
+        mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
         draft.mistakes.extend(mistakes)
     cost, allotments = compile_cost(table.cost), allot_for_rule(draft, policy, table, path, pattern.text)
     check_cost(draft, allotments.values(), cost.reserved, path)
@@ -156,13 +159,14 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         granting=tuple(policy.scope_grants[scope] for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=cost,
-        cache=None if table.cache is None else compile_cache(table.cache, policy.bound_to, is_public=table.public),
+        cache=None if cache is None else compile_cache(cache, policy.bound_to, is_public=table.public),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         allotments=allotments,
         has_leases=any(quota.is_concurrency for one in allotments.values() for quota in one.quotas),
         counts_addresses=any(quota.per == "address" for one in allotments.values() for quota in one.quotas),
         etag=compile_tag_rule(table, path, draft.attempt),
+        variants=compile_variants(table.variants, pattern, f"{path}.variants", draft.mistakes),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 

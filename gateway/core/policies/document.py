@@ -24,6 +24,7 @@ from gateway.core.policies.grammar import (
     Units,
     Url,
 )
+from gateway.core.policies.variant_tables import VariantsTable
 from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
 
 MAXIMUM_CONCURRENT = 10_000
@@ -212,6 +213,7 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """Quotas of this rule's requests alone, joined with those of the policy and the plan."""
     cache: CacheTable | None = None
     etag: EtagTable | None = None
+    variants: VariantsTable | None = None
 
 
 class TestTable(Table, frozen=True, kw_only=True):

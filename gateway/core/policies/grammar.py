@@ -37,5 +37,11 @@ Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + END, description="A h
 Prefix = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + END, description="Up to 32 letters, digits, hyphens and underscores")
 ]
+OptionName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,23}" + END, description="Up to 24 letters, digits, - and _")
+]
+Parameter = Annotated[
+    str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END, description="A parameter in braces, such as {mode}")
+]
 Status = Annotated[int, Meta(ge=100, le=599)]
 Units = Annotated[int, Meta(ge=0, le=1_000_000)]

@@ -15,6 +15,8 @@ from gateway.core.problems import PROBLEMS
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
+from gateway.core.variants.options import parse_variant
+from gateway.core.variants.variant import InvalidOptions
 
 PASSES = 200
 """The status a policy's test expects of a request that would be passed on."""
@@ -71,8 +73,9 @@ def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mist
 
 def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) -> Reason | None:
     """The reason why the tested request is refused, None when it passes; quotas are taken as full of room."""
-    method, _, path = test.request.partition(" ")
-    segments = parse_path(path.partition("?")[0])
+    method, _, target = test.request.partition(" ")
+    path, _, query = target.partition("?")
+    segments = parse_path(path)
     if segments is None or METHOD.fullmatch(method) is None:
         return Reason.MALFORMED_TARGET
     rule = policies.match(policy.hosts[0] if policy.hosts else "", method, segments)
@@ -81,7 +84,12 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
     if not test.token and not rule.is_public:
         return Reason.MISSING_CREDENTIALS
     verdict = decide(rule, _facts(rule, plan, test, rule.project_of(segments)))
-    return None if isinstance(verdict, Allow) else verdict.reason
+    if not isinstance(verdict, Allow):
+        return verdict.reason
+    invalid = parse_variant(rule.variants, query, segments) if rule.variants else None
+    if not isinstance(invalid, InvalidOptions):
+        return None
+    return Reason.NO_MATCHING_RULE if invalid.in_path else Reason.INVALID_OPTION
 
 
 def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:

@@ -14,6 +14,7 @@ from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
+from gateway.core.variants.options import VariantRule
 
 NO_PLAN = ""
 """The plan of tokens in a policy that has none."""
@@ -192,6 +193,10 @@ class Rule(msgspec.Struct, frozen=True):
     project_segment: int | None = None
     """Where in the path the project stands that the request is about; None where it is not said."""
     etag: TagRule = BY_VALUE
+    variants: VariantRule | None = None
+    """How its exports are made of one document; None: the backend's answers are passed on as they are."""
+    source: str = ""
+    """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
     terms: bytes = b""
     """The same as the admission script reads it: JSON."""
     allotments: Mapping[str, Allotment] = {}
@@ -228,4 +233,6 @@ class PolicySet:
             rule = matcher.match(method, segments) if matcher else None
             if rule is not None:
                 return rule
-        return None
+        # OPTIONS (RFC 9110 9.3.7) tells what a shaped rule offers, to whoever may have its exports.
+        offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
+        return offering if offering is not None and offering.variants is not None else None

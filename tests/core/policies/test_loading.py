@@ -11,6 +11,7 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import CacheRule
+from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
 SHIPPED = Path(__file__).parents[3] / "policies"
@@ -192,6 +193,67 @@ MISTAKES = {
         "$.upstream.tls: no target is of scheme https",
         "$.upstream.tls.key: a key is of no use without its certificate",
     ],
+    "bad_variants_document": [
+        "$.rules[0].variants.document: Invalid enum value 'texts'",
+    ],
+    "bad_variants_method": [
+        "$.rules[0].variants: variants are for GET, and this rule is for GET, POST",
+    ],
+    "bad_variants_names": [
+        "$.rules[0].variants.names.entires: unknown field 'entires': did you mean 'entries'?",
+        "$.rules[0].variants.names.key: 'a..b' is no name of a field, nor names with dots between them",
+    ],
+    "bad_variants_names_collide": [
+        "$.rules[0].variants.names: 'meta' cannot be a field and an object with fields",
+    ],
+    "bad_variants_option_case": [
+        "$.rules[0].variants.options.lang: ignore_case needs the values, as they say how each is spelled",
+        "$.rules[0].variants.options.status: with ignore_case two of the values are the same",
+    ],
+    "bad_variants_option_default": [
+        "$.rules[0].variants.options.format: the default 'xml' is not one of the values",
+        "$.rules[0].variants.options.pretty: the default is one value",
+        "$.rules[0].variants.options.lang: the default is one value",
+    ],
+    "bad_variants_option_name": [
+        "$.rules[0].variants.options['lang[]']: 'lang[]' is not up to 24 letters, digits, - and _",
+    ],
+    "bad_variants_option_parameter": [
+        "$.rules[0].variants.options.mode: the rule's path has no parameter {mode}",
+        "$.rules[0].variants.options.format: an option in the path is always there: it has no default",
+    ],
+    "bad_variants_option_several": [
+        "$.rules[0].variants.options.shape: several is for lang and status: shape is always one value",
+    ],
+    "bad_variants_option_status": [
+        "$.rules[0].variants.options.status: name the values: a status that no entry has at the "
+        "moment is no mistake of a request",
+    ],
+    "bad_variants_option_unknown": [
+        "$.rules[0].variants.options.locale: 'locale' is no setting: say which one it sets, such "
+        'as sets = "format"; known are format, shape, pretty, key, lang, status',
+        "$.rules[0].variants.options.mode: a document of translations has no mode to choose",
+        "$.rules[0].variants.options.form: the option 'shape' sets shape already",
+    ],
+    "bad_variants_option_values": [
+        "$.rules[0].variants.options.format: unknown value of format 'yml': did you mean 'xml'?",
+        "$.rules[0].variants.options.lang: a value is listed twice",
+        "$.rules[0].variants.options.status: 'in review' cannot be a value: letters, digits and _ . @ - can",
+        "$.rules[0].variants.options.shape: a list of no values allows none",
+    ],
+    "bad_variants_source": [
+        "$.rules[0].variants.source: the path of 'GET /items/{item}/export' has no parameter {project}",
+        "$.rules[0].variants.filename: the path of 'GET /items/{item}/export' has no parameter {name}",
+    ],
+    "bad_variants_source_path": [
+        "$.rules[0].variants.source: 'http://127.0.0.1/x' is not a path and query in ASCII",
+    ],
+    "bad_variants_types": [
+        "$.rules[0].variants.types.spacing: unknown type 'dimensions': did you mean 'dimension'?",
+    ],
+    "bad_variants_types_of_texts": [
+        "$.rules[0].variants.types: a document of translations has no types",
+    ],
 }
 
 
@@ -317,14 +379,11 @@ def test_any_text_is_served_or_refused(text: list[str]) -> None:
         assert error.mistakes
 
 
-def list_tables(table: type[Table]) -> dict[str, type[Table]]:
-    return {kind.__name__: kind for kind in table.__subclasses__()}
-
-
 def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
-    tables = list_tables(Table)
+    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), VariantsTable, OptionTable]
+    tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
     for name, table in tables.items():
         assert {field.encode_name for field in msgspec.structs.fields(table)} == definitions[name]["properties"].keys()

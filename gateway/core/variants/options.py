@@ -1,0 +1,159 @@
+"""Which variant a request asks for, of those that its rule offers.
+
+Rule 1: requests that mean the same get equal variants, however they are spelled: order, defaults that are said,
+repeated elements of a list, and options that make no difference to the format, change nothing.
+Rule 2: an option that is unknown, repeated or malformed is refused, all of them at once, with what is allowed.
+Rule 3: a value that a client sent is never repeated to it: it might be a secret in the wrong place.
+
+    query   = *( "&" ) option *( "&" *option )
+    option  = name [ "=" value ]          ; percent-encoded UTF-8, "+" for a space
+    list    = "" / "*" / element *( "," element )    ; the first two: all
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.variant import LISTED, DocumentForm, InvalidOptions, OptionMistake, Setting, Variant
+
+LISTS: frozenset[Setting] = frozenset({"lang", "status"})
+"""What can have several values at once."""
+OPEN: frozenset[Setting] = frozenset({"lang", "mode"})
+"""What has the values that the document has, where the policy names none."""
+CHOICES: Mapping[Setting, tuple[str, ...]] = {
+    "shape": ("nested", "flat"),
+    "pretty": ("false", "true"),
+    "key": ("named", "id"),
+}
+"""What has these values and no others; the first is the default. Those of `format` are in formats.py."""
+SWITCH = {"": "true", "true": "true", "1": "true", "false": "false", "0": "false"}
+"""How a switch may be spelled: `?pretty` is on."""
+ALL = ("", "*")
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Long enough for any option, too short for a token: only then is an unknown name repeated.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,23}")
+
+
+class Option(msgspec.Struct, frozen=True):
+    """An option that a rule offers."""
+
+    name: str
+    sets: Setting
+    values: tuple[str, ...] | None
+    """What is allowed; None: what the document has."""
+    default: tuple[str, ...] | None
+    """None: all of a list, and of modes the document's first."""
+    several: bool = False
+    ignores_case: bool = False
+    segment: int | None = None
+    """Where in the path it stands; None: in the query."""
+    description: str = ""
+
+
+class VariantRule(msgspec.Struct, frozen=True):
+    """How a rule's exports are made."""
+
+    form: DocumentForm
+    options: tuple[Option, ...]
+    source: str | None
+    """The target of the document at the backend, with {parameters}; None: the path of the request."""
+    filename: str
+    """Without extension, with {parameters}."""
+    parameters: Mapping[str, int]
+    """Parameter to its segment of the path."""
+
+
+def parse_variant(rule: VariantRule, query: str, segments: tuple[str, ...]) -> Variant | InvalidOptions:
+    """The variant that a request asks for by its query and the decoded segments of its path."""
+    asked, mistakes = _read_query(rule, query)
+    chosen: dict[Setting, tuple[str, ...] | None] = {}
+    for option in rule.options:
+        raw = asked.get(option.name) if option.segment is None else segments[option.segment]
+        value = option.default if raw is None else _choose(option, raw)
+        if isinstance(value, OptionMistake):
+            if option.segment is not None:
+                return InvalidOptions((value,), in_path=True)
+            mistakes.append(value)
+        else:
+            chosen[option.sets] = value
+    return InvalidOptions(tuple(mistakes)) if mistakes else _build_variant(rule.form, chosen)
+
+
+def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] | None]) -> Variant:
+    single = {setting: value[0] for setting, value in chosen.items() if value and setting not in LISTS}
+    name = single.get("format", next(iter(FORMATS[form.kind])))
+    heeded = FORMATS[form.kind][name].heeds
+    plain = Variant()
+    return Variant(
+        format=name,
+        shape=single.get("shape", plain.shape) if "shape" in heeded else plain.shape,
+        pretty=single.get("pretty") == "true" and "pretty" in heeded,
+        key=single.get("key", plain.key),
+        lang=chosen.get("lang"),
+        status=chosen.get("status"),
+        mode=single.get("mode"),
+    )
+
+
+def _read_query(rule: VariantRule, query: str) -> tuple[dict[str, str], list[OptionMistake]]:
+    """The text of each option, and what is wrong with the query as such."""
+    offered = {option.name: option for option in rule.options if option.segment is None}
+    asked: dict[str, str] = {}
+    mistakes: list[OptionMistake] = []
+    for piece in filter(None, query.split("&")):
+        if _BROKEN_ESCAPE.search(piece):
+            mistakes.append(OptionMistake(None, "The query has a % without two hexadecimal digits.", tuple(offered)))
+            continue
+        name, _, value = piece.partition("=")
+        try:
+            name, value = unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
+        except UnicodeDecodeError:
+            mistakes.append(OptionMistake(None, "The query has a percent-encoding that is not UTF-8.", tuple(offered)))
+            continue
+        if name not in offered:
+            known = f"the options are {', '.join(offered)}" if offered else "there are none"
+            shown = name if _NAME.fullmatch(name) else None
+            mistakes.append(
+                OptionMistake(shown, f"There is no option {shown or 'of that name'}: {known}.", tuple(offered))
+            )
+        elif name in asked:
+            mistakes.append(OptionMistake(name, f"The option {name} is given twice.", offered[name].values or ()))
+        else:
+            asked[name] = value
+    return asked, mistakes
+
+
+def _choose(option: Option, raw: str) -> tuple[str, ...] | OptionMistake | None:
+    if option.sets not in LISTS:
+        found = next(_match(option, [SWITCH.get(raw, raw) if option.sets == "pretty" else raw]))
+        return _refuse(option) if found is None else (found,)
+    if raw in ALL:
+        return None if option.values is None else tuple(sorted(option.values))
+    elements = [element.strip(" ") for element in raw.split(",")]
+    found_all = set(_match(option, elements))
+    if None in found_all or (len(found_all) > 1 and not option.several):
+        return _refuse(option)
+    return tuple(sorted(element for element in found_all if element is not None))
+
+
+def _match(option: Option, elements: list[str]) -> Iterator[str | None]:
+    """Each element as the policy spells it, None where it is not allowed."""
+    if option.values is None:
+        yield from (element if LISTED.fullmatch(element) else None for element in elements)
+    elif option.ignores_case:
+        spellings = {value.casefold(): value for value in option.values}
+        yield from (spellings.get(element.casefold()) for element in elements)
+    else:
+        yield from (element if element in option.values else None for element in elements)
+
+
+def _refuse(option: Option) -> OptionMistake:
+    values = option.values or ()
+    known = f"one of {', '.join(values)}" if values else "one that the document has"
+    if option.sets in LISTS:
+        known = f"{known}, {'several with commas, ' if option.several else ''}or * for all"
+    return OptionMistake(option.name, f"The option {option.name} must be {known}.", values)

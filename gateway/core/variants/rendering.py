@@ -1,0 +1,44 @@
+"""From the backend's document to a variant's content: a plain function of bytes, so that it can run anywhere.
+
+It never trusts the document: depth, widths and lengths are bounded where they are read, the whole of what is made here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gateway.core.errors import BrokenDocument
+from gateway.core.etags import build_weak_tag
+from gateway.core.variants.design_tokens import select_tokens
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.translations import select_texts
+from gateway.core.variants.variant import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
+
+MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
+"""A document can be written so that a variant is many times larger than it."""
+
+
+def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+    """The variant of the document in `content`, or what is wrong with the request; raises BrokenDocument.
+
+    The tag is that of what was rendered: it changes when this variant does, whatever else changes in the document.
+    """
+    selected = _SELECTIONS[form.kind](content, form, variant)
+    if isinstance(selected, InvalidOptions):
+        return selected
+    written = b"".join(_bounded(FORMATS[form.kind][variant.format].render(selected, variant)))
+    return Rendered(written, build_weak_tag(written))
+
+
+_SELECTIONS: Mapping[DocumentKind, Callable[[bytes, DocumentForm, Variant], Any]] = {
+    "translations": select_texts,
+    "design-tokens": select_tokens,
+}
+
+
+def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > MAXIMUM_VARIANT_BYTES:
+            raise BrokenDocument("$", f"this variant of it would have more than {MAXIMUM_VARIANT_BYTES} bytes")
+        yield piece

@@ -1,0 +1,100 @@
+"""What is asked for: one variant of a document, and how the backend writes that document. Values, for cache keys and
+for another process."""
+
+import re
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
+Setting: TypeAlias = Literal["format", "shape", "pretty", "key", "lang", "status", "mode"]
+"""What an option of a request can choose, whatever the option is called."""
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
+
+LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+"""What can be an element of a list of languages or statuses: nothing in it is a comma or needs escaping."""
+
+
+class Variant(msgspec.Struct, frozen=True, array_like=True):
+    """One variant of a document. Requests that mean the same have equal variants: see options.py."""
+
+    format: str = "json"
+    shape: str = "nested"
+    """`nested`: the dots in keys make groups; `flat`: they do not."""
+    pretty: bool = False
+    key: str = "named"
+    """`named`: entries go by their key, and by their id where they have none; `id`: by their id."""
+    lang: tuple[str, ...] | None = None
+    """The languages that are wanted, sorted; None: all that the document has."""
+    status: tuple[str, ...] | None = None
+    """Of translations only the entries with one of these statuses, sorted; None: all entries."""
+    mode: str | None = None
+    """The mode of design tokens; None: the document's first, or none where it has no modes."""
+
+    @property
+    def identity(self) -> str:
+        """A text that is the same for equal variants and no others, for cache keys."""
+        return _encoder.encode(self).decode()
+
+
+class DocumentForm(msgspec.Struct, frozen=True, array_like=True):
+    """How a backend writes its document, compiled from the policy."""
+
+    kind: DocumentKind
+    names: tuple[tuple[str, str], ...] = ()
+    """Our name of a field to the backend's, which may be a way through objects: `data.nodes`."""
+    types: tuple[tuple[str, str], ...] = ()
+    """The backend's names of types of design tokens to those of the Community Group's format."""
+    asked: tuple[tuple[Setting, str, bool], ...] = ()
+    """Settings whose values only the document knows: the option that chooses each, and whether it is in the path."""
+
+    @property
+    def identity(self) -> str:
+        """A text that is the same for equal forms and no others, for cache keys."""
+        return _encoder.encode(self).decode()
+
+
+class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
+    """A variant's content, and the weak entity tag that is made from it."""
+
+    content: bytes
+    tag: bytes
+
+
+class OptionMistake(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with one option. What a client sent as its value is never repeated: it might be a secret."""
+
+    option: str | None
+    """Its name; None where the request has a name that no option could have."""
+    message: str
+    allowed: tuple[str, ...]
+    """The values that it may have; the options that there are, where it is none of them."""
+
+
+class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
+    """The request asks for a variant that is not offered: all that is wrong with it."""
+
+    mistakes: tuple[OptionMistake, ...]
+    in_path: bool = False
+    """Whether a parameter of the path is at fault: then there is nothing at this path."""
+
+    @property
+    def detail(self) -> str:
+        """All mistakes in sentences."""
+        return " ".join(mistake.message for mistake in self.mistakes)
+
+
+def refuse_unknown(
+    form: DocumentForm, setting: Setting, wanted: tuple[str, ...], known: Iterable[str]
+) -> InvalidOptions | None:
+    """The mistake of wanting what the document does not have, where it is the document that says what there is."""
+    for asked, option, in_path in form.asked:
+        allowed = tuple(known)
+        if asked == setting and not set(wanted).issubset(allowed):
+            message = f"The option {option} must be one of {', '.join(allowed)}."
+            return InvalidOptions((OptionMistake(option, message, allowed),), in_path)
+    return None
+
+
+_encoder = msgspec.json.Encoder()

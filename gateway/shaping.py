@@ -1,0 +1,105 @@
+"""Makes the exports of a shaped rule from one document: it stands where a backend would. Read fetching.py first.
+
+Order: find the document as any other answer is found, in the cache or at the backend; say that a variant which was made
+of the same one is still good, or render it.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from gateway.adapters.content import collect, give_up
+from gateway.adapters.protocols import Exports
+from gateway.core.caching.fetching import Shaped
+from gateway.core.errors import BrokenDocument
+from gateway.core.fields import parse_entity_tags
+from gateway.core.messages import Fields, RequestHead, Response, field_value, field_values
+from gateway.core.outcomes import Authorized, Refused, refuse_options
+from gateway.core.variants.documents import MAXIMUM_DOCUMENT_BYTES
+from gateway.core.variants.sources import (
+    backend_head,
+    build_unchanged,
+    build_variant,
+    document_request,
+    document_rule,
+)
+from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.retrieval import Retrieval, export_name, stored_export
+
+
+class Renderer(Protocol):
+    """Makes variants of documents."""
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
+        ...
+
+
+class Shaping:
+    """See fetching.Shapes. `documents` finds documents, under rules of their own."""
+
+    def __init__(self, documents: Retrieval, exports: Exports, renderer: Renderer) -> None:
+        self._documents = documents
+        self._exports = exports
+        self._renderer = renderer
+
+    async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
+        """The variant, or 304 where `validators` name its document; raises UpstreamError."""
+        found = document_request(request)
+        behind = await self._behind(found, admission)
+        document = await self._documents.answer(found, None, behind)
+        if isinstance(document, Refused):
+            return document
+        status = field_value(document.head.fields, b"cache-status") or b""
+        stored = stored_export(found, behind) if b"; hit" in status else None
+        head = backend_head(document.head, stored.head if stored else None)
+        shaped = Shaped(
+            answer=Response(head, document.content),
+            began_at=stored.head.stored_at if stored else None,
+            cache_status=status if stored else b"",
+        )
+        if head.status != 200 or admission.wanted is None:
+            return shaped
+        if _names(validators, field_value(head.fields, b"etag")):
+            await give_up(document.content)
+            return msgspec.structs.replace(shaped, answer=build_unchanged(head))
+        try:
+            made = await self._render(shaped.answer, request, admission, admission.wanted)
+        except BrokenDocument:
+            await self._forget(found, behind)
+            raise
+        return made if isinstance(made, Refused) else msgspec.structs.replace(shaped, answer=made)
+
+    async def _behind(self, request: RequestHead, admission: Authorized) -> Authorized:
+        """The admission as one for the document: with what is stored of it, which costs a round trip."""
+        rule = document_rule(admission.rule, request)
+        behind = msgspec.structs.replace(admission, rule=rule, wanted=None)
+        name = export_name(request, behind)
+        heads = await self._exports.heads(name) if name is not None else ()
+        return msgspec.structs.replace(behind, facts=msgspec.structs.replace(admission.facts, stored_heads=heads))
+
+    async def _render(
+        self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
+    ) -> Response | Refused:
+        rule = admission.rule
+        if rule.variants is None:
+            raise ValueError(f"{rule.pattern.text} has no variants")
+        content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
+        if not isinstance(content, bytes):
+            await give_up(content)
+            raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
+        made = await self._renderer.render(content, rule.variants.form, wanted)
+        if isinstance(made, InvalidOptions):
+            return refuse_options(rule, admission.facts, made)
+        return build_variant(rule, wanted, request, document.head, made)
+
+    async def _forget(self, request: RequestHead, behind: Authorized) -> None:
+        """Ends a document that cannot be shaped: the next request asks the backend whether it is still so."""
+        name = export_name(request, behind)
+        if name is not None:
+            await self._exports.remove(name)
+
+
+def _names(validators: Fields, tag: bytes | None) -> bool:
+    known = parse_entity_tags(field_values(validators, b"if-none-match")) or []
+    return tag is not None and tag in known

@@ -1,0 +1,105 @@
+"""`python -m tests.benchmarks.shaping`: what others wait while a gateway of one worker shapes a large document.
+
+A real gateway, Redis and backend; a client that asks for a small stored export again and again, beside `curl` that
+pulls variants of 20,000 texts in 30 languages which nobody has made before. Nothing is asserted.
+"""
+
+import http.client
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks.documents import build_translations
+from tests.support.command_line import run_json
+from tests.support.processes import GatewayServer, Process, RedisServer, free_port, is_listening, wait_until
+
+POLICY = """
+name = "shaping"
+upstream = "http://127.0.0.1:{port}"
+[token]
+prefixes = ["shp_"]
+[[rules]]
+match = "GET /small"
+cache = {{ fresh = "1h" }}
+[[rules]]
+match = "GET /export"
+cache = {{ fresh = "1h" }}
+[rules.variants]
+document = "translations"
+source = "/document.json"
+[rules.variants.options]
+format = ["json", "csv", "xml"]
+shape = ["nested", "flat"]
+pretty = {{}}
+lang = {{}}
+"""
+ROWS: dict[str, Sequence[str]] = {
+    "nothing else": (),
+    "the document is fetched, German": ("lang=de",),
+    "six languages": tuple(f"lang={lang}" for lang in ("ar", "bg", "cs", "da", "el", "en")),
+    "csv, all languages": ("format=csv",),
+    "json, flat, all languages": ("shape=flat",),
+    "xml, all languages": ("format=xml",),
+}
+QUIET_SECONDS = 3
+
+
+def main() -> None:
+    """Measures and prints."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        site, policies = folder / "site", folder / "policies"
+        site.mkdir()
+        policies.mkdir()
+        (site / "document.json").write_bytes(build_translations())
+        (site / "small").write_bytes(b"small")
+        port = free_port()
+        (policies / "shaping.toml").write_text(POLICY.format(port=port))
+        serve = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(site)]
+        redis, backend = RedisServer("redis-server", folder), Process(serve, folder / "backend.log")
+        wait_until(lambda: is_listening(port), "the backend listens")
+        options = ("--policies", str(policies), "--redis", redis.url)
+        gateway = GatewayServer(folder, *options).wait()
+        token = run_json("token", "create", "--policy", "shaping", "--project", "website", "--name", "bench", *options)[
+            "token"
+        ]
+        print(
+            "| while it makes | seconds | others: median ms | p99 ms | longest ms | not 200 |"
+            "\n|---|---:|---:|---:|---:|---:|"
+        )
+        for title, queries in ROWS.items():
+            print(f"| {title} | {' | '.join(_measure(gateway.port, token, queries))} |", flush=True)
+        gateway.stop()
+        backend.stop()
+        redis.stop()
+
+
+def _measure(port: int, token: str, queries: Sequence[str]) -> list[str]:
+    began = time.perf_counter()
+    command = ["curl", "--fail", "--silent", "--show-error", "-o", "/dev/null", "-H", f"Authorization: Bearer {token}"]
+    pulls = [subprocess.Popen([*command, f"http://127.0.0.1:{port}/export?{query}"]) for query in queries]
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    waits, failures = [], 0
+    while any(pull.poll() is None for pull in pulls) or (not pulls and time.perf_counter() - began < QUIET_SECONDS):
+        asked = time.perf_counter()
+        connection.request("GET", "/small", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        failures += answer.status != 200
+        answer.read()
+        waits.append((time.perf_counter() - asked) * 1000)
+        time.sleep(0.001)
+    seconds = time.perf_counter() - began
+    assert all(pull.wait() == 0 for pull in pulls)
+    waits.sort()
+    return [
+        f"{seconds:.1f}",
+        *(f"{wait:.1f}" for wait in (waits[len(waits) // 2], waits[int(len(waits) * 0.99)], waits[-1])),
+        f"{failures} of {len(waits)}",
+    ]
+
+
+if __name__ == "__main__":
+    main()

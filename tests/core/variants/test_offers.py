@@ -1,0 +1,48 @@
+"""What a shaped rule offers, as data."""
+
+import msgspec
+
+from gateway.core.variants.offers import build_offer
+from tests.core.variants.samples import POLICY, variants_of
+
+TEXTS = variants_of("/projects/website/export")
+
+
+def test_the_options_are_told_as_data() -> None:
+    """A page builds its form from this and a client its help: name, place, values, default, and what each does."""
+    offer = msgspec.to_builtins(build_offer(TEXTS, "/projects/{project}/export"), str_keys=True)
+    assert {
+        "name": "format",
+        "in": "query",
+        "values": ("json", "csv", "xml"),
+        "default": ("json",),
+        "several": False,
+        "all": None,
+        "description": "How the export is written.",
+    } == offer["options"][0]
+    assert {
+        "name": "lang",
+        "in": "query",
+        "values": None,
+        "default": None,
+        "several": True,
+        "all": "*",
+        "description": "The languages that are exported.",
+    } == offer["options"][4]
+    assert ("translations", "/projects/{project}/export") == (offer["document"], offer["path"])
+    assert ["json", "csv", "xml"] == list(offer["media_types"])
+
+
+def test_an_option_in_the_path_says_so() -> None:
+    """What stands in the path is not put into the query; the policy's own words go before ours."""
+    policy = POLICY.replace('"{mode}" }', '"{mode}", description = "Light or dark" }')
+    offered = build_offer(variants_of("/tokensets/acme/light", policy), "/").options[-1]
+    assert ("mode", "path", "Light or dark") == (offered.name, offered.place, offered.description)
+
+
+def test_a_rule_without_formats_offers_the_first() -> None:
+    """What is not declared cannot be chosen."""
+    policy = POLICY.replace("format = {}\n", "")
+    offer = build_offer(variants_of("/projects/website/export", policy), "/")
+    assert {"json": "application/json"} == offer.media_types
+    assert "format" not in {option.name for option in offer.options}

@@ -1,0 +1,383 @@
+"""Rules with variants, from head to response: the embedded store, scripted backends, all else real."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from gateway.core.errors import UpstreamUnreachable
+from gateway.core.messages import Field, Response, field_value
+from gateway.core.policies.loading import load_policies
+from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
+from tests.test_exchange import NOW, Room, field, ok, run
+
+POLICY = """
+name = "small"
+upstream = "http://127.0.0.1:9001"
+[token]
+prefixes = ["sml_"]
+[scopes]
+read = "Read"
+[plans.open]
+quotas = { minute = "100/minute" }
+[[rules]]
+match = "GET /texts/{project}/export"
+scopes = ["read"]
+cache = { fresh = "1m", stale_if_error = "1h" }
+[rules.variants]
+document = "translations"
+source = "/internal/{project}"
+[rules.variants.options]
+format = ["json", "csv", "xml"]
+shape = ["nested", "flat"]
+pretty = {}
+lang = {}
+[[rules]]
+match = "* /**"
+"""
+EXPORT = "GET /texts/website/export"
+GERMAN = f"{EXPORT}?lang=de"
+Texts = dict[str, dict[str, str]]
+TEXTS: Texts = {"home.title": {"de": "Willkommen", "en": "Welcome", "fr": "Bienvenue"}}
+
+
+def document(texts: Texts = TEXTS, *fields: Field, etag: bytes = b"") -> Response:
+    """A document of translations, as the backend gives it."""
+    content = msgspec.json.encode(
+        {"entries": [{"id": key, "key": key, "values": values} for key, values in texts.items()]}
+    )
+    own = [(b"content-type", b"application/json")] + ([(b"etag", etag)] if etag else [])
+    return ok(*own, *fields, content=content)
+
+
+def status_of(answer: Response) -> bytes:
+    return field(answer, b"cache-status") or b""
+
+
+def change(**values: str) -> Texts:
+    return {"home.title": TEXTS["home.title"] | values}
+
+
+def test_one_request_to_the_backend_serves_all_variants() -> None:
+    """The document is kept as an entry of its own: a second variant is made of it, whoever asks."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask(GERMAN)
+        assert b'{"home":{"title":"Willkommen"}}\n' == first.content
+        assert b"gateway; fwd=uri-miss; stored" == status_of(first)
+        second = await room.ask(f"{EXPORT}?format=csv&lang=en")
+        assert b'"key","en"\r\n"home.title","Welcome"\r\n' == second.content
+        assert status_of(second).startswith(b"gateway; hit")
+        await room.ask(f"{EXPORT}?format=xml")
+        assert ["/internal/website"] == [sent.target for sent in room.upstreams.sent]
+        assert 3 == len({field(answer, b"etag") for answer in (first, second, await room.ask(EXPORT))})
+
+    run(work, document(), policy=POLICY)
+
+
+def test_a_variant_spelled_differently_is_the_same_entry() -> None:
+    """Order, defaults that are said, repeated elements and percent-encoding make no other entry."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask(f"{EXPORT}?lang=de,en&format=json")
+        again = await room.ask(f"{EXPORT}?pretty=false&format=json&lang=en%2Cde,en")
+        assert (first.content, field(first, b"etag")) == (again.content, field(again, b"etag"))
+        assert b"gateway; hit; ttl=60" == status_of(again)
+
+    run(work, document(), policy=POLICY)
+
+
+def test_a_variant_is_no_fresher_than_its_document() -> None:
+    """Made 40 seconds after its document came, it is fresh for 20 seconds more."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        room.now = NOW + 40_000
+        await room.ask(f"{EXPORT}?lang=en")
+        room.now = NOW + 59_000
+        assert b"gateway; hit; ttl=1" == status_of(await room.ask(f"{EXPORT}?lang=en"))
+        room.now = NOW + 61_000
+        assert b"gateway; fwd=stale" in status_of(await room.ask(f"{EXPORT}?lang=en"))
+        assert 2 == len(room.upstreams.sent)
+
+    ages = [(b"age", b"600"), (b"date", b"Sat, 21 Nov 2020 06:00:00 GMT")]  # the rule's time stands in their place
+    run(work, document(TEXTS, *ages), document(change(en="Hello")), policy=POLICY)
+
+
+def test_a_variant_has_no_more_of_the_backends_time_than_its_document() -> None:
+    """The backend's max-age counts from when it made the document, wherever that was since."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        room.now = NOW + 20_000
+        await room.ask(f"{EXPORT}?lang=en")
+        assert b"gateway; hit; ttl=30" == status_of(await room.ask(f"{EXPORT}?lang=en"))
+
+    says = [(b"cache-control", b"max-age=100"), (b"age", b"50")]
+    run(work, document(TEXTS, *says), policy=POLICY.replace('fresh = "1m", stale_if_error = "1h"', 'keep = "1h"'))
+
+
+def test_a_german_build_gets_304_when_only_french_changed() -> None:
+    """The tag is the variant's own: another document, the same German export."""
+
+    async def work(room: Room) -> None:
+        tags = {lang: field(await room.ask(f"{EXPORT}?lang={lang}"), b"etag") or b"" for lang in ("de", "fr")}
+        room.now = NOW + 61_000
+        german = await room.ask(GERMAN, (b"if-none-match", tags["de"]))
+        french = await room.ask(f"{EXPORT}?lang=fr", (b"if-none-match", tags["fr"]))
+        assert (304, b"", 200) == (german.head.status, german.content, french.head.status)
+        assert b'{"home":{"title":"Salut"}}\n' == french.content
+        assert 2 == len(room.upstreams.sent)
+
+    run(work, document(), document(change(fr="Salut")), policy=POLICY)
+
+
+class NoRenderer:
+    """Renders nothing."""
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """What must not be called."""
+        raise AssertionError("this was rendered")
+
+
+def test_a_stale_variant_of_an_unchanged_document_is_freshened_without_rendering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The backend says 304 to its own tag; the stored variant is good for as long again."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask(GERMAN)
+        room.now = NOW + 61_000
+        monkeypatch.setattr(room.renderer, "render", NoRenderer().render)
+        again = await room.ask(GERMAN)
+        assert (first.content, b"gateway; fwd=stale; fwd-status=304; stored") == (again.content, status_of(again))
+        assert b'"v1"' == field_value(room.upstreams.sent[1].fields, b"if-none-match")
+        room.now = NOW + 120_000
+        assert b"gateway; hit; ttl=1" == status_of(await room.ask(GERMAN))
+
+    run(work, document(TEXTS, etag=b'"v1"'), ok(status=304, content=b""), policy=POLICY)
+
+
+def test_another_policy_for_the_same_document_makes_other_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made under names that the policy no longer has is not given out."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        named = POLICY.replace('source = "/int', 'names = { entries = "data.nodes" }\nsource = "/int')
+        room.current = load_policies({"small.toml": named})
+        assert 502 == (await room.ask(GERMAN)).head.status
+
+    run(work, document(), policy=POLICY)
+
+
+@pytest.mark.parametrize(
+    ("query", "option", "allowed"),
+    [
+        ("colour=red", "colour", ["format", "shape", "pretty", "lang"]),
+        ("format=yaml", "format", ["json", "csv", "xml"]),
+        ("format=json&format=csv", "format", ["json", "csv", "xml"]),
+        ("shape=%zz", None, ["format", "shape", "pretty", "lang"]),
+        ("lang=it", "lang", ["de", "en", "fr"]),
+    ],
+)
+def test_an_option_that_is_not_offered_is_400_with_what_is(query: str, option: str | None, allowed: list[str]) -> None:
+    """Unknown, repeated and malformed ones, and a language that the document has not; it costs what a request costs."""
+
+    async def work(room: Room) -> None:
+        answer = await room.ask(f"{EXPORT}?{query}")
+        assert isinstance(answer.content, bytes)
+        problem = msgspec.json.decode(answer.content)
+        assert (400, "invalid_option") == (answer.head.status, room.records[0].reason)
+        (error,) = problem["errors"]
+        assert (option, allowed) == (error.get("option"), error["allowed"])
+        assert b'"minute";r=99;t=60' == field(answer, b"ratelimit")
+        assert int(option == "lang") == len(room.upstreams.sent)
+
+    run(work, document(), policy=POLICY)
+
+
+def test_a_dialect_says_what_is_allowed_in_its_own_words() -> None:
+    """`{detail}` in a text of the policy's errors."""
+    dialect = POLICY + '[errors]\n400 = { error = "Bad option: {detail}" }\n'
+
+    async def work(room: Room) -> None:
+        answer = await room.ask(f"{EXPORT}?format=yaml")
+        assert b'{"error":"Bad option: The option format must be one of json, csv, xml."}' == answer.content
+
+    run(work, policy=dialect)
+
+
+def test_a_broken_document_is_502_with_its_place() -> None:
+    """The answer and the access log say so, and the next request asks the backend again."""
+
+    async def work(room: Room) -> None:
+        answer = await room.ask(GERMAN)
+        assert isinstance(answer.content, bytes)
+        assert 502 == answer.head.status
+        assert "$.entries[0].values" in msgspec.json.decode(answer.content)["detail"]
+        assert ("broken_document", 502) == (room.records[0].reason, room.records[0].status)
+        assert 200 == (await room.ask(GERMAN)).head.status
+
+    run(work, ok(content=b'{"entries": [{"id": "a", "values": 1}]}'), document(), policy=POLICY)
+
+
+def test_the_last_good_variant_stands_in_for_a_broken_document() -> None:
+    """As it does while the backend cannot be reached; only what was never made is 502."""
+
+    async def work(room: Room) -> None:
+        good = await room.ask(GERMAN)
+        for seconds in (61, 62):
+            room.now = NOW + seconds * 1000
+            answer = await room.ask(GERMAN)
+            assert (200, good.content) == (answer.head.status, answer.content)
+            assert b"detail=stale-if-error" in status_of(answer)
+        assert 502 == (await room.ask(f"{EXPORT}?lang=en")).head.status
+
+    broken = ok(content=b"<html>")
+    run(work, document(), broken, UpstreamUnreachable("refused"), broken, policy=POLICY)
+
+
+def test_a_new_variant_can_be_made_of_a_stale_document_while_the_backend_fails() -> None:
+    """It says so, and is not kept as a fresh one."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        room.now = NOW + 61_000
+        answer = await room.ask(f"{EXPORT}?lang=en")
+        assert b'{"home":{"title":"Welcome"}}\n' == answer.content
+        assert b"detail=stale-if-error" in status_of(answer)
+        assert b"gateway; fwd=stale" in status_of(await room.ask(f"{EXPORT}?lang=en"))
+
+    run(work, document(), UpstreamUnreachable("refused"), document(change(en="Hello")), policy=POLICY)
+
+
+def test_head_is_as_get_without_content() -> None:
+    """Also where nothing is stored: the variant is made, so that length and tag are true."""
+
+    async def work(room: Room) -> None:
+        head = await room.ask(GERMAN.replace("GET", "HEAD"), (b"range", b"bytes=0-1"))
+        whole = await room.ask(GERMAN)
+        stored = await room.ask(GERMAN.replace("GET", "HEAD"))
+        assert (200, b"", b"", whole.content) == (head.head.status, head.content, stored.content, whole.content)
+        for name in (b"etag", b"content-length", b"content-type", b"content-disposition"):
+            assert field(head, name) == field(whole, name) == field(stored, name) is not None
+        assert ["GET"] == [sent.method for sent in room.upstreams.sent]
+
+    run(work, document(), policy=POLICY)
+
+
+def test_options_tells_what_is_offered_to_whoever_may_have_it() -> None:
+    """JSON, without the backend; the token is checked as for GET."""
+
+    async def work(room: Room) -> None:
+        answer = await room.ask("OPTIONS /texts/website/export")
+        assert isinstance(answer.content, bytes)
+        offer = msgspec.json.decode(answer.content)
+        assert ("/texts/{project}/export", "translations") == (offer["path"], offer["document"])
+        assert ["format", "shape", "pretty", "lang"] == [option["name"] for option in offer["options"]]
+        assert (200, b"GET, HEAD, OPTIONS") == (answer.head.status, field(answer, b"allow"))
+        assert field(answer, b"ratelimit") is not None
+        assert 401 == (await room.ask("OPTIONS /texts/website/export", text=None)).head.status
+        assert [] == room.upstreams.sent
+
+    run(work, policy=POLICY.replace('[[rules]]\nmatch = "* /**"\n', ""))
+
+
+def test_the_document_is_asked_for_without_what_one_client_would_like() -> None:
+    """Nothing of the client's ranges, tags and codings; the gateway's own view of the directives, not the client's."""
+
+    async def work(room: Room) -> None:
+        wishes = [(b"accept", b"text/csv"), (b"accept-encoding", b"br"), (b"range", b"bytes=0-1")]
+        answer = await room.ask(GERMAN, *wishes, (b"if-none-match", b'"x"'))
+        sent = dict(room.upstreams.sent[0].fields)
+        assert b"application/json" == sent[b"accept"]
+        assert b"identity" == sent[b"accept-encoding"]
+        assert not {b"range", b"if-none-match"} & sent.keys()
+        assert 206 == answer.head.status
+        names = [name for name, _ in answer.head.fields]
+        assert not {b"gateway-cache-control", b"gateway-source-etag", b"gateway-source-control"} & set(names)
+        assert 1 == names.count(b"via")
+        again = await room.ask(GERMAN)
+        assert b"gateway; hit; ttl=10" == status_of(again)
+
+    times = POLICY.replace('fresh = "1m", stale_if_error = "1h"', 'shared_by = "project"')
+    says = [(b"cache-control", b"no-store"), (b"gateway-cache-control", b"max-age=10")]
+    run(work, document(TEXTS, *says), policy=times)
+
+
+def test_any_other_answer_of_the_backend_passes() -> None:
+    """What is no document is none to be shaped: its status, content and type are the backend's."""
+
+    async def work(room: Room) -> None:
+        answer = await room.ask(GERMAN)
+        assert (404, b"no such project") == (answer.head.status, answer.content)
+        assert (b"text/plain", 1) == (field(answer, b"content-type"), len(room.upstreams.sent))
+
+    run(work, ok((b"content-type", b"text/plain"), content=b"no such project", status=404), policy=POLICY)
+
+
+def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
+    """As does a write to the path: nothing is made of what was there before."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        await room.ask(f"{EXPORT}?lang=en")
+        await room.ask("POST /texts/website/export")
+        room.now = NOW + 1
+        answer = await room.ask(GERMAN)
+        assert b'{"home":{"title":"Hallo"}}\n' == answer.content
+        assert b"gateway; hit" in status_of(await room.ask(f"{EXPORT}?lang=fr"))
+        assert b"gateway; fwd=uri-miss" not in status_of(await room.ask(f"{EXPORT}?lang=en"))
+        assert ["GET", "POST", "GET"] == [sent.method for sent in room.upstreams.sent]
+
+    run(work, document(), ok(), document(change(de="Hallo")), policy=POLICY)
+
+
+class Gate:
+    """A renderer that waits until it may."""
+
+    def __init__(self, room: Room) -> None:
+        self.may = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.rendered = 0
+        self._render = room.renderer.render
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """What the renderer makes, later."""
+        self.rendered += 1
+        self.begun.set()
+        await self.may.wait()
+        return await self._render(content, form, variant)
+
+
+def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten want the same variant, and the one that asked first leaves: it is made once, for the nine."""
+
+    async def work(room: Room) -> None:
+        gate = Gate(room)
+        monkeypatch.setattr(room.renderer, "render", gate.render)
+        first = asyncio.create_task(room.ask(GERMAN))
+        await gate.begun.wait()
+        others = [asyncio.create_task(room.ask(GERMAN)) for _ in range(9)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        first.cancel()
+        gate.may.set()
+        answers = await asyncio.gather(*others)
+        assert first.cancelled()
+        assert {b'{"home":{"title":"Willkommen"}}\n'} == {answer.content for answer in answers}
+        assert (1, 1) == (gate.rendered, len(room.upstreams.sent))
+
+    run(work, document(), policy=POLICY)
+
+
+def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
+    """One of them has it asked for and shaped; the others get the same error."""
+
+    async def work(room: Room) -> None:
+        answers = await asyncio.gather(*(room.ask(GERMAN) for _ in range(5)))
+        assert {502} == {answer.head.status for answer in answers}
+        assert 1 == len({answer.content for answer in answers})
+        assert 1 == len(room.upstreams.sent)
+
+    run(work, ok(content=b"[]"), policy=POLICY)
