@@ -50,8 +50,8 @@ class Shaping:
         document = await self._documents.answer(found, None, behind)
         if isinstance(document, Refused):
             return document
-        status = field_value(document.head.fields, b"cache-status") or b""
-        stored = stored_export(found, behind) if b"; hit" in status else None
+        status = b"".join(field_values(document.head.fields, b"cache-status")[-1:])  # the last one is our own
+        stored = stored_export(found, behind) if status.startswith(b"gateway; hit") else None
         head = backend_head(document.head, stored.head if stored else None)
         shaped = Shaped(
             answer=Response(head, document.content),

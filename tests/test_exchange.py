@@ -117,13 +117,16 @@ class Room:
         text: str | None = TEXT,
         content: AsyncIterator[bytes] | None = None,
         client: str = "192.0.2.1",
+        upgrade: bytes = b"",
     ) -> Response:
         method, _, target = request.partition(" ")
         path, _, query = target.partition("?")
         own = [(b"host", b"small.example"), *fields]
         if text is not None:
             own.append((b"authorization", f"Bearer {text}".encode()))
-        head = RequestHead(method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000)
+        head = RequestHead(
+            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade
+        )
         return await self.exchange.answer(head, content)
 
 

@@ -313,7 +313,8 @@ def test_any_other_answer_of_the_backend_passes() -> None:
         assert (404, b"no such project") == (answer.head.status, answer.content)
         assert (b"text/plain", 1) == (field(answer, b"content-type"), len(room.upstreams.sent))
 
-    run(work, ok((b"content-type", b"text/plain"), content=b"no such project", status=404), policy=POLICY)
+    fields = [(b"content-type", b"text/plain"), (b"cache-status", b"gateway; hit")]  # of a cache behind us
+    run(work, ok(*fields, content=b"no such project", status=404), policy=POLICY)
 
 
 def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
@@ -381,3 +382,45 @@ def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
         assert 1 == len(room.upstreams.sent)
 
     run(work, ok(content=b"[]"), policy=POLICY)
+
+
+DESIGN = """
+[[rules]]
+match = "GET /tokensets/{tokenset}/modes/{mode}/export"
+scopes = ["read"]
+cache = { fresh = "1m" }
+[rules.variants]
+document = "design-tokens"
+source = "/internal/{tokenset}"
+[rules.variants.options]
+format = ["css", "json"]
+mode = { parameter = "{mode}" }
+"""
+
+
+def test_modes_in_the_path_are_variants_of_one_document() -> None:
+    """Each has its own content and tag; a mode that the document lacks is a path at which there is nothing."""
+
+    async def work(room: Room) -> None:
+        light = await room.ask("GET /tokensets/a/modes/light/export")
+        dark = await room.ask("GET /tokensets/a/modes/dark/export?format=css")
+        assert (b":root {\n  --ink: #000000;\n}\n", b":root {\n  --ink: #ffffff;\n}\n") == (light.content, dark.content)
+        assert field(light, b"etag") != field(dark, b"etag")
+        assert 404 == (await room.ask("GET /tokensets/a/modes/dim/export")).head.status
+        assert ["/internal/a"] == [sent.target for sent in room.upstreams.sent]
+
+    ink = {"name": "ink", "type": "color", "value": "#000000", "modes": {"dark": "#ffffff"}}
+    tokens = msgspec.json.encode({"modes": ["light", "dark"], "tokens": [ink]})
+    run(work, ok(content=tokens), policy=POLICY + DESIGN)
+
+
+def test_a_request_for_another_protocol_gets_the_variant() -> None:
+    """A shaped rule has no tunnel to its backend: what asks for one is answered as it were not asked for."""
+
+    async def work(room: Room) -> None:
+        websocket = [(b"connection", b"upgrade"), (b"upgrade", b"websocket")]
+        answer = await room.ask(GERMAN, *websocket, upgrade=b"websocket")
+        assert (200, b'{"home":{"title":"Willkommen"}}\n') == (answer.head.status, answer.content)
+        assert b"upgrade" not in dict(room.upstreams.sent[0].fields)
+
+    run(work, document(), policy=POLICY)

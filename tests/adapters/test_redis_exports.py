@@ -234,6 +234,21 @@ def test_a_variant_is_removed(store_url: str) -> None:
     run(store_url, work)
 
 
+def test_an_export_that_no_admission_has_brought_is_read_and_removed_whole(store_url: str) -> None:
+    """The heads of all its variants, and none after its end."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        assert () == await store.heads(NAME)
+        await store.write(STORING)
+        await store.write(replace(STORING, variant="w"))
+        assert 2 == len(await store.heads(NAME))
+        await store.remove(NAME)
+        assert () == await store.heads(NAME)
+
+    run(store_url, work)
+
+
 def test_storing_ends_the_lease_of_its_fetch(store_url: str) -> None:
     """Its own, and not one that somebody else has got meanwhile."""
 
@@ -254,8 +269,9 @@ def test_a_store_that_is_away_loses_no_request(caplog: pytest.LogCaptureFixture)
         store = exports(connection)
         assert "refused" == await store.write(STORING)
         assert None is await store.read(NAME, "v", b"digest")
+        assert () == await store.heads(NAME)
         await store.remove(NAME, "v")
-        assert {"store-refused": 1, "read-failed": 1, "remove-failed": 1} == dict(store.counts)
+        assert {"store-refused": 1, "read-failed": 2, "remove-failed": 1} == dict(store.counts)
         with pytest.raises(StoreUnavailable):
             await store.purge("small", ["all"])
 
