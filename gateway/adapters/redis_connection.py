@@ -168,7 +168,7 @@ class Script:
 
         A connection that fails, or whose caller does not wait for the answer, is closed by what it raises.
         """
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
             await connection.send_command("EVALSHA", self._sha, len(keys), *keys, *arguments)
             return await connection.read_response()

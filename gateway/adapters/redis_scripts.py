@@ -15,9 +15,9 @@ from gateway.core.records import TokenRecord, decode_record
 
 
 def read_script(*parts: str) -> Script:
-    """One script of the files `parts` of scripts/, behind the names and positions that they use."""
+    """One script of the files `parts` of scripts/, behind the names, the positions and the clock that they use."""
     folder = files("gateway.adapters.scripts")
-    return Script(names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in parts))
+    return Script(names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts)))
 
 
 def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import redis
 
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command
+from tests.support.curl import find_curl
 from tests.support.processes import RedisServer, wait_until
 from tests.support.raw import RawBackend, read_head
 from tests.support.relay_thread import relay_to
@@ -240,12 +240,7 @@ def test_a_coded_hit_costs_no_second_round_trip(serve: Serve, redis_url: str, po
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip"])
 def test_curl_decodes_what_it_gets(serve: Serve, redis_url: str, policies: Path, coding: str) -> None:
     """A client that shares no code with us, over two workers: one request to the backend, one tag, 304 in the end."""
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("there is no curl on this machine")
-    features = subprocess.run([curl, "--version"], capture_output=True, check=True, text=True).stdout.lower()
-    if {"br": "brotli", "zstd": "zstd", "gzip": "libz"}[coding] not in features:
-        pytest.skip(f"this machine's curl was built without {coding}")
+    curl = find_curl(coding)
     with backend(policies, Counting(reply(LONG, JSON))) as counting:
         gateway = serve(redis_url, "--workers", "2")
         token = mint(redis_url, policies)["token"]

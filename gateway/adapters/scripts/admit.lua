@@ -65,11 +65,7 @@ local function stored_heads(terms, record, id, export_key)
   return redis.call('HVALS', key)
 end
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local all_terms = {}
 for i = 1, tonumber(ARGV[2]) do
   all_terms[i] = cjson.decode(ARGV[2 + i])

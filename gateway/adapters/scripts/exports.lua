@@ -2,14 +2,6 @@
 
 local CONTENT = VERSION .. ':content'
 
-local function clock(given)
-  if tonumber(given) then
-    return tonumber(given)
-  end
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
 local function content_key(export, variant)
   return CONTENT .. string.sub(export, EXPORT_LENGTH + 1) .. ':' .. variant
 end

@@ -10,11 +10,7 @@
 --
 -- A counter that has ended meanwhile is not made anew. Returns the time.
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local quotas = {}
 for i = 1, tonumber(ARGV[2]) do
   quotas[i] = cjson.decode(ARGV[2 + i])

@@ -9,8 +9,7 @@
 -- what charging.lua reports.
 
 local bucket, id = string.sub(KEYS[1], 1, BUCKET_LENGTH), string.sub(KEYS[1], BUCKET_LENGTH + 7)
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 local raw = redis.call('GET', KEYS[1]) or ''
 local reply = { now, raw, redis.call('SISMEMBER', bucket .. 'revoked', id), '' }
 if raw ~= '' then

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.adapters.encodings import encoder
 from gateway.adapters.encodings.encoder import CODINGS, INLINE_BYTES, ContentEncoder
 from gateway.adapters.protocols import Encoder
+from tests.support.curl import find_curl
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -135,12 +135,7 @@ def test_a_failure_reaches_all_who_wait_and_no_other(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("coding", CODINGS)
 def test_curl_reads_it(coding: bytes) -> None:
     """A client that shares no code with us decodes each coding as HTTP has it."""
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("there is no curl on this machine")
-    features = subprocess.run([curl, "--version"], capture_output=True, check=True, text=True).stdout.lower()
-    if {b"br": "brotli", b"zstd": "zstd", b"gzip": "libz"}[coding] not in features:
-        pytest.skip(f"this machine's curl was built without {coding.decode()}")
+    curl = find_curl(coding.decode())
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
