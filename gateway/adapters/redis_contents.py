@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.errors import StoreUnavailable
 
@@ -62,9 +62,7 @@ class RedisContents:
         if found == digest:
             return ""
         key = names.staged(name, variant, secrets.token_hex(8))
-        await self._connection.run(
-            lambda client: client.pipeline().hset(key, "digest", digest).pexpire(key, STAGED_MILLISECONDS).execute()
-        )
+        await self._connection.run(lambda client: _begin(client, key, digest))
         try:
             await self._put(key, digest, _field(b""), content)
         except StoreUnavailable:
@@ -74,8 +72,8 @@ class RedisContents:
         return key
 
     async def _get(self, key: str, *fields: str) -> list[bytes | None]:
-        found: list[bytes | None] = await self._connection.run(lambda client: client.hmget(key, list(fields)))
-        return found
+        found = await self._connection.run(lambda client: client.hmget(key, list(fields)))
+        return [value if isinstance(value, bytes) else None for value in found]
 
     async def _put(self, key: str, digest: bytes, field: str, content: bytes) -> None:
         if len(content) <= self.piece_bytes:
@@ -92,6 +90,13 @@ class RedisContents:
     def _cut(self, content: bytes) -> Iterator[bytes]:
         for start in range(0, len(content), self.piece_bytes):
             yield content[start : start + self.piece_bytes]
+
+
+async def _begin(client: Client, key: str, digest: bytes) -> None:
+    pipeline = client.pipeline()  # a transaction: nothing is there that has no end
+    pipeline.hset(key, "digest", digest)
+    pipeline.pexpire(key, STAGED_MILLISECONDS)
+    await pipeline.execute()
 
 
 def _field(coding: bytes) -> str:

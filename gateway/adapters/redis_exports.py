@@ -112,7 +112,7 @@ class RedisExports:
         arguments += [it.content if is_sent else b"", int(is_sent), holder]
         arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS, it.document]
         keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
-        return await self._connection.run_script(self._store, keys, arguments) == 1
+        return bool(await self._connection.run_script(self._store, keys, arguments))
 
     async def _stage(self, it: Storing) -> str:
         try:
