@@ -31,6 +31,8 @@ RESERVED_PATH = "/-/"
 """The gateway's own addresses: never proxied."""
 WEBSOCKET = b"websocket"
 """The one protocol that uvicorn hands over (web/tunnels.py)."""
+PIECE_BYTES = 256 * 1024
+"""Longer content is handed to the server so much at a time: all others wait while it is copied."""
 _FORWARD_AUTH_PATH = ADDRESS.encode()
 NO_HOST = b"?"
 """In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
@@ -151,13 +153,15 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Sends head and content, in one write if they are whole; raises UpstreamError where a stream breaks off."""
+    """Sends head and content, whole and short ones in one write; raises UpstreamError where a stream breaks off."""
     head, content = response.head, response.content
-    if isinstance(content, bytes) and write_whole(head, content, send):
+    if isinstance(content, bytes) and len(content) <= PIECE_BYTES and write_whole(head, content, send):
         return
     await send({"type": "http.response.start", "status": head.status, "headers": head.fields})
     if isinstance(content, bytes):
-        await send({"type": "http.response.body", "body": content, "more_body": False})
+        for start in range(0, max(1, len(content)), PIECE_BYTES):
+            piece, is_last = content[start : start + PIECE_BYTES], start + PIECE_BYTES >= len(content)
+            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
         return
     try:
         async for piece in content:

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.web.proxy import send_response
+from gateway.web.proxy import PIECE_BYTES, send_response
 from tests.adapters.raw_backend import settle
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -138,3 +138,14 @@ def test_streams_are_sent_as_they_come() -> None:
         await settle()
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_long_content_goes_out_in_pieces(length: int) -> None:
+    """So that others are answered in between; the client gets the same bytes, framed by the same length."""
+    content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
+    fields: list[Field] = [(b"content-length", b"%d" % length)]
+    transport = asyncio.run(serve(Response(ResponseHead(200, fields), content), GET, GET))
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length
+    assert (head + content) * 2 == b"".join(transport.writes)
+    assert PIECE_BYTES + len(head) >= max(map(len, transport.writes))
