@@ -14,7 +14,8 @@ def compress(content: bytes) -> bytes:
 
 def decompress(encoded: bytes, limit: int) -> bytes | None:
     """The content of all members (RFC 1952 2.2); None where they are none, or longer than `limit`."""
-    pieces, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     try:
         while encoded or not pieces:
             member = zlib.decompressobj(_GZIP)

@@ -18,7 +18,8 @@ def compress(content: bytes) -> bytes:
 
 def decompress(encoded: bytes, limit: int) -> bytes | None:
     """The content of all frames (RFC 8878 3); None where they are none, or longer than `limit`."""
-    pieces, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     try:
         while encoded or not pieces:
             frame = zstd.ZstdDecompressor()
