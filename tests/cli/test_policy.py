@@ -53,9 +53,19 @@ def test_the_schema_is_json_schema() -> None:
     schema = json.loads(run_command("policy", "schema").stdout)
     assert "https://json-schema.org/draft/2020-12/schema" == schema["$schema"]
     properties = schema["$defs"]["PolicyDocument"]["properties"]
-    assert {"name", "hosts", "upstream", "token", "scopes", "plans", "quotas", "rules", "errors", "tests"} == set(
-        properties
-    )
+    assert {
+        "name",
+        "hosts",
+        "upstream",
+        "token",
+        "scopes",
+        "bundles",
+        "plans",
+        "quotas",
+        "rules",
+        "errors",
+        "tests",
+    } == set(properties)
 
 
 @pytest.mark.parametrize(
