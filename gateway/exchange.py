@@ -33,6 +33,7 @@ from gateway.core.outcomes import (
     build_refused,
     refuse,
     refuse_options,
+    refuse_unmatched,
     settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
@@ -90,10 +91,10 @@ class Exchange:
         policies = self._policies.current
         segments = parse_path(request.path)
         if segments is None:
-            return Refused(Reason.MALFORMED_TARGET)
+            return refuse_unmatched(Reason.MALFORMED_TARGET, policies, request.host)
         rule = policies.match(request.host, request.method, segments)
         if rule is None:
-            return Refused(Reason.NO_MATCHING_RULE)
+            return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
         presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented

@@ -8,7 +8,7 @@ from gateway.core.costs import outcome_of
 from gateway.core.decision import Deny, Facts, ends_at
 from gateway.core.fields import build_timestamp
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import Policy, PolicySet, Rule
 from gateway.core.problems import build_refusal
 from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
@@ -42,6 +42,15 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str = ""
     """What there is to say of this occurrence; empty: what its reason always says."""
     mistakes: tuple[OptionMistake, ...] = ()
+    policy: Policy | None = None
+    """Whose words are spoken where no rule was matched; None: nobody's."""
+
+
+def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
+    """The refusal of a request that meets no rule, in the words of the policy that its host is for, where it is one."""
+    every = policies.policies.values()
+    named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
+    return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
 def refuse(rule: Rule, verdict: Deny) -> Refused:
@@ -71,7 +80,7 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
     """The answer to a refused request."""
     return build_refusal(
         refused.reason,
-        refused.rule.policy if refused.rule else None,
+        refused.rule.policy if refused.rule else refused.policy,
         request.id,
         required_scopes=refused.rule.scopes if refused.rule else (),
         retry_after=refused.retry_after,

@@ -89,14 +89,14 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
     for free_id in (owner, *change.permissions):
         check_text("a project's or owner's id", free_id, MAXIMUM_BINDING_LENGTH)
     for scope in (scope for scopes in change.permissions.values() for scope in scopes):
-        if scope not in policy.scopes:
-            raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+        if scope not in policy.scope_names:
+            raise ChangeRefused(unknown_name("scope", scope, policy.scope_names))
     permissions = dict(old.permissions) if old else {}
     for project in change.without:
         if project not in permissions:
             raise ChangeRefused(f"the owner {owner} has no permissions under {project!r}: {_list(permissions)}")
         del permissions[project]
-    permissions |= {project: " ".join(sorted(set(scopes))) for project, scopes in change.permissions.items()}
+    permissions |= {project: policy.own_scopes(scopes) for project, scopes in change.permissions.items()}
     if old is None and not change.permissions:
         permissions = {EVERY_PROJECT: " ".join(sorted(policy.scopes))}
     kept = OwnerStatus.BLOCKED if old and old.status is OwnerStatus.BLOCKED else OwnerStatus.ACTIVE
@@ -119,7 +119,7 @@ def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, pro
         held = scopes.split()
     else:
         held = " ".join(record.permissions.values()).split()
-    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in held))
+    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in policy.own_scopes(held).split()))
 
 
 def _list(permissions: Mapping[str, str]) -> str:

@@ -37,6 +37,15 @@ class TokenFormat(msgspec.Struct, frozen=True):
     length: int
     checksum: bool
     shown: int
+    """Characters of the text that are kept for display."""
+    shown_random: int | None = None
+    """In the place of `shown`: those behind the prefix, which is kept whole."""
+
+    def shown_length(self, text: str) -> int:
+        """How many characters of a text are kept for display."""
+        if self.shown_random is None:
+            return self.shown
+        return self.shown_random + max((len(one) for one in self.prefixes if text.startswith(one)), default=0)
 
 
 def mint(token_format: TokenFormat, random_bytes: bytes) -> str:
@@ -93,7 +102,7 @@ def bucket_of(digest_or_id: str) -> str:
 
 def shown_part(text: str, token_format: TokenFormat) -> str:
     """The beginning of the text that lists may show."""
-    return text[: token_format.shown]
+    return text[: token_format.shown_length(text)]
 
 
 def _base62(number: int, length: int) -> str:

@@ -146,6 +146,14 @@ def test_a_field_of_its_own_has_a_challenge_of_its_own() -> None:
     assert expected == field_values(fields, b"www-authenticate")
 
 
+def test_nobody_is_asked_for_what_is_not_taken() -> None:
+    """Where a token goes into a field of its own, there is no Bearer challenge, and the error is said in the other."""
+    policy = replace(POLICY, credentials=POLICY.credentials[1:])
+    fields = build_refusal(Reason.UNKNOWN_TOKEN, policy, "1").head.fields
+    expected = b'ApiKey realm="shop", header="x-api-key", error="invalid_token", error_description='
+    assert [expected + b'"The token is not valid."'] == field_values(fields, b"www-authenticate")
+
+
 def test_a_quota_tells_when_to_come_back() -> None:
     """A 429 has Retry-After and names the quotas that were exceeded, as the draft on rate limits has it."""
     response = build_refusal(

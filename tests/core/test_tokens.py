@@ -150,3 +150,13 @@ def test_the_id_is_the_beginning_of_the_digest() -> None:
 def test_lists_show_only_the_beginning() -> None:
     """Of a token's text only the configured number of characters is kept for display."""
     assert "shp_01234567" == shown_part("shp_0123456789", TOKEN_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("shp_0123456789", "shp_0123"), ("shop_0123456789", "shop_0123"), ("other_0123", "othe"), ("shp_", "shp_")],
+)
+def test_the_shown_part_may_be_counted_behind_the_prefix(text: str, shown: str) -> None:
+    """So tokens of a policy's short prefix and of its long one are told apart alike."""
+    token_format = TokenFormat(("shp_", "shop_", "sh"), 40, True, 12, shown_random=4)
+    assert shown == shown_part(text, token_format)

@@ -58,9 +58,9 @@ def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mist
             yield Mistake(f"{path}.plan", unknown_name("plan", plan, policy.plans))
             continue
         unknown = [
-            Mistake(path_to(f"{path}.scopes", position), unknown_name("scope", scope, policy.scopes))
+            Mistake(path_to(f"{path}.scopes", position), unknown_name("scope", scope, policy.scope_names))
             for position, scope in enumerate(test.scopes or ())
-            if scope not in policy.scopes
+            if scope not in policy.scope_names
         ]
         if unknown:
             yield from unknown
@@ -93,8 +93,8 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
 
 
 def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
-    scopes = rule.policy.scopes if test.scopes is None else test.scopes
-    record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
+    scopes = rule.policy.own_scopes(rule.policy.scopes if test.scopes is None else test.scopes)
+    record = TokenRecord("", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
     return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)

@@ -1,7 +1,7 @@
 """What a request meets: rules and policies compiled from the documents, everything looked up beforehand."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -12,7 +12,7 @@ from gateway.core.messages import Field
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
-from gateway.core.scopes import Scope
+from gateway.core.scopes import Bundle, Scope
 from gateway.core.tokens import TokenFormat
 from gateway.core.variants.options import VariantRule
 
@@ -143,9 +143,14 @@ class Policy(msgspec.Struct, frozen=True):
     token_format: TokenFormat
     credentials: tuple[CredentialSource, ...]
     bound_to: Literal["project", "owner"]
+    parent_scope: str
+    """The scope that a token must hold to be made children of; empty: none."""
     scopes: Mapping[str, Scope]
+    scope_names: Mapping[str, str]
+    """Every name that a scope goes by, its aliases too, to its own name."""
     scope_grants: Mapping[str, frozenset[str]]
     """For each scope, the scopes that grant it."""
+    bundles: Mapping[str, Bundle]
     plans: Mapping[str, Plan]
     """By name; a policy without plans has one, named by the empty string."""
     last_used_resolution_seconds: int
@@ -164,11 +169,15 @@ class Policy(msgspec.Struct, frozen=True):
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
         return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
+    def own_scopes(self, named: Iterable[str]) -> str:
+        """The scopes that are named, as records hold them: own names, each once, sorted; what is not known stays."""
+        return " ".join(sorted({self.scope_names.get(name, name) for name in named}))
+
     def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
         """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
         if held is None and len(sides) == 1:
-            return sides[0]
+            return sides[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(sides[0].split())
         sets = [side.split(" ") for side in sides]
         usable = self.scope_grants if held is None else held
         return " ".join(
