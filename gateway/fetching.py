@@ -199,6 +199,7 @@ class Fetching:
                 began_at=it.began_at,
                 keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
                 lead=it.lead if is_of_use else None,
+                document=it.shaped.name if it.shaped is not None else "",
             )
         )
         if it.lead is not None:

@@ -45,8 +45,8 @@ class Exports(Protocol):
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
-    async def heads(self, name: str) -> tuple[bytes, ...]:
-        """The heads of an export that no admission has brought; none where they cannot be read."""
+    async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
+        """The heads of a document for a variant in these groups, none from before a purge of one; see shaping.py."""
         ...
 
     async def remove(self, name: str, variant: str = "") -> None:

@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._server.tasks.add(task)
 
     async def _serve(self, received: Received | Reason, content: RequestContent | None) -> None:
-        listener, outgoing = self._listener, self._outgoing
+        listener = self._listener
         response: Response | None = None
         is_answered = False
         try:
@@ -163,12 +163,7 @@ class Connection(asyncio.Protocol):
             )
             if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            if isinstance(response.content, bytes):
-                if not outgoing.may_write:
-                    await outgoing.drain()
-                outgoing.send_whole(response.head, response.content, self._terms)
-            else:
-                await outgoing.stream(response.head, response.content, self._terms)
+            await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
         except ClientGone:
             pass

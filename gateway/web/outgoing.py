@@ -1,11 +1,14 @@
 """The way out of a connection: answers, as fast as the client takes them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 
 from gateway.core.messages import ContentStream, ResponseHead
 from gateway.web.sending import LAST_CHUNK, Terms, UnsendableResponse, build_stream, build_whole, frame
+
+PIECE_BYTES = 256 * 1024
+"""Longer content goes out so much at a time: all others wait while it is copied."""
 
 
 class Outgoing:
@@ -41,8 +44,19 @@ class Outgoing:
             self._drained = None
             self._await_client(False)
 
+    async def send(self, head: ResponseHead, content: bytes | ContentStream, terms: Terms) -> None:
+        """Sends an answer; raises UnsendableResponse, and what its content raises."""
+        if not isinstance(content, bytes):
+            await self.stream(head, content, terms)
+        elif len(content) > PIECE_BYTES:
+            await self.stream(head, _in_pieces(content), terms)
+        else:
+            if not self.may_write:
+                await self.drain()
+            self.send_whole(head, content, terms)
+
     def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
-        """Sends an answer that is all there; raises UnsendableResponse."""
+        """Sends an answer that is all there, at once; raises UnsendableResponse."""
         answer = build_whole(head, content, terms)
         self.has_begun = True
         self._transport.write(answer)
@@ -77,3 +91,9 @@ class Outgoing:
         if is_chunked:
             self._transport.write(LAST_CHUNK)
         return sent_bytes
+
+
+async def _in_pieces(content: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
+        await asyncio.sleep(0)  # others are answered in between

@@ -13,6 +13,7 @@ from gateway.web.connections import (
     LINGER_SECONDS,
     STALLED_SECONDS,
 )
+from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, Stream, Wire, always, run, whole
@@ -160,6 +161,20 @@ def test_a_stream_is_sent_as_it_comes(fields: list[Field], start: bytes, end: by
         await stream.put(b"cde", None)
         assert wire.transport.sent.endswith(end)
         assert ("", True) == (wire.transport.end, stream.is_closed)
+
+    run(work)
+
+
+@pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_long_content_goes_out_in_pieces(length: int) -> None:
+    """So that others are answered in between; the client gets the same bytes, framed by the same length."""
+    content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
+
+    async def work() -> None:
+        wire = Wire(always(whole(content)))
+        assert whole_bytes(content) * 2 == await wire.feed(GET + GET)
+        head = len(whole_bytes(content)) - length
+        assert PIECE_BYTES + head >= max(map(len, wire.transport.writes))
 
     run(work)
 
