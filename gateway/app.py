@@ -19,6 +19,7 @@ from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
@@ -39,6 +40,9 @@ from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+
+USAGE_TIMEOUT_SECONDS = 2.0
+"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
 
 
 class Gateway:
@@ -65,6 +69,8 @@ class Gateway:
         documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -73,6 +79,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            counting=self.counting,
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -98,6 +105,8 @@ class Gateway:
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
+        await self.counting.close()
+        await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()

@@ -83,6 +83,11 @@ def test_every_name_in_redis_is_documented() -> None:
         names.fetch(names.export("project", "x", "k"), "s"),
         names.group("p", "group:x"),
         names.purged("p", "group:x"),
+        names.token_usage(identity, 500_004)[0],
+        names.policy_usage("p", 500_004),
+        names.busiest(500_004),
+        names.all_requests(),
+        names.all_events(),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [

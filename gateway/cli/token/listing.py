@@ -4,13 +4,18 @@ from typing import Any
 
 import click
 
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, redis_option, with_tokens
-from gateway.cli.times import read_duration
+from gateway.adapters.redis_usage import RedisUsage
+from gateway.cli.options import json_option, redis_option, with_connection, with_tokens
+from gateway.cli.times import format_day, read_duration
 from gateway.cli.token.describing import describe_all, find, print_json, print_lines, print_table
 from gateway.core.administration import idle_since
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
+
+USAGE_DAYS = 7
+"""Shown of a token's usage: enough to tell a weekend from a job that has stopped."""
 
 
 @click.command("list")
@@ -61,13 +66,21 @@ async def _unused(tokens: RedisTokens, records: list[TokenRecord], seconds: int)
 def show(identity: str, redis_url: str | None, as_json: bool) -> None:
     """Show all that is known of a token, none of it secret."""
 
-    async def work(tokens: RedisTokens) -> dict[str, Any]:
+    async def work(connection: RedisConnection) -> dict[str, Any]:
+        tokens = RedisTokens(connection)
         (described,) = await describe_all(tokens, [await find(tokens, identity)])
         children = [token_id(child.digest) for child in await tokens.children(identity)]
-        return {**described, "children": children}
+        return {**described, "children": children, "requests": await _find_requests(connection, identity)}
 
-    described = with_tokens(redis_url, work)
+    described = with_connection(redis_url, work)
     if as_json:
         print_json(described)
     else:
         print_lines(described)
+
+
+async def _find_requests(connection: RedisConnection, identity: str) -> dict[str, int]:
+    """The requests of the last days, today's last, by the day in UTC."""
+    now = await RedisTokens(connection).now()
+    usage = await RedisUsage(connection, lambda: now).tokens_usage([identity], USAGE_DAYS)
+    return {format_day(point.time): point.requests for point in usage[identity]}
