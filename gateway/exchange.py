@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -76,7 +77,9 @@ class Exchange:
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
+        issuer: Issuer | None = None,
     ) -> None:
+        self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
         self._retrieval = retrieval
@@ -142,7 +145,8 @@ class Exchange:
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
-            return self.finish(request, admission, build_allowed(proxy, admission))
+            assertion = build_assertion(self._issuer, request, admission, request.target)
+            return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""

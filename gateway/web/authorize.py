@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from litestar.types import HTTPScope, Receive, Send
 
-from gateway.core.addresses import Networks, is_trusted
+from gateway.core.addresses import TrustedProxies, is_trusted
 from gateway.core.forward_auth import AskingProxy, Lacking, find_proxy, read_original, translate
 from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
@@ -27,7 +27,7 @@ class ForwardAuth:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks,
+        trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
         self._clock = clock
@@ -40,7 +40,7 @@ class ForwardAuth:
         found = find_proxy(scope["raw_path"].decode("latin-1"))
         if found is None:
             response = build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
-        elif not is_trusted(scope["client"][0] if scope["client"] else "", self._trusted):
+        elif not is_trusted(scope["client"][0] if scope["client"] else "", self._trusted.networks):
             response = translate(found[0], build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
         else:
             response = await self._check(scope, *found, new_id)

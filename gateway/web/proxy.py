@@ -7,18 +7,18 @@ sees the request.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 
-from gateway.core.addresses import Networks, client_address, is_trusted
+from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, Response, field_values, single_values
+from gateway.core.messages import Field, RequestHead, Response, single_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
@@ -34,7 +34,6 @@ WEBSOCKET = b"websocket"
 _FORWARD_AUTH_PATH = ADDRESS.encode()
 NO_HOST = b"?"
 """In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
-_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks = frozenset(),
+        trusted: TrustedProxies = TrustedProxies(),  # noqa: B008 - a value
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted
@@ -116,10 +115,10 @@ class Proxy:
             return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
 
 
-def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
+def accept(scope: HTTPScope, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:
     """The head of the request in `scope`, without what only the gateway may say of it.
 
-    X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
+    What a `trusted` proxy says of where the request comes from is believed.
     """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
     single = single_values(fields)
@@ -129,20 +128,15 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
     peer = scope["client"][0] if scope["client"] else ""
-    forwarded_for, scheme, client = peer, scope["scheme"], peer
-    if is_trusted(peer, trusted):
-        entries = field_values(fields, b"x-forwarded-for")
-        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
-        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
-        client = client_address(peer, entries, trusted)
+    origin = find_origin(fields, peer, scope["scheme"], trusted)
     return RequestHead(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         fields=fields,
-        scheme=scheme,
-        client=client,
-        forwarded_for=forwarded_for,
+        scheme=origin.scheme,
+        client=origin.client,
+        forwarded_for=origin.forwarded_for,
         id=_read_id(single.get(b"x-request-id", b"")) or new_id,
         host=host,
         received_at=now,

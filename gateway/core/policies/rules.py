@@ -14,6 +14,7 @@ from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope
 from gateway.core.tokens import TokenFormat
+from gateway.core.tracing import NewTrace
 from gateway.core.variants.options import VariantRule
 
 NO_PLAN = ""
@@ -90,6 +91,12 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     health: HealthCheck | None = None
     tls: Tls = Tls()
     rewrite: Rewrite | None = None
+    sends_forwarded: bool = False
+    """Whether it gets Forwarded (RFC 7239)."""
+    new_trace: NewTrace = "sampled"
+    """What it is told of a request that is part of no trace."""
+    audience: str | None = None
+    """Whom assertions are for (core/assertions.py); empty: it is not said; None: it gets none."""
     request_edits: FieldEdits | None = None
     response_edits: FieldEdits | None = None
 
