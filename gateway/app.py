@@ -13,6 +13,7 @@ from pathlib import Path
 from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
@@ -28,6 +29,7 @@ from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
+from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
@@ -52,7 +54,11 @@ class Gateway:
         if client is None:
             client = open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
+        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
+        self.public_keys = keys.published if keys else ()
+        issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
+        upstreams = parse_upstreams(settings.upstreams)
+        self.policies = PolicyFiles(Path(settings.policies), upstreams, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
         self.streams = StreamWatch(self.tokens.are_revoked)
@@ -66,8 +72,8 @@ class Gateway:
         self.fetches = RedisFetches(self.exports_redis)
         self.renderer = ProcessRenderer()
         parts = (exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
-        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
+        documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
@@ -80,6 +86,7 @@ class Gateway:
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
             counting=self.counting,
+            issuer=issuer,
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -139,7 +146,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
                 await watching
             await gateway.close()
 
-    trusted = parse_trusted_proxies(settings.trusted_proxies)
+    trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)

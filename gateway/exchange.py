@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
 from gateway.adapters.usage import Counting
+from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -79,7 +80,9 @@ class Exchange:
         access_log: AccessLog | None,
         pepper: bytes,
         counting: Counting | None = None,
+        issuer: Issuer | None = None,
     ) -> None:
+        self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
         self._retrieval = retrieval
@@ -146,7 +149,8 @@ class Exchange:
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
-            return self.finish(request, admission, build_allowed(proxy, admission))
+            assertion = build_assertion(self._issuer, request, admission, request.target)
+            return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""

@@ -11,7 +11,7 @@ from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
-from gateway.core.policies.rules import Upstream as UpstreamAddress
+from gateway.core.policies.upstream import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord, TokenRecord
 
 

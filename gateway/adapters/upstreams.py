@@ -17,7 +17,7 @@ from gateway.core import balancing
 from gateway.core.errors import UpstreamError
 from gateway.core.forwarding import edit_fields, rewrite_target
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 
 class HttpUpstreams:

@@ -15,6 +15,7 @@ from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, 
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
 from gateway.core.tokens import token_id
+from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
@@ -136,7 +137,7 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
     """The line of the access log; `head` is the answer's."""
     facts = outcome.facts
     record, windows = (facts.record, facts.windows) if facts else (None, ())
-    identity = token_id(record.digest) if record else ""
+    identity, trace = token_id(record.digest) if record else "", trace_of(request)
     return AccessRecord(
         time=request.received_at,
         request_id=request.id,
@@ -158,6 +159,8 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         cost=facts.cost if facts else 0,
         near=tuple([window.quota.name for window in windows if window.is_near()]),
         shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
+        trace=trace.trace_id,
+        span=trace.span_id,
     )
 
 

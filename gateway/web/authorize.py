@@ -6,7 +6,7 @@ This is the one place where a peer's word for the original request is taken: a t
 import logging
 from collections.abc import Callable
 
-from gateway.core.addresses import Networks, is_trusted
+from gateway.core.addresses import TrustedProxies, is_trusted
 from gateway.core.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
@@ -25,7 +25,7 @@ class ForwardAuth:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks,
+        trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
         self._clock = clock
@@ -39,7 +39,7 @@ class ForwardAuth:
         if found is None:
             return build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
         proxy, rest = found
-        if not is_trusted(received.peer, self._trusted):
+        if not is_trusted(received.peer, self._trusted.networks):
             return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
         request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, RequestHead):

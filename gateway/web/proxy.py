@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.core.addresses import Networks
+from gateway.core.addresses import TrustedProxies
 from gateway.core.errors import ClientGone
 from gateway.core.forward_auth import ADDRESS
 from gateway.core.messages import Response
@@ -77,7 +77,7 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks = frozenset(),
+        trusted: TrustedProxies = TrustedProxies(),  # noqa: B008 - a value
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted

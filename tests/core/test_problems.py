@@ -16,6 +16,10 @@ POLICY = load_shop()
 BEARER_ONLY = replace(POLICY, credentials=POLICY.credentials[:1])
 
 STATUSES = {
+    Reason.MALFORMED_REQUEST: 400,
+    Reason.UNKNOWN_VERSION: 505,
+    Reason.HEAD_TOO_LARGE: 431,
+    Reason.REQUEST_TIMEOUT: 408,
     Reason.MALFORMED_TARGET: 400,
     Reason.TARGET_TOO_LONG: 414,
     Reason.MISSING_ORIGINAL: 400,

@@ -25,7 +25,14 @@ from gateway.core.policies.quota_rules import (
     compile_rule_quotas,
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.rules import NO_PLAN, CredentialSource, Plan, Policy, PolicySet, Rule
+from gateway.core.policies.rules import (
+    NO_PLAN,
+    CredentialSource,
+    Plan,
+    Policy,
+    PolicySet,
+    Rule,
+)
 from gateway.core.policies.scope_rules import compile_bundles, compile_names, compile_scopes, own_names
 from gateway.core.policies.terms import encode_terms
 from gateway.core.policies.upstream_rules import compile_upstream

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ConfigurationError
+from gateway.core.policies import upstream_tables
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
@@ -169,6 +170,11 @@ MISTAKES = {
     "bad_upstream": [
         "$.upstream: '127.0.0.1:9001' is not a URL of scheme http or https, host, port and an optional path prefix, "
         "or unix: and a path"
+    ],
+    "bad_upstream_assertion": [
+        "$.upstream.assertion.audience: Expected `str` of length >= 1",
+        "$.upstream.assertion.issuer: unknown key 'issuer': known are audience",
+        "$.upstream.new_trace: Invalid enum value 'maybe'",
     ],
     "bad_upstream_both": ["$.upstream: name one target as `url`, or several as `targets`"],
     "bad_upstream_fields": [
@@ -401,8 +407,10 @@ def test_any_text_is_served_or_refused(text: list[str]) -> None:
 def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
+    of_upstreams = [one for name, one in vars(upstream_tables).items() if name.endswith("Table")]
     others: list[type[msgspec.Struct]] = [QuotaTable, CostTable, ScopeTable, BundleTable, VariantsTable, OptionTable]
-    tables = {kind.__name__: kind for kind in (*Table.__subclasses__(), *others)}
+    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), *of_upstreams, *others]
+    tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
     for name, table in tables.items():
         assert {field.encode_name for field in msgspec.structs.fields(table)} == definitions[name]["properties"].keys()
