@@ -32,6 +32,7 @@ from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
+from gateway.web.capacity import Capacity
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
 from gateway.web.whoami import Whoami
@@ -130,7 +131,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
 
     trusted = parse_trusted_proxies(settings.trusted_proxies)
     new_id = request_ids().__next__
-    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    capacity = Capacity(settings.max_requests)
+    proxy = Proxy(gateway.exchange, time.time, new_id, capacity, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, capacity, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run))

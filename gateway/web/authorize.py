@@ -14,7 +14,8 @@ from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
-from gateway.web.proxy import accept, send_response
+from gateway.web.capacity import Capacity
+from gateway.web.proxy import accept, refuse_overloaded, send_response
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,11 @@ class ForwardAuth:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        capacity: Capacity,
         trusted: Networks,
     ) -> None:
         self._exchange = exchange
+        self._capacity = capacity
         self._clock = clock
         self._new_id = new_id
         self._trusted = trusted
@@ -42,8 +45,13 @@ class ForwardAuth:
             response = build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
         elif not is_trusted(scope["client"][0] if scope["client"] else "", self._trusted):
             response = translate(found[0], build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
+        elif not self._capacity.take():
+            response = translate(found[0], refuse_overloaded(new_id))
         else:
-            response = await self._check(scope, *found, new_id)
+            try:
+                response = await self._check(scope, *found, new_id)
+            finally:
+                self._capacity.give_back()
         await send_response(response, send)
 
     async def _check(self, scope: HTTPScope, proxy: AskingProxy, rest: str, new_id: str) -> Response:

@@ -18,11 +18,12 @@ from gateway.core.errors import StreamRevoked, UpstreamError
 from gateway.core.fields import parse_host
 from gateway.core.forward_auth import ADDRESS
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, Response, field_values, single_values
+from gateway.core.messages import Field, Fields, RequestHead, Response, field_values, single_values
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 from gateway.exchange import Exchange
+from gateway.web.capacity import RETRY_SECONDS, Capacity
 from gateway.web.departures import Departures
 from gateway.web.server import write_whole
 from gateway.web.tunnels import EXTENSION
@@ -34,6 +35,9 @@ WEBSOCKET = b"websocket"
 _FORWARD_AUTH_PATH = ADDRESS.encode()
 NO_HOST = b"?"
 """In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+"""No rule passes them on: the one asks for a tunnel through the backend (RFC 9110 9.3.6), the other for what the
+backend was sent, the gateway's own fields among it (9.3.8)."""
 _SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -74,9 +78,11 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        capacity: Capacity,
         trusted: Networks = frozenset(),
     ) -> None:
         self._exchange = exchange
+        self._capacity = capacity
         self._trusted = trusted
         self._clock = clock
         self._new_id = new_id
@@ -88,7 +94,15 @@ class Proxy:
         request = accept(scope, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
             await send_response(build_refusal(request, None, new_id), send)
-            return
+        elif self._capacity.take():
+            try:
+                await self._serve(request, receive, send)
+            finally:
+                self._capacity.give_back()
+        else:
+            await send_response(refuse_overloaded(request.id), send)
+
+    async def _serve(self, request: RequestHead, receive: Receive, send: Send) -> None:
         content = RequestContent(receive) if request.upgrade else _find_content(request, receive)
         task = self._departures.enter(receive, content)
         has_left = False
@@ -123,8 +137,10 @@ def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> Requ
     """
     fields: list[Field] = [field for field in scope["headers"] if not is_reserved(field[0])]
     single = single_values(fields)
+    if scope["method"] in REFUSED_METHODS or _has_other_coding(scope, single, fields):
+        return Reason.UNSUPPORTED
     host = parse_host(single.get(b"host", NO_HOST))
-    if host is None:
+    if host is None or b"#" in scope["query_string"]:
         return Reason.MALFORMED_TARGET
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
@@ -167,9 +183,24 @@ async def send_response(response: Response, send: Send) -> None:
         await content.aclose()
 
 
+def refuse_overloaded(request_id: str) -> Response:
+    """The answer to a request for which there is no room."""
+    return build_refusal(Reason.OVERLOADED, None, request_id, retry_after=RETRY_SECONDS)
+
+
 def _read_id(value: bytes) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
     return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
+
+
+def _has_other_coding(scope: HTTPScope, single: Mapping[bytes, bytes], fields: Fields) -> bool:
+    """Whether content has a transfer coding besides chunked, which we could neither undo nor name to the backend
+    (RFC 9112 6.1), or any in HTTP/1.0, which knows none.
+    """
+    if b"transfer-encoding" not in single and len(single) == len(fields):
+        return False
+    codings = [value.lower() for value in field_values(fields, b"transfer-encoding")]
+    return bool(codings) and (codings != [b"chunked"] or scope["http_version"] == "1.0")
 
 
 def _find_content(request: RequestHead, receive: Receive) -> "RequestContent | None":

@@ -18,6 +18,8 @@ BEARER_ONLY = replace(POLICY, credentials=POLICY.credentials[:1])
 STATUSES = {
     Reason.MALFORMED_TARGET: 400,
     Reason.TARGET_TOO_LONG: 414,
+    Reason.UNSUPPORTED: 501,
+    Reason.OVERLOADED: 503,
     Reason.MISSING_ORIGINAL: 400,
     Reason.UNTRUSTED_PROXY: 403,
     Reason.NO_MATCHING_RULE: 404,
