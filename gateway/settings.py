@@ -35,8 +35,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: Annotated[int, Meta(ge=1)] = 2000
     """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
-    client_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """Seconds that a client may take for the head of a request, and be silent in mid-content or in reading."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
     failed_credentials: str = "100/minute"
