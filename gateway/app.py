@@ -36,6 +36,7 @@ from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
+from gateway.web.capacity import Capacity
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
 from gateway.web.whoami import Whoami
@@ -151,4 +152,6 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id)
+    return PublicListener(
+        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
+    )

@@ -26,6 +26,7 @@ from gateway.core.errors import (
 )
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
+from gateway.core.forwarding import build_last_hop, hops_left
 from gateway.core.messages import RequestHead, Response, field_value
 from gateway.core.outcomes import (
     Authorized,
@@ -96,8 +97,10 @@ class Exchange:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict."""
         policies = self._policies.current
         segments = parse_path(request.path)
-        if segments is None:
-            return refuse_unmatched(Reason.MALFORMED_TARGET, policies, request.host)
+        if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
+            asks_server = request.method == "OPTIONS" and request.path == "*"
+            reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
+            return refuse_unmatched(reason, policies, request.host)
         rule = policies.match(request.host, request.method, segments)
         if rule is None:
             return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
@@ -130,9 +133,9 @@ class Exchange:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The response to a request that may pass."""
-        offer = build_options(admission.rule) if request.method == "OPTIONS" else None
-        if offer is not None:
-            return self.finish(request, admission, offer)
+        own = find_own_answer(request, admission.rule) if request.method == "OPTIONS" else None
+        if own is not None:
+            return self.finish(request, admission, own)
         try:
             response = await self._retrieval.answer(request, content, admission)
         except UpstreamError as error:
@@ -184,3 +187,8 @@ class Exchange:
         if self._access_log is not None:
             self._access_log.append(build_access_record(request, outcome, response.head))
         return response
+
+
+def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:
+    """The answer to an OPTIONS request that the backend is not asked for."""
+    return build_options(rule) or (build_last_hop() if hops_left(request) == 0 else None)

@@ -44,6 +44,15 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.UNSUPPORTED: Problem(
+        501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
+    ),
+    Reason.OVERLOADED: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The gateway has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
     Reason.MISSING_ORIGINAL: Problem(
         400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
     ),

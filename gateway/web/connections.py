@@ -46,8 +46,8 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
-        """The response to a request; `content` is None where it has none."""
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """The response to a request; `content` is None where it has none. So many requests are under way with it."""
         ...
 
     def refuse(self, reason: Reason) -> Response:
@@ -158,9 +158,10 @@ class Connection(asyncio.Protocol):
         response: Response | None = None
         is_answered = False
         try:
-            response = (
-                listener.refuse(received) if isinstance(received, Reason) else await listener.answer(received, content)
-            )
+            if isinstance(received, Reason):
+                response = listener.refuse(received)
+            else:
+                response = await listener.answer(received, content, len(self._server.tasks))
             if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
             await self._outgoing.send(response.head, response.content, self._terms)

@@ -345,6 +345,21 @@ def test_a_head_without_end() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nX-Late: ", b"5;a=", b"0" * 9])
+def test_trailers_and_extensions_without_end(endless: bytes) -> None:
+    """What is dropped is not gathered either."""
+
+    async def work() -> None:
+        wire = Wire(read_all)
+        chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        await wire.feed(chunked, b"5\r\nhello\r\n", endless)
+        answer = await wire.feed(*[b"0" * 30_000] * 4)
+        assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+        assert "closed" == wire.transport.end
+
+    run(work)
+
+
 def test_malformed_content_ends_its_request() -> None:
     """The backend gets an end that is none, and the client the reason."""
 

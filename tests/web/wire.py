@@ -84,7 +84,8 @@ class Wire:
         self.connection = Connection(config, self.server, {})
         self.connection.connection_made(self.transport)
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        assert len(self.server.tasks) == in_progress
         self.received.append(received)
         return self._answer(received, content)
 
