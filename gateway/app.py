@@ -16,7 +16,9 @@ from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
+from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
@@ -28,6 +30,7 @@ from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
+from gateway.management import Management
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
@@ -50,6 +53,15 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
+        self.management = Management(
+            policies=self.policies,
+            tokens=self.tokens,
+            owners=self.tokens.owners,
+            audit=RedisAudit(self.redis),
+            claims=RedisClaims(self.redis, self.tokens),
+            random_bytes=secrets.token_bytes,
+            pepper=settings.token_pepper.encode(),
+        )
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.administration import Bounds, TokenRequest, TokenState, check_bounds, check_record, grantable_to
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, TokenEnded
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import REFUSING_STATES, mint_into
 from gateway.core.tokens import bucket_of, shown_part, token_id
 
-_DATES = ("not_before", "expires_at")
+_ASKED = ("name", "description", "scopes", "not_before", "expires_at")
 
 
 def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
@@ -43,14 +43,8 @@ def make_child(
     `state` is the parent's, `owner` the record of its owner; `draws` and `now` are those of `rotate_record`. Without
     scopes it holds all that the parent effectively has, without an end it ends with the parent.
     """
-    identity, bounds, changed = token_id(parent.digest), Bounds(owner, parent), ("name", "scopes", *_DATES)
-    if parent.parent:
-        raise ChangeRefused(f"token {identity} is a child of {parent.parent}: a child has no children")
-    if state in REFUSING_STATES:
-        raise ChangeRefused(f"token {identity} is {state}: its children would be refused")
-    for what in ("project", "owner", "plan"):
-        if getattr(request, what) not in ("", None, getattr(parent, what)):
-            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
+    identity, bounds = token_id(parent.digest), Bounds(owner, parent)
+    _check_parent(parent, state, request)
     text, token_digest = mint_into(bucket_of(identity), policy, draws, pepper)
     child = msgspec.structs.replace(
         parent,
@@ -64,7 +58,20 @@ def make_child(
         predecessor="",
         successor="",
         parent=identity,
+        description=request.description,
+        updated_at=None,
+        number=0,
     )
-    check_record(policy, child, changed, now)
-    check_bounds(policy, child, changed, bounds)
+    check_record(policy, child, _ASKED, now)
+    check_bounds(policy, child, _ASKED, bounds)
     return text, child
+
+
+def _check_parent(parent: TokenRecord, state: TokenState, request: TokenRequest) -> None:
+    if parent.parent:
+        raise ChangeRefused(f"token {parent.identity} is a child of {parent.parent}: a child has no children")
+    if state in REFUSING_STATES:
+        raise TokenEnded(f"token {parent.identity} is {state}: its children would be refused")
+    for what in ("project", "owner", "plan"):
+        if getattr(request, what) not in ("", None, getattr(parent, what)):
+            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")

@@ -18,12 +18,12 @@ from gateway.core.policies.grammar import (
     Host,
     Name,
     PathPrefix,
-    Prefix,
     ScopeName,
     Status,
     Units,
     Url,
 )
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.variant_tables import VariantsTable
 from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
 
@@ -99,20 +99,6 @@ class UpstreamTable(Table, frozen=True, kw_only=True):
     rewrite: RewriteTable | None = None
     request_headers: FieldsTable | None = None
     response_headers: FieldsTable | None = None
-
-
-class TokenTable(Table, frozen=True, kw_only=True):
-    """What the policy's tokens look like and how a client presents them."""
-
-    prefixes: Annotated[list[Prefix], Meta(min_length=1)]
-    length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
-    checksum: bool = True
-    shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] = 12
-    credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
-    """`bearer`, or `header:NAME`; a list where several are accepted."""
-    bound_to: Literal["project", "owner"] = "project"
-    last_used_resolution: Duration = "1m"
-    """The last use of a token is written at most once in this time."""
 
 
 class ScopeTable(Table, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import CacheRule
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
@@ -382,7 +383,7 @@ def test_any_text_is_served_or_refused(text: list[str]) -> None:
 def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
-    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), VariantsTable, OptionTable]
+    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), TokenTable, VariantsTable, OptionTable]
     tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
     for name, table in tables.items():
