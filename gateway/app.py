@@ -18,7 +18,9 @@ from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
+from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
@@ -32,6 +34,7 @@ from gateway.contents import Contents
 from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
+from gateway.management import Management
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
@@ -62,6 +65,7 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), upstreams, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
+        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -118,6 +122,21 @@ class Gateway:
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
+
+
+def build_management(
+    connection: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, pepper: str
+) -> Management:
+    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
+    return Management(
+        policies=policies,
+        tokens=tokens,
+        owners=tokens.owners,
+        audit=RedisAudit(connection),
+        claims=RedisClaims(connection, tokens),
+        random_bytes=secrets.token_bytes,
+        pepper=pepper.encode(),
+    )
 
 
 def request_ids() -> Iterator[str]:

@@ -15,6 +15,11 @@
     gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
     gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
     gw1:owners:<policy>                 set of owners that have a record
+    gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (redis_claims.py)
+    gw1:numbers:<policy>                hash, number to token id; the last number given, under the name ""
+    gw1:{7f}:audit                      stream, the changes of the bucket's tokens (core/audit.py)
+    gw1:audit                           stream, the changes of owners
+    gw1:audit:refused                   stream, changes that were asked for and refused
     gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
     gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
                                         and what it was encoded to, by the name of the coding; long content in
@@ -45,6 +50,9 @@ LAST_USED_DIGITS = BUCKET_DIGITS + 2
 """How much of an id names the hash of last uses: of a million tokens fifteen share one, and Redis keeps it compact."""
 USAGE_HOURS = 5 * 24
 """How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
+
+AUDIT_LENGTH = 1000
+"""Changes that a history keeps, about: of tokens in all 256 times as many."""
 
 
 def bucket(token_id: str) -> str:
@@ -145,6 +153,31 @@ def owners(policy: str) -> str:
     return f"{VERSION}:owners:{policy}"
 
 
+def token_names(policy: str, bound_to: str) -> str:
+    """The names that tokens of a project or an owner have, where the policy wants them unique."""
+    return f"{VERSION}:names:{policy}:{bound_to}"
+
+
+def token_numbers(policy: str) -> str:
+    """The numbers of a policy's tokens."""
+    return f"{VERSION}:numbers:{policy}"
+
+
+def audit(token_id: str = "") -> str:
+    """The history of what becomes of the tokens of a bucket; of owners where no token is named."""
+    return f"{bucket(token_id)}audit" if token_id else f"{VERSION}:audit"
+
+
+def refusals() -> str:
+    """The history of what was asked for and refused: apart, so that it displaces no history of changes."""
+    return f"{VERSION}:audit:refused"
+
+
+def audits() -> list[str]:
+    """All histories."""
+    return [*(audit(f"{number:02x}") for number in range(256)), audit(), refusals()]
+
+
 def export(kind: str, entitlement: str, export_key: str) -> str:
     """A stored export of an entitlement: a project, an owner or a token."""
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
@@ -209,6 +242,7 @@ def lua_prelude() -> str:
         "BUCKET_DIGITS": BUCKET_DIGITS,
         "LAST_USED_DIGITS": LAST_USED_DIGITS,
         "VERSION": f"'{VERSION}'",
+        "AUDIT_LENGTH": AUDIT_LENGTH,
         **{f"RECORD_{field.upper()}": index for index, field in enumerate(TokenRecord.__struct_fields__, start=1)},
     }
     return "".join(f"local {name} = {value}\n" for name, value in constants.items())

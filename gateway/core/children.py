@@ -15,14 +15,14 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.administration import Bounds, TokenRequest, TokenState, check_bounds, check_record, grantable_to
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable, TokenEnded
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import REFUSING_STATES, mint_into
-from gateway.core.tokens import bucket_of, shown_part, token_id
+from gateway.core.tokens import bucket_of, shown_part
 
-_DATES = ("not_before", "expires_at")
+_ASKED = ("name", "description", "scopes", "not_before", "expires_at")
 
 
 def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
@@ -47,11 +47,9 @@ def make_child(
     operator; `draws` and `now` are those of `rotate_record`. Without scopes it holds all that the parent effectively
     has, but for the scope that making children needs; without an end it ends with the parent.
     """
-    identity, bounds, changed = token_id(parent.digest), Bounds(owner, parent), ("name", "scopes", *_DATES)
+    identity, bounds = parent.identity, Bounds(owner, parent)
     granted = check_parent(policy, parent, state, bounds, maker)
-    for what in ("project", "owner", "plan"):
-        if getattr(request, what) not in ("", None, getattr(parent, what)):
-            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
+    _check_shared(parent, request)
     text, token_digest = mint_into(bucket_of(identity), policy, draws, pepper)
     child = msgspec.structs.replace(
         parent,
@@ -65,22 +63,31 @@ def make_child(
         predecessor="",
         successor="",
         parent=identity,
+        description=request.description,
+        updated_at=None,
+        number=0,
     )
-    check_record(policy, child, changed, now)
-    check_bounds(policy, child, changed, bounds)
+    check_record(policy, child, _ASKED, now)
+    check_bounds(policy, child, _ASKED, bounds)
     return text, child
+
+
+def _check_shared(parent: TokenRecord, request: TokenRequest) -> None:
+    for what in ("project", "owner", "plan"):
+        if getattr(request, what) not in ("", None, getattr(parent, what)):
+            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
 
 
 def check_parent(policy: Policy, parent: TokenRecord, state: TokenState, bounds: Bounds, maker: str) -> set[str]:
     """The scopes that a child of the token can have; ChangeRefused where it can have no children, or not by `maker`."""
-    identity = token_id(parent.digest)
+    identity = parent.identity
     if maker not in ("", identity):
-        raise ChangeRefused(f"token {maker} may make children of itself only, not of {identity}")
+        raise NotGrantable(f"token {maker} may make children of itself only, not of {identity}")
     if parent.parent:
         raise ChangeRefused(f"token {identity} is a child of {parent.parent}: a child has no children")
     if state in REFUSING_STATES:
-        raise ChangeRefused(f"token {identity} is {state}: its children would be refused")
+        raise TokenEnded(f"token {identity} is {state}: its children would be refused")
     granted = grantable_to(policy, parent, bounds)
     if policy.parent_scope and policy.parent_scope not in granted:
-        raise ChangeRefused(f"token {identity} may have no children: it lacks {policy.parent_scope!r} at the moment")
+        raise NotGrantable(f"token {identity} may have no children: it lacks {policy.parent_scope!r} at the moment")
     return granted

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
 from gateway.core.scopes import implied_by
@@ -111,11 +111,11 @@ def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, pro
     if record is None:
         return set(policy.scopes)
     if record.status is not OwnerStatus.ACTIVE:
-        raise ChangeRefused(f"the owner {owner} is {record.status}: its tokens would be refused")
+        raise NotGrantable(f"the owner {owner} is {record.status}: its tokens would be refused")
     if project:
         scopes = standing_in(record, project).scopes
         if scopes is None:
-            raise ChangeRefused(f"the owner {owner} has no part in {project}: its tokens would be refused")
+            raise NotGrantable(f"the owner {owner} has no part in {project}: its tokens would be refused")
         held = scopes.split()
     else:
         held = " ".join(record.permissions.values()).split()

@@ -283,7 +283,7 @@ def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Command
 
 def dump(redis_url: str) -> bytes:
     """Every key and value of a Redis, as text."""
-    readers = {b"string": "get", b"hash": "hgetall", b"set": "smembers", b"zset": "zscan"}
+    readers = {b"string": "get", b"hash": "hgetall", b"set": "smembers", b"zset": "zscan", b"stream": "xrange"}
     with redis.Redis.from_url(redis_url) as client:
         return b"".join(
             key + repr(getattr(client, readers[client.type(key)])(key)).encode() for key in client.scan_iter()

@@ -98,6 +98,8 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         has_cache=any(rule.cache or rule.variants for rule in document.rules),
         quotas=tuple(quotas.values()),
         rule_quotas=compile_rule_quotas(draft),
+        has_unique_names=document.token.unique_names,
+        has_numbers=document.token.numbers,
     )
 
 

@@ -9,34 +9,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import END, Duration, Host, Name, Prefix, ScopeName, Status, Units, Url
+from gateway.core.policies.grammar import END, Duration, Host, Name, ScopeName, Status, Units, Url
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.upstream_tables import UpstreamTable
 from gateway.core.policies.variant_tables import VariantsTable
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A TOML table that knows all its keys."""
-
-
-class TokenTable(Table, frozen=True, kw_only=True):
-    """What the policy's tokens look like and how a client presents them."""
-
-    prefixes: Annotated[list[Prefix], Meta(min_length=1)]
-    length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
-    checksum: bool = True
-    shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] | None = None
-    """Absent: 12, where shown_random does not say it."""
-    shown_random: Annotated[int, Meta(ge=0, le=12)] | None = None
-    """In the place of `shown`: the whole prefix and so many characters after it are kept for display."""
-    credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
-    """`bearer`, or `header:NAME`; a list where several are accepted."""
-    bound_to: Literal["project", "owner"] = "project"
-    parent_scope: ScopeName | None = None
-    """The scope that a token must hold for child tokens to be made of it; absent: none."""
-    last_used_resolution: Duration = "1m"
-    """The last use of a token is written at most once in this time."""
 
 
 class PlanTable(Table, frozen=True, kw_only=True):

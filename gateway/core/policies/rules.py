@@ -99,6 +99,9 @@ class Policy(msgspec.Struct, frozen=True):
     """Of all plans and all rules."""
     rule_quotas: tuple[Quota, ...] = ()
     """Of one rule each."""
+    has_unique_names: bool = False
+    """Whether a name is given once only among the tokens of what they are bound to."""
+    has_numbers: bool = False
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""

@@ -14,6 +14,7 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.rules import CacheRule
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
@@ -408,7 +409,15 @@ def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
     of_upstreams = [one for name, one in vars(upstream_tables).items() if name.endswith("Table")]
-    others: list[type[msgspec.Struct]] = [QuotaTable, CostTable, ScopeTable, BundleTable, VariantsTable, OptionTable]
+    others: list[type[msgspec.Struct]] = [
+        TokenTable,
+        QuotaTable,
+        CostTable,
+        ScopeTable,
+        BundleTable,
+        VariantsTable,
+        OptionTable,
+    ]
     kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), *of_upstreams, *others]
     tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
