@@ -1,5 +1,6 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
+import functools
 from collections.abc import Sequence
 
 import msgspec
@@ -14,7 +15,7 @@ from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.tokens import conceal, token_id
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
@@ -132,8 +133,10 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
     return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
-def build_access_record(request: RequestHead, outcome: Authorized | Refused, head: ResponseHead) -> AccessRecord:
-    """The line of the access log; `head` is the answer's."""
+def build_access_record(
+    request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
+) -> AccessRecord:
+    """The line of the access log; `head` is the answer's. What looks like a token in the path is left out."""
     facts = outcome.facts
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity = token_id(record.digest) if record else ""
@@ -143,7 +146,7 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         client=request.client,
         method=request.method,
         host=request.host,
-        path=request.path,
+        path=conceal(request.path, _token_prefixes(policies)),
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
@@ -159,6 +162,11 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         near=tuple([window.quota.name for window in windows if window.is_near()]),
         shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _token_prefixes(policies: PolicySet) -> tuple[str, ...]:
+    return tuple(sorted({prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
