@@ -153,6 +153,18 @@ def test_S3_keys_are_their_users_own(product: Product, user: User, operator: Ope
     assert [403] == statuses(user, other, "GET /api/v1/projects/site")
 
 
+def test_S3_nobody_has_a_key_whose_organizations_and_projects_are_not_told(operator: Operator) -> None:
+    """A key without bounds would reach everybody's: none is made, nor imported, nor for no user at all."""
+    for command in ("create", "import"):
+        how = ("--digest", "0" * 64) if command == "import" else ()
+        where = ("token", command, "--policy", "tokens-studio", "--name", "CI", *how)
+        for named in ((), scopes("projects:read")):
+            assert "has tokens of known owners only: tell of u_9 with `gateway owner set`" in operator.refused(
+                *where, "--owner", "u_9", *named
+            )
+    assert [] == operator.run("token", "list")
+
+
 def test_S4_an_expired_key_stops_at_its_expiry_to_the_second(product: Product, user: User, operator: Operator) -> None:
     """Whatever was let in had left before that second began, and whatever was refused came back after it."""
     key = operator.create("--owner", "u_7", "--expires", "3s")
@@ -238,6 +250,7 @@ def test_S6_keys_are_listed_and_can_be_deleted_and_none_is_shown_again(
 ) -> None:
     """By name and first characters; a deleted one is refused at once, and stays in the list as revoked."""
     first, second = (operator.create("--owner", "u_7", name=name) for name in ("Figma", "Nightly"))
+    operator.set_owner("u_8")
     operator.create("--owner", "u_8", name="another user's")
     mine = ("token", "list", "--policy", "tokens-studio", "--owner", "u_7")
     assert {("Figma", first["token"][:12]), ("Nightly", second["token"][:12])} == {
