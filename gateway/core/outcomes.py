@@ -1,7 +1,7 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -146,7 +146,7 @@ def build_access_record(
         client=request.client,
         method=request.method,
         host=request.host,
-        path=conceal(request.path, _token_prefixes(policies)),
+        path=_concealing(policies)(request.path),
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
@@ -165,8 +165,10 @@ def build_access_record(
 
 
 @functools.lru_cache(maxsize=2)
-def _token_prefixes(policies: PolicySet) -> tuple[str, ...]:
-    return tuple(sorted({prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}))
+def _concealing(policies: PolicySet) -> Callable[[str], str]:
+    """`conceal` for the prefixes of all policies; the same paths come again and again: what it made is remembered."""
+    prefixes = {prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}
+    return functools.lru_cache(maxsize=1024)(functools.partial(conceal, prefixes=tuple(sorted(prefixes))))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

@@ -110,7 +110,6 @@ def shown_part(text: str, token_format: TokenFormat) -> str:
     return text[: token_format.shown_length(text)]
 
 
-@functools.lru_cache(maxsize=1024)
 def conceal(path: str, prefixes: tuple[str, ...]) -> str:
     """The raw path without what may be a token in it, for logs: a client may put one where none belongs.
 

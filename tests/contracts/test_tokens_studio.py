@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+import redis
 
+from gateway.adapters import names
 from gateway.core.policies.loading import load_policies
 from tests.conftest import POLICIES
 from tests.contracts.product import Operator, Product, User, dump, gateway_before
@@ -127,6 +129,22 @@ def test_S2_the_pages_other_spelling_is_accepted_and_stored_under_the_scopes_own
     assert "unknown scope 'project:raed': did you mean 'project:read'?" in operator.refused(
         *where, "--scope", "project:raed"
     )
+
+
+def test_S2_a_key_from_when_a_scope_had_its_other_name_goes_on(
+    product: Product, user: User, operator: Operator
+) -> None:
+    """As it stands in Redis, of user and key alike: the scope may be renamed, and nothing has to be rewritten."""
+    key = operator.create("--owner", "u_7", *scopes("projects:read"))
+    with redis.Redis.from_url(operator.redis_url) as client:
+        record = names.token(key["id"])
+        client.set(record, client.get(record).replace(b"projects:read", b"project:read"))
+        for owner in client.scan_iter("gw1:*owner:*:u_7"):
+            if client.type(owner) == b"hash" and client.hexists(owner, "in:brand"):
+                client.hset(owner, "in:brand", "project:read project:write")
+    assert ["project:read"] == operator.show(key["id"])["scopes"]
+    assert [200, 403] == statuses(user, key["token"], BRAND, NEEDED["projects:write"])
+    assert "projects:read" == product.received[0].fields["x-gateway-scopes"]
 
 
 def test_S3_a_key_reaches_what_its_user_belongs_to_now_and_no_others(
