@@ -185,7 +185,8 @@ class Exchange:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
         if self._access_log is not None:
-            self._access_log.append(build_access_record(request, outcome, response.head))
+            record = build_access_record(request, outcome, response.head, self._policies.current)
+            self._access_log.append(record)
         return response
 
 

@@ -35,6 +35,7 @@ ADMIN = Policy(
     credentials=(CredentialSource(b"authorization", is_bearer=True),),
     bound_to="owner",
     parent_scope="",
+    has_known_owners=False,
     scopes=SCOPES,
     scope_names={name: name for name in SCOPES},
     scope_grants=granting(SCOPES),

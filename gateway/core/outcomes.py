@@ -1,6 +1,7 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -14,7 +15,7 @@ from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.tokens import conceal, token_id
 from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
@@ -133,8 +134,10 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
     return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
-def build_access_record(request: RequestHead, outcome: Authorized | Refused, head: ResponseHead) -> AccessRecord:
-    """The line of the access log; `head` is the answer's."""
+def build_access_record(
+    request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
+) -> AccessRecord:
+    """The line of the access log; `head` is the answer's. What looks like a token in the path is left out."""
     facts = outcome.facts
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
@@ -144,7 +147,7 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         client=request.client,
         method=request.method,
         host=request.host,
-        path=request.path,
+        path=_concealing(policies)(request.path),
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
@@ -162,6 +165,13 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         trace=trace.trace_id,
         span=trace.span_id,
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _concealing(policies: PolicySet) -> Callable[[str], str]:
+    """`conceal` for the prefixes of all policies; the same paths come again and again: what it made is remembered."""
+    prefixes = {prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}
+    return functools.lru_cache(maxsize=1024)(functools.partial(conceal, prefixes=tuple(sorted(prefixes))))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

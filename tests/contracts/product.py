@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
@@ -75,8 +75,14 @@ class Product:
         self._server.server_close()
 
 
+class Backend(Protocol):
+    """Whatever listens in the product's place."""
+
+    port: int
+
+
 @contextmanager
-def gateway_before(product: Product, redis_url: str, folder: Path, *policies: str) -> Iterator[GatewayServer]:
+def gateway_before(product: Backend, redis_url: str, folder: Path, *policies: str) -> Iterator[GatewayServer]:
     """`gateway serve` with two workers, and of the shipped policies those that are named, in front of the product."""
     (folder / "policies").mkdir()
     for name in policies:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+import redis
 
+from gateway.adapters import names
 from gateway.core.policies.loading import load_policies
 from tests.conftest import POLICIES
 from tests.contracts.product import Operator, Product, User, dump, gateway_before
@@ -129,6 +131,22 @@ def test_S2_the_pages_other_spelling_is_accepted_and_stored_under_the_scopes_own
     )
 
 
+def test_S2_a_key_from_when_a_scope_had_its_other_name_goes_on(
+    product: Product, user: User, operator: Operator
+) -> None:
+    """As it stands in Redis, of user and key alike: the scope may be renamed, and nothing has to be rewritten."""
+    key = operator.create("--owner", "u_7", *scopes("projects:read"))
+    with redis.Redis.from_url(operator.redis_url) as client:
+        record = names.token(key["id"])
+        client.set(record, client.get(record).replace(b"projects:read", b"project:read"))
+        for owner in client.scan_iter("gw1:*owner:*:u_7"):
+            if client.type(owner) == b"hash" and client.hexists(owner, "in:brand"):
+                client.hset(owner, "in:brand", "project:read project:write")
+    assert ["project:read"] == operator.show(key["id"])["scopes"]
+    assert [200, 403] == statuses(user, key["token"], BRAND, NEEDED["projects:write"])
+    assert "projects:read" == product.received[0].fields["x-gateway-scopes"]
+
+
 def test_S3_a_key_reaches_what_its_user_belongs_to_now_and_no_others(
     product: Product, user: User, operator: Operator
 ) -> None:
@@ -151,6 +169,18 @@ def test_S3_keys_are_their_users_own(product: Product, user: User, operator: Ope
     assert [403, 403, 403] == statuses(user, text, "GET /api/v1/me", ACME, BRAND)
     operator.run("owner", "remove", "u_8", "--policy", "tokens-studio")
     assert [403] == statuses(user, other, "GET /api/v1/projects/site")
+
+
+def test_S3_nobody_has_a_key_whose_organizations_and_projects_are_not_told(operator: Operator) -> None:
+    """A key without bounds would reach everybody's: none is made, nor imported, nor for no user at all."""
+    for command in ("create", "import"):
+        how = ("--digest", "0" * 64) if command == "import" else ()
+        where = ("token", command, "--policy", "tokens-studio", "--name", "CI", *how)
+        for named in ((), scopes("projects:read")):
+            assert "has tokens of known owners only: tell of u_9 with `gateway owner set`" in operator.refused(
+                *where, "--owner", "u_9", *named
+            )
+    assert [] == operator.run("token", "list")
 
 
 def test_S4_an_expired_key_stops_at_its_expiry_to_the_second(product: Product, user: User, operator: Operator) -> None:
@@ -238,6 +268,7 @@ def test_S6_keys_are_listed_and_can_be_deleted_and_none_is_shown_again(
 ) -> None:
     """By name and first characters; a deleted one is refused at once, and stays in the list as revoked."""
     first, second = (operator.create("--owner", "u_7", name=name) for name in ("Figma", "Nightly"))
+    operator.set_owner("u_8")
     operator.create("--owner", "u_8", name="another user's")
     mine = ("token", "list", "--policy", "tokens-studio", "--owner", "u_7")
     assert {("Figma", first["token"][:12]), ("Nightly", second["token"][:12])} == {

@@ -85,6 +85,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         token_format=_compile_token_format(draft),
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
+        has_known_owners=document.token.known_owners,
         parent_scope=_find_parent_scope(draft, names),
         scopes=scopes,
         scope_names=names,

@@ -78,6 +78,8 @@ class Policy(msgspec.Struct, frozen=True):
     token_format: TokenFormat
     credentials: tuple[CredentialSource, ...]
     bound_to: Literal["project", "owner"]
+    has_known_owners: bool
+    """Whether each token has an owner with a record."""
     parent_scope: str
     """The scope that a token must hold to be made children of; empty: none."""
     scopes: Mapping[str, Scope]

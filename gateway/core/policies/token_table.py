@@ -23,6 +23,8 @@ class TokenTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bound_to: Literal["project", "owner"] = "project"
     parent_scope: ScopeName | None = None
     """The scope that a token must hold for child tokens to be made of it; absent: none."""
+    known_owners: bool = False
+    """Whether each token needs an owner that the gateway was told of; else one without a record bounds nothing."""
     last_used_resolution: Duration = "1m"
     """The last use of a token is written at most once in this time."""
     unique_names: bool = False

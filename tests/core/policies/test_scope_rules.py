@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.administration import TokenChange, TokenRequest, make_record, update_record
 from gateway.core.decision import Allow, Facts, decide
@@ -111,3 +113,12 @@ def test_a_token_from_before_a_scope_was_renamed_goes_on(plan: str) -> None:
     assert [{"projects:read", "projects:write", "edit", "project:read", "view"}] == [
         set(granting) for granting in json.loads(rule.terms)["needed"]
     ]
+
+
+@given(st.lists(st.sampled_from(sorted(POLICY.scope_names))))
+def test_own_names_are_all_that_is_left_of_any_names(named: list[str]) -> None:
+    """Each once and in order, the same when they are read again, and none that was not meant."""
+    held = POLICY.own_scopes(named).split()
+    assert sorted({POLICY.scope_names[name] for name in named}) == held
+    assert set(held) <= POLICY.scopes.keys()
+    assert POLICY.own_scopes(held).split() == held
