@@ -147,6 +147,11 @@ class Exchange:
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
             return self.finish(request, admission, build_allowed(proxy, admission))
 
+    def give_up(self, request: RequestHead) -> Response:
+        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
+        refused = Refused(Reason.INTERNAL_ERROR)
+        return self.finish(request, refused, build_refused(request, refused))
+
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
         credential = find_credential(request.fields, rule.policy)

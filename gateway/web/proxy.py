@@ -113,7 +113,7 @@ class Proxy:
             raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
+            return self._exchange.give_up(request)
 
 
 def accept(scope: HTTPScope, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
