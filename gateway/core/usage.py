@@ -52,7 +52,7 @@ class Counted(msgspec.Struct, frozen=True, order=True):
     status: str
     """The class of the answer's status code (RFC 9110 15), such as "2xx"."""
     cache: str
-    """How the cache took part, one of the words above; empty where the rule has none, or the request did not pass."""
+    """How the cache took part, one of the words above; empty where it had none: no cache, a refusal, forward-auth."""
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
@@ -143,8 +143,8 @@ def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
     if type(outcome) is Refused:  # half of what isinstance costs
         reason = outcome.reason.value
-    elif rule is not None and rule.cache is not None:
-        name, cache_status = head.fields[-1]
+    elif rule is not None and rule.cache is not None and head.fields:
+        name, cache_status = head.fields[-1]  # where it mostly is
         if name != b"cache-status":
             cache_status = _find_cache_status(head.fields)
     return (
@@ -162,8 +162,8 @@ def read_noted(policy: str, reason: str, status: int, cache_status: bytes) -> Co
 
 
 def _find_cache_status(fields: Fields) -> bytes:
-    """The last Cache-Status (RFC 9211), which is our own."""
-    return next((value for name, value in reversed(fields) if name == b"cache-status"), b"gateway")
+    """The last Cache-Status (RFC 9211), which is our own; empty where there is none."""
+    return next((value for name, value in reversed(fields) if name == b"cache-status"), b"")
 
 
 def _read_cache(cache_status: bytes, status: int) -> str:
