@@ -155,6 +155,11 @@ class Exchange:
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
+    def give_up(self, request: RequestHead) -> Response:
+        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
+        refused = Refused(Reason.INTERNAL_ERROR)
+        return self.finish(request, refused, build_refused(request, refused))
+
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
         credential = find_credential(request.fields, rule.policy)

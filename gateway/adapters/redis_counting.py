@@ -23,7 +23,7 @@ from gateway.core.errors import StoreUnavailable
 from gateway.core.messages import ResponseHead
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.tokens import token_id
-from gateway.core.usage import HOUR_SECONDS, LOST, MAXIMUM_HOURS, Counted, Noted, note_of, read_noted, write_counted
+from gateway.core.usage import HOUR_SECONDS, LOST, MAXIMUM_HOURS, Noted, note_of, read_noted, write_counted
 
 FLUSH_SECONDS = 1.0
 KEEP_SECONDS = MAXIMUM_HOURS * HOUR_SECONDS
@@ -84,15 +84,12 @@ class RedisCounting:
         async with self._turn:
             noted, self._noted = self._noted, defaultdict(int)
             hour = self._hour
-            requests: Counter[Counted] = Counter()
-            tokens: Counter[str] = Counter()
-            for one, number in noted.items():
-                requests[read_noted(one)] += number
-                tokens[one[-1]] += number
-            del tokens[""]
-            self._keep_requests(requests, hour)
+            self._keep_requests(noted, hour)
             self._keep_events()
-            digests = list(tokens)
+            tokens: Counter[str] = Counter()
+            for (*_, digest), number in noted.items():
+                tokens[digest] += number
+            digests = [digest for digest in tokens if digest]
             for start in range(0, max(1, len(digests)), MAXIMUM_BATCH):
                 self._keep_tokens(digests[start : start + MAXIMUM_BATCH], tokens, hour)
                 await self._send_kept()
@@ -100,12 +97,13 @@ class RedisCounting:
             self._schedule()
 
     async def close(self) -> None:
-        """Counts what is left; nothing is noted after it."""
+        """Writes what is left; nothing is noted after it."""
         await self.flush()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._kept:
-            logger.warning("%d usage counters were not written before the end", len(self._kept))
+            logger.warning("%d usage counters could not be written before the end", len(self._kept))
 
     def _schedule(self) -> None:
         if self._timer is None:
@@ -118,8 +116,12 @@ class RedisCounting:
         else:
             self._schedule()
 
-    def _keep_requests(self, requests: Mapping[Counted, int], hour: int) -> None:
-        for counted, number in requests.items():
+    def _keep_requests(self, noted: Mapping[Noted, int], hour: int) -> None:
+        alike: Counter[tuple[str, str, int, bytes]] = Counter()
+        for (policy, reason, status, cache_status, _), number in noted.items():
+            alike[policy, reason, status, cache_status] += number
+        for one, number in alike.items():
+            counted = read_noted(*one)
             text = write_counted(counted)
             self._keep(_Counter(names.policy_usage(counted.policy, hour), text, hour), number)
             self._keep(_Counter(names.all_requests(), text), number)

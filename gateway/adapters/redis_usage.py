@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.core.usage import (
+    DAY_HOURS,
     BusyToken,
     Counted,
     PolicyUsage,
@@ -32,13 +33,15 @@ class RedisUsage:
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
         """The requests of a token by the hour."""
-        (points,) = await self._read_tokens([identity], last_hours(self._clock(), hours))
-        return points
+        wanted = last_hours(self._clock(), hours)
+        (counts,) = await self._read_tokens([identity], wanted)
+        return by_hour(wanted, counts)
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> dict[str, tuple[UsagePoint, ...]]:
         """The requests of each of the tokens by the day."""
-        found = await self._read_tokens(identities, last_days(self._clock(), days))
-        return {identity: by_day(points) for identity, points in zip(identities, found, strict=True)}
+        wanted = last_days(self._clock(), days)
+        found = await self._read_tokens(identities, range(wanted.start * DAY_HOURS, wanted.stop * DAY_HOURS))
+        return {identity: by_day(wanted, counts) for identity, counts in zip(identities, found, strict=True)}
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
         """The requests of a policy, by the hour and by what they count as."""
@@ -72,16 +75,18 @@ class RedisUsage:
             return None
         return StoreMemory(int(told.get("used_memory", 0)), int(told.get("maxmemory", 0)))
 
-    async def _read_tokens(self, identities: Sequence[str], hours: range) -> list[tuple[UsagePoint, ...]]:
-        """Each token's requests in each of the hours: one trip, a hash for every five days of a token."""
+    async def _read_tokens(self, identities: Sequence[str], hours: range) -> list[dict[int, int]]:
+        """Each token's requests by the number of the hour, and some of hours before and after these.
+
+        One trip, a hash for every five days of a token.
+        """
         starts = sorted({hour - hour % names.USAGE_HOURS for hour in hours})
-        replies = await run_each(
-            self._connection, [("HGETALL", names.token_usage(one, start)[0]) for one in identities for start in starts]
-        )
-        found = []
-        for first in range(0, len(replies), len(starts)):
-            own = zip(starts, replies[first : first + len(starts)], strict=True)
-            found.append(by_hour(hours, {start + int(h): int(n) for start, reply in own for h, n in reply.items()}))
+        keys = [names.token_usage(identity, start)[0] for identity in identities for start in starts]
+        replies = await run_each(self._connection, [("HGETALL", key) for key in keys])
+        found: list[dict[int, int]] = [{} for _ in identities]
+        for number, reply in enumerate(replies):
+            which, part = divmod(number, len(starts))
+            found[which].update({starts[part] + int(hour): int(requests) for hour, requests in reply.items()})
         return found
 
 

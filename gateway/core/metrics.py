@@ -53,7 +53,7 @@ def _build_memory(memory: StoreMemory) -> Iterator[Metric]:
     yield Metric(
         "gateway_redis_memory_limit_bytes",
         "gauge",
-        "Memory that Redis may use (maxmemory), 0 for any. Where it is full, nothing is stored or counted.",
+        "Memory that Redis may use (maxmemory), 0 for any. A full Redis stores and counts nothing.",
         [Sample(memory.maximum)],
     )
 

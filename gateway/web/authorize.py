@@ -56,4 +56,4 @@ class ForwardAuth:
             return await self._exchange.check(request, proxy)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return translate(proxy, build_refusal(Reason.INTERNAL_ERROR, None, request.id))
+            return translate(proxy, self._exchange.give_up(request))

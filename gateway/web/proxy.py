@@ -105,7 +105,7 @@ class Proxy:
             raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
+            return self._exchange.give_up(request)
 
 
 def _decode(path: bytes) -> bytes:

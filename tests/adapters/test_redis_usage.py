@@ -19,12 +19,11 @@ from gateway.core.outcomes import Authorized, Refused
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
-from gateway.core.usage import DAY_HOURS, HOUR_SECONDS, BusyToken, Counted, UsagePoint
+from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, Counted, UsagePoint
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 
 NOON = 1_800_014_400
-DAY_SECONDS = DAY_HOURS * HOUR_SECONDS
 RECORDS = [make_record(f"sml_{number}") for number in range(300)]
 IDS = [token_id(record.digest) for record in RECORDS]
 HIT = Counted("small", "", "2xx", "hit")

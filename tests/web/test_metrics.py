@@ -48,7 +48,7 @@ def test_metrics_are_served_as_prometheus_reads_them(redis_url: str) -> None:
     assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, kind)
     families = {one.name: one for one in text_string_to_metric_families(text)}
     (requests,) = families["gateway_requests"].samples
-    assert ({"policy": "small", "reason": "", "status": "2xx", "cache": "bypass"}, 3) == (
+    assert ({"policy": "small", "reason": "", "status": "2xx", "cache": ""}, 3) == (
         requests.labels,
         requests.value,
     )
