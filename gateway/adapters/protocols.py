@@ -125,19 +125,6 @@ class Streams(Protocol):
         ...
 
 
-class Encoder(Protocol):
-    """Content codings (RFC 9110 8.4.1)."""
-
-    @property
-    def offered(self) -> tuple[bytes, ...]:
-        """The names of the codings there are, the preferred first."""
-        ...
-
-    async def encode(self, coding: bytes, content: bytes) -> bytes:
-        """The content in one of the offered codings, always the same bytes for the same content."""
-        ...
-
-
 class FailedCredentials(Protocol):
     """Clients that keep presenting credentials which are not valid."""
 

@@ -26,8 +26,8 @@ EMBEDDED = "memory://"
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
 
-LAST_LOOK_SECONDS = 0.01
-"""Several turns of the event loop: one reads what has arrived, the next ones hand it on."""
+LAST_TURNS = 8
+"""Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
@@ -187,13 +187,21 @@ async def _bound(seconds: float) -> AsyncIterator[None]:
     A loop that was held up by this worker's own work comes back to timers that are due and answers that wait: without
     a last look it would take Redis for silent, and refuse everybody for the fault of one.
     """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as bound:
-        look = loop.call_later(seconds, lambda: bound.reschedule(loop.time() + LAST_LOOK_SECONDS))
-        try:
+    loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
+    next_look: asyncio.Handle = loop.call_later(seconds, lambda: look(LAST_TURNS))
+
+    def look(turns: int) -> None:  # turns, not a time: in that the worker might be held up again
+        nonlocal next_look
+        if turns:
+            next_look = loop.call_soon(look, turns - 1)
+        else:
+            bound.reschedule(loop.time())
+
+    try:
+        async with bound:
             yield
-        finally:
-            look.cancel()
+    finally:
+        next_look.cancel()
 
 
 def _describe(error: BaseException) -> str:

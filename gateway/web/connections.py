@@ -18,13 +18,13 @@ from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response, field_value
+from gateway.core.messages import Response
 from gateway.core.reasons import Reason
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import Outgoing
+from gateway.web.outgoing import PIECE_BYTES, Outgoing
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -164,7 +164,14 @@ class Connection(asyncio.Protocol):
                 response = await listener.answer(received, content, len(self._server.tasks))
             if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            await self._outgoing.send(response.head, response.content, self._terms)
+            if (
+                isinstance(response.content, bytes)
+                and len(response.content) <= PIECE_BYTES
+                and self._outgoing.may_write
+            ):
+                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+            else:
+                await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
         except ClientGone:
             pass
@@ -172,9 +179,9 @@ class Connection(asyncio.Protocol):
             if not self._is_lost:
                 raise
         except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
-            logger.warning("request %s: the content broke off: %s", _request_id(response), error)
+            logger.warning("request %s: the content broke off: %s", id_of(response), error)
         except Exception:
-            logger.exception("request %s: the gateway made a mistake", _request_id(response))
+            logger.exception("request %s: the gateway made a mistake", id_of(response))
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
@@ -238,8 +245,3 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-
-
-def _request_id(response: Response | None) -> str:
-    value = field_value(response.head.fields, b"x-request-id") if response else None
-    return value.decode("latin-1") if value else "-"

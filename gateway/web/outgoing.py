@@ -36,6 +36,8 @@ class Outgoing:
 
     async def drain(self) -> None:
         """Waits until the client has taken most of what was sent."""
+        if self.may_write:
+            return
         self._drained = asyncio.get_running_loop().create_future()
         self._await_client(True)
         try:
@@ -45,15 +47,12 @@ class Outgoing:
             self._await_client(False)
 
     async def send(self, head: ResponseHead, content: bytes | ContentStream, terms: Terms) -> None:
-        """Sends an answer; raises UnsendableResponse, and what its content raises."""
-        if not isinstance(content, bytes):
-            await self.stream(head, content, terms)
-        elif len(content) > PIECE_BYTES:
-            await self.stream(head, _in_pieces(content), terms)
-        else:
-            if not self.may_write:
-                await self.drain()
+        """Sends an answer in its time; raises UnsendableResponse, and what its content raises."""
+        if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
+            await self.drain()
             self.send_whole(head, content, terms)
+        else:
+            await self.stream(head, _in_pieces(content) if isinstance(content, bytes) else content, terms)
 
     def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
         """Sends an answer that is all there, at once; raises UnsendableResponse."""
@@ -64,8 +63,7 @@ class Outgoing:
     async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
         """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
         try:
-            if not self.may_write:
-                await self.drain()
+            await self.drain()
             start, framing = build_stream(head, terms)
             self.has_begun = True
             self.is_tunnel = terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS
