@@ -12,9 +12,9 @@ FILES = sorted((ROOT / "gateway").rglob("*.py"))
 CORE = [file for file in FILES if "core" in file.relative_to(ROOT).parts]
 ADAPTERS = [file for file in FILES if "adapters" in file.relative_to(ROOT).parts]
 
-LAYERS = ("core", "adapters", "contents", "fetching", "retrieval", "shaping", "exchange", "web", "app", "cli")
+LAYERS = ("core", "adapters", "contents", "fetching", "retrieval", "shaping", "exchange", "web", "app", "cli", "plugin")
 """From the innermost to the outermost: a layer may import itself and those before it."""
-SETTINGS_READERS = {"settings", "app", "cli"}
+SETTINGS_READERS = {"settings", "app", "cli", "plugin"}
 ALLOWED_EVERYWHERE = {"gateway", "msgspec"}
 STANDARD_LATER = {"compression"}
 """Of the standard library since Python 3.14."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import END, Duration, Host, Name, Prefix, ScopeName, Status, Units, Url
+from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, Prefix, ScopeName, Status, Units
 from gateway.core.policies.upstream_tables import UpstreamTable
 from gateway.core.policies.variant_tables import VariantsTable
 from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
@@ -159,7 +159,8 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     name: Name
     hosts: Annotated[list[Host], Meta(min_length=1)] | None = None
     """Host names without port; absent: any host."""
-    upstream: Url | UpstreamTable
+    upstream: Backend | UpstreamTable
+    """A URL, or `none` where requests are answered by the app itself (a plugin) or by another proxy (forward-auth)."""
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
     plans: dict[Name, PlanTable] = {}
