@@ -6,7 +6,7 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
@@ -52,17 +53,21 @@ USAGE_TIMEOUT_SECONDS = 2.0
 
 
 class Gateway:
-    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own."""
+    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
 
-    def __init__(self, settings: Settings, client: "Client | None" = None) -> None:
-        if client is None:
-            client = open_client(settings.redis_url, settings.redis_timeout)
+    `upstreams` answer in the place of the policies' backends.
+    """
+
+    def __init__(
+        self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
+    ) -> None:
+        client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        upstreams = parse_upstreams(settings.upstreams)
-        self.policies = PolicyFiles(Path(settings.policies), upstreams, can_assert=keys is not None)
+        replacements = parse_upstreams(settings.upstreams)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
@@ -76,7 +81,7 @@ class Gateway:
         contents = Contents(exports, self.encoder)
         self.fetches = RedisFetches(self.exports_redis)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
         documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
@@ -105,6 +110,18 @@ class Gateway:
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""
         self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
+
+    @asynccontextmanager
+    async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Follows changes of the policy files until the end, and then closes all."""
+        watching = asyncio.create_task(self.policies.watch(on_reload))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await self.close()
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
@@ -156,15 +173,9 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        watching = asyncio.create_task(gateway.policies.watch(gateway.keep_upstreams))
         gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
-        try:
+        async with gateway.running(gateway.keep_upstreams):
             yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await gateway.close()
 
     trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__

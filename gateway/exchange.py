@@ -27,7 +27,7 @@ from gateway.core.errors import (
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.forwarding import build_last_hop, hops_left
-from gateway.core.messages import RequestHead, Response, field_value
+from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
     Authorized,
     Refused,
@@ -93,15 +93,18 @@ class Exchange:
         self._pepper = pepper
         self._counting = counting
 
-    async def authorize(self, request: RequestHead) -> Authorized | Refused:
-        """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict."""
+    async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
+        """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
+
+        The rule is the one that matches, unless the caller has found it already.
+        """
         policies = self._policies.current
         segments = parse_path(request.path)
         if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
             asks_server = request.method == "OPTIONS" and request.path == "*"
             reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
             return refuse_unmatched(reason, policies, request.host)
-        rule = policies.match(request.host, request.method, segments)
+        rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
             return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
         presented = "" if rule.is_public else self.read_credential(request, rule)
@@ -121,9 +124,11 @@ class Exchange:
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
 
-    async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
+    async def answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, rule: Rule | None = None
+    ) -> Response:
         """The response to a request whose `content` is None where it has none."""
-        admission = await self.authorize(request)
+        admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
@@ -159,6 +164,15 @@ class Exchange:
         """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
         refused = Refused(Reason.INTERNAL_ERROR)
         return self.finish(request, refused, build_refused(request, refused))
+
+    async def permit(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Response:
+        """The permission to go on, for a caller that answers by itself, or the answer to who may not pass."""
+        admission = await self.authorize(request, rule)
+        if isinstance(admission, Refused):
+            return self.finish(request, admission, build_refused(request, admission))
+        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+            self.finish(request, admission, Response(ResponseHead(101, []), b""))
+        return admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""

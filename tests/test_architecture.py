@@ -24,9 +24,10 @@ LAYERS = (
     "web",
     "app",
     "cli",
+    "plugin",
 )
 """From the innermost to the outermost: a layer may import itself and those before it."""
-SETTINGS_READERS = {"settings", "app", "cli"}
+SETTINGS_READERS = {"settings", "app", "cli", "plugin"}
 ALLOWED_EVERYWHERE = {"gateway", "msgspec"}
 STANDARD_LATER = {"compression"}
 """Of the standard library since Python 3.14."""

@@ -42,7 +42,8 @@ class PolicyFiles:
 
     async def watch(self, then: Callable[[], None]) -> None:
         """Reloads whenever a file of the folder changes, and calls `then` after it, until cancelled."""
-        async for _ in awatch(self._folder, step=50, debounce=200):
+        folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
+        async for _ in awatch(folder, step=50, debounce=200):
             await asyncio.to_thread(self.reload)
             then()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import END, Duration, Host, Name, ScopeName, Status, Units, Url
+from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, ScopeName, Status, Units
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
 from gateway.core.policies.token_table import TokenTable
@@ -102,7 +102,8 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     name: Name
     hosts: Annotated[list[Host], Meta(min_length=1)] | None = None
     """Host names without port; absent: any host."""
-    upstream: Url | UpstreamTable
+    upstream: Backend | UpstreamTable
+    """A URL, or `none` where requests are answered by the app itself (a plugin) or by another proxy (forward-auth)."""
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
     bundles: dict[Name, BundleTable] = {}

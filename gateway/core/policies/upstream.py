@@ -48,7 +48,7 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     """Where a policy's requests go, and how."""
 
     targets: tuple[str, ...]
-    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike."""
+    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty: there is none."""
     connect_timeout_seconds: float = 2.0
     """Until there is a connection, waiting for a free one included."""
     response_timeout_seconds: float = 30.0

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from gateway.core.durations import parse_duration
 from gateway.core.forwarding import HOP_BY_HOP, SET_BY_GATEWAY, SET_FOR_CLIENTS, is_reserved
+from gateway.core.policies.grammar import NO_BACKEND
 from gateway.core.policies.reading import Mistake, path_to
 from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
 from gateway.core.policies.upstream_tables import AssertionTable, FieldsTable, RewriteTable, UpstreamTable
@@ -18,6 +19,8 @@ Note = Callable[[Mistake], None]
 
 def compile_upstream(written: str | UpstreamTable, replacement: str | None, note: Note) -> Upstream:
     """The backend as it is `written`; `replacement` is the URL of one target in the place of all."""
+    if written == NO_BACKEND:
+        return Upstream((replacement.rstrip("/"),) if replacement else ())
     table = UpstreamTable(url=written) if isinstance(written, str) else written
     _check(table, note)
     idle_timeout = table.idle_timeout or table.response_timeout
