@@ -66,13 +66,13 @@ async def _unused(tokens: RedisTokens, records: list[TokenRecord], seconds: int)
 def show(identity: str, redis_url: str | None, as_json: bool) -> None:
     """Show all that is known of a token, none of it secret."""
 
-    async def work(connection: RedisConnection) -> dict[str, Any]:
-        tokens = RedisTokens(connection)
+    async def work(tokens: RedisTokens) -> dict[str, Any]:
         (described,) = await describe_all(tokens, [await find(tokens, identity)])
         children = [token_id(child.digest) for child in await tokens.children(identity)]
-        return {**described, "children": children, "requests": await _find_requests(connection, identity)}
+        return {**described, "children": children}
 
-    described = with_connection(redis_url, work)
+    described = with_tokens(redis_url, work)
+    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
     if as_json:
         print_json(described)
     else:
