@@ -28,7 +28,7 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.exchange import Exchange, PolicySource
-from gateway.web.asgi import reply
+from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
 from gateway.web.plugin.handlers import CALL, VIA, Call
 from gateway.web.receiving import accept
