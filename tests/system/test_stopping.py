@@ -93,6 +93,7 @@ def test_a_stop_cuts_a_stream_that_does_not_end(serve: Serve, redis_url: str, po
             gateway.send(signal.SIGTERM)
             assert b"" == read_rest(events)
         assert 0 == gateway.stop()
+        assert "Traceback" not in gateway.text()
         origin.may_end.set()
 
 
