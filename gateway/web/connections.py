@@ -150,13 +150,13 @@ class Connection(asyncio.Protocol):
         self._terms = turn[2]
         self._outgoing.has_begun = False
         self.deadline = NEVER
-        self._task = task = self._loop.create_task(self._serve(turn[0], turn[1]))
-        self._server.tasks.add(task)
+        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
 
     async def _serve(self, received: Received | Reason, content: RequestContent | None) -> None:
         listener = self._listener
         response: Response | None = None
         is_answered = False
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
             if isinstance(received, Reason):
                 response = listener.refuse(received)

@@ -179,9 +179,12 @@ class RequestReader:
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:
-        """Another than chunked we could neither undo nor name to a backend; HTTP/1.0 has none (RFC 9112 6.1)."""
-        codings = [value.lower() for value in field_values(self._fields, b"transfer-encoding")]
-        if codings != [b"chunked"] or self._parser.get_http_version() == "1.0":
+        """Another coding before chunked we could neither undo nor name to the backend (RFC 9112 6.1).
+
+        One that is not chunked in the end the parser refuses.
+        """
+        *others, last = b",".join(field_values(self._fields, b"transfer-encoding")).lower().split(b",")
+        if last.strip() == b"chunked" and (others or self._parser.get_http_version() == "1.0"):
             raise _Refused(Reason.UNSUPPORTED)
 
     def _read_terms(self, method: str, has_content: bool) -> Terms:

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.settings import Settings
+from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
+from gateway.web.receiving import MAXIMUM_DISCARDED_BYTES
+from gateway.web.requests import MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
 from tests.support.processes import GatewayServer, RedisServer
 from tests.support.raw import send_raw
 from tests.support.recording_backend import RecordingBackend
@@ -117,8 +122,50 @@ def test_a_row(gateway: GatewayServer, backend: RecordingBackend, token: str, ro
         assert "a.example" == (one.field(b"x-forwarded-host") or b"").decode()
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"X-A: " + b"a" * MAXIMUM_HEAD_BYTES + b"\r\n\r\n", id="one field"),
+        pytest.param(b"A: a\r\n" * MAXIMUM_FIELDS + b"\r\n", id="more than a hundred fields"),
+    ],
+)
+def test_a_head_beyond_the_limits(gateway: GatewayServer, token: str, head: bytes) -> None:
+    """431 and the end of the connection (RFC 6585 5); heads without an end are those of tests/web."""
+    common = f"Host: a.example\r\nAuthorization: Bearer {token}\r\n".encode()
+    answer = send_raw(gateway.port, b"GET /a HTTP/1.1\r\n" + common + head)
+    assert [431] == statuses_of(answer)
+
+
+def test_a_head_within_the_limits(gateway: GatewayServer, backend: RecordingBackend, token: str) -> None:
+    """Nearly as many fields, and nearly as large, pass as they are."""
+    common = f"Host: a.example\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n".encode()
+    fields = [(b"x-%d" % number, b"a" * 600) for number in range(MAXIMUM_FIELDS - 3)]
+    head = b"".join(b"%b: %b\r\n" % field for field in fields)
+    assert [200] == statuses_of(send_raw(gateway.port, b"GET /large HTTP/1.1\r\n" + common + head + b"\r\n"))
+    (received,) = [one for one in backend.take() if one.line == "GET /large"]
+    assert fields == [field for field in received.fields if field in fields]
+
+
+def test_every_limit_is_documented() -> None:
+    """The table of sizes and times is what the code has."""
+    table = DOCUMENT.read_text(encoding="utf-8").partition("| limit |")[2].partition("\n\n")[0]
+    documented = [float(line.split("|")[2]) for line in table.splitlines()[2:]]
+    assert [
+        MAXIMUM_HEAD_BYTES,
+        MAXIMUM_FIELDS,
+        MAXIMUM_TARGET_BYTES,
+        HEAD_SECONDS,
+        CONTENT_SECONDS,
+        STALLED_SECONDS,
+        IDLE_SECONDS,
+        MAXIMUM_DISCARDED_BYTES,
+        Settings(redis_url="memory://").max_requests,
+    ] == documented
+
+
 def test_every_row_is_read() -> None:
     """No row of the document is passed over, and no two have one name."""
-    lines = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    tables = DOCUMENT.read_text(encoding="utf-8").partition("\n## Sizes")[0]
+    lines = [line for line in tables.splitlines() if line.startswith("| ")]
     headings = [line for line in lines if line.startswith("| what |")]
     assert len(lines) - len(headings) == len(ROWS) == len({row.what for row in ROWS})
