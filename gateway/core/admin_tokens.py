@@ -9,7 +9,11 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.administration import TokenRequest
-from gateway.core.policies.rules import CredentialSource, Plan, Policy, Upstream
+from gateway.core.costs import Cost
+from gateway.core.policies.matching import parse_pattern
+from gateway.core.policies.quota_rules import allot
+from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule, Upstream
+from gateway.core.policies.terms import encode_terms
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, granting
 from gateway.core.tokens import TokenFormat
@@ -19,6 +23,7 @@ PREFIX = "gwa_"
 OWNER = "gateway"
 """Whose they all are: they are listed by it."""
 READ, WRITE, INTROSPECT = "read", "write", "introspect"
+_PATTERN = parse_pattern("* /api/v1/**")
 
 SCOPES: Mapping[str, Scope] = {
     READ: Scope("See tokens, owners, histories and usage"),
@@ -41,6 +46,21 @@ ADMIN = Policy(
     rule_count=0,
     test_count=0,
 )
+
+
+def admin_rule(*scopes: str) -> Rule:
+    """What a call of the management API needs; it costs nothing."""
+    rule = Rule(
+        policy=ADMIN,
+        pattern=_PATTERN,
+        scopes=scopes,
+        granting=tuple(ADMIN.scope_grants[scope] for scope in scopes),
+        permitted_plans=frozenset(ADMIN.plans),
+        cost=Cost(0),
+        cache=None,
+        allotments={name: allot(plan.quotas) for name, plan in ADMIN.plans.items()},
+    )
+    return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
 def is_admin(record: TokenRecord) -> bool:

@@ -23,7 +23,8 @@ from gateway.core.audit import (
     id_or_nothing,
 )
 from gateway.core.children import make_child
-from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NameTaken, NotFound, TokenEnded
+from gateway.core.errors import CallRepeated, ChangedMeanwhile, ChangeRefused, NameTaken, NotFound, TokenEnded
+from gateway.core.idempotency import fingerprint, key_digest
 from gateway.core.importing import Imported, import_token
 from gateway.core.overrides import OverrideRequest, override_quota, remove_override
 from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
@@ -37,20 +38,28 @@ from gateway.management.reading import Reading
 ATTEMPTS = 5
 """Times that a change is made anew while others change the same."""
 
+REPEATED = {
+    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
+    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
+    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
+}
 Changed = TypeVar("Changed")
 
 
 class Management(Reading):
     """All that may be seen and changed."""
 
-    async def create_token(self, actor: Actor, policy: str, request: TokenRequest) -> CreatedToken:
-        """A new token; its text is in the answer and nowhere else."""
+    async def create_token(
+        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = ""
+    ) -> CreatedToken:
+        """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
         async with self._refusals(actor, Action.CREATE, policy):
             found, now = self.policy(policy), await self._tokens.now()
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
             text, record = mint_token(found, request, self._draw(found), self._pepper, now, owner)
-            return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
+            async with self._once(actor, policy, request, idempotency_key, record.identity):
+                return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
 
     async def create_child(self, actor: Actor, parent: str, request: TokenRequest) -> CreatedToken:
         """A child of a token: never with more than the parent has."""
@@ -182,6 +191,24 @@ class Management(Reading):
             record = await self._tokens.find(entry.target) if entry.target else None
             entry = about_token(actor, action, record, {}) if record else entry
             await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            raise
+
+    @asynccontextmanager
+    async def _once(
+        self, actor: Actor, policy: str, request: TokenRequest, key: str, identity: str
+    ) -> AsyncIterator[None]:
+        """Makes the token under the key, where there is one, unless that has made one already."""
+        if not key:
+            yield
+            return
+        name, asked = key_digest(actor, key), fingerprint(policy, request)
+        claim = await self._claims.claim_key(name, asked, identity)
+        if claim.state != "ours":
+            raise CallRepeated(*REPEATED[claim.state], claim.identity)
+        try:
+            yield
+        except ChangeRefused:
+            await self._claims.release_key(name, asked, identity)
             raise
 
     async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
