@@ -9,11 +9,10 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.administration import TokenRequest
-from gateway.core.costs import Cost
+from gateway.core.policies.guarding import build_rule, require
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.quota_rules import allot
-from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule, Upstream
-from gateway.core.policies.terms import encode_terms
+from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule
+from gateway.core.policies.upstream import Upstream
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, granting
 from gateway.core.tokens import TokenFormat
@@ -38,8 +37,12 @@ ADMIN = Policy(
     token_format=TokenFormat((PREFIX,), 40, checksum=True, shown=12),
     credentials=(CredentialSource(b"authorization", is_bearer=True),),
     bound_to="owner",
+    parent_scope="",
+    has_known_owners=False,
     scopes=SCOPES,
+    scope_names={name: name for name in SCOPES},
     scope_grants=granting(SCOPES),
+    bundles={},
     plans={"": Plan(None, ())},
     last_used_resolution_seconds=60,
     errors={},
@@ -50,17 +53,7 @@ ADMIN = Policy(
 
 def admin_rule(*scopes: str) -> Rule:
     """What a call of the management API needs; it costs nothing."""
-    rule = Rule(
-        policy=ADMIN,
-        pattern=_PATTERN,
-        scopes=scopes,
-        granting=tuple(ADMIN.scope_grants[scope] for scope in scopes),
-        permitted_plans=frozenset(ADMIN.plans),
-        cost=Cost(0),
-        cache=None,
-        allotments={name: allot(plan.quotas) for name, plan in ADMIN.plans.items()},
-    )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return require(build_rule(ADMIN, _PATTERN, cost=0), scopes)
 
 
 def is_admin(record: TokenRecord) -> bool:

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.costs import Cost
 from gateway.core.credentials import find_credential
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import build_timestamp
 from gateway.core.messages import RequestHead
 from gateway.core.outcomes import Authorized
+from gateway.core.policies.guarding import build_rule
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.quota_rules import allot
 from gateway.core.policies.rules import Policy, PolicySet, Rule
-from gateway.core.policies.terms import encode_terms
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -91,14 +89,4 @@ def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
 
 def identity_rule(policy: Policy) -> Rule:
     """What asks for nothing but a valid token of the policy."""
-    rule = Rule(
-        policy=policy,
-        pattern=_PATTERN,
-        scopes=(),
-        granting=(),
-        permitted_plans=frozenset(policy.plans),
-        cost=Cost(0),
-        cache=None,
-        allotments={name: allot(plan.quotas) for name, plan in policy.plans.items()},
-    )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return build_rule(policy, _PATTERN, cost=0)

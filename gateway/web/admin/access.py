@@ -9,7 +9,7 @@ from litestar.types import HTTPScope
 from msgspec.structs import replace
 
 from gateway.adapters.protocols import Admissions, FailedCredentials
-from gateway.core.addresses import Networks
+from gateway.core.addresses import TrustedProxies
 from gateway.core.admin_tokens import ADMIN, INTROSPECT, READ, WRITE, admin_rule
 from gateway.core.audit import Actor
 from gateway.core.credentials import find_credential
@@ -46,7 +46,7 @@ class Access:
         pepper: bytes,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks = frozenset(),
+        trusted: TrustedProxies,
     ) -> None:
         self._admissions = admissions
         self._failures = failures
@@ -81,7 +81,7 @@ class Access:
             raise self._refuse(
                 request, verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, scope=scope
             )
-        return Actor(verdict.record.name, "token", verdict.record.identity, request.client)
+        return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
 
     def _refuse(
         self, request: RequestHead, reason: Reason, retry_after: int | None = None, scope: str = ""

@@ -25,7 +25,17 @@ class ShownScope(msgspec.Struct, frozen=True):
 
     name: str
     description: str
+    category: str | None
     implies: list[str]
+    aliases: list[str]
+
+
+class ShownBundle(msgspec.Struct, frozen=True):
+    """Scopes that are often needed together."""
+
+    name: str
+    description: str
+    scopes: list[str]
 
 
 class ShownPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +44,7 @@ class ShownPolicy(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     bound_to: str
     scopes: list[ShownScope]
+    bundles: list[ShownBundle]
     plans: list[str]
 
 
@@ -51,7 +62,13 @@ class ShownOffers(msgspec.Struct, frozen=True):
 
 def show_policy(policy: Policy) -> ShownPolicy:
     """A policy, for who makes tokens of it."""
-    scopes = [ShownScope(name, scope.description, list(scope.implies)) for name, scope in policy.scopes.items()]
     return ShownPolicy(
-        name=policy.name, bound_to=policy.bound_to, scopes=scopes, plans=[plan for plan in policy.plans if plan]
+        name=policy.name,
+        bound_to=policy.bound_to,
+        scopes=[
+            ShownScope(name, scope.description, scope.category or None, list(scope.implies), list(scope.aliases))
+            for name, scope in policy.scopes.items()
+        ],
+        bundles=[ShownBundle(name, bundle.description, list(bundle.scopes)) for name, bundle in policy.bundles.items()],
+        plans=[plan for plan in policy.plans if plan],
     )

@@ -19,6 +19,7 @@ from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.addresses import TrustedProxies
 from gateway.management import Management
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
@@ -48,6 +49,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litest
         pepper=b"",
         clock=lambda: 1_800_000_000.0,
         new_id=lambda: f"call-{next(numbers)}",
+        trusted=TrustedProxies(),
     )
 
     @asynccontextmanager

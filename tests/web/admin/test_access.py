@@ -54,7 +54,7 @@ def test_the_use_of_an_admin_token_is_noted_and_its_doing_is_its_own(api: Api, r
     """Its last use is shown, and the history says by which token something was done."""
     created = create(api)
     (entry, *_) = api.get("/api/v1/audit", params={"token": created["id"]}).json()["entries"]
-    assert ("API key ops", "token", "token.create") == (entry["actor"], entry["actor_kind"], entry["action"])
+    assert ("API key ops", "admin", "token.create") == (entry["actor"], entry["actor_kind"], entry["action"])
     admin = api.get(f"{TOKENS}/{entry['actor_token']}").json()
     assert ("", "ops", True) == (admin["policy"], admin["name"], admin["last_used_at"] is not None)
 

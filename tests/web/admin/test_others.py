@@ -57,7 +57,9 @@ def test_what_there_is_to_choose_from(api: Api) -> None:
     """Policies with their scopes and plans, projects with tokens; 404 for a policy that there is not."""
     (small, *_) = api.get("/api/v1/policies").json()["policies"]
     assert ("small", "project", ["free", "pro", "open"]) == (small["name"], small["bound_to"], small["plans"])
-    assert {"name": "write", "description": "Write", "implies": ["read"]} == small["scopes"][1]
+    assert {"name": "write", "description": "Write", "category": None, "implies": ["read"], "aliases": []} == small[
+        "scopes"
+    ][1]
     for project in ("a:b%", "website", "website"):
         create(api, project=project)
     listed = api.get("/api/v1/policies/small/projects").json()["projects"]
