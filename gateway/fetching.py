@@ -17,6 +17,7 @@ from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
 from gateway.core import encodings
+from gateway.core.assertions import Issuer, build_assertion, rewritten
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
 from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
@@ -56,7 +57,9 @@ class Fetching:
         streams: Streams,
         counts: Counter[str],
         shaping: Shapes | None = None,
+        issuer: Issuer | None = None,
     ) -> None:
+        self._issuer = issuer
         self._counts = counts
         self._exports = exports
         self._contents = contents
@@ -94,6 +97,7 @@ class Fetching:
         policy = admission.rule.policy
         is_cacheable = keys.is_cacheable(admission.rule, request)
         fields = _whole_fields(request, admission) if is_cacheable else _request_fields(request, admission)
+        fields += build_assertion(self._issuer, request, admission, rewritten(admission, request.target))
         answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
@@ -125,7 +129,8 @@ class Fetching:
 
     async def _send(self, it: Fetch, validators: Fields) -> Response:
         rule, target = it.admission.rule, it.admission.rule.source or it.request.target
-        fields = [*_whole_fields(it.request, it.admission), *validators]
+        assertion = build_assertion(self._issuer, it.request, it.admission, rewritten(it.admission, target))
+        fields = [*_whole_fields(it.request, it.admission), *assertion, *validators]
         answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None)
         return Response(keep_directives(answer.head), answer.content) if rule.source else answer
 

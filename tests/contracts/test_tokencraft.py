@@ -9,6 +9,7 @@ import redis
 
 from gateway.adapters import names
 from tests.contracts.conftest import Commands
+from tests.contracts.product import dump
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command
 from tests.support.processes import GatewayServer, wait_until
@@ -142,6 +143,23 @@ def test_T8_T9_the_hundred_and_first_request_of_a_minute_is_refused(gateway: Gat
     assert "no-store" == refused.field("cache-control")
 
 
+def test_T9_every_answer_says_what_is_left(gateway: GatewayServer, tokens: Commands) -> None:
+    """Also what is not modified, not found or refused by the plan; where no token is known there is nothing to say."""
+    text = tokens.create("acme", "--plan", "free")["token"]
+    tag = ask(gateway.port, "GET", EXPORT, token=text).field("etag") or ""
+    answers = [
+        ask(gateway.port, "GET", EXPORT, token=text, fields=[("If-None-Match", tag)]),
+        ask(gateway.port, "GET", "/api/v1/workspaces/none", token=text),
+        ask(gateway.port, "POST", "/api/v1/workspaces", token=text),
+        ask(gateway.port, "HEAD", "/api/v1/workspaces", token=text),
+    ]
+    assert [304, 404, 403, 200] == [answer.status for answer in answers]
+    fields = [(answer.field("ratelimit-policy"), (answer.field("ratelimit") or "")[:13]) for answer in answers]
+    assert [('"minute";q=100;w=60', f'"minute";r={left}') for left in (98, 97, 97, 96)] == fields
+    for unknown in (ask(gateway.port, "GET", "/api/v1/workspaces"), ask(gateway.port, "GET", "/none", token=text)):
+        assert (None, None) == (unknown.field("ratelimit"), unknown.field("ratelimit-policy"))
+
+
 def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tokens: Commands) -> None:
     """When the window has ended, the next request has a full one: the window is moved into the past to see it."""
     token = tokens.create("acme")
@@ -270,7 +288,7 @@ def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Command
     everything = b"".join(
         [
             *(str(answer).encode() for answer in answers),
-            dump(tokens.redis_url),
+            *(one.encode() for one in dump(tokens.redis_url)),
             gateway.text().encode(),
             gateway.access_log.read_bytes(),
         ]
@@ -281,10 +299,21 @@ def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Command
     assert token["id"].encode() in everything
 
 
-def dump(redis_url: str) -> bytes:
-    """Every key and value of a Redis, as text."""
-    readers = {b"string": "get", b"hash": "hgetall", b"set": "smembers", b"zset": "zscan"}
-    with redis.Redis.from_url(redis_url) as client:
-        return b"".join(
-            key + repr(getattr(client, readers[client.type(key)])(key)).encode() for key in client.scan_iter()
-        )
+def test_T11_a_token_in_the_wrong_place_is_in_no_log_either(gateway: GatewayServer, tokens: Commands) -> None:
+    """In the path, the query, a cookie or another field: nothing is let in by it, and no line repeats it."""
+    text = tokens.create("acme")["token"]
+    answers = [
+        ask(gateway.port, "GET", f"/api/v1/workspaces/{text}"),
+        ask(gateway.port, "GET", f"/{text}"),
+        ask(gateway.port, "GET", f"/api/v1/{text.replace('_', '%5F')}/../{text}"),
+        ask(gateway.port, "GET", f"/api/v1/workspaces?access_token={text}"),
+        ask(gateway.port, "GET", "/api/v1/workspaces", fields=[("Cookie", f"token={text}"), ("Referer", text)]),
+        ask(gateway.port, "GET", "/-/whoami", fields=[("X-API-Key", text)]),
+        ask(gateway.port, "GET", f"/-/{text}"),
+    ]
+    assert [401, 404, 400, 401, 401, 401, 404] == [answer.status for answer in answers]
+    last_id = ask(gateway.port, "GET", "/api/v1/workspaces").field("x-request-id") or "none"
+    wait_until(lambda: last_id in gateway.access_log.read_text(), "the access log has the last request")
+    said = [*map(str, answers), *dump(tokens.redis_url), gateway.text(), gateway.access_log.read_text()]
+    assert text.removeprefix("dtk_")[8:] not in "".join(said)
+    assert '"path":"/api/v1/workspaces/dtk_..."' in gateway.access_log.read_text()

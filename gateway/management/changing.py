@@ -1,0 +1,162 @@
+"""Changes of tokens and owners. Each is in the history with its actor; so is what was asked for and refused.
+
+Like exchange.py it orders what core decides and adapters do. A change is made from what was just read and stored only
+where that is still so; else it is made anew. What is refused raises a ChangeRefused.
+"""
+
+import msgspec
+
+from gateway.core.admin_tokens import bind_admin
+from gateway.core.administration import TokenChange, TokenRequest, mint_token, update_record
+from gateway.core.audit import (
+    Action,
+    Actor,
+    AuditEntry,
+    about_token,
+    compare_owners,
+    compare_records,
+)
+from gateway.core.children import make_child
+from gateway.core.errors import ChangedMeanwhile, NotFound
+from gateway.core.importing import Imported, import_token
+from gateway.core.overrides import OverrideRequest, override_quota, remove_override
+from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+from gateway.core.rotation import Rotation, rotate_record
+from gateway.core.token_views import CreatedToken, TokenView
+from gateway.management.writing import ATTEMPTS, Writing
+
+
+class Management(Writing):
+    """All that may be seen and changed."""
+
+    async def create_token(
+        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = ""
+    ) -> CreatedToken:
+        """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
+        async with self._refusals(actor, Action.CREATE, policy):
+            found, now = self.policy(policy), await self._tokens.now()
+            request = bind_admin(found, request)
+            owner = await self._owners.find(policy, request.owner) if request.owner else None
+            text, record = mint_token(found, request, self._draw(found), self._pepper, now, owner)
+            async with self._once(actor, policy, request, idempotency_key, record.identity):
+                return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
+
+    async def create_child(self, actor: Actor, parent: str, request: TokenRequest) -> CreatedToken:
+        """A child of a token: never with more than the parent has."""
+        async with self._refusals(actor, Action.CREATE, identity=parent):
+            record = await self._record(parent)
+            policy, (view,), now = self.policy(record.policy), await self._view([record]), await self._tokens.now()
+            owner = (await self._bounds(record)).owner
+            draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
+            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, now, maker)
+            return CreatedToken(await self._create(actor, Action.CREATE, policy, child), text)
+
+    async def import_token(self, actor: Actor, policy: str, request: TokenRequest, imported: Imported) -> TokenView:
+        """Takes a token over that exists elsewhere."""
+        async with self._refusals(actor, Action.IMPORT, policy):
+            found, now = self.policy(policy), await self._tokens.now()
+            owner = await self._owners.find(policy, request.owner) if request.owner else None
+            record = import_token(found, request, imported, self._pepper, now, owner)
+            return await self._create(actor, Action.IMPORT, found, record)
+
+    async def update_token(
+        self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None
+    ) -> TokenView:
+        """Changes a token in place; where it no longer has the `expected` version, ChangedMeanwhile."""
+        now = await self._tokens.now()
+
+        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            updated = update_record(policy, record, change, now, await self._bounds(record))
+            return await self._replace(actor, Action.UPDATE, policy, record, updated, now)
+
+        async with self._refusals(actor, Action.UPDATE, identity=identity):
+            return (await self._view([await self._change(identity, attempt, expected)]))[0]
+
+    async def override_quota(
+        self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None
+    ) -> TokenView:
+        """Gives a token a limit of its own for a while; without a request, takes it away."""
+        now = await self._tokens.now()
+
+        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            if request is None:
+                updated = remove_override(policy, record, quota, now)
+            else:
+                updated = override_quota(policy, record, quota, request, now)
+            return await self._replace(actor, Action.OVERRIDE, policy, record, updated, now)
+
+        async with self._refusals(actor, Action.OVERRIDE, identity=identity):
+            return (await self._view([await self._change(identity, attempt)]))[0]
+
+    async def rotate_token(
+        self,
+        actor: Actor,
+        identity: str,
+        overlap_seconds: int,
+        expires_at: int | msgspec.UnsetType | None = msgspec.UNSET,
+        expected: str | None = None,
+    ) -> CreatedToken:
+        """A successor with the token's settings; the token ends after the overlap. `expires_at` is the successor's."""
+        rotation = Rotation(overlap_seconds=overlap_seconds, expires_at=expires_at)
+        now = await self._tokens.now()
+
+        async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
+            (view,), bounds = await self._view([record]), await self._bounds(record)
+            rotated = rotate_record(
+                policy, record, view.state, rotation, self._draws(policy), self._pepper, now, bounds
+            )
+            successor = await self._claims.give_number(policy, rotated.successor)
+            ending = msgspec.structs.replace(rotated.old, updated_at=now)
+            entry = about_token(actor, Action.ROTATE, record, compare_records(record, ending))
+            if not await self._tokens.rotate(record, ending, successor, entry):
+                return None
+            new, old = await self._view([successor, ending])
+            return CreatedToken(new, rotated.text, old)
+
+        async with self._refusals(actor, Action.ROTATE, identity=identity):
+            return await self._change(identity, attempt, expected)
+
+    async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
+        """Ends a token for good; a second time changes nothing."""
+        async with self._refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
+
+    async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
+        """Ends a token with all that it was rotated from and to; the ids not revoked before."""
+        async with self._refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            return await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+
+    async def revoke_all(
+        self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
+    ) -> list[str]:
+        """Ends all tokens of a project or of an owner; the ids not revoked before."""
+        if not project and not owner:
+            raise ValueError("of whom?")
+        entry = AuditEntry(actor=actor, action=Action.REVOKE)
+        return await self._tokens.revoke_all(policy, project or None, owner or None, entry)
+
+    async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
+        """Says what an owner may do, for the next request of each of its tokens."""
+        async with self._refusals(actor, Action.CHANGE_OWNER, policy):
+            found = self.policy(policy)
+            for _ in range(ATTEMPTS):
+                old = await self._owners.find(policy, owner)
+                is_removal = old is None and change.status is OwnerStatus.REMOVED
+                if is_removal and not await self._tokens.find_all(policy, None, owner):
+                    raise NotFound(f"the policy {policy} has no owner {owner}")
+                new = change_owner(found, owner, old, change)
+                entry = AuditEntry(
+                    actor=actor,
+                    action=Action.CHANGE_OWNER,
+                    policy=policy,
+                    target=owner,
+                    changes=compare_owners(old, new),
+                )
+                if await self._owners.replace(policy, owner, old, new, entry):
+                    return new
+            raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")
