@@ -3,6 +3,7 @@
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
     ChangeRefused               a change of a token that the store did not make; the message says why
+    ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
     StreamRevoked               the token was revoked while its answer was under way
     UpstreamError               the backend gave no answer that can be passed on
@@ -32,6 +33,10 @@ class ConfigurationError(GatewayError):
 
 class ChangeRefused(GatewayError):
     """The store kept the token as it was."""
+
+
+class ClientGone(GatewayError):
+    """The client left, or its content was malformed, before the request was complete."""
 
 
 class StoreUnavailable(GatewayError):

@@ -6,7 +6,7 @@ Rule 2: paths are read as the app's router reads them. One that could be read ot
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote, unquote
 
@@ -28,9 +28,10 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.exchange import Exchange, PolicySource
+from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
 from gateway.web.plugin.handlers import CALL, VIA, Call
-from gateway.web.proxy import accept, send_response
+from gateway.web.receiving import accept
 
 DENIAL = "websocket.http.response"
 """The extension of ASGI by which a WebSocket is refused with a whole answer."""
@@ -77,7 +78,7 @@ class Gate:
     async def _answer(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
         request = self._accept(scope)
         if isinstance(request, Response):
-            await send_response(request, send)
+            await reply(request, send)
             return
         rule = self._find_rule(scope, request)
         if rule is None:
@@ -92,7 +93,7 @@ class Gate:
         finally:
             CALL.reset(token)
         try:
-            await send_response(_without_intermediary(response), send)
+            await _send(_without_intermediary(response), send)
         except (StreamRevoked, UpstreamError) as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
@@ -120,8 +121,8 @@ class Gate:
         new_id = self._new_id()
         raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-        seen: MutableMapping[str, Any] = {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme}
-        request = accept(cast(HTTPScope, seen), self._clock(), new_id, self._trusted)
+        seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
+        request = accept(read_scope(seen), self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
             return build_refusal(request, None, new_id)
         path = inner_path(request.path, scope.get("root_path", ""))
@@ -164,6 +165,21 @@ def _without_intermediary(response: Response) -> Response:
     """The answer without what only another server in between would say; Date is the server's own."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
     return Response(ResponseHead(response.head.status, fields), response.content)
+
+
+async def _send(response: Response, send: Send) -> None:
+    """Sends head and content; raises UpstreamError or StreamRevoked where a stream breaks off."""
+    head, content = response.head, response.content
+    if isinstance(content, bytes):
+        await reply(response, send)
+        return
+    await send({"type": "http.response.start", "status": head.status, "headers": head.fields})
+    try:
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        await content.aclose()
 
 
 async def _deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
