@@ -10,6 +10,8 @@ from litestar.types import Receive, Scope, Send
 
 from gateway.plugin import GatewayPlugin, Principal, requires
 
+ENDED: list[int] = []
+
 
 @get("/projects/{project:str}/export", guards=[requires("exports:read")])
 async def export(project: str, principal: Principal) -> dict[str, Any]:
@@ -54,12 +56,21 @@ async def ticks() -> Stream:
 
     async def count() -> AsyncIterator[bytes]:
         number = 0
-        while True:
-            yield b"tick %d\n" % number
-            number += 1
-            await asyncio.sleep(0.05)
+        try:
+            while True:
+                yield b"tick %d\n" % number
+                number += 1
+                await asyncio.sleep(0.05)
+        finally:
+            ENDED.append(number)
 
     return Stream(count(), media_type="text/plain")
+
+
+@get("/ended")
+async def count_ended() -> int:
+    """How many of the streams have ended."""
+    return len(ENDED)
 
 
 @get("/broken", guards=[requires()])
@@ -84,6 +95,6 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 app = Litestar(
-    [export, show_principal, change, ruled, open_to_all, show_request, ticks, broken, talk, mounted],
+    [export, show_principal, change, ruled, open_to_all, show_request, ticks, count_ended, broken, talk, mounted],
     plugins=[GatewayPlugin()],
 )

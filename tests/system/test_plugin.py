@@ -171,6 +171,21 @@ def test_an_open_stream_ends_with_its_token(app: App, mint: Mint) -> None:
     connection.close()
 
 
+def test_a_client_that_leaves_ends_its_stream(app: App, mint: Mint) -> None:
+    """The handler is told, as it would be without the gateway; the log has no mistake."""
+    text = mint("--scope", "exports:read")["token"]
+    before, log = app.get("/ended").json(), app.text()
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
+    connection.request("GET", "/ticks", headers={"Authorization": f"Bearer {text}"})
+    response = connection.getresponse()
+    assert b"tick 0\n" == response.readline()
+    response.close()
+    connection.close()
+    wait_until(lambda: app.get("/ended").json() > before, "the handler ends")
+    said = app.text().removeprefix(log)
+    assert ("Traceback" in said, "broke off" in said) == (False, False)
+
+
 def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:
     """Without a guard, and below a mount; in every spelling that the router would take for it."""
     text = mint("--scope", "exports:read")["token"]

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketSc
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
-from gateway.core.errors import StreamRevoked, UpstreamError
+from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.forwarding import build_identity_fields
 from gateway.core.messages import RequestHead, Response, ResponseHead
 from gateway.core.policies.guarding import GuardedRules
@@ -90,13 +90,14 @@ class Gate:
         token = CALL.set(Call(self, router, scope, receive, needed, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
-        finally:
-            CALL.reset(token)
-        try:
             await _send(_without_intermediary(response), send)
+        except ClientGone:
+            return
         except (StreamRevoked, UpstreamError) as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
+        finally:
+            CALL.reset(token)
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket: authorized when it is opened, and the handler's from then on."""

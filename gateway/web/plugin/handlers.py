@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
-from gateway.core.errors import UpstreamBroken
+from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
 from gateway.core.messages import Field, Response, ResponseHead, field_value
 from gateway.core.policies.rules import Upstream
@@ -141,11 +141,13 @@ class HandlerRun:
             raise StopAsyncIteration
         try:
             return await self._next_piece()
+        except ClientGone:
+            raise
         except Exception as error:
             raise UpstreamBroken(f"the handler failed in its content: {error!r}") from error
 
     async def aclose(self) -> None:
-        """Ends the handler, unless its answer is complete; who waits for more of it gets UpstreamBroken."""
+        """Ends the handler, unless its answer is complete; who waits for more of it waits no longer."""
         if self._is_complete:
             return
         self._task.cancel()
@@ -155,23 +157,25 @@ class HandlerRun:
 
     async def _next_head(self) -> ResponseHead:
         message = await self._next()
+        if message is None:
+            raise UpstreamBroken("the handler ended without an answer")
         if message["type"] != "http.response.start":
             raise UpstreamBroken(f"the handler began with {message['type']}")
         return ResponseHead(message["status"], [(name.lower(), value) for name, value in message["headers"]])
 
     async def _next_piece(self) -> bytes:
         message = await self._next()
+        if message is None:  # a handler that is told of it stops in mid-content
+            raise ClientGone
         if message["type"] != "http.response.body":
             raise UpstreamBroken(f"the handler went on with {message['type']}")
         self._is_complete = not message.get("more_body", False)
         return message.get("body", b"")
 
-    async def _next(self) -> Message:
+    async def _next(self) -> Message | None:
         message = await self._messages.get()
         if isinstance(message, Exception):
             raise message
-        if message is None:
-            raise UpstreamBroken("the handler ended without an answer")
         return message
 
 
