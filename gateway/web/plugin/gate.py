@@ -19,7 +19,7 @@ from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.forwarding import build_identity_fields
+from gateway.core.forwarding import build_request_fields
 from gateway.core.messages import RequestHead, Response, ResponseHead
 from gateway.core.policies.guarding import GuardedRules
 from gateway.core.policies.rules import Rule
@@ -30,7 +30,7 @@ from gateway.core.targets import parse_path
 from gateway.exchange import Exchange, PolicySource
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
-from gateway.web.plugin.handlers import CALL, VIA, Call
+from gateway.web.plugin.handlers import CALL, VIA, Call, with_host
 from gateway.web.receiving import accept
 
 DENIAL = "websocket.http.response"
@@ -82,12 +82,12 @@ class Gate:
             return
         rule = self._find_rule(scope, request)
         if rule is None:
+            scope["headers"] = request.fields  # what a client says of itself reaches no handler
             await app(scope, receive, send)
             return
         router = Litestar.from_scope(scope).asgi_router
-        needed = scopes_needed(scope["route_handler"]) or ()
         is_shared = is_cacheable(rule, request) and request.method == "GET"
-        token = CALL.set(Call(self, router, scope, receive, needed, is_shared))
+        token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
             await _send(_without_intermediary(response), send)
@@ -106,15 +106,17 @@ class Gate:
             await _deny(request, scope, send)
             return
         rule = self._find_rule(scope, request)
+        scope["headers"] = request.fields
         if rule is not None:
             admission = await self._exchange.permit(request, rule)
             if isinstance(admission, Response):
                 await _deny(_without_intermediary(admission), scope, send)
                 return
-            record, scopes = admission.record, scopes_needed(scope["route_handler"]) or ()
-            effective = effective_scopes(rule, admission.facts) if record else ""
-            principal = parse_principal(build_identity_fields(record, effective)) if record else None
-            scope["state"][STATE_KEY] = Admitted(self, scopes, principal)
+            record = admission.record
+            scopes = effective_scopes(rule, admission.facts) if record else ""
+            fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
+            scope["headers"] = with_host(request.fields, fields)
+            scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
         await app(scope, receive, send)
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:

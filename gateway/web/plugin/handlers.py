@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Response, ResponseHead, field_value
+from gateway.core.messages import Field, Fields, Response, ResponseHead
 from gateway.core.policies.rules import Upstream
 from gateway.core.principals import parse_principal
 from gateway.web.plugin.guards import STATE_KEY, Admitted
@@ -43,6 +43,7 @@ class Call(msgspec.Struct, frozen=True):
     scope: HTTPScope
     receive: Receive
     scopes: tuple[str, ...]
+    """What its rule needs."""
     is_shared: bool
     """Whether others may get the answer, too: then it is not this client's to break off."""
 
@@ -82,7 +83,6 @@ def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -
     """The scope of a request that the gate has let pass."""
     path, _, query = target.partition("?")
     root_path = call.scope.get("root_path", "")
-    host = field_value(cast("list[Field]", call.scope["headers"]), b"host")
     state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
     scope: dict[str, Any] = {
         **{name: value for name, value in call.scope.items() if name not in ROUTED},
@@ -90,11 +90,16 @@ def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -
         "path": root_path + unquote(path),
         "raw_path": (root_path + path).encode("latin-1"),
         "query_string": query.encode("latin-1"),
-        "headers": [*([] if host is None else [(b"host", host)]), *(field for field in fields if field != VIA)],
+        "headers": with_host(list(call.scope["headers"]), fields),
         "extensions": {},
         "state": state | {STATE_KEY: Admitted(call.by, call.scopes, parse_principal(fields))},
     }
     return cast(HTTPScope, scope)
+
+
+def with_host(received: Fields, fields: Sequence[Field]) -> list[Field]:
+    """The fields of a request for a backend as its own app gets them: with Host, and with nobody in between."""
+    return [*(field for field in received if field[0] == b"host"), *(field for field in fields if field != VIA)]
 
 
 class HandlerRun:
