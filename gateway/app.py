@@ -5,7 +5,7 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.rendering import ProcessRenderer
@@ -32,13 +33,19 @@ from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.management import Management
 from gateway.retrieval import Retrieval
-from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
+from gateway.web.admin.app import build_admin
 from gateway.web.authorize import ForwardAuth
 from gateway.web.operations import build_operations
+from gateway.web.pages.parts import Pages
+from gateway.web.pages.router import build_pages
+from gateway.web.pages.visitors import WRONG_SIGN_INS, Visitors
 from gateway.web.proxy import Proxy, PublicListener
 from gateway.web.whoami import Whoami
 
+ADMIN_TIMEOUT_SECONDS = 5.0
+"""A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
 
@@ -146,3 +153,71 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run))
+
+
+class Administration:
+    """What the admin listener works with: connections and policies of its own, as it may be a process of its own."""
+
+    def __init__(
+        self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._owns_client = client is None
+        client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
+        self.redis = RedisConnection(client, ADMIN_TIMEOUT_SECONDS)
+        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
+        self.tokens = RedisTokens(self.redis)
+        self.management = Management(
+            policies=self.policies,
+            tokens=self.tokens,
+            owners=self.tokens.owners,
+            audit=RedisAudit(self.redis),
+            claims=RedisClaims(self.redis, self.tokens),
+            random_bytes=secrets.token_bytes,
+            pepper=settings.token_pepper.encode(),
+        )
+        sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
+        kinds = parse_sign_in(settings.sign_in)
+        self.pages = Pages(
+            visitors=Visitors(sessions, self.management, self.policies, kinds, failures, clock, secrets.token_bytes),
+            management=self.management,
+            tokens=self.tokens,
+            policies=self.policies,
+            policy_mistakes=self.policy_mistakes,
+            clock=clock,
+            random_text=lambda: secrets.token_urlsafe(16),
+            trusted=parse_trusted_proxies(settings.trusted_proxies),
+            listen=settings.listen,
+        )
+
+    def policy_mistakes(self) -> tuple[str, ...]:
+        """Mistakes of the policy files, where an older set is served."""
+        return self.policies.mistakes
+
+    async def is_store_ready(self) -> bool:
+        """Whether Redis answers."""
+        return await self.redis.is_ready()
+
+    async def close(self) -> None:
+        """Ends the connection, where it is nobody else's."""
+        if self._owns_client:
+            await self.redis.close()
+
+
+def create_admin(
+    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
+) -> Litestar:
+    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
+    administration = Administration(settings or read_settings(), client, clock)
+
+    @asynccontextmanager
+    async def run(_: Litestar) -> AsyncIterator[None]:
+        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await administration.close()
+
+    return build_admin(administration, [build_pages(administration.pages)], run)

@@ -83,6 +83,8 @@ def test_every_name_in_redis_is_documented() -> None:
         names.fetch(names.export("project", "x", "k"), "s"),
         names.group("p", "group:x"),
         names.purged("p", "group:x"),
+        names.session("0" * 64),
+        names.form("0" * 64, "k"),
         names.token_names("p", "x"),
         names.token_numbers("p"),
         names.audit(identity),

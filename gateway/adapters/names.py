@@ -26,6 +26,8 @@
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
+    gw1:session:<digest>                a session of the developer page (core/pages/sessions.py); ends by itself
+    gw1:form:<digest>:<key>             a form of a session that was sent: it makes nothing twice; ends by itself
 
 A token's id is the beginning of its digest, and 7f the beginning of its id: the braces are a hash tag that keeps all an
 admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
@@ -193,6 +195,16 @@ def group(policy: str, group_name: str) -> str:
 def purged(policy: str, group_name: str) -> str:
     """The instant at which a group was last purged."""
     return f"{VERSION}:purged:{policy}:{group_name}"
+
+
+def session(digest: str) -> str:
+    """A session, by the digest of its id."""
+    return f"{VERSION}:session:{digest}"
+
+
+def form(digest: str, key: str) -> str:
+    """A form that was sent in a session."""
+    return f"{VERSION}:form:{digest}:{key}"
 
 
 def lua_prelude() -> str:

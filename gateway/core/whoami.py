@@ -55,7 +55,7 @@ def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
     """The question under each policy whose token this may be; under any one of the host where it can be none's."""
     here = list(_policies_of(policies, request.host))
     presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
-    return [_build_rule(policy) for policy in presented or here[:1]]
+    return [build_question(policy) for policy in presented or here[:1]]
 
 
 def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
@@ -89,7 +89,8 @@ def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
     yield from (policy for policy in policies.policies.values() if not policy.hosts)
 
 
-def _build_rule(policy: Policy) -> Rule:
+def build_question(policy: Policy) -> Rule:
+    """The rule that stands for the question."""
     rule = Rule(
         policy=policy,
         pattern=_PATTERN,

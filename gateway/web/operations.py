@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from litestar import Litestar, Response, asgi, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
@@ -29,8 +30,8 @@ class Health(Protocol):
         ...
 
 
-def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Litestar:
-    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
+def health_handlers(health: Health) -> list[HTTPRouteHandler]:
+    """Is the process alive, and can it answer?"""
 
     @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_health() -> Response[dict[str, Any]]:
@@ -46,6 +47,12 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
             return _answer(200, {"status": "ready"})
         return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
 
+    return [show_health, show_readiness]
+
+
+def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Litestar:
+    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
+
     @asgi(WHOAMI, copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
         """Who the token is, without charging it: by ASGI, as credentials and refusals are those of other requests."""
@@ -56,7 +63,7 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [show_health, show_readiness, show_identity],
+        [*health_handlers(health), show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,
