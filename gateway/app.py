@@ -20,11 +20,13 @@ from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_usage import RedisUsage
 from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
@@ -37,6 +39,7 @@ from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, par
 from gateway.shaping import Shaping
 from gateway.web.admin.app import build_admin
 from gateway.web.authorize import ForwardAuth
+from gateway.web.metrics import build_metrics
 from gateway.web.operations import build_operations
 from gateway.web.pages.parts import Pages
 from gateway.web.pages.router import build_pages
@@ -49,6 +52,9 @@ ADMIN_TIMEOUT_SECONDS = 5.0
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
 
+USAGE_TIMEOUT_SECONDS = 2.0
+"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
+
 
 class Gateway:
     """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own."""
@@ -60,15 +66,7 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
-        self.management = Management(
-            policies=self.policies,
-            tokens=self.tokens,
-            owners=self.tokens.owners,
-            audit=RedisAudit(self.redis),
-            claims=RedisClaims(self.redis, self.tokens),
-            random_bytes=secrets.token_bytes,
-            pepper=settings.token_pepper.encode(),
-        )
+        self.management = build_management(self.redis, self.tokens, self.policies, settings)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -83,6 +81,8 @@ class Gateway:
         documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -91,6 +91,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            counting=self.counting,
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -116,9 +117,26 @@ class Gateway:
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
+        await self.counting.close()
+        await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
+
+
+def build_management(
+    redis: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, settings: Settings
+) -> Management:
+    """What changes tokens, by whichever door."""
+    return Management(
+        policies=policies,
+        tokens=tokens,
+        owners=tokens.owners,
+        audit=RedisAudit(redis),
+        claims=RedisClaims(redis, tokens),
+        random_bytes=secrets.token_bytes,
+        pepper=settings.token_pepper.encode(),
+    )
 
 
 def request_ids() -> Iterator[str]:
@@ -152,7 +170,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run))
+    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id)
 
 
 class Administration:
@@ -166,21 +184,15 @@ class Administration:
         self.redis = RedisConnection(client, ADMIN_TIMEOUT_SECONDS)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
         self.tokens = RedisTokens(self.redis)
-        self.management = Management(
-            policies=self.policies,
-            tokens=self.tokens,
-            owners=self.tokens.owners,
-            audit=RedisAudit(self.redis),
-            claims=RedisClaims(self.redis, self.tokens),
-            random_bytes=secrets.token_bytes,
-            pepper=settings.token_pepper.encode(),
-        )
+        self.management = build_management(self.redis, self.tokens, self.policies, settings)
+        self.usage = RedisUsage(self.redis, clock)
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
         self.pages = Pages(
             visitors=Visitors(sessions, self.management, self.policies, kinds, failures, clock, secrets.token_bytes),
             management=self.management,
             tokens=self.tokens,
+            usage=self.usage,
             policies=self.policies,
             policy_mistakes=self.policy_mistakes,
             clock=clock,
@@ -220,4 +232,5 @@ def create_admin(
                 await watching
             await administration.close()
 
-    return build_admin(administration, [build_pages(administration.pages)], run)
+    metrics = build_metrics(administration.usage, administration.policy_mistakes)
+    return build_admin(administration, [build_pages(administration.pages), metrics], run)

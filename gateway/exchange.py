@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.adapters.usage import Counting
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -76,6 +77,7 @@ class Exchange:
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
+        counting: Counting | None = None,
     ) -> None:
         self._policies = policies
         self._admissions = admissions
@@ -84,6 +86,7 @@ class Exchange:
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
+        self._counting = counting
 
     async def authorize(self, request: RequestHead) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict."""
@@ -144,6 +147,11 @@ class Exchange:
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
             return self.finish(request, admission, build_allowed(proxy, admission))
 
+    def give_up(self, request: RequestHead) -> Response:
+        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
+        refused = Refused(Reason.INTERNAL_ERROR)
+        return self.finish(request, refused, build_refused(request, refused))
+
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
         credential = find_credential(request.fields, rule.policy)
@@ -163,10 +171,12 @@ class Exchange:
         return refused
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Settles what the request cost, adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, counts it, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
         outcome = settle(outcome, response.head)
         self._settlements.settle(outcome)
+        if self._counting is not None:
+            self._counting.note(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))

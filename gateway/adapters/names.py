@@ -27,7 +27,11 @@
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
     gw1:session:<digest>                a session of the developer page (core/pages/sessions.py); ends by itself
-    gw1:form:<digest>:<key>             a form of a session that was sent: it makes nothing twice; ends by itself
+    gw1:session:<digest>:<form>         a form of it that was sent: it makes nothing twice; ends by itself
+    gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
+    gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
+    gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
+    gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
 
 A token's id is the beginning of its digest, and 7f the beginning of its id: the braces are a hash tag that keeps all an
 admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
@@ -44,6 +48,8 @@ BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 EXPORT_LENGTH = len(VERSION) + len(":export")
 LAST_USED_DIGITS = BUCKET_DIGITS + 2
 """How much of an id names the hash of last uses: of a million tokens fifteen share one, and Redis keeps it compact."""
+USAGE_HOURS = 5 * 24
+"""How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
 
 AUDIT_LENGTH = 1000
 """Changes that a history keeps, about: of tokens in all 256 times as many."""
@@ -112,14 +118,8 @@ def all_tokens() -> str:
 
 def indexes(record: TokenRecord) -> list[str]:
     """The hashes that list the token."""
-    return [
-        name
-        for who, name in (
-            (record.project, project_tokens(record.policy, record.project)),
-            (record.owner, owner_tokens(record.policy, record.owner)),
-        )
-        if who
-    ]
+    of_project = [project_tokens(record.policy, record.project)] if record.project else []
+    return [*of_project, owner_tokens(record.policy, record.owner)] if record.owner else of_project
 
 
 def project_tokens(policy: str, project_id: str) -> str:
@@ -197,14 +197,34 @@ def purged(policy: str, group_name: str) -> str:
     return f"{VERSION}:purged:{policy}:{group_name}"
 
 
-def session(digest: str) -> str:
-    """A session, by the digest of its id."""
-    return f"{VERSION}:session:{digest}"
+def session(digest: str, form: str = "") -> str:
+    """A session, by the digest of its id; or a form that was sent in it, by its key."""
+    return f"{VERSION}:session:{digest}:{form}" if form else f"{VERSION}:session:{digest}"
 
 
-def form(digest: str, key: str) -> str:
-    """A form that was sent in a session."""
-    return f"{VERSION}:form:{digest}:{key}"
+def token_usage(token_id: str, hour: int) -> tuple[str, str]:
+    """The hash that has a token's requests of an hour, by its number since 1970, and its field there."""
+    return f"{VERSION}:usage:token:{hour // USAGE_HOURS}:{token_id}", str(hour % USAGE_HOURS)
+
+
+def policy_usage(policy: str, hour: int) -> str:
+    """The requests of a policy in an hour."""
+    return f"{VERSION}:usage:policy:{hour}:{policy}"
+
+
+def busiest(hour: int) -> str:
+    """The tokens with the most requests of an hour."""
+    return f"{VERSION}:usage:busiest:{hour}"
+
+
+def all_requests() -> str:
+    """All requests that were ever counted."""
+    return f"{VERSION}:usage:requests"
+
+
+def all_events() -> str:
+    """All that was ever counted of what happened in caches."""
+    return f"{VERSION}:usage:events"
 
 
 def lua_prelude() -> str:

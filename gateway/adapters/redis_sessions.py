@@ -33,7 +33,7 @@ class RedisSessions:
 
     async def claim(self, digest: str, key: str, seconds: int) -> bool:
         """Whether the key is new in the session."""
-        name = names.form(digest, key)
+        name = names.session(digest, f"form:{key}")
         return await self._connection.run(lambda client: client.set(name, "", ex=seconds, nx=True)) is not None
 
     async def end(self, digest: str) -> None:

@@ -8,6 +8,7 @@ GatewayError
         NotGrantable            owner or parent cannot give so much
         TokenEnded              revoked, or in another way over: there is nothing left to change
         ChangedMeanwhile        another change came first
+    ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
     StreamRevoked               the token was revoked while its answer was under way
     UpstreamError               the backend gave no answer that can be passed on
@@ -70,6 +71,10 @@ class ChangedMeanwhile(ChangeRefused):
     """The change was meant for what is no longer there."""
 
     code = "changed_meanwhile"
+
+
+class ClientGone(GatewayError):
+    """The client left, or its content was malformed, before the request was complete."""
 
 
 class StoreUnavailable(GatewayError):

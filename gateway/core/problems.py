@@ -38,6 +38,10 @@ _REDUCED_CAPACITY = "Temporarily Reduced Capacity"
 _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
 
 PROBLEMS: Mapping[Reason, Problem] = {
+    Reason.MALFORMED_REQUEST: Problem(400, "Bad Request", "This is no request of HTTP/1.1."),
+    Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "HTTP/1.1 and HTTP/1.0 are spoken here."),
+    Reason.HEAD_TOO_LARGE: Problem(431, "Request Header Fields Too Large", "The request's fields are too many."),
+    Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.MISSING_ORIGINAL: Problem(

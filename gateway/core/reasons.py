@@ -6,6 +6,10 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a request was not passed on, in the words of logs, metrics and documentation."""
 
+    MALFORMED_REQUEST = "malformed_request"
+    UNKNOWN_VERSION = "unknown_version"
+    HEAD_TOO_LARGE = "head_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
     MALFORMED_TARGET = "malformed_target"
     TARGET_TOO_LONG = "target_too_long"
     MISSING_ORIGINAL = "missing_original"

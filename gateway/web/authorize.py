@@ -6,21 +6,19 @@ This is the one place where a peer's word for the original request is taken: a t
 import logging
 from collections.abc import Callable
 
-from litestar.types import HTTPScope, Receive, Send
-
 from gateway.core.addresses import Networks, is_trusted
-from gateway.core.forward_auth import AskingProxy, Lacking, find_proxy, read_original, translate
+from gateway.core.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
-from gateway.web.proxy import accept, send_response
+from gateway.web.receiving import Received, RequestContent, accept
 
 logger = logging.getLogger(__name__)
 
 
 class ForwardAuth:
-    """The ASGI side of `Exchange.check`. The subrequest's content, if it has any, is not read."""
+    """The web's side of `Exchange.check`. The subrequest's content, if it has any, is not read."""
 
     def __init__(
         self,
@@ -34,20 +32,16 @@ class ForwardAuth:
         self._new_id = new_id
         self._trusted = trusted
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def answer(self, received: Received, _: RequestContent | None) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         new_id = self._new_id()
-        found = find_proxy(scope["raw_path"].decode("latin-1"))
+        found = find_proxy(received.path.decode("latin-1"))
         if found is None:
-            response = build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
-        elif not is_trusted(scope["client"][0] if scope["client"] else "", self._trusted):
-            response = translate(found[0], build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
-        else:
-            response = await self._check(scope, *found, new_id)
-        await send_response(response, send)
-
-    async def _check(self, scope: HTTPScope, proxy: AskingProxy, rest: str, new_id: str) -> Response:
-        request: RequestHead | Reason | Lacking = accept(scope, self._clock(), new_id, self._trusted)
+            return build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
+        proxy, rest = found
+        if not is_trusted(received.peer, self._trusted):
+            return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
+        request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, RequestHead):
             request = read_original(proxy, request, rest)
         if isinstance(request, Lacking):
@@ -59,4 +53,4 @@ class ForwardAuth:
             return await self._exchange.check(request, proxy)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return translate(proxy, build_refusal(Reason.INTERNAL_ERROR, None, request.id))
+            return translate(proxy, self._exchange.give_up(request))

@@ -17,7 +17,8 @@ from gateway.core.reasons import Reason
 from gateway.core.tokens import token_id
 from gateway.core.whoami import build_identity, candidate_rules
 from gateway.exchange import STORE_RETRY_SECONDS, Exchange, PolicySource
-from gateway.web.proxy import accept, send_response
+from gateway.web.asgi import read_scope, reply
+from gateway.web.receiving import accept
 
 
 class Whoami:
@@ -42,13 +43,13 @@ class Whoami:
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One question, answered with JSON or with the refusal that any request would get."""
         new_id = self._new_id()
-        request = accept(scope, self._clock(), new_id, self._trusted)
+        request = accept(read_scope(scope), self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
-            await send_response(build_refusal(request, None, new_id), send)
+            await reply(build_refusal(request, None, new_id), send)
             return
         outcome = await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)
-        await send_response(self._exchange.finish(request, outcome, response), send)
+        await reply(self._exchange.finish(request, outcome, response), send)
 
     async def _identify(self, request: RequestHead) -> Authorized | Refused:
         """Whose token it is. Of several policies that it looks right for, the one that it was minted for."""

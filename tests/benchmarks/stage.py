@@ -175,7 +175,8 @@ class Stage:
 
     def _unguarded(self, policies: Path) -> tuple[int, int]:
         settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}
-        return self._serve("unguarded", *UVICORN, *ALIKE, "tests.benchmarks.unguarded:app", environment=settings)
+        ours = ("--http", "gateway.web.connections:Connection", "--ws", "none")
+        return self._serve("unguarded", *UVICORN, *ours, *ALIKE, "tests.benchmarks.unguarded:app", environment=settings)
 
     def _serve_gateway(
         self, name: str, common: tuple[str, ...], environment: dict[str, str] | None = None

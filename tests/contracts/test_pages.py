@@ -55,7 +55,10 @@ def create(tokens: Commands) -> Callable[..., dict[str, str]]:
     """`gateway token create`."""
 
     def run(*options: str, name: str = "CI") -> dict[str, str]:
-        return run_apart("token", "create", "--name", name, *options, *tokens.options, *tokens.policies)
+        created: dict[str, str] = run_apart(
+            "token", "create", "--name", name, *options, *tokens.options, *tokens.policies
+        )
+        return created
 
     return run
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 WITHOUT_BROWSER = "GATEWAY_TEST_WITHOUT_BROWSER"
 """Set to 1 to leave out the tests that need Chromium; `make test` says so where it has to."""
@@ -39,11 +39,16 @@ def running_browser() -> Iterator[Browser]:
 def open_page(browser: Browser, base_url: str, **context: Any) -> Iterator[Page]:
     """A page with cookies of its own. Whatever it complains about fails the test: blocked scripts, errors, dialogs."""
     complaints: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     window = browser.new_context(base_url=base_url, **context)
     page = window.new_page()
     page.set_default_timeout(TIMEOUT_MILLISECONDS)
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}") or dialog.dismiss())  # type: ignore[func-returns-value]
+    page.on("dialog", refuse)
     page.on("console", lambda said: complaints.append(said.text) if _is_complaint(said) else None)
     yield page
     window.close()

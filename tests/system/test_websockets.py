@@ -169,7 +169,9 @@ def test_what_is_no_proper_handshake(serve: Serve, redis_url: str, policies: Pat
 
         for line in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
             answer = await send(line, content=b"hello")
-            assert answer == b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert b"connection: close\r\n" in answer
+            assert b'"code":"malformed_request"' in answer
         assert (await send(method=b"HEAD")).startswith(b"HTTP/1.1 400 ")
         answer = await send(b"Sec-WebSocket-Version: 13")
         assert answer.startswith(b"HTTP/1.1 400 ")

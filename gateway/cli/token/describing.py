@@ -84,6 +84,8 @@ def print_lines(described: Mapping[str, Any]) -> None:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value)) or "-"
+    if isinstance(value, dict) and "quota" not in value:
+        return ", ".join(f"{name} {each}" for name, each in value.items())
     if isinstance(value, dict):
         return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
     return "-" if value is None else str(value)

@@ -4,12 +4,18 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import json_option, redis_option, with_management
-from gateway.cli.times import read_duration
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_usage import RedisUsage
+from gateway.cli.options import json_option, redis_option, with_connection, with_management
+from gateway.cli.times import format_day, read_duration
 from gateway.cli.token.describing import describe_view, print_json, print_lines, print_table
 from gateway.core.administration import idle_since
 from gateway.core.token_views import TokenView
 from gateway.management import Management
+
+USAGE_DAYS = 7
+"""Shown of a token's usage: enough to tell a weekend from a job that has stopped."""
 
 
 @click.command("list")
@@ -57,7 +63,15 @@ def show(identity: str, redis_url: str | None, as_json: bool) -> None:
         return {**described, "children": [child.identity for child in await management.list_children(identity)]}
 
     described = with_management(redis_url, work)
+    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
     if as_json:
         print_json(described)
     else:
         print_lines(described)
+
+
+async def _find_requests(connection: RedisConnection, identity: str) -> dict[str, int]:
+    """The requests of the last days, today's last, by the day in UTC."""
+    now = await RedisTokens(connection).now()
+    usage = await RedisUsage(connection, lambda: now).tokens_usage([identity], USAGE_DAYS)
+    return {format_day(point.time): point.requests for point in usage[identity]}

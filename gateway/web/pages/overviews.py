@@ -1,10 +1,16 @@
 """The operator's overview."""
 
+import msgspec
 from litestar import Controller, get
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
 
-from gateway.web.pages.parts import GivenPages, GivenVisitor, see_other
+from gateway.core.pages.summaries import summarize
+from gateway.core.token_views import TokenView
+from gateway.web.pages.parts import GivenPages, GivenVisitor, Pages, see_other
+
+HOURS = 24
+BUSIEST = 8
 
 
 class Overviews(Controller):
@@ -17,8 +23,31 @@ class Overviews(Controller):
 
     @get("/overview")
     async def show(self, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """All policies and how they are."""
+        """All policies and how they are, and what the last day was like."""
         if not visitor.is_operator:
             raise NotFoundException("There is nothing of yours at this address.")
         policies = [pages.set.policies[name] for name in sorted(pages.set.policies)]
-        return pages.render("overview.html", visitor, policies=policies, mistakes=pages.policy_mistakes())
+        usage = {policy.name: await pages.usage.policy_usage(policy.name, HOURS) for policy in policies}
+        unmatched = await pages.usage.policy_usage("", HOURS)
+        return pages.render(
+            "overview.html",
+            visitor,
+            policies=policies,
+            mistakes=pages.policy_mistakes(),
+            usage=usage,
+            summary=summarize([*usage.values(), unmatched]),
+            busiest=await _find_busiest(pages),
+        )
+
+
+class BusyRow(msgspec.Struct, frozen=True):
+    """A token with what it made of the last two hours; the view is None where its record is gone."""
+
+    token: str
+    requests: int
+    view: TokenView | None
+
+
+async def _find_busiest(pages: Pages) -> list[BusyRow]:
+    busiest = await pages.usage.busiest(BUSIEST)
+    return [BusyRow(one.token, one.requests, await pages.management.show_token(one.token)) for one in busiest]

@@ -15,8 +15,10 @@ from litestar.response import Redirect, Template
 from litestar.template import TemplateConfig
 
 from gateway.adapters.admin_protocols import Tokens
+from gateway.adapters.usage import Usage
 from gateway.core.addresses import Networks, client_address, is_trusted
 from gateway.core.fields import build_timestamp
+from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
 from gateway.core.pages.telling import describe_changes, describe_deed
 from gateway.core.pages.times import describe_day, describe_distance, describe_moment
@@ -53,6 +55,7 @@ class Pages:
         visitors: Visitors,
         management: Management,
         tokens: Tokens,
+        usage: Usage,
         policies: PolicySource,
         policy_mistakes: Callable[[], tuple[str, ...]],
         clock: Callable[[], float],
@@ -63,6 +66,7 @@ class Pages:
         self.visitors = visitors
         self.management = management
         self.tokens = tokens
+        self.usage = usage
         self.policies = policies
         self.policy_mistakes = policy_mistakes
         self.clock = clock
@@ -168,6 +172,9 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "iso": lambda seconds: build_timestamp(seconds).decode(),
         "deed": describe_deed,
         "changes": describe_changes,
+        "bars": build_bars,
+        "share": describe_share,
+        "number": describe_number,
     }
     templates.globals |= {"asset": asset_address}
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates))

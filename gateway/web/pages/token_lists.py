@@ -21,6 +21,8 @@ from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor,
 from gateway.web.pages.visitors import Visitor
 
 CATEGORY_SEPARATOR = ":"
+LISTED_DAYS = 14
+"""Of usage beside each token: enough to see a weekend, and a job that has stopped."""
 SENT_TWICE = (
     "This form was sent before, and the token that it asked for was made: look for it in the list. "
     "Its text is not shown again. Send the form once more for another token."
@@ -38,7 +40,8 @@ class TokenLists(Controller):
         query = request.query_params
         policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
-        views = await pages.management.list_tokens(policy.name, reach.project, reach.owner)
+        page = select(await pages.management.list_tokens(policy.name, reach.project, reach.owner), listing)
+        usage = await pages.usage.tokens_usage([view.identity for view in page.rows], LISTED_DAYS)
         return pages.render(
             "tokens.html",
             visitor,
@@ -46,7 +49,8 @@ class TokenLists(Controller):
             reach=reach,
             listing=listing,
             states=tuple(STATES),
-            page=select(views, listing),
+            page=page,
+            usage=usage,
             policies=visible_policies(pages, visitor),
             address=_address_of(policy, reach, listing),
         )

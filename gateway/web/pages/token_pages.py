@@ -29,6 +29,7 @@ from gateway.web.pages.token_lists import check_may_change, group_scopes, render
 from gateway.web.pages.visitors import Visitor
 
 HISTORY_LENGTH = 20
+SHOWN_DAYS = 30
 CHANGED = "Somebody changed this token in the meantime. What you see now is how it is; your change was not made."
 DONE = {
     "saved": "Your changes are saved. They act on the token's next request.",
@@ -161,11 +162,13 @@ async def _render(
 ) -> Template:
     record = view.record
     history = await pages.management.search_audit(AuditQuery(target=record.identity), HISTORY_LENGTH)
+    usage = await pages.usage.tokens_usage([record.identity], SHOWN_DAYS)
     return pages.render(
         "token.html",
         visitor,
         status=status,
         view=view,
+        usage=usage[record.identity],
         policy=pages.set.policies.get(record.policy),
         windows=await _find_windows(pages, view),
         history=history,

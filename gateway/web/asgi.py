@@ -1,0 +1,67 @@
+"""Between ASGI and the gateway's own heads and contents: how Litestar is asked, which serves the addresses under `/-/`.
+
+Its answers are small and there at once, so they are collected and sent like any other.
+"""
+
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import unquote
+
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
+
+from gateway.core.messages import Field, Response, ResponseHead
+from gateway.web.receiving import Received, RequestContent
+
+
+def read_scope(scope: HTTPScope) -> Received:
+    """The head of a request that an ASGI application was given."""
+    peer = scope["client"][0] if scope["client"] else ""
+    fields: list[Field] = list(scope["headers"])
+    return Received(scope["method"], scope["raw_path"], scope["query_string"], fields, peer, scope["scheme"])
+
+
+async def ask(application: ASGIApp, received: Received, content: RequestContent | None) -> Response:
+    """What an ASGI application answers; ClientGone where the client leaves before its content is complete."""
+    status, fields, pieces = int(HTTPStatus.INTERNAL_SERVER_ERROR), list[Field](), list[bytes]()
+
+    async def receive() -> HTTPReceiveMessage:
+        piece = b""
+        if content is not None:
+            async for piece in content:
+                return {"type": "http.request", "body": piece, "more_body": True}
+        return {"type": "http.request", "body": piece, "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            fields.extend((name.lower(), value) for name, value in message["headers"])
+        elif message["type"] == "http.response.body":
+            pieces.append(message["body"])
+
+    await application(cast(Any, _build_scope(received)), cast(Receive, receive), cast(Send, send))
+    return Response(ResponseHead(status, fields), b"".join(pieces))
+
+
+async def reply(response: Response, send: Send) -> None:
+    """Gives an ASGI server a response that is whole."""
+    await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
+    await send({"type": "http.response.body", "body": cast(bytes, response.content), "more_body": False})
+
+
+def _build_scope(received: Received) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": received.method,
+        "scheme": received.scheme,
+        "path": unquote(received.path.decode("latin-1")),
+        "raw_path": received.path,
+        "query_string": received.query,
+        "root_path": "",
+        "headers": received.fields,
+        "client": (received.peer, 0) if received.peer else None,
+        "server": None,
+        "state": {},
+    }

@@ -1,0 +1,249 @@
+"""One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
+
+This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
+own protocol does beyond that, for any application, costs as much as an admission (measured, see ARCHITECTURE.md).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Protocol, cast
+
+import msgspec
+from uvicorn import Config
+from uvicorn.protocols.utils import get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from gateway.adapters.clock import Clock
+from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
+from gateway.core.messages import Response, field_value
+from gateway.core.reasons import Reason
+from gateway.web.deadlines import NEVER, Deadlines
+from gateway.web.outgoing import Outgoing
+from gateway.web.receiving import Received, RequestContent
+from gateway.web.requests import RequestReader, Turn
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse
+
+HEAD_SECONDS = 10.0
+"""For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
+IDLE_SECONDS = 75.0
+"""Between requests, as nginx: longer than load balancers keep one (60 s), so that we do not end it under them."""
+CONTENT_SECONDS = 60.0
+"""For the next piece of content that a backend waits for, as nginx."""
+STALLED_SECONDS = 60.0
+"""For a client to take anything at all of what waits for it, as nginx."""
+LINGER_SECONDS = 2.0
+"""For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+
+logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """What answers requests: the "application" that uvicorn loads."""
+
+    @property
+    def deadlines(self) -> Deadlines: ...
+
+    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
+        """The response to a request; `content` is None where it has none."""
+        ...
+
+    def refuse(self, reason: Reason) -> Response:
+        """The response to what is no request."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's `http`: its server says when to stop, and waits for its `connections` and `tasks`."""
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+        self.deadline = NEVER
+        self._listener = cast(Listener, config.loaded_app)
+        self._server = server_state
+        self._loop = asyncio.get_running_loop()
+        self._clock: Clock
+        self._transport: asyncio.Transport
+        self._reader: RequestReader
+        self._outgoing: Outgoing
+        self._turns: deque[Turn] = deque()
+        """Requests that wait for the answer before theirs."""
+        self._task: asyncio.Task[None] | None = None
+        self._terms = PLAIN
+        self._is_lost = False
+        self._is_held = False
+        """The content of a request comes faster than its backend takes it."""
+        self._unsent_bytes = 0
+
+    # -- what the event loop and the server call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._outgoing = Outgoing(self._transport, self._await_client)
+        address = get_remote_addr(self._transport)
+        scheme = "https" if is_ssl(self._transport) else "http"
+        self._reader = RequestReader(address[0] if address else "", scheme, self._take, partial(RequestContent, self))
+        self._server.connections.add(cast(Any, self))
+        self._clock = self._listener.deadlines.add(self)
+        self.deadline = self._clock.time() + HEAD_SECONDS
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        was_in_head = reader.is_in_head
+        reader.feed(data)
+        if reader.is_in_head and not was_in_head and self._task is None:
+            self.deadline = self._clock.time() + HEAD_SECONDS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(cast(Any, self))
+        self._listener.deadlines.discard(self)
+        self._is_lost = True
+        self._turns.clear()
+        if self._outgoing.is_tunnel and self._reader.content is not None:
+            self._reader.content.break_off()  # what came before the end is still passed on
+        elif self._task is not None:
+            self._task.cancel()
+        self._reader.forget()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._outgoing.pause()
+
+    def resume_writing(self) -> None:
+        self._outgoing.resume()
+
+    def shutdown(self) -> None:
+        """The server stops: an answer that is under way goes to its end, a tunnel has none."""
+        if self._task is None or self._outgoing.is_tunnel:
+            self._transport.close()
+        else:
+            self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+
+    def expire(self, now: float) -> None:
+        """The client has not done in time what it should have."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and (unsent < self._unsent_bytes or not self._unsent_bytes):
+            self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
+        elif unsent:
+            self._transport.abort()
+        elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
+            self._transport.close()
+        else:
+            refusal = self._listener.refuse(Reason.REQUEST_TIMEOUT)
+            self._outgoing.send_whole(refusal.head, cast(bytes, refusal.content), LAST)
+            self._is_lost = True
+            self._transport.close()
+            if self._task is not None:
+                self._task.cancel()
+
+    # -- requests, in their order
+
+    def _take(self, turn: Turn) -> None:
+        if self._task is None and not self._turns:
+            self._begin(turn)
+        else:
+            self._turns.append(turn)
+            self._set_reading()
+
+    def _begin(self, turn: Turn) -> None:
+        self._terms = turn[2]
+        self._outgoing.has_begun = False
+        self.deadline = NEVER
+        self._task = task = self._loop.create_task(self._serve(turn[0], turn[1]))
+        self._server.tasks.add(task)
+
+    async def _serve(self, received: Received | Reason, content: RequestContent | None) -> None:
+        listener, outgoing = self._listener, self._outgoing
+        response: Response | None = None
+        is_answered = False
+        try:
+            response = (
+                listener.refuse(received) if isinstance(received, Reason) else await listener.answer(received, content)
+            )
+            if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
+                self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+            if isinstance(response.content, bytes):
+                if not outgoing.may_write:
+                    await outgoing.drain()
+                outgoing.send_whole(response.head, response.content, self._terms)
+            else:
+                await outgoing.stream(response.head, response.content, self._terms)
+            is_answered = True
+        except ClientGone:
+            pass
+        except asyncio.CancelledError:
+            if not self._is_lost:
+                raise
+        except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
+            logger.warning("request %s: the content broke off: %s", _request_id(response), error)
+        except Exception:
+            logger.exception("request %s: the gateway made a mistake", _request_id(response))
+        finally:
+            self._server.tasks.discard(cast(Any, self._task))
+            self._task = None
+            if not self._is_lost:
+                self._end_turn(content, is_answered)
+
+    def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
+        self._server.total_requests += 1
+        is_all_read = content is None or content.is_complete
+        if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
+            self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
+        elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
+            self._transport.abort() if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
+        elif not self._terms.stays_open:
+            self._close(is_all_read)
+        else:
+            if content is not None and not is_all_read:
+                content.discard()
+            self._outgoing.has_begun = False
+            self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
+            if self._turns:
+                self._begin(self._turns.popleft())
+                self._set_reading()
+
+    def _close(self, is_all_read: bool) -> None:
+        if is_all_read or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self.deadline = self._clock.time() + LINGER_SECONDS
+
+    # -- content that comes in
+
+    def invite(self) -> None:
+        """The client waits with its content until it is asked for (RFC 9110 10.1.1)."""
+        if not self._outgoing.has_begun:
+            self._transport.write(CONTINUE)
+
+    def await_content(self, is_awaited: bool) -> None:
+        """Somebody waits for the client to send on, or no longer does."""
+        if not self._outgoing.is_tunnel:
+            self.deadline = self._clock.time() + CONTENT_SECONDS if is_awaited else NEVER
+
+    def hold_content(self, is_held: bool) -> None:
+        """The client is to wait, or no longer."""
+        self._is_held = is_held
+        self._set_reading()
+
+    def cut_off(self) -> None:
+        """The client sends too much of what nobody wants."""
+        self._transport.close()
+
+    def _await_client(self, is_awaited: bool) -> None:
+        """Nothing can be sent until the client takes some of it, or now it can."""
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self.deadline = self._clock.time() + STALLED_SECONDS if is_awaited else NEVER
+
+    def _set_reading(self) -> None:
+        """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
+        if self._is_held or self._turns:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+
+def _request_id(response: Response | None) -> str:
+    value = field_value(response.head.fields, b"x-request-id") if response else None
+    return value.decode("latin-1") if value else "-"

@@ -1,0 +1,79 @@
+"""The way out of a connection: answers, as fast as the client takes them."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
+from gateway.core.messages import ContentStream, ResponseHead
+from gateway.web.sending import LAST_CHUNK, Terms, UnsendableResponse, build_stream, build_whole, frame
+
+
+class Outgoing:
+    """What is sent. `await_client` is told when nothing more is sent before the client takes some, and when it has."""
+
+    def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
+        self.may_write = True
+        self.has_begun = False
+        """Something of the present answer is sent."""
+        self.is_tunnel = False
+        """The connection is a WebSocket by now."""
+        self._transport = transport
+        self._await_client = await_client
+        self._drained: asyncio.Future[None] | None = None
+
+    def pause(self) -> None:
+        """The client does not keep up."""
+        self.may_write = False
+
+    def resume(self) -> None:
+        """The client has taken most of it, or is gone."""
+        self.may_write = True
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    async def drain(self) -> None:
+        """Waits until the client has taken most of what was sent."""
+        self._drained = asyncio.get_running_loop().create_future()
+        self._await_client(True)
+        try:
+            await self._drained
+        finally:
+            self._drained = None
+            self._await_client(False)
+
+    def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
+        """Sends an answer that is all there; raises UnsendableResponse."""
+        answer = build_whole(head, content, terms)
+        self.has_begun = True
+        self._transport.write(answer)
+
+    async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
+        """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
+        try:
+            if not self.may_write:
+                await self.drain()
+            start, framing = build_stream(head, terms)
+            self.has_begun = True
+            self.is_tunnel = terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS
+            self._transport.write(start)
+            if framing.has_content:
+                sent_bytes = await self._send_pieces(content, framing.is_chunked, framing.length)
+                if framing.length is not None and sent_bytes < framing.length:
+                    raise UnsendableResponse("there is less content than the head says")
+        finally:
+            await content.aclose()
+
+    async def _send_pieces(self, content: ContentStream, is_chunked: bool, length: int | None) -> int:
+        sent_bytes = 0
+        async for piece in content:
+            if not piece:
+                continue
+            if not self.may_write:
+                await self.drain()
+            sent_bytes += len(piece)
+            if length is not None and sent_bytes > length:
+                raise UnsendableResponse("there is more content than the head says")
+            self._transport.writelines(frame(piece) if is_chunked else (piece,))
+        if is_chunked:
+            self._transport.write(LAST_CHUNK)
+        return sent_bytes

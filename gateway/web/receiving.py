@@ -1,0 +1,202 @@
+"""What comes in on a connection: the head of a request as our server read it, and the content as it arrives.
+
+This is the one place where identity fields that a client sent are dropped, in every spelling, before anything else
+sees the request.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+import httptools
+import msgspec
+
+from gateway.core.addresses import Networks, client_address, is_trusted
+from gateway.core.errors import ClientGone
+from gateway.core.fields import parse_host
+from gateway.core.forwarding import is_reserved
+from gateway.core.messages import Field, RequestHead, field_values, single_values, without_fields
+from gateway.core.reasons import Reason
+from gateway.core.targets import MAXIMUM_TARGET_BYTES
+
+HIGH_WATER_BYTES = 64 * 1024
+"""Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
+MAXIMUM_DISCARDED_BYTES = 1024 * 1024
+"""Of content that nobody asks for any more: a client that sends on after its answer is cut off then (RFC 9112 9.6)."""
+NO_HOST = b"?"
+"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """A request's head as it came in: nothing is removed or believed yet."""
+
+    method: str
+    path: bytes
+    query: bytes
+    fields: list[Field]
+    peer: str
+    """The address of the connection's other end; empty on a Unix socket."""
+    scheme: str
+    upgrade: bytes = b""
+    """See RequestHead."""
+
+
+def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list[Field]]:
+    """Path, query and fields of a request for `target`; an empty path where that is not one.
+
+    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2). Neither form has
+    a fragment; the other two forms are not for us.
+    """
+    if target.startswith(b"/") and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return path, query, fields
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError:
+        return b"", b"", fields
+    if url.schema not in _SCHEMES or url.host is None or url.fragment is not None or url.userinfo is not None:
+        return b"", b"", fields
+    host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
+    return url.path or b"/", url.query or b"", [*without_fields(fields, frozenset({b"host"})), (b"host", host)]
+
+
+def accept(received: Received, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
+    """The head of the request, without what only the gateway may say of it.
+
+    X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
+    """
+    fields = [field for field in received.fields if not is_reserved(field[0])]
+    single = single_values(fields)
+    host = parse_host(single.get(b"host", NO_HOST))
+    if host is None or not received.path:
+        return Reason.MALFORMED_TARGET
+    if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES:
+        return Reason.TARGET_TOO_LONG
+    forwarded_for = client = peer = received.peer
+    scheme = received.scheme
+    if is_trusted(peer, trusted):
+        entries = field_values(fields, b"x-forwarded-for")
+        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
+        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
+        client = client_address(peer, entries, trusted)
+    return RequestHead(
+        method=received.method,
+        path=received.path.decode("latin-1"),
+        query=received.query.decode("latin-1"),
+        fields=fields,
+        scheme=scheme,
+        client=client,
+        forwarded_for=forwarded_for,
+        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
+        host=host,
+        received_at=now,
+        upgrade=received.upgrade,
+    )
+
+
+def _read_id(value: bytes) -> str | None:
+    """The client's X-Request-Id where it is one that is safe to log."""
+    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
+
+
+class Flow(Protocol):
+    """The connection that content comes from."""
+
+    def invite(self) -> None:
+        """The client waits to be asked for its content."""
+        ...
+
+    def await_content(self, is_awaited: bool) -> None:
+        """Somebody waits for the client, or no longer does."""
+        ...
+
+    def hold_content(self, is_held: bool) -> None:
+        """The client is to wait, or no longer."""
+        ...
+
+    def cut_off(self) -> None:
+        """It sends too much of what nobody wants."""
+        ...
+
+
+class RequestContent:
+    """What a client sends, for the one who asks for it; ClientGone where the client leaves before the end."""
+
+    def __init__(self, flow: Flow, must_invite: bool) -> None:
+        self.is_complete = False
+        self.awaits_invitation = must_invite
+        self._flow = flow
+        self._pieces: list[bytes] = []
+        self._held_bytes = 0
+        self._is_held = self._is_broken = False
+        self._is_wanted = True
+        self._arrival: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._pieces:
+            if self._is_broken:
+                raise ClientGone
+            if self.is_complete:
+                raise StopAsyncIteration
+            await self._next_arrival()
+        data = b"".join(self._pieces)
+        self._empty()
+        return data
+
+    def feed(self, data: bytes) -> None:
+        """More of it."""
+        self.awaits_invitation = False
+        self._held_bytes += len(data)
+        if not self._is_wanted:
+            if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
+                self._flow.cut_off()
+            return
+        self._pieces.append(data)
+        if self._held_bytes > HIGH_WATER_BYTES and not self._is_held:
+            self._is_held = True
+            self._flow.hold_content(True)
+        self._announce()
+
+    def end(self) -> None:
+        """That was all."""
+        self.is_complete = True
+        self._announce()
+
+    def break_off(self) -> None:
+        """No more comes, and that was not all."""
+        self._is_broken = True
+        self._announce()
+
+    def discard(self) -> None:
+        """Nobody asks for the rest."""
+        self._is_wanted = False
+        self._empty()
+
+    def _empty(self) -> None:
+        self._pieces.clear()
+        self._held_bytes = 0
+        if self._is_held:
+            self._is_held = False
+            self._flow.hold_content(False)
+
+    async def _next_arrival(self) -> None:
+        if self.awaits_invitation:
+            self.awaits_invitation = False
+            self._flow.invite()
+        self._arrival = asyncio.get_running_loop().create_future()
+        self._flow.await_content(True)
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
+            self._flow.await_content(False)
+
+    def _announce(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)

@@ -1,0 +1,199 @@
+"""Requests out of the bytes of a connection (RFC 9112), by httptools; what is none is a reason in its place.
+
+httptools refuses what could be read in two ways: lengths that disagree, white space where none belongs, line breaks of
+half a kind. What it leaves to its caller is here: how large a head may be, which targets are ours, what an upgrade is.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import httptools
+
+from gateway.core.messages import Field, Fields, field_values
+from gateway.core.reasons import Reason
+from gateway.web.receiving import Received, RequestContent, split_target
+from gateway.web.sending import LAST, PLAIN, Terms
+
+MAXIMUM_HEAD_BYTES = 64 * 1024
+"""Names, values and target. Apache and nginx stop at 8 KiB a line; no client of an API comes near."""
+MAXIMUM_FIELDS = 100
+"""As Apache: each costs a look or two."""
+WEBSOCKET = b"websocket"
+"""The one protocol that a connection can change to (RFC 6455)."""
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+Turn: TypeAlias = tuple[Received | Reason, RequestContent | None, Terms]
+"""A request, or why there is none; its content, and what it means for its answer."""
+
+
+class RequestReader:
+    """The requests of one connection. `take` is given each when its head is complete, and the last one may be a reason.
+
+    `make_content` makes the content of one; its argument says whether the client waits to be invited (RFC 9110 10.1.1).
+    """
+
+    def __init__(
+        self, peer: str, scheme: str, take: Callable[[Turn], None], make_content: Callable[[bool], RequestContent]
+    ) -> None:
+        self.is_in_head = False
+        self.is_over = False
+        """Nothing more is read: the connection ends with the last request."""
+        self.content: RequestContent | None = None
+        """Of the last request."""
+        self._peer = peer
+        self._scheme = scheme
+        self._take = take
+        self._make_content = make_content
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._fields: list[Field] = []
+        self._terms = PLAIN
+        self._head_bytes = 0
+        """Of a head that did not come in one piece; that piece counts when it is complete."""
+        self._piece_bytes = 0
+        self._is_stopped_at_content = False
+
+    def feed(self, data: bytes) -> None:
+        """What has arrived."""
+        if self.is_over:
+            if self._terms.is_tunnel and self.content is not None:
+                self.content.feed(data)
+            return
+        was_in_head, self._piece_bytes = self.is_in_head, len(data)
+        try:
+            while data:
+                data = self._parse(data)
+        except httptools.HttpParserError as error:
+            if not self.is_over:
+                cause = error.__context__
+                self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
+            return
+        if was_in_head and self.is_in_head:
+            self._head_bytes += self._piece_bytes
+            if self._head_bytes > MAXIMUM_HEAD_BYTES:
+                self._refuse(Reason.HEAD_TOO_LARGE)
+
+    def forget(self) -> None:
+        """The connection is gone: parser and reader would keep each other in memory."""
+        self._parser = None
+        self.is_over = True
+
+    def _parse(self, data: bytes) -> bytes:
+        """Takes what comes before an upgrade, and gives back the rest."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+            if not self.is_over:
+                self._ignore_upgrade()
+                return rest
+            if rest and self.content is not None:
+                self.content.feed(rest)
+        return b""
+
+    def _ignore_upgrade(self) -> None:
+        """Goes on as if none had been asked for (RFC 9110 7.8), with another parser: this one has stopped at the head.
+
+        Content that is still to come would be taken for a request, so the new parser is told of it first.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if self._is_stopped_at_content:
+            framing = b"\r\n".join(b"%b: %b" % field for field in self._fields if field[0] in _FRAMING)
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+            self._is_stopped_at_content = False
+
+    def _refuse(self, reason: Reason) -> None:
+        self.is_over = True
+        self._terms = LAST
+        if self.content is not None and not self.content.is_complete:
+            self.content.break_off()
+        self._take((reason, None, self._terms))
+
+    # -- what httptools calls
+
+    def on_message_begin(self) -> None:
+        if self._is_stopped_at_content:
+            return
+        self._target = b""
+        self._fields = []
+        self._head_bytes = 0
+        self.is_in_head = True
+
+    def on_url(self, target: bytes) -> None:
+        if self.is_in_head:
+            self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._is_stopped_at_content:
+            return
+        self.is_in_head = False
+        parser, fields = self._parser, self._fields
+        if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
+            raise _Refused(Reason.HEAD_TOO_LARGE)
+        method = parser.get_method().decode("ascii")
+        by_name = dict(fields)
+        has_content = not _FRAMING.isdisjoint(by_name)
+        self._terms = terms = self._read_terms(method, has_content)
+        self.content = content = None
+        if terms.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
+            is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
+            self.content = content = self._make_content(is_invited)
+        self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
+        path, query, fields = split_target(self._target, fields)
+        upgrade = WEBSOCKET if terms.is_tunnel else b""
+        self._take((Received(method, path, query, fields, self._peer, self._scheme, upgrade), content, terms))
+
+    def on_body(self, data: bytes) -> None:
+        if self.content is not None:
+            self.content.feed(data)
+
+    def on_message_complete(self) -> None:
+        if self._is_stopped_at_content:
+            return
+        if self._terms.is_tunnel:
+            self.is_over = True
+        elif self.content is not None:
+            self.content.end()
+        if not self._terms.stays_open:
+            self.is_over = True
+
+    # -- what a head says
+
+    def _is_too_large(self) -> bool:
+        """Counted only where it is possible."""
+        if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
+            return False
+        return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
+
+    def _read_terms(self, method: str, has_content: bool) -> Terms:
+        parser = self._parser
+        version, stays_open, upgrades = parser.get_http_version(), parser.should_keep_alive(), parser.should_upgrade()
+        if version == "1.1" and stays_open and not upgrades and method != "HEAD":
+            return PLAIN
+        if version not in ("1.0", "1.1"):
+            raise _Refused(Reason.UNKNOWN_VERSION)
+        is_tunnel = upgrades and _asks_for_websocket(self._fields)
+        if is_tunnel and (method != "GET" or has_content):  # what follows could be read as a second request
+            raise _Refused(Reason.MALFORMED_REQUEST)
+        return Terms(
+            is_head=method == "HEAD",
+            is_http_1_0=version == "1.0",
+            is_tunnel=is_tunnel,
+            stays_open=version == "1.1" and stays_open and not is_tunnel,
+        )
+
+
+class _Refused(Exception):
+    """Out of a callback of the parser, which passes it on as its own error's context."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _asks_for_websocket(fields: Fields) -> bool:
+    return [value.lower() for value in field_values(fields, b"upgrade")] == [WEBSOCKET]

@@ -1,0 +1,45 @@
+"""Heads as they come in."""
+
+import pytest
+
+from gateway.core.messages import Field, RequestHead
+from gateway.core.reasons import Reason
+from gateway.web.receiving import Received, accept, split_target
+
+HOST: list[Field] = [(b"accept", b"*/*"), (b"host", b"a")]
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query", "host"),
+    [
+        (b"/a/b?c=d?e", b"/a/b", b"c=d?e", b"a"),
+        (b"//a/b", b"//a/b", b"", b"a"),
+        (b"http://b/c?d", b"/c", b"d", b"b"),
+        (b"https://b:8443/c", b"/c", b"", b"b:8443"),
+        (b"http://b", b"/", b"", b"b"),
+    ],
+)
+def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
+    """In absolute form it has the host that counts (RFC 9112 3.2.2)."""
+    found = split_target(target, HOST)
+    assert (path, query, [(b"accept", b"*/*"), (b"host", host)]) == found
+
+
+@pytest.mark.parametrize(
+    "target", [b"*", b"a:443", b"a/b", b"/a#b", b"http://b/c#d", b"http://u:p@b/c", b"ftp://b/c", b"http:///c", b""]
+)
+def test_what_is_no_target_of_ours(target: bytes) -> None:
+    """It has no path, and the request is malformed."""
+    path, query, fields = split_target(target, HOST)
+    assert (b"", b"", HOST) == (path, query, fields)
+    received = Received("GET", path, query, fields, "192.0.2.1", "http")
+    assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", frozenset())
+
+
+def test_identity_fields_are_dropped_in_every_spelling() -> None:
+    """Here and only here: what a client says of itself counts for nothing."""
+    forged = [(b"x-gateway-owner", b"root"), (b"x_gateway_owner", b"root")]
+    received = Received("GET", b"/a", b"", [*forged, *HOST], "192.0.2.1", "http")
+    request = accept(received, 0.0, "id", frozenset())
+    assert isinstance(request, RequestHead)
+    assert HOST == request.fields
