@@ -1,6 +1,6 @@
 """Counting: usage in this worker's memory, added to Redis' counters off the path of requests.
 
-A request costs two increments of a dict. Once a second, and at the end, what has come together leaves in one call (a
+A request costs one increment of a dict. Once a second, and at the end, what has come together leaves in one call (a
 second, small one says who is busiest). What Redis does not take is kept for the next second. So a killed worker loses
 what it counted in its last second, and a connection that breaks between a call and its answer may have the counts of
 that call twice. Each command has one key, so a Cluster takes them as they are.

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.core.errors import StoreUnavailable
 from gateway.core.usage import (
     DAY_HOURS,
     BusyToken,
@@ -46,7 +47,7 @@ class RedisUsage:
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
         """The requests of a policy, by the hour and by what they count as."""
         wanted = last_hours(self._clock(), hours)
-        replies = await run_each(self._connection, [("HGETALL", names.policy_usage(policy, hour)) for hour in wanted])
+        replies = await self._read([("HGETALL", names.policy_usage(policy, hour)) for hour in wanted])
         counts: Counter[Counted] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
@@ -58,22 +59,23 @@ class RedisUsage:
         wanted = last_hours(self._clock(), hours)
         commands = [("ZRANGE", names.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
         found: Counter[str] = Counter()
-        for reply in await run_each(self._connection, commands, withscores=True):
+        for reply in await self._read(commands, withscores=True):
             found.update({token.decode(): int(number) for token, number in reply})
         return [BusyToken(token, number) for token, number in found.most_common(limit)]
 
     async def totals(self) -> Totals:
         """All that was ever counted."""
         keys = (names.all_requests(), names.all_events())
-        requests, events = await run_each(self._connection, [("HGETALL", key) for key in keys])
+        requests, events = await self._read([("HGETALL", key) for key in keys])
         return Totals(_read_counts(requests), {event.decode(): int(number) for event, number in events.items()})
 
     async def memory(self) -> StoreMemory | None:
-        """How full Redis is, as far as it says."""
-        (told,) = await run_each(self._connection, [("INFO", "memory")])
-        if isinstance(told, Exception):  # a store that has no such thing
+        """How full Redis is; None also where it does not answer: `totals` says that."""
+        try:
+            (told,) = await self._read([("INFO", "memory")])
+        except StoreUnavailable:
             return None
-        return StoreMemory(int(told.get("used_memory", 0)), int(told.get("maxmemory", 0)))
+        return StoreMemory(int(told["used_memory"]), int(told["maxmemory"]))
 
     async def _read_tokens(self, identities: Sequence[str], hours: range) -> list[dict[int, int]]:
         """Each token's requests by the number of the hour, and some of hours before and after these.
@@ -82,12 +84,19 @@ class RedisUsage:
         """
         starts = sorted({hour - hour % names.USAGE_HOURS for hour in hours})
         keys = [names.token_usage(identity, start)[0] for identity in identities for start in starts]
-        replies = await run_each(self._connection, [("HGETALL", key) for key in keys])
+        replies = await self._read([("HGETALL", key) for key in keys])
         found: list[dict[int, int]] = [{} for _ in identities]
         for number, reply in enumerate(replies):
             which, part = divmod(number, len(starts))
             found[which].update({starts[part] + int(hour): int(requests) for hour, requests in reply.items()})
         return found
+
+    async def _read(self, commands: Sequence[_Command], **options: Any) -> list[Any]:
+        replies = await run_each(self._connection, commands, **options)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise StoreUnavailable(f"Redis refused: {reply}") from reply
+        return replies
 
 
 def _read_counts(reply: Mapping[bytes, bytes]) -> dict[Counted, int]:

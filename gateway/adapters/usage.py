@@ -17,7 +17,7 @@ class Counting(Protocol):
 
 
 class Usage(Protocol):
-    """What was counted until a second ago, by all workers of all nodes. Every method raises StoreUnavailable.
+    """What was counted until a second ago, by all workers of all nodes. Methods raise StoreUnavailable.
 
     Hours and days are of UTC, include the present one, and go back no further than usage.MAXIMUM_HOURS.
     """
@@ -43,5 +43,5 @@ class Usage(Protocol):
         ...
 
     async def memory(self) -> StoreMemory | None:
-        """How full Redis is; None where it does not say."""
+        """How full Redis is; None where it does not say, and where it does not answer: never StoreUnavailable."""
         ...

@@ -21,9 +21,10 @@ def build_metrics(usage: Usage, policy_mistakes: Callable[[], Sequence[str]]) ->
     async def show_metrics() -> Response[str]:
         """All metrics, as text."""
         try:
-            totals, memory = await usage.totals(), await usage.memory()
+            totals = await usage.totals()
         except StoreUnavailable:
-            totals, memory = None, None
+            totals = None
+        memory = await usage.memory() if totals is not None else None
         text = write_metrics(gather_metrics(totals, memory, len(policy_mistakes())))
         return Response(text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 

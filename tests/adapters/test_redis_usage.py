@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from gateway.adapters import names, redis_counting
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_counting import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.core.decision import Facts
+from gateway.core.errors import StoreUnavailable
 from gateway.core.messages import ResponseHead
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.reasons import Reason
@@ -275,3 +276,23 @@ def test_noting_asks_redis_nothing(redis_url: str) -> None:
         assert 2 == calls
 
     run(redis_url, work)
+
+
+def test_what_is_no_usage_is_said_and_not_read(store_url: str) -> None:
+    """A key of another type, which somebody else has put there, is a store that does not answer, as everywhere."""
+
+    async def work(bench: Bench) -> None:
+        await bench.client.set(names.all_requests(), "1")
+        with pytest.raises(StoreUnavailable, match="refused"):
+            await bench.usage.totals()
+
+    run(store_url, work)
+
+
+def test_the_embedded_store_does_not_say_how_full_it_is() -> None:
+    """It has no limit, and no such command: metrics leave it out."""
+
+    async def work(bench: Bench) -> None:
+        assert await bench.usage.memory() is None
+
+    run(EMBEDDED, work)

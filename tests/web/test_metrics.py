@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.core.decision import Facts
@@ -57,6 +57,13 @@ def test_metrics_are_served_as_prometheus_reads_them(redis_url: str) -> None:
     assert families["gateway_redis_memory_bytes"].samples[0].value > 100_000
     record = make_record()
     assert not [secret for secret in (token_id(record.digest), record.digest, record.name, ADDRESS) if secret in text]
+
+
+def test_the_embedded_store_has_metrics_too() -> None:
+    """All of them but how full it is."""
+    status, _, text = ask(EMBEDDED, requests=3)
+    assert (200, True, False) == (status, "gateway_redis_up 1\n" in text, "gateway_redis_memory" in text)
+    assert 'gateway_requests_total{policy="small",reason="",status="2xx",cache=""} 3\n' in text
 
 
 def test_metrics_are_served_while_redis_is_away() -> None:
