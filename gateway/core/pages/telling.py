@@ -42,9 +42,11 @@ def describe_changes(entry: AuditEntry) -> Iterator[tuple[str, str, str]]:
     for field, (before, after) in entry.changes.items():
         if field in ("is_active", "successor", "predecessor", "parent"):
             continue
-        if entry.action is Action.CREATE and field in _QUIET:
+        is_new = entry.action in (Action.CREATE, Action.IMPORT)
+        if is_new and field in _QUIET:
             continue
-        yield field.replace("_", " ").replace("expires at", "expires"), _write(field, before), _write(field, after)
+        words = field.replace("_", " ").replace("expires at", "expires")
+        yield words, "" if is_new else _write(field, before), _write(field, after)
 
 
 def _write(field: str, value: Any) -> str:
