@@ -1,6 +1,7 @@
 """Composition root: the only place that constructs adapters, and knows the real clock and environment."""
 
 import asyncio
+import gc
 import itertools
 import secrets
 import time
@@ -12,9 +13,11 @@ from pathlib import Path
 from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
@@ -23,32 +26,25 @@ from gateway.adapters.redis_connection import Client, RedisConnection, open_clie
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
-from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.redis_usage import RedisUsage
 from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
+from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.management import Management
 from gateway.retrieval import Retrieval
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
-from gateway.web.admin.app import build_admin
 from gateway.web.authorize import ForwardAuth
-from gateway.web.metrics import build_metrics
+from gateway.web.capacity import Capacity
 from gateway.web.operations import build_operations
-from gateway.web.pages.parts import Pages
-from gateway.web.pages.router import build_pages
-from gateway.web.pages.visitors import WRONG_SIGN_INS, Visitors
 from gateway.web.proxy import Proxy, PublicListener
 from gateway.web.whoami import Whoami
 
-ADMIN_TIMEOUT_SECONDS = 5.0
-"""A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
 
@@ -57,16 +53,24 @@ USAGE_TIMEOUT_SECONDS = 2.0
 
 
 class Gateway:
-    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own."""
+    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
 
-    def __init__(self, settings: Settings, client: "Client | None" = None) -> None:
-        if client is None:
-            client = open_client(settings.redis_url, settings.redis_timeout)
+    `upstreams` answer in the place of the policies' backends.
+    """
+
+    def __init__(
+        self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
+    ) -> None:
+        client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
+        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
+        self.public_keys = keys.published if keys else ()
+        issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
+        replacements = parse_upstreams(settings.upstreams)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
-        self.management = build_management(self.redis, self.tokens, self.policies, settings)
+        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -77,9 +81,9 @@ class Gateway:
         contents = Contents(exports, self.encoder)
         self.fetches = RedisFetches(self.exports_redis)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
-        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
+        documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
@@ -92,6 +96,7 @@ class Gateway:
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
             counting=self.counting,
+            issuer=issuer,
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -105,6 +110,18 @@ class Gateway:
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""
         self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
+
+    @asynccontextmanager
+    async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Follows changes of the policy files until the end, and then closes all."""
+        watching = asyncio.create_task(self.policies.watch(on_reload))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await self.close()
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
@@ -125,17 +142,17 @@ class Gateway:
 
 
 def build_management(
-    redis: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, settings: Settings
+    connection: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, pepper: str
 ) -> Management:
-    """What changes tokens, by whichever door."""
+    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
     return Management(
         policies=policies,
         tokens=tokens,
         owners=tokens.owners,
-        audit=RedisAudit(redis),
-        claims=RedisClaims(redis, tokens),
+        audit=RedisAudit(connection),
+        claims=RedisClaims(connection, tokens),
         random_bytes=secrets.token_bytes,
-        pepper=settings.token_pepper.encode(),
+        pepper=pepper.encode(),
     )
 
 
@@ -156,81 +173,15 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        watching = asyncio.create_task(gateway.policies.watch(gateway.keep_upstreams))
-        try:
+        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        async with gateway.running(gateway.keep_upstreams):
             yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await gateway.close()
 
-    trusted = parse_trusted_proxies(settings.trusted_proxies)
+    trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id)
-
-
-class Administration:
-    """What the admin listener works with: connections and policies of its own, as it may be a process of its own."""
-
-    def __init__(
-        self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._owns_client = client is None
-        client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
-        self.redis = RedisConnection(client, ADMIN_TIMEOUT_SECONDS)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
-        self.tokens = RedisTokens(self.redis)
-        self.management = build_management(self.redis, self.tokens, self.policies, settings)
-        self.usage = RedisUsage(self.redis, clock)
-        sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
-        kinds = parse_sign_in(settings.sign_in)
-        self.pages = Pages(
-            visitors=Visitors(sessions, self.management, self.policies, kinds, failures, clock, secrets.token_bytes),
-            management=self.management,
-            tokens=self.tokens,
-            usage=self.usage,
-            policies=self.policies,
-            policy_mistakes=self.policy_mistakes,
-            clock=clock,
-            random_text=lambda: secrets.token_urlsafe(16),
-            trusted=parse_trusted_proxies(settings.trusted_proxies),
-            listen=settings.listen,
-        )
-
-    def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files, where an older set is served."""
-        return self.policies.mistakes
-
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
-        return await self.redis.is_ready()
-
-    async def close(self) -> None:
-        """Ends the connection, where it is nobody else's."""
-        if self._owns_client:
-            await self.redis.close()
-
-
-def create_admin(
-    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
-) -> Litestar:
-    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
-    administration = Administration(settings or read_settings(), client, clock)
-
-    @asynccontextmanager
-    async def run(_: Litestar) -> AsyncIterator[None]:
-        watching = asyncio.create_task(administration.policies.watch(lambda: None))
-        try:
-            yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await administration.close()
-
-    metrics = build_metrics(administration.usage, administration.policy_mistakes)
-    return build_admin(administration, [build_pages(administration.pages), metrics], run)
+    return PublicListener(
+        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
+    )

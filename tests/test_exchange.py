@@ -430,12 +430,16 @@ def test_a_token_that_ends_soon_says_when() -> None:
     run(work, ok(), ok())
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
 def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
     """Who, what, by which rule, with which outcome; and no credential."""
 
     async def work(room: Room) -> None:
-        await room.ask("GET /export?q=secret")
-        await room.ask("GET /export", text=None)
+        parent = (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())
+        await room.ask("GET /export?q=secret", parent)
+        await room.ask("GET /export", parent, text=None)
         refused = AccessRecord(
             time=NOW / 1000,
             request_id="build-42",
@@ -447,6 +451,8 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
             policy="small",
             rule="GET /export",
             reason="missing_credentials",
+            trace=TRACE,
+            span=room.records[1].span,
         )
         passed = msgspec.structs.replace(
             refused,

@@ -22,7 +22,9 @@
     gw1:audit:refused                   stream, changes that were asked for and refused
     gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
     gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
-                                        and what it was encoded to, by the name of the coding
+                                        and what it was encoded to, by the name of the coding; long content in
+                                        pieces (redis_contents.py)
+    gw1:staged:<kind>:<length>:<who>:<key>:<variant>:<number>   the same while its pieces are written; ends by itself
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
@@ -180,6 +182,11 @@ def export(kind: str, entitlement: str, export_key: str) -> str:
 def content(export_name: str, variant: str) -> str:
     """The content of one variant of a stored export."""
     return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
+
+
+def staged(export_name: str, variant: str, number: str) -> str:
+    """Long content that is being written; it is given the name of the content when all of it is there."""
+    return f"{VERSION}:staged{export_name[EXPORT_LENGTH:]}:{variant}:{number}"
 
 
 def fetch(export_name: str, selection: str) -> str:

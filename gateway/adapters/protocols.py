@@ -9,7 +9,7 @@ from gateway.core.decision import Asked, Facts
 from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import Rule
-from gateway.core.policies.rules import Upstream as UpstreamAddress
+from gateway.core.policies.upstream import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord
 
 
@@ -43,8 +43,8 @@ class Exports(Protocol):
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
-    async def heads(self, name: str) -> tuple[bytes, ...]:
-        """The heads of an export that no admission has brought; none where they cannot be read."""
+    async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
+        """The heads of a document for a variant in these groups, none from before a purge of one; see shaping.py."""
         ...
 
     async def remove(self, name: str, variant: str = "") -> None:
@@ -122,19 +122,6 @@ class Streams(Protocol):
 
     def watch(self, token_id: str, content: ContentStream) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when the token is revoked."""
-        ...
-
-
-class Encoder(Protocol):
-    """Content codings (RFC 9110 8.4.1)."""
-
-    @property
-    def offered(self) -> tuple[bytes, ...]:
-        """The names of the codings there are, the preferred first."""
-        ...
-
-    async def encode(self, coding: bytes, content: bytes) -> bytes:
-        """The content in one of the offered codings, always the same bytes for the same content."""
         ...
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import uvicorn
 
-from gateway.app import create_admin, create_app
+from gateway.admin import create_admin
+from gateway.app import create_app
 from gateway.settings import Settings, read_settings
 
 RESTART_SECONDS = 1.0
@@ -93,7 +94,7 @@ def admin_beside(listener: socket.socket | None, settings: Settings) -> Iterator
 def build_admin_config(settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the admin listener: people and few programs, so all by the book."""
     return uvicorn.Config(
-        "gateway.app:create_admin",
+        "gateway.admin:create_admin",
         factory=True,
         http="httptools",
         loop="uvloop",

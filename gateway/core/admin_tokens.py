@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.administration import TokenRequest
-from gateway.core.policies.rules import CredentialSource, Plan, Policy, Upstream
+from gateway.core.policies.rules import CredentialSource, Plan, Policy
+from gateway.core.policies.upstream import Upstream
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, granting
 from gateway.core.tokens import TokenFormat
@@ -33,8 +34,12 @@ ADMIN = Policy(
     token_format=TokenFormat((PREFIX,), 40, checksum=True, shown=12),
     credentials=(CredentialSource(b"authorization", is_bearer=True),),
     bound_to="owner",
+    parent_scope="",
+    has_known_owners=False,
     scopes=SCOPES,
+    scope_names={name: name for name in SCOPES},
     scope_grants=granting(SCOPES),
+    bundles={},
     plans={"": Plan(None, ())},
     last_used_resolution_seconds=60,
     errors={},

@@ -109,7 +109,7 @@ def make_record(
         is_active=True,
         not_before=request.not_before,
         expires_at=request.expires_at,
-        scopes=" ".join(sorted(set(request.scopes))),
+        scopes=policy.own_scopes(request.scopes),
         plan=plan,
         lineage=token_id(token_digest),
         project=request.project,
@@ -135,7 +135,7 @@ def update_record(
     """
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
-        values["scopes"] = " ".join(sorted(set(values["scopes"])))
+        values["scopes"] = policy.own_scopes(values["scopes"])
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
     overrides = tuple(override for override in record.overrides if now < override.until)
@@ -178,7 +178,7 @@ def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], 
     if "scopes" in changed:
         for scope in record.scopes.split():
             if scope not in policy.scopes:
-                raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+                raise ChangeRefused(unknown_name("scope", scope, policy.scope_names))
     _check_dates(record, changed, now)
 
 

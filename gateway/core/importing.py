@@ -53,7 +53,7 @@ def import_digest(
     token_digest = token_digest.lower()
     if DIGEST.fullmatch(token_digest) is None:
         raise ChangeRefused("a digest is 64 hex digits: HMAC-SHA-256 under the pepper, SHA-256 without one")
-    most = policy.token_format.shown
+    most = policy.token_format.shown_length(shown)
     if len(shown) > most or not shown.isprintable():
         raise ChangeRefused(f"of a token's text at most {most} printable characters are shown")
     return make_record(policy, request, token_digest, shown, now, owner)

@@ -81,6 +81,10 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
     shadow_exceeded: tuple[str, ...] = ()
     """Quotas that had no room and would have refused the request were they not in shadow."""
+    trace: str = ""
+    """The trace id of the client's traceparent, or of the one that the backend is told of."""
+    span: str = ""
+    """The gateway's own span in it: the backend's is its child."""
 
 
 _DEFAULTS = TokenRecord.__struct_defaults__

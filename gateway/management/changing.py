@@ -58,7 +58,8 @@ class Management(Reading):
             record = await self._record(parent)
             policy, (view,), now = self.policy(record.policy), await self._view([record]), await self._tokens.now()
             owner = (await self._bounds(record)).owner
-            text, child = make_child(policy, record, view.state, owner, request, self._draws(policy), self._pepper, now)
+            draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
+            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, now, maker)
             return CreatedToken(await self._create(actor, Action.CREATE, policy, child), text)
 
     async def import_token(self, actor: Actor, policy: str, request: TokenRequest, imported: Imported) -> TokenView:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, cast
 
+import msgspec
 from litestar import Litestar, Response, asgi, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import MethodNotAllowedException
@@ -11,7 +12,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from gateway.core.assertions import ADDRESS as JWKS
+from gateway.core.assertions import PublicKey
 from gateway.core.whoami import ADDRESS as WHOAMI
+
+KEYS_FRESH_SECONDS = 300
+"""How long a backend may do without asking for keys again."""
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -27,6 +33,15 @@ class Health(Protocol):
 
     async def is_store_ready(self) -> bool:
         """Whether Redis answers."""
+        ...
+
+
+class PublicHealth(Health, Protocol):
+    """The same of the public listener."""
+
+    @property
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """What verifies assertions; empty where none are made."""
         ...
 
 
@@ -50,8 +65,15 @@ def health_handlers(health: Health) -> list[HTTPRouteHandler]:
     return [show_health, show_readiness]
 
 
-def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Litestar:
+def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan) -> Litestar:
     """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
+
+    @route(JWKS, http_method=["GET", "HEAD"], sync_to_thread=False)
+    def show_keys() -> Response[bytes]:
+        """The keys that verify assertions, a JWK Set (RFC 7517 5). The next key is there before it signs."""
+        content = msgspec.json.encode({"keys": health.public_keys})
+        caching = f"public, max-age={KEYS_FRESH_SECONDS}"
+        return Response(content, media_type="application/jwk-set+json", headers={"Cache-Control": caching})
 
     @asgi(WHOAMI, copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +85,7 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [*health_handlers(health), show_identity],
+        [*health_handlers(health), show_keys, show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

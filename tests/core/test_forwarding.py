@@ -14,11 +14,13 @@ from gateway.core.forwarding import (
     build_response_fields,
     edit_fields,
     end_to_end_fields,
+    hops_left,
     is_reserved,
     rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.policies.rules import FieldEdits, Rewrite
+from gateway.core.policies.upstream import FieldEdits, Rewrite
+from gateway.core.tracing import build_trace_fields
 from tests.core.samples import RECORD, load_shop, make_request
 
 POLICY = load_shop()
@@ -64,6 +66,30 @@ def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
     assert [] == end_to_end_fields([(name, b"x")])
     assert field_value(forward((name, b"x")), name) is None
     assert field_value(build_response_fields(ResponseHead(200, [(name, b"x")])), name) is None
+
+
+@pytest.mark.parametrize("name", [b"content_length", b"transfer_encoding", b"proxy_connection", b"keep_alive"])
+def test_what_cgi_takes_for_framing_does_not_cross(name: bytes) -> None:
+    """A CGI-style server reads underscores as hyphens: to it such a field would be about the connection."""
+    assert field_value(forward((name, b"5")), name) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "sent", "passed"),
+    [
+        ("OPTIONS", b"3", b"2"),
+        ("OPTIONS", b"1", b"0"),
+        ("OPTIONS", b"many", None),
+        ("OPTIONS", b"9" * 5000, None),
+        ("GET", b"3", None),
+    ],
+)
+def test_an_options_request_goes_one_hop_further(method: str, sent: bytes, passed: bytes | None) -> None:
+    """Max-Forwards counts down (RFC 9110 7.6.2); what is no number, or means nothing, is not passed on."""
+    head = replace(make_request((b"max-forwards", sent)), method=method)
+    fields = build_request_fields(head, POLICY, RECORD, RECORD.scopes, frozenset())
+    assert passed == field_value(fields, b"max-forwards")
+    assert (int(passed) + 1 if passed else None) == hops_left(head)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +141,7 @@ def test_the_backend_learns_who_asks_and_how() -> None:
         (b"x-forwarded-host", b"shop.example:8080"),
         (b"x-forwarded-proto", b"https"),
         (b"x-request-id", b"request-1"),
+        *build_trace_fields(make_request(), "sampled"),
         (b"x-gateway-token-id", b"ab" * 12),
         (b"x-gateway-token-name", b"nightly build"),
         (b"x-gateway-project", b"website"),
@@ -122,6 +149,14 @@ def test_the_backend_learns_who_asks_and_how() -> None:
         (b"x-gateway-scopes", b"read write"),
     ]
     assert expected == forward((b"accept", b"*/*"))
+
+
+def test_forwarded_is_sent_to_those_who_want_it() -> None:
+    """RFC 7239 beside the older fields, where the policy says so."""
+    wanting = replace(POLICY, upstream=replace(POLICY.upstream, sends_forwarded=True))
+    fields = build_request_fields(make_request((b"forwarded", b"for=1.1.1.1")), wanting, RECORD, "", frozenset())
+    assert [b'for=192.0.2.7;host="shop.example:8080";proto=https;by=_gateway'] == field_values(fields, b"forwarded")
+    assert [] == field_values(forward(), b"forwarded")
 
 
 def test_an_empty_identity_is_left_out() -> None:

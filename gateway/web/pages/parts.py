@@ -16,7 +16,7 @@ from litestar.template import TemplateConfig
 
 from gateway.adapters.admin_protocols import Tokens
 from gateway.adapters.usage import Usage
-from gateway.core.addresses import Networks, client_address, is_trusted
+from gateway.core.addresses import Origin, TrustedProxies, find_origin
 from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
@@ -60,7 +60,7 @@ class Pages:
         policy_mistakes: Callable[[], tuple[str, ...]],
         clock: Callable[[], float],
         random_text: Callable[[], str],
-        trusted: Networks,
+        trusted: TrustedProxies,
         listen: str,
     ) -> None:
         self.visitors = visitors
@@ -105,18 +105,10 @@ GivenForm = NamedDependency[FormMultiDict]
 """What handlers ask for by name."""
 
 
-def client_of(request: Asking, trusted: Networks) -> str:
-    """The client's address, as far as proxies are trusted to tell it."""
+def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
+    """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
     peer = request.client.host if request.client else ""
-    entries = [value.encode("latin-1") for value in request.headers.getall("x-forwarded-for", [])]
-    return client_address(peer, entries, trusted)
-
-
-def is_secure(request: Asking, trusted: Networks) -> bool:
-    """Whether the browser speaks TLS, to us or to a proxy that is trusted to say so."""
-    peer = request.client.host if request.client else ""
-    said = request.headers.get("x-forwarded-proto", "") if is_trusted(peer, trusted) else ""
-    return (said or request.url.scheme) == "https"
+    return find_origin(list(request.scope["headers"]), peer, request.url.scheme, trusted)
 
 
 def session_of(request: Asking) -> str:
@@ -126,7 +118,7 @@ def session_of(request: Asking) -> str:
 
 async def find_visitor(request: Asking, pages: GivenPages) -> Visitor:
     """Who asks; SignInNeeded where nobody is signed in."""
-    visitor = await pages.visitors.find(session_of(request), client_of(request, pages.trusted))
+    visitor = await pages.visitors.find(session_of(request), origin_of(request, pages.trusted).client)
     if visitor is None:
         raise SignInNeeded
     return visitor

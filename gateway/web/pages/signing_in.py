@@ -11,9 +11,8 @@ from gateway.web.pages.parts import (
     Asking,
     ForgedForm,
     GivenPages,
-    client_of,
     find_visitor,
-    is_secure,
+    origin_of,
     read_form,
     said,
     see_other,
@@ -43,7 +42,7 @@ class SigningIn(Controller):
         then = following(text_of(form, "next"))
         problem, status, headers = NOT_OPEN, 401, dict[str, str]()
         try:
-            session_id = await pages.visitors.open(text_of(form, "token"), client_of(request, pages.trusted))
+            session_id = await pages.visitors.open(text_of(form, "token"), origin_of(request, pages.trusted).client)
         except TooManySignIns as error:
             session_id, status = None, 429
             problem = f"Too many tokens that are not valid came from your address. Wait {error.retry_after} seconds."
@@ -56,7 +55,7 @@ class SigningIn(Controller):
             page.headers |= headers
             return page
         answer = see_other(then)
-        secure = is_secure(request, pages.trusted)
+        secure = origin_of(request, pages.trusted).scheme == "https"
         answer.set_cookie(_cookie(SECURE_COOKIE if secure else COOKIE, session_id, secure=secure))
         return answer
 

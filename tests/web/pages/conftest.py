@@ -10,7 +10,7 @@ import pytest
 from litestar.testing import TestClient
 from lxml import html
 
-from gateway.app import Administration, create_admin
+from gateway.admin import Administration, create_admin
 from gateway.core.administration import TokenRequest
 from gateway.core.audit import Actor
 from gateway.core.token_views import CreatedToken
