@@ -92,7 +92,7 @@ def status_of(server: GatewayServer, token: str) -> int:
 
 def make_token(page: Page, name: str, *scopes: str) -> str:
     """Makes a token by the form that is open, and gives the text that the page shows."""
-    page.get_by_label("Name").fill(name)
+    page.get_by_role("textbox", name="Name").fill(name)
     for scope in scopes:
         page.get_by_role("checkbox", name=scope).check()
     page.get_by_role("button", name="Create token").click()
@@ -243,6 +243,52 @@ def test_S7_the_page_is_found_by_typing_what_it_is_for(operator: Page) -> None:
     expect(operator.get_by_role("heading", name="API tokens", level=1)).to_be_visible()
 
 
+def test_C14_bundles_tick_scopes_that_are_grouped(operator: Page) -> None:
+    """Comvi's four scopes in three groups, its five bundles; what a bundle ticked can be changed by hand."""
+    operator.goto("/tokens/new?policy=comvi&project=7")
+    for group in ("Project", "Translations", "Schema"):
+        expect(operator.get_by_role("group", name=group, exact=True)).to_be_visible()
+    operator.get_by_role("textbox", name="Name").fill("reports")
+    operator.get_by_role("button", name="Push").click()
+    ticked = operator.locator("[name=scope]:checked")
+    expect(ticked).to_have_count(4)
+    operator.get_by_role("button", name="Reports").click()
+    expect(ticked).to_have_count(2)
+    expect(operator.get_by_role("textbox", name="Name")).to_have_value("reports")
+    operator.get_by_role("checkbox", name="schema:read").check()
+    operator.get_by_role("button", name="Create token").click()
+    operator.get_by_role("link", name="I have stored it").click()
+    held = operator.locator(".scope-list code").all_inner_texts()
+    assert ["project:read", "schema:read", "translations:read"] == sorted(held)
+
+
+def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], tokens: Commands, server: GatewayServer
+) -> None:
+    """By its user: a name, an end if he wants one, scopes; listed afterwards, never shown again, deleted for good."""
+    held = "*=me:read,projects:read,projects:write,actor_tokens:create"
+    options = ("--policy", "tokens-studio", *tokens.options, *tokens.policies)
+    run_apart("owner", "set", "ada", "--permission", held, *options)
+    first = create("--policy", "tokens-studio", "--owner", "ada", name="first")
+    page = sign_in(first["token"])
+    page.get_by_role("link", name="New token").click()
+    page.get_by_role("radio", name="Never").check(force=True)
+    expect(page.locator("[name=day]")).to_be_hidden()
+    text = make_token(page, "figma", "projects:read")
+    assert 401 != ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="API tokens").click()
+    row = page.get_by_role("row", name="figma")
+    expect(row).to_contain_text("Never")
+    assert text not in page.content()
+    row.get_by_role("link", name="figma").click()
+    assert text not in page.content()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Type figma to confirm").fill("figma")
+    page.get_by_role("button", name="Revoke for good").click()
+    expect(page.get_by_text("The token is revoked, for good")).to_be_visible()
+    assert 401 == ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+
+
 def test_two_tabs_that_change_one_token(operator: Page, create: Callable[..., dict[str, str]]) -> None:
     """The one that comes second is told, and shows what is there now."""
     path = f"/tokens/{create(*KOPIMARK, name='before')['id']}/edit"
@@ -250,11 +296,11 @@ def test_two_tabs_that_change_one_token(operator: Page, create: Callable[..., di
     for page in (operator, other):
         page.goto(path)
     for page, name in ((operator, "first"), (other, "second")):
-        page.get_by_label("Name").fill(name)
+        page.get_by_role("textbox", name="Name").fill(name)
         page.get_by_role("button", name="Save changes").click()
     expect(operator.get_by_role("heading", name="first")).to_be_visible()
     expect(other.get_by_role("alert")).to_contain_text("in the meantime")
-    expect(other.get_by_label("Name")).to_have_value("first")
+    expect(other.get_by_role("textbox", name="Name")).to_have_value("first")
 
 
 def test_a_session_used_after_its_end_is_sent_to_the_door(

@@ -3,7 +3,8 @@
 Rule 1: an operator (an admin token) reaches everything. Any other token reaches what it is bound to: a project's token
 the tokens of that project, an owner's token those of that owner, in its own policy and nowhere else.
 Rule 2: nobody gives more than he has. A token that was signed in with is the bound of what it makes: no scope that it
-lacks, no later end than its own, its own plan.
+lacks, no later end than its own, its own plan. A child changes nothing: what it made would outlive its parent. Where a
+policy names the scope that making children needs, making tokens here needs it too.
 Rule 3: what is out of reach reads as if it did not exist.
 """
 
@@ -60,6 +61,13 @@ def grantable(policy: Policy, giver: TokenRecord | None) -> frozenset[str]:
     return frozenset(
         scope for scope in policy.scopes if not policy.scope_grants[scope].isdisjoint(giver.scopes.split())
     )
+
+
+def why_none(policy: Policy, giver: TokenRecord | None) -> str:
+    """Why the giver can make no tokens at all, in words; empty where he can."""
+    if giver is None or not policy.parent_scope or policy.parent_scope in grantable(policy, giver):
+        return ""
+    return f"The token you signed in with does not hold {policy.parent_scope}, so it can make no others."
 
 
 def as_given(giver: TokenRecord | None, wanted: TokenRequest) -> TokenRequest:

@@ -1,6 +1,5 @@
 """Lists of tokens, and new ones."""
 
-from itertools import groupby
 from urllib.parse import urlencode
 
 import msgspec
@@ -11,16 +10,15 @@ from litestar.response import Template
 from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
 from gateway.core.pages.listing import STATES, Listing, parse_listing, select
-from gateway.core.pages.reach import Reach, as_given, excess, grantable
+from gateway.core.pages.reach import Reach, as_given, excess, grantable, why_none
 from gateway.core.pages.snippets import build_snippets, variable_name
 from gateway.core.policies.rules import Policy
 from gateway.core.token_views import CreatedToken
 from gateway.web.pages.addresses import example_url
-from gateway.web.pages.forms import EXPIRIES, FormMistake, TokenForm, build_request, read_token_form
+from gateway.web.pages.forms import DEFAULT_EXPIRY, EXPIRIES, FormMistake, TokenForm, build_request, read_token_form
 from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages
 from gateway.web.pages.visitors import Visitor
 
-CATEGORY_SEPARATOR = ":"
 LISTED_DAYS = 14
 """Of usage beside each token: enough to see a weekend, and a job that has stopped."""
 SENT_TWICE = (
@@ -60,11 +58,15 @@ class TokenLists(Controller):
         """The form for a new token; `bundle` ticks the scopes of one."""
         query = request.query_params
         policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        bundle = policy.bundles.get(query.get("bundle", ""))
         form = TokenForm(
             name=query.get("name", ""),
+            description=query.get("description", ""),
+            expiry=query.get("expiry", DEFAULT_EXPIRY),
+            day=query.get("day", ""),
             project=reach.project or "",
             owner=reach.owner or "",
-            scopes=tuple(query.getall("scope", [])),
+            scopes=bundle.scopes if bundle else (),
         )
         return render_form(pages, visitor, policy, form)
 
@@ -109,17 +111,16 @@ def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
 def check_may_change(visitor: Visitor) -> None:
     """PermissionDeniedException for who may only look."""
     if not visitor.may_change:
-        raise PermissionDeniedException("The token you signed in with is for looking only: it lacks the scope write.")
+        lacks = "it lacks the scope write" if visitor.is_operator else "it was made by another token"
+        raise PermissionDeniedException(f"The token you signed in with is for looking only: {lacks}.")
 
 
 def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
-    """Scopes by category, in the policy's order: the name before the first colon where there is one."""
-    keys = {name: name.partition(CATEGORY_SEPARATOR)[0] for name in policy.scopes}
-    if all(CATEGORY_SEPARATOR not in name for name in policy.scopes):
-        return [("", list(policy.scopes))]
-    order = list(dict.fromkeys(keys.values()))
-    ordered = sorted(policy.scopes, key=lambda name: order.index(keys[name]))
-    return [(key, list(names)) for key, names in groupby(ordered, keys.__getitem__)]
+    """Scopes by category, each in the policy's order."""
+    groups: dict[str, list[str]] = {}
+    for name, scope in policy.scopes.items():
+        groups.setdefault(scope.category, []).append(name)
+    return list(groups.items())
 
 
 def render_form(
@@ -137,7 +138,7 @@ def render_form(
         groups=group_scopes(policy),
         grantable=grantable(policy, visitor.giver),
         expiries=EXPIRIES,
-        bundles=(),
+        bundles=policy.bundles,
     )
 
 
@@ -162,7 +163,7 @@ async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
 def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
     """The same; FormMistake for more than the visitor can give."""
     wanted = as_given(visitor.giver, wanted)
-    problem = excess(policy, visitor.giver, wanted)
+    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, wanted)
     if problem:
         raise FormMistake("", problem)
     return wanted

@@ -87,8 +87,8 @@ class Visitor(msgspec.Struct, frozen=True):
 
     @property
     def may_change(self) -> bool:
-        """Whether there is anything to change for this visitor: admin tokens may be for looking only."""
-        return not self.is_operator or WRITE in self.record.scopes.split()
+        """Whether there is anything to change for this visitor: admin tokens and children may be for looking only."""
+        return WRITE in self.record.scopes.split() if self.is_operator else not self.record.parent
 
     @property
     def giver(self) -> TokenRecord | None:

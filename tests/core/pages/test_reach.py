@@ -1,9 +1,10 @@
 """Who may see and give what."""
 
+import msgspec
 import pytest
 
 from gateway.core.administration import TokenChange, TokenRequest
-from gateway.core.pages.reach import EVERYTHING, Reach, as_given, excess, grantable, reach_of, rotation_excess
+from gateway.core.pages.reach import EVERYTHING, Reach, as_given, excess, grantable, reach_of, rotation_excess, why_none
 from tests.support.policies import make_record, small_policies
 
 POLICIES = small_policies().policies
@@ -72,6 +73,17 @@ def test_what_is_made_stays_bound_to_its_maker() -> None:
     given = as_given(make_record(plan="free", owner="ada"), wanted)
     assert ("free", "ada") == (given.plan, given.owner)
     assert wanted == as_given(None, wanted)
+
+
+def test_making_tokens_needs_what_making_children_needs() -> None:
+    """Where the policy names a scope for that; an operator needs none."""
+    asking = msgspec.structs.replace(POLICY, parent_scope="write")
+    assert why_none(asking, make_record(scopes="read"))
+    assert ["", "", ""] == [
+        why_none(asking, make_record(scopes="write")),
+        why_none(asking, None),
+        why_none(POLICY, make_record(scopes="read")),
+    ]
 
 
 def test_a_rotation_gives_away_no_more_than_one_has() -> None:

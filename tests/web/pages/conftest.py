@@ -23,10 +23,14 @@ upstream = "http://127.0.0.1:9001"
 [token]
 prefixes = ["shop_"]
 bound_to = "project"
+parent_scope = "texts:read"
 [scopes]
 "texts:read" = "Read texts"
 "texts:write" = { description = "Change texts", implies = ["texts:read"] }
-"keys:read" = "Read keys"
+"keys:read" = { description = "Read keys", category = "Wordings" }
+[bundles.pull]
+description = "Builds that read"
+scopes = ["texts:read", "keys:read"]
 [quotas]
 minute = "100/minute"
 [[rules]]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.administration import TokenState
-from tests.web.pages.conftest import Desk, Make, shown_text, tokens_on
+from gateway.core.administration import TokenRequest, TokenState
+from tests.web.pages.conftest import TEST, Desk, Make, shown_text, tokens_on
 
 OpenDesk = Callable[..., Desk]
 NEW = {"policy": "shop", "project": "website", "expiry": "30", "scope": "texts:read"}
@@ -185,6 +185,18 @@ def test_an_admin_token_for_looking_changes_nothing(open_desk: OpenDesk, make: M
         desk.post(f"{path}/{deed}", 403, confirmation="CI", overlap="0", name="x")
     desk.post("/tokens", 403, **NEW, name="x")
     assert TokenState.ACTIVE is state(manage, token.view.identity)
+
+
+def test_a_child_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """What it made would outlive its parent."""
+    parent = make("parent")
+    wanted = TokenRequest(name="child", scopes=("texts:read",))
+    child = manage(lambda m: m.create_child(TEST, parent.view.identity, wanted))
+    desk = open_desk(child.text)
+    assert {"parent", "child"} == set(tokens_on(desk.get("/tokens")))
+    desk.post("/tokens", 403, **NEW, name="x")
+    for deed in ("revoke", "disable", "rotate", "edit"):
+        desk.post(f"/tokens/{parent.view.identity}/{deed}", 403, confirmation="parent", overlap="0", name="x")
 
 
 def test_C11_changes_are_told_of_the_token_that_made_them(open_desk: OpenDesk, make: Make, manage: Any) -> None:

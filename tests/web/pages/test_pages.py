@@ -110,12 +110,20 @@ def test_every_page_can_be_used_without_seeing_it(operator: Desk, make: Make, pa
 
 
 def test_C14_scopes_are_grouped_by_category(operator: Desk) -> None:
-    """The name before the first colon, where the policy says nothing else."""
+    """The policy's words, else the name before the first colon."""
     page = operator.get("/tokens/new?policy=shop&project=website")
     groups = {
         group.xpath("h3")[0].text: group.xpath(".//input/@value") for group in page.xpath("//div[@class='scope-group']")
     }
-    assert {"texts": ["texts:read", "texts:write"], "keys": ["keys:read"]} == groups
+    assert {"texts": ["texts:read", "texts:write"], "Wordings": ["keys:read"]} == groups
+
+
+def test_C14_a_bundle_ticks_its_scopes(operator: Desk) -> None:
+    """By an address, so without a script; what was filled in before stays."""
+    page = operator.get("/tokens/new?policy=shop&project=website&name=deploy&bundle=pull")
+    assert ["Pull"] == [button.text for button in page.xpath("//button[@name='bundle']/b")]
+    assert ["texts:read", "keys:read"] == page.xpath("//input[@name='scope' and @checked]/@value")
+    assert ["deploy"] == page.xpath("//input[@name='name']/@value")
 
 
 @pytest.fixture
