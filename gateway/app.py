@@ -1,23 +1,29 @@
 """Composition root: the only place that constructs adapters, and knows the real clock and environment."""
 
 import asyncio
+import gc
 import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
+from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
@@ -26,8 +32,10 @@ from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
+from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
+from gateway.management import Management
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
@@ -40,17 +48,29 @@ from gateway.web.whoami import Whoami
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
 
+USAGE_TIMEOUT_SECONDS = 2.0
+"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
+
 
 class Gateway:
-    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own."""
+    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
 
-    def __init__(self, settings: Settings, client: "Client | None" = None) -> None:
-        if client is None:
-            client = open_client(settings.redis_url, settings.redis_timeout)
+    `upstreams` answer in the place of the policies' backends.
+    """
+
+    def __init__(
+        self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
+    ) -> None:
+        client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams))
+        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
+        self.public_keys = keys.published if keys else ()
+        issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
+        replacements = parse_upstreams(settings.upstreams)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
+        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -61,10 +81,12 @@ class Gateway:
         contents = Contents(exports, self.encoder)
         self.fetches = RedisFetches(self.exports_redis)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, self.upstreams, self.streams, self.cache_counts)
-        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer))
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
+        documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -73,6 +95,8 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            counting=self.counting,
+            issuer=issuer,
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -87,6 +111,18 @@ class Gateway:
         """Makes the backends those of the present policies."""
         self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
 
+    @asynccontextmanager
+    async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Follows changes of the policy files until the end, and then closes all."""
+        watching = asyncio.create_task(self.policies.watch(on_reload))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await self.close()
+
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
@@ -98,9 +134,26 @@ class Gateway:
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
+        await self.counting.close()
+        await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
+
+
+def build_management(
+    connection: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, pepper: str
+) -> Management:
+    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
+    return Management(
+        policies=policies,
+        tokens=tokens,
+        owners=tokens.owners,
+        audit=RedisAudit(connection),
+        claims=RedisClaims(connection, tokens),
+        random_bytes=secrets.token_bytes,
+        pepper=pepper.encode(),
+    )
 
 
 def request_ids() -> Iterator[str]:
@@ -120,19 +173,15 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        watching = asyncio.create_task(gateway.policies.watch(gateway.keep_upstreams))
-        try:
+        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        async with gateway.running(gateway.keep_upstreams):
             yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await gateway.close()
 
-    trusted = parse_trusted_proxies(settings.trusted_proxies)
+    trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
-    capacity = Capacity(settings.max_requests)
-    proxy = Proxy(gateway.exchange, time.time, new_id, capacity, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, capacity, trusted)
+    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, capacity)
+    return PublicListener(
+        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
+    )

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.adapters.usage import Counting
+from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -25,7 +27,7 @@ from gateway.core.errors import (
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.forwarding import build_last_hop, hops_left
-from gateway.core.messages import RequestHead, Response, field_value
+from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
     Authorized,
     Refused,
@@ -34,6 +36,7 @@ from gateway.core.outcomes import (
     build_refused,
     refuse,
     refuse_options,
+    refuse_unmatched,
     settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
@@ -77,7 +80,10 @@ class Exchange:
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
+        counting: Counting | None = None,
+        issuer: Issuer | None = None,
     ) -> None:
+        self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
         self._retrieval = retrieval
@@ -85,17 +91,22 @@ class Exchange:
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
+        self._counting = counting
 
-    async def authorize(self, request: RequestHead) -> Authorized | Refused:
-        """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict."""
+    async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
+        """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
+
+        The rule is the one that matches, unless the caller has found it already.
+        """
         policies = self._policies.current
         segments = parse_path(request.path)
         if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
             asks_server = request.method == "OPTIONS" and request.path == "*"
-            return Refused(Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET)
-        rule = policies.match(request.host, request.method, segments)
+            reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
+            return refuse_unmatched(reason, policies, request.host)
+        rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
-            return Refused(Reason.NO_MATCHING_RULE)
+            return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
         presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
@@ -113,9 +124,11 @@ class Exchange:
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
 
-    async def answer(self, request: RequestHead, content: AsyncIterator[bytes] | None) -> Response:
+    async def answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, rule: Rule | None = None
+    ) -> Response:
         """The response to a request whose `content` is None where it has none."""
-        admission = await self.authorize(request)
+        admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
@@ -144,7 +157,22 @@ class Exchange:
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
-            return self.finish(request, admission, build_allowed(proxy, admission))
+            assertion = build_assertion(self._issuer, request, admission, request.target)
+            return self.finish(request, admission, build_allowed(proxy, admission, assertion))
+
+    def give_up(self, request: RequestHead) -> Response:
+        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
+        refused = Refused(Reason.INTERNAL_ERROR)
+        return self.finish(request, refused, build_refused(request, refused))
+
+    async def permit(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Response:
+        """The permission to go on, for a caller that answers by itself, or the answer to who may not pass."""
+        admission = await self.authorize(request, rule)
+        if isinstance(admission, Refused):
+            return self.finish(request, admission, build_refused(request, admission))
+        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+            self.finish(request, admission, Response(ResponseHead(101, []), b""))
+        return admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
@@ -165,16 +193,19 @@ class Exchange:
         return refused
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Settles what the request cost, adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, counts it, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
         outcome = settle(outcome, response.head)
         self._settlements.settle(outcome)
+        if self._counting is not None:
+            self._counting.note(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
         if self._access_log is not None:
-            self._access_log.append(build_access_record(request, outcome, response.head))
+            record = build_access_record(request, outcome, response.head, self._policies.current)
+            self._access_log.append(record)
         return response
 
 

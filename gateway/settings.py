@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from gateway.core.addresses import Networks, parse_networks
+from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
+SECRETS = {"token_pepper", "assertion_key"}
+"""Settings that are never shown."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +42,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failed_credentials: str = "100/minute"
     """How many credentials that are not valid one address may present; empty: any number."""
     trusted_proxies: str = ""
-    """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed: CIDR, separated by spaces."""
+    """Networks of the proxies in front: CIDR, separated by spaces."""
+    forwarding_field: ForwardingField = "x-forwarded-for"
+    """Where they say whose request it is; `forwarded` is RFC 7239."""
+    assertion_key: str = ""
+    """Private Ed25519 keys in PEM form, or the file that has them: the first signs assertions, all are published."""
+    assertion_issuer: str = "gateway"
+    """Who asserts (`iss`)."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
 
     def __repr__(self) -> str:
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "token_pepper"}
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in SECRETS}
         return f"Settings({', '.join(f'{name}={_mask(value)!r}' for name, value in shown.items())})"
 
 
@@ -88,10 +96,10 @@ def parse_upstreams(text: str) -> dict[str, str]:
     return pairs
 
 
-def parse_trusted_proxies(text: str) -> Networks:
-    """The networks of trusted proxies; ConfigurationError names what is none."""
+def parse_trusted_proxies(settings: Settings) -> TrustedProxies:
+    """The trusted proxies; ConfigurationError names what is no network."""
     try:
-        return parse_networks(text)
+        return TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarding_field)
     except ValueError as error:
         raise ConfigurationError(f"trusted proxies: {error}") from error
 

@@ -430,12 +430,16 @@ def test_a_token_that_ends_soon_says_when() -> None:
     run(work, ok(), ok())
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
 def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
     """Who, what, by which rule, with which outcome; and no credential."""
 
     async def work(room: Room) -> None:
-        await room.ask("GET /export?q=secret")
-        await room.ask("GET /export", text=None)
+        parent = (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())
+        await room.ask("GET /export?q=secret", parent)
+        await room.ask("GET /export", parent, text=None)
         refused = AccessRecord(
             time=NOW / 1000,
             request_id="build-42",
@@ -447,6 +451,8 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
             policy="small",
             rule="GET /export",
             reason="missing_credentials",
+            trace=TRACE,
+            span=room.records[1].span,
         )
         passed = msgspec.structs.replace(
             refused,
@@ -568,3 +574,15 @@ def test_a_public_rule_asks_for_no_token() -> None:
         assert not [name for name, _ in sent.fields if name == b"authorization" or name.startswith(b"x-gateway-")]
 
     run(work, ok((b"cache-control", b"max-age=60")))
+
+
+def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
+    """500 without a word of it, under the request's id; one line in the access log says so."""
+
+    async def work(room: Room) -> None:
+        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "small.example", NOW / 1000)
+        answer = room.exchange.give_up(head)
+        assert (500, b"build-42") == (answer.head.status, field(answer, b"x-request-id"))
+        assert ["internal_error"] == [record.reason for record in room.records]
+
+    run(work)

@@ -1,5 +1,7 @@
 """Settings: read once from the environment, each mistake named, no secret shown."""
 
+from typing import Literal, get_args
+
 import msgspec
 import pytest
 
@@ -30,7 +32,10 @@ def test_without_a_store_the_choices_are_named() -> None:
 def test_each_setting_has_its_variable(field: msgspec.structs.FieldInfo) -> None:
     """The variable of a setting is its name in capitals behind the prefix."""
     kind = getattr(field.type, "__origin__", field.type)
-    text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[kind]
+    if kind is Literal:
+        text = value = get_args(field.type)[-1]
+    else:
+        text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[kind]
     settings = read_settings(REDIS | {PREFIX + field.name.upper(): text})
     assert value == getattr(settings, field.name)
 
@@ -72,6 +77,7 @@ def test_no_secret_is_shown() -> None:
     settings = Settings(
         redis_url="rediss://user:hunter2@redis.example:6379/0",
         token_pepper="hunter2",
+        assertion_key="-----BEGIN PRIVATE KEY-----hunter2",
         upstreams="a=http://u:hunter2@a.example b=http://u:hunter2@b.example",
     )
     assert "hunter2" not in repr(settings)

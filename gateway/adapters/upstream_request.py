@@ -7,7 +7,7 @@ from math import inf
 import msgspec
 
 from gateway.core.messages import Field, field_value, without_fields
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 _LENGTH = frozenset({b"content-length"})
 

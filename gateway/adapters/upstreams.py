@@ -14,10 +14,10 @@ from gateway.adapters.upstream_request import Framing, frame
 from gateway.adapters.upstream_target import Target
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
-from gateway.core.errors import UpstreamError
+from gateway.core.errors import UpstreamError, UpstreamUnreachable
 from gateway.core.forwarding import edit_fields, rewrite_target
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 
 class HttpUpstreams:
@@ -107,6 +107,8 @@ class Group:
     ) -> Response:
         """The answer of one of them; raises the UpstreamError of the last that was tried."""
         left = self._targets
+        if not left:
+            raise UpstreamUnreachable("the policy has no backend")
         while True:
             chosen = left[0] if len(left) == 1 else self._choose(left)
             try:

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
@@ -84,9 +85,11 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
     if settings.failed_credentials:
         FailedCredentials(settings.failed_credentials)
-    parse_trusted_proxies(settings.trusted_proxies)
+    parse_trusted_proxies(settings)
     upstreams = parse_upstreams(settings.upstreams)
-    policies = read_policies(Path(settings.policies), upstreams).policies
+    if settings.assertion_key:
+        SigningKeys(settings.assertion_key)
+    policies = read_policies(Path(settings.policies), upstreams, can_assert=bool(settings.assertion_key)).policies
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")

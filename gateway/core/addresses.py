@@ -1,16 +1,26 @@
 """The client's address: the connection's other end, or what proxies say that are trusted to say it.
 
-X-Forwarded-For grows to the right, one entry a proxy. It is read from there, as long as the one who wrote an entry is
-trusted: what stands further left can have been made up by the client.
+X-Forwarded-For grows to the right, one entry a proxy, and so does Forwarded. They are read from there, as long as the
+one who wrote an entry is trusted: what stands further left can have been made up by the client. Only one of the two is
+read, the one that the trusted proxies write: the other would be the client's own.
 """
 
 import functools
 import ipaddress
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gateway.core.forwarded import parse_forwarded
+from gateway.core.messages import Fields, field_values
 
 Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network]
 """A set that knows its hash: what is remembered by it is found at once."""
+
+ForwardingField: TypeAlias = Literal["x-forwarded-for", "forwarded"]
+"""Where trusted proxies tell whose request it is; with the first goes X-Forwarded-Proto."""
+SCHEMES: Mapping[str, str] = {"http": "http", "https": "https"}
 
 MAXIMUM_REMEMBERED = 128
 """Characters of what is remembered: what clients send must not fill the memory."""
@@ -27,6 +37,47 @@ def parse_networks(text: str) -> Networks:
 def is_trusted(address: str, trusted: Networks) -> bool:
     """Whether the address lies in one of the networks."""
     return bool(trusted) and len(address) <= MAXIMUM_REMEMBERED and _lies_in(address, trusted)
+
+
+class TrustedProxies(msgspec.Struct, frozen=True):
+    """Whose word is taken for where a request comes from, and where they say it."""
+
+    networks: Networks = frozenset()
+    field: ForwardingField = "x-forwarded-for"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a request comes from, as far as it is known."""
+
+    client: str
+    scheme: str
+    forwarded_for: str
+    """The addresses it came through, separated by commas; the connection's other end is the last."""
+
+
+def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies) -> Origin:
+    """Where a request comes from that reached us from `peer` by `scheme`."""
+    if not is_trusted(peer, trusted.networks):
+        return Origin(peer, scheme, peer)
+    if trusted.field == "x-forwarded-for":
+        entries = field_values(fields, b"x-forwarded-for")
+        told = field_values(fields, b"x-forwarded-proto")
+        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
+        client = client_address(peer, entries, trusted.networks)
+        return Origin(client, SCHEMES.get(told[0].decode("latin-1") if len(told) == 1 else "", scheme), forwarded_for)
+    hops = parse_forwarded(field_values(fields, b"forwarded"))
+    forwarded_for, client = ", ".join([*(hop.address or "unknown" for hop in hops), peer]), peer
+    while hops and hops[-1].address and is_trusted(client, trusted.networks):
+        hop = hops.pop()
+        client, scheme = hop.address, SCHEMES.get(hop.scheme, scheme)
+    return Origin(client, scheme, forwarded_for)
+
+
+def believed_addresses(forwarded_for: str, client: str) -> list[str]:
+    """The end of X-Forwarded-For that begins with the client: what stands before it, the client can have made up."""
+    addresses = [entry.strip() for entry in forwarded_for.split(",")]
+    first = max((index for index, address in enumerate(addresses) if _is(address, client)), default=len(addresses) - 1)
+    return addresses[first:]
 
 
 def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
@@ -63,6 +114,10 @@ def client_network(address: str) -> str:
 def _lies_in(address: str, networks: Networks) -> bool:
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
+
+
+def _is(text: str, address: str) -> bool:
+    return text == address or str(_parse(text)) == address
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

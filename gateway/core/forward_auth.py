@@ -10,14 +10,14 @@ To allow is 200 without content, as Envoy takes nothing else.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.core.credentials import credential_fields
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import parse_host
-from gateway.core.forwarding import IDENTITY_FIELDS, build_identity_fields
+from gateway.core.forwarding import ASSERTION_FIELD, IDENTITY_FIELDS, build_identity_fields
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value, single_values
 from gateway.core.outcomes import Authorized
 from gateway.core.policies.matching import METHOD
@@ -70,13 +70,16 @@ def read_original(proxy: AskingProxy, subrequest: RequestHead, rest: str) -> Req
     return original
 
 
-def build_allowed(proxy: AskingProxy, admission: Authorized) -> Response:
+def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence[Field] = ()) -> Response:
     """The answer that lets a request pass: who asks, for the backend; nobody where the rule is public."""
     policy, record = admission.rule.policy, admission.record
     fields: list[Field] = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
     identity = build_identity_fields(record, effective_scopes(admission.rule, admission.facts)) if record else []
+    identity += assertion
     if proxy.removal_field:
-        removed = {*IDENTITY_FIELDS, *credential_fields(policy.credentials)} - {name for name, _ in identity}
+        removed = {*IDENTITY_FIELDS, ASSERTION_FIELD, *credential_fields(policy.credentials)} - {
+            name for name, _ in identity
+        }
         fields.append((proxy.removal_field, b",".join(sorted(removed))))
     return Response(ResponseHead(200, fields + identity), b"")
 

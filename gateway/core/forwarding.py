@@ -7,8 +7,10 @@ names are removed with them.
 import functools
 from urllib.parse import quote
 
+from gateway.core.addresses import believed_addresses
 from gateway.core.credentials import credential_fields
 from gateway.core.fields import parse_list
+from gateway.core.forwarded import build_forwarded
 from gateway.core.messages import (
     Field,
     Fields,
@@ -19,10 +21,12 @@ from gateway.core.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import CredentialSource, FieldEdits, Policy, Rewrite
+from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.upstream import FieldEdits, Rewrite
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
 from gateway.core.tokens import token_id
+from gateway.core.tracing import PARENT_FIELD, STATE_FIELD, build_trace_fields
 
 PSEUDONYM = b"gateway"
 """Our name in Via (RFC 9110 7.6.3) and Cache-Status (RFC 9211)."""
@@ -37,6 +41,8 @@ IDENTITY_FIELDS = (
     b"x-gateway-owner",
     b"x-gateway-scopes",
 )
+ASSERTION_FIELD = b"x-gateway-assertion"
+"""The same, signed (core/assertions.py)."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -58,6 +64,8 @@ SET_BY_GATEWAY = frozenset(
         b"host",
         b"expect",  # 100 (Continue) has been sent by our server already
         b"forwarded",
+        PARENT_FIELD,
+        STATE_FIELD,
         b"max-forwards",
         b"x-forwarded-for",
         b"x-forwarded-host",
@@ -103,9 +111,15 @@ def build_request_fields(
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", head.scheme.encode()),
         (b"x-request-id", head.id.encode()),
+        *build_trace_fields(head, policy.upstream.new_trace),
+        *(((b"forwarded", _build_forwarded(head, host)),) if policy.upstream.sends_forwarded else ()),
         *(build_identity_fields(record, scopes) if record else ()),
         *(((b"connection", b"upgrade"), (b"upgrade", head.upgrade)) if head.upgrade else ()),
     ]
+
+
+def _build_forwarded(head: RequestHead, host: bytes) -> bytes:
+    return build_forwarded(believed_addresses(head.forwarded_for, head.client), host.decode("latin-1"), head.scheme)
 
 
 def hops_left(head: RequestHead) -> int | None:

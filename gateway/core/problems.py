@@ -148,18 +148,22 @@ def build_refusal(
 
 
 def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:
-    """RFC 9110 11.6.1 wants a challenge on every 401; RFC 6750 3 wants no error code where there was no credential."""
+    """One for each way in which the policy takes a credential, and no other (RFC 9110 11.6.1 wants one on every 401).
+
+    RFC 6750 3 wants no error code where there was no credential.
+    """
     parameters: dict[str, str] = {}
     if problem.challenge:
         parameters = {"error": problem.challenge, "error_description": problem.detail}
     if problem.status == 403 and required_scopes:
         parameters["scope"] = " ".join(required_scopes)
-    challenges = [(b"www-authenticate", build_challenge(policy.name, parameters))]
-    for source in policy.credentials:
-        if not source.is_bearer:
-            value = f'ApiKey realm="{policy.name}", header="{source.field.decode()}"'.encode()
-            challenges.append((b"www-authenticate", value))
-    return challenges
+    challenges = [
+        build_challenge("Bearer", {"realm": policy.name, **parameters})
+        if source.is_bearer
+        else build_challenge("ApiKey", {"realm": policy.name, "header": source.field.decode(), **parameters})
+        for source in policy.credentials
+    ]
+    return [(b"www-authenticate", challenge) for challenge in challenges]
 
 
 def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.costs import Cost
 from gateway.core.credentials import find_credential
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import build_timestamp
 from gateway.core.messages import RequestHead
 from gateway.core.outcomes import Authorized
+from gateway.core.policies.guarding import build_rule
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.quota_rules import allot
 from gateway.core.policies.rules import Policy, PolicySet, Rule
-from gateway.core.policies.terms import encode_terms
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
@@ -55,7 +53,7 @@ def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
     """The question under each policy whose token this may be; under any one of the host where it can be none's."""
     here = list(_policies_of(policies, request.host))
     presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
-    return [_build_rule(policy) for policy in presented or here[:1]]
+    return [build_rule(policy, _PATTERN, cost=0) for policy in presented or here[:1]]
 
 
 def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
@@ -87,17 +85,3 @@ def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
     """The policies of a host; those that name it come first."""
     yield from (policy for policy in policies.policies.values() if host in policy.hosts)
     yield from (policy for policy in policies.policies.values() if not policy.hosts)
-
-
-def _build_rule(policy: Policy) -> Rule:
-    rule = Rule(
-        policy=policy,
-        pattern=_PATTERN,
-        scopes=(),
-        granting=(),
-        permitted_plans=frozenset(policy.plans),
-        cost=Cost(0),
-        cache=None,
-        allotments={name: allot(plan.quotas) for name, plan in policy.plans.items()},
-    )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))

@@ -6,13 +6,13 @@ This is the one place where a peer's word for the original request is taken: a t
 import logging
 from collections.abc import Callable
 
-from gateway.core.addresses import Networks, is_trusted
+from gateway.core.addresses import TrustedProxies, is_trusted
 from gateway.core.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
-from gateway.web.capacity import Capacity, refuse_overloaded
+from gateway.web.capacity import refuse_overloaded
 from gateway.web.receiving import Received, RequestContent, accept
 
 logger = logging.getLogger(__name__)
@@ -26,25 +26,23 @@ class ForwardAuth:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        capacity: Capacity,
-        trusted: Networks,
+        trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
         self._clock = clock
         self._new_id = new_id
-        self._capacity = capacity
         self._trusted = trusted
 
-    async def answer(self, received: Received, _: RequestContent | None) -> Response:
+    async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         new_id = self._new_id()
         found = find_proxy(received.path.decode("latin-1"))
         if found is None:
             return build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
         proxy, rest = found
-        if not is_trusted(received.peer, self._trusted):
+        if not is_trusted(received.peer, self._trusted.networks):
             return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
-        if self._capacity.is_exceeded():
+        if not has_room:
             return translate(proxy, refuse_overloaded(new_id))
         request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, RequestHead):
@@ -58,4 +56,4 @@ class ForwardAuth:
             return await self._exchange.check(request, proxy)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return translate(proxy, build_refusal(Reason.INTERNAL_ERROR, None, request.id))
+            return translate(proxy, self._exchange.give_up(request))

@@ -10,38 +10,29 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 
 RETRY_SECONDS = 1
-"""Retry-After of what is refused: a worker that is full of short requests has answered all of them by then."""
+"""Retry-After of what is refused: a worker that is full answers all it has within about a second."""
 
 logger = logging.getLogger(__name__)
 
 
 class Capacity:
-    """Counts the requests in progress of one worker, from their head to the last byte of their answer."""
+    """How many requests one worker has in progress, streams and WebSockets included."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._in_progress = 0
         self._refused = 0
         """Since it was last half empty."""
 
-    def begin(self) -> None:
-        """One more request."""
-        self._in_progress += 1
-
-    def end(self) -> None:
-        """One request is over."""
-        self._in_progress -= 1
-        if self._refused and self._in_progress * 2 <= self._maximum:
+    def has_room(self, in_progress: int) -> bool:
+        """Whether a request may go on that is the last of so many."""
+        if in_progress > self._maximum:
+            if not self._refused:
+                logger.warning("overloaded: %d requests are in progress, more are refused", self._maximum)
+            self._refused += 1
+            return False
+        if self._refused and in_progress * 2 <= self._maximum:
             logger.warning("no longer overloaded: %d requests were refused", self._refused)
             self._refused = 0
-
-    def is_exceeded(self) -> bool:
-        """Whether there is no room for the request that began last: who asks refuses it."""
-        if self._in_progress <= self._maximum:
-            return False
-        if not self._refused:
-            logger.warning("overloaded: %d requests are in progress, more are refused", self._maximum)
-        self._refused += 1
         return True
 
 

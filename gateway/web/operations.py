@@ -4,13 +4,19 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, cast
 
+import msgspec
 from litestar import Litestar, Response, asgi, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import MethodNotAllowedException
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from gateway.core.assertions import ADDRESS as JWKS
+from gateway.core.assertions import PublicKey
 from gateway.core.whoami import ADDRESS as WHOAMI
+
+KEYS_FRESH_SECONDS = 300
+"""How long a backend may do without asking for keys again."""
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -26,6 +32,11 @@ class Health(Protocol):
 
     async def is_store_ready(self) -> bool:
         """Whether Redis answers."""
+        ...
+
+    @property
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """What verifies assertions; empty where none are made."""
         ...
 
 
@@ -46,6 +57,13 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
             return _answer(200, {"status": "ready"})
         return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
 
+    @route(JWKS, http_method=["GET", "HEAD"], sync_to_thread=False)
+    def show_keys() -> Response[bytes]:
+        """The keys that verify assertions, a JWK Set (RFC 7517 5). The next key is there before it signs."""
+        content = msgspec.json.encode({"keys": health.public_keys})
+        caching = f"public, max-age={KEYS_FRESH_SECONDS}"
+        return Response(content, media_type="application/jwk-set+json", headers={"Cache-Control": caching})
+
     @asgi(WHOAMI, copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
         """Who the token is, without charging it: by ASGI, as credentials and refusals are those of other requests."""
@@ -56,7 +74,7 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [show_health, show_readiness, show_identity],
+        [show_health, show_readiness, show_keys, show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

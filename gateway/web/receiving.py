@@ -6,17 +6,16 @@ sees the request.
 
 import asyncio
 import re
-from collections.abc import Mapping
 from typing import Protocol, Self
 
 import httptools
 import msgspec
 
-from gateway.core.addresses import Networks, client_address, is_trusted
+from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, field_values, single_values
+from gateway.core.messages import Field, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 
@@ -24,12 +23,12 @@ HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
 MAXIMUM_DISCARDED_BYTES = 1024 * 1024
 """Of content that nobody asks for any more: a client that sends on after its answer is cut off then (RFC 9112 9.6)."""
-NO_HOST = b"?"
-"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 """No rule passes them on: the one asks for a tunnel through the backend (RFC 9110 9.3.6), the other for what the
 backend was sent, the gateway's own fields among it (9.3.8)."""
-_SCHEMES: Mapping[bytes, str] = {b"http": "http", b"https": "https"}
+NO_HOST = b"?"
+"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+_SCHEMES = frozenset({b"http", b"https"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -50,14 +49,14 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list[Field]]:
     """Path, query and fields of a request for `target`; an empty path where that is not one.
 
-    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2); there must be one
-    all the same. Neither form has a fragment. The asterisk is about the server as a whole, the fourth form not for us.
+    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2). Neither form has
+    a fragment; the asterisk is for us and no rule's, and a mere authority is not for us.
     """
+    if target == b"*":
+        return target, b"", fields
     if target.startswith(b"/") and b"#" not in target:
         path, _, query = target.partition(b"?")
         return path, query, fields
-    if target == b"*":
-        return target, b"", fields
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:
@@ -65,14 +64,14 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
     if url.schema not in _SCHEMES or url.host is None or url.fragment is not None or url.userinfo is not None:
         return b"", b"", fields
     host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
-    hosts = [(name, host if name == b"host" else value) for name, value in fields]
-    return url.path or b"/", url.query or b"", hosts
+    named = [(name, host if name == b"host" else value) for name, value in fields]  # none, or two, stay malformed
+    return url.path or b"/", url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: Networks) -> RequestHead | Reason:
+def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:
     """The head of the request, without what only the gateway may say of it.
 
-    X-Forwarded-For and -Proto count where the connection comes from a `trusted` proxy.
+    What a `trusted` proxy says of where the request comes from is believed.
     """
     fields = [field for field in received.fields if not is_reserved(field[0])]
     single = single_values(fields)
@@ -83,21 +82,15 @@ def accept(received: Received, now: float, new_id: str, trusted: Networks) -> Re
         return Reason.MALFORMED_TARGET
     if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
-    forwarded_for = client = peer = received.peer
-    scheme = received.scheme
-    if is_trusted(peer, trusted):
-        entries = field_values(fields, b"x-forwarded-for")
-        forwarded_for = b", ".join([*entries, peer.encode()]).decode("latin-1")
-        scheme = _SCHEMES.get(single.get(b"x-forwarded-proto", b""), scheme)
-        client = client_address(peer, entries, trusted)
+    origin = find_origin(fields, received.peer, received.scheme, trusted)
     return RequestHead(
         method=received.method,
         path=received.path.decode("latin-1"),
         query=received.query.decode("latin-1"),
         fields=fields,
-        scheme=scheme,
-        client=client,
-        forwarded_for=forwarded_for,
+        scheme=origin.scheme,
+        client=origin.client,
+        forwarded_for=origin.forwarded_for,
         id=_read_id(single.get(b"x-request-id", b"")) or new_id,
         host=host,
         received_at=now,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
-from gateway.adapters.protocols import Tokens
-from gateway.core.addresses import Networks
+from gateway.adapters.admin_protocols import Tokens
+from gateway.core.addresses import TrustedProxies
 from gateway.core.decision import Deny, decide
 from gateway.core.errors import StoreUnavailable
 from gateway.core.explanation import build_facts
@@ -31,7 +31,7 @@ class Whoami:
         tokens: Tokens,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: Networks,
+        trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
         self._policies = policies

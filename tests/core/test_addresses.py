@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import client_address, client_network, is_trusted, parse_networks
+from gateway.core.addresses import (
+    TrustedProxies,
+    believed_addresses,
+    client_address,
+    client_network,
+    find_origin,
+    is_trusted,
+    parse_networks,
+)
+from gateway.core.messages import Field
 
 TRUSTED = parse_networks("10.0.0.0/8, fd00::/8 192.0.2.1")
 
@@ -53,3 +62,57 @@ def test_networks_are_read_as_written() -> None:
     assert [True, False] == [is_trusted(address, TRUSTED) for address in ("192.0.2.1", "192.0.2.2")]
     with pytest.raises(ValueError, match="host bits"):
         parse_networks("10.0.0.1/8")
+
+
+BY_FORWARDED = TrustedProxies(TRUSTED, "forwarded")
+
+
+@pytest.mark.parametrize(
+    ("peer", "fields", "origin"),
+    [
+        ("10.0.0.1", [(b"forwarded", b"for=203.0.113.9;proto=https")], ("203.0.113.9", "https")),
+        ("10.0.0.1", [(b"forwarded", b"for=1.1.1.1;proto=https, for=203.0.113.9")], ("203.0.113.9", "http")),
+        ("10.0.0.1", [(b"forwarded", b"for=203.0.113.9;proto=https, for=10.0.0.2")], ("203.0.113.9", "https")),
+        ("10.0.0.1", [(b"forwarded", b"for=203.0.113.9, for=unknown")], ("10.0.0.1", "http")),
+        ("10.0.0.1", [(b"forwarded", b"for=203.0.113.9;proto=gopher")], ("203.0.113.9", "http")),
+        ("10.0.0.1", [(b"forwarded", b"rubbish")], ("10.0.0.1", "http")),
+        ("10.0.0.1", [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")], ("10.0.0.1", "http")),
+        ("198.51.100.7", [(b"forwarded", b"for=203.0.113.9;proto=https")], ("198.51.100.7", "http")),
+    ],
+)
+def test_forwarded_is_read_where_it_is_what_proxies_write(
+    peer: str, fields: list[Field], origin: tuple[str, str]
+) -> None:
+    """By the same rule as X-Forwarded-For, which then says nothing; only trusted proxies are believed."""
+    found = find_origin(fields, peer, "http", BY_FORWARDED)
+    assert origin == (found.client, found.scheme)
+
+
+def test_forwarded_says_nothing_where_proxies_do_not_write_it() -> None:
+    """A client's Forwarded that a proxy passes unread is not taken for the proxy's."""
+    fields = [(b"forwarded", b"for=1.1.1.1;proto=https"), (b"x-forwarded-for", b"203.0.113.9")]
+    found = find_origin(fields, "10.0.0.1", "http", TrustedProxies(TRUSTED))
+    assert ("203.0.113.9", "http", "203.0.113.9, 10.0.0.1") == (found.client, found.scheme, found.forwarded_for)
+
+
+@pytest.mark.parametrize(("protos", "scheme"), [([b"https"], "https"), ([b"https"] * 2, "http"), ([b"ws"], "http")])
+def test_a_scheme_is_told_once(protos: list[bytes], scheme: str) -> None:
+    """X-Forwarded-Proto counts where it is there once, and http or https."""
+    fields = [(b"x-forwarded-proto", proto) for proto in protos]
+    assert scheme == find_origin(fields, "10.0.0.1", "http", TrustedProxies(TRUSTED)).scheme
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "client", "believed"),
+    [
+        ("198.51.100.7", "198.51.100.7", ["198.51.100.7"]),
+        ("1.1.1.1, 203.0.113.9, 10.0.0.1", "203.0.113.9", ["203.0.113.9", "10.0.0.1"]),
+        ("203.0.113.9, 203.0.113.9,10.0.0.1", "203.0.113.9", ["203.0.113.9", "10.0.0.1"]),
+        ("::ffff:203.0.113.9, 10.0.0.1", "203.0.113.9", ["::ffff:203.0.113.9", "10.0.0.1"]),
+        ("unknown, 10.0.0.1", "10.0.0.1", ["10.0.0.1"]),
+        ("", "", [""]),
+    ],
+)
+def test_addresses_are_believed_from_the_client_on(forwarded_for: str, client: str, believed: list[str]) -> None:
+    """What stands before the client in X-Forwarded-For is left out."""
+    assert believed == believed_addresses(forwarded_for, client)

@@ -19,7 +19,8 @@ from gateway.core.forwarding import (
     rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.policies.rules import FieldEdits, Rewrite
+from gateway.core.policies.upstream import FieldEdits, Rewrite
+from gateway.core.tracing import build_trace_fields
 from tests.core.samples import RECORD, load_shop, make_request
 
 POLICY = load_shop()
@@ -140,6 +141,7 @@ def test_the_backend_learns_who_asks_and_how() -> None:
         (b"x-forwarded-host", b"shop.example:8080"),
         (b"x-forwarded-proto", b"https"),
         (b"x-request-id", b"request-1"),
+        *build_trace_fields(make_request(), "sampled"),
         (b"x-gateway-token-id", b"ab" * 12),
         (b"x-gateway-token-name", b"nightly build"),
         (b"x-gateway-project", b"website"),
@@ -147,6 +149,14 @@ def test_the_backend_learns_who_asks_and_how() -> None:
         (b"x-gateway-scopes", b"read write"),
     ]
     assert expected == forward((b"accept", b"*/*"))
+
+
+def test_forwarded_is_sent_to_those_who_want_it() -> None:
+    """RFC 7239 beside the older fields, where the policy says so."""
+    wanting = replace(POLICY, upstream=replace(POLICY.upstream, sends_forwarded=True))
+    fields = build_request_fields(make_request((b"forwarded", b"for=1.1.1.1")), wanting, RECORD, "", frozenset())
+    assert [b'for=192.0.2.7;host="shop.example:8080";proto=https;by=_gateway'] == field_values(fields, b"forwarded")
+    assert [] == field_values(forward(), b"forwarded")
 
 
 def test_an_empty_identity_is_left_out() -> None:

@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 
+from tests.adapters.test_assertions import make_key
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.edges import KINDS, WITHOUT_PROXIES, Edge, find_executable
@@ -22,7 +24,7 @@ POLICIES = {
     "edge": """
 name = "edge"
 hosts = ["app.example"]
-upstream = "http://127.0.0.1:9001"
+upstream = { url = "http://127.0.0.1:9001", assertion = true }
 token = { prefixes = ["edg_"], credential = ["bearer", "header:X-API-Key"] }
 [scopes]
 read = "Read"
@@ -62,6 +64,7 @@ FORGED = [
     ("X-Forwarded-Uri", MIRROR),
     ("X-Forwarded-For", "203.0.113.66"),
     *((name, "forged") for name in ("X-Gateway-Owner", "X-Gateway-Token-Id", "X-GATEWAY-Project")),
+    *((name, "forged") for name in ("X-Gateway-Assertion", "X_Gateway_Assertion")),
     *((name, "forged") for name in ("X_Gateway_Owner", "X-Gateway_Owner", "X_Gateway-Scopes", "x_gateway_token_name")),
 ]
 
@@ -81,6 +84,7 @@ def gateway(
     """A gateway that trusts the proxies of this machine."""
     options = ("--policies", str(policies), "--redis", redis_server.url)
     trusting = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1", "GATEWAY_FAILED_CREDENTIALS": ""}
+    trusting["GATEWAY_ASSERTION_KEY"] = make_key()
     server = GatewayServer(tmp_path_factory.mktemp("gateway"), *options, environment=trusting).wait()
     yield server
     server.stop()
@@ -148,7 +152,12 @@ def test_a_token_passes_and_the_backend_is_told_whose_it_is(edge: Edge, kind: st
         ("x-gateway-scopes", "read"),
     }
     got = received(answer)
-    assert expected == {field for field in got if field[0].startswith("x-gateway-")}
+    ((_, assertion),) = (field for field in got if field[0] == "x-gateway-assertion")
+    claims = jwt.decode(assertion, options={"verify_signature": False})
+    assert ("GET", MIRROR, created["id"]) == (claims["htm"], claims["path"], claims["sub"])
+    assert expected | {("x-gateway-assertion", assertion)} == {
+        field for field in got if field[0].startswith("x-gateway-")
+    }
     assert created["token"] not in answer.content.decode()
     assert 1 == len([value for name, value in got if name == "x-request-id"])
     if kind in TELLS_LIMITS:
@@ -197,7 +206,13 @@ def test_what_a_client_says_of_itself_does_not_count(edge: Edge, where: tuple[st
     own = send(edge, "GET", MIRROR, *FORGED, token=text)
     assert 200 == own.status
     identity = [field for field in received(own) if field[0].startswith("x-gateway-")]
-    names = ["x-gateway-project", "x-gateway-scopes", "x-gateway-token-id", "x-gateway-token-name"]
+    names = [
+        "x-gateway-assertion",
+        "x-gateway-project",
+        "x-gateway-scopes",
+        "x-gateway-token-id",
+        "x-gateway-token-name",
+    ]
     assert (names, []) == (sorted(name for name, _ in identity), [value for _, value in identity if value == "forged"])
 
 

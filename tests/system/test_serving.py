@@ -219,6 +219,7 @@ def test_what_the_backend_receives(serve: Serve, redis_url: str, policies: Path)
         ("x-forwarded-host", "Site.example:8443"),
         ("x-forwarded-proto", "http"),
         ("x-request-id", "build-42"),
+        ("traceparent", dict(fields)["traceparent"]),
         ("x-gateway-token-id", token["id"]),
         ("x-gateway-token-name", "CI"),
         ("x-gateway-project", "website"),

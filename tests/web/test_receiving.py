@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.core.addresses import TrustedProxies
 from gateway.core.messages import Field, RequestHead
 from gateway.core.reasons import Reason
 from gateway.web.receiving import Received, accept, split_target
@@ -34,27 +35,27 @@ def test_what_is_no_target_of_ours(target: bytes) -> None:
     path, query, fields = split_target(target, HOST)
     assert (b"", b"", HOST) == (path, query, fields)
     received = Received("GET", path, query, fields, "192.0.2.1", "http")
-    assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", frozenset())
+    assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies())
 
 
 def test_an_absolute_target_does_not_stand_in_for_the_host() -> None:
     """Without Host, or with two, a request is malformed whatever its target is (RFC 9112 3.2)."""
     for hosts in ([], [(b"host", b"a"), (b"host", b"a")]):
         received = Received("GET", *split_target(b"http://b/c", hosts), "192.0.2.1", "http")
-        assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", frozenset())
+        assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies())
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 def test_some_methods_are_never_passed_on(method: str) -> None:
     """Whatever the rules say."""
     received = Received(method, b"/a", b"", HOST, "192.0.2.1", "http")
-    assert Reason.UNSUPPORTED is accept(received, 0.0, "id", frozenset())
+    assert Reason.UNSUPPORTED is accept(received, 0.0, "id", TrustedProxies())
 
 
 def test_identity_fields_are_dropped_in_every_spelling() -> None:
     """Here and only here: what a client says of itself counts for nothing."""
     forged = [(b"x-gateway-owner", b"root"), (b"x_gateway_owner", b"root")]
     received = Received("GET", b"/a", b"", [*forged, *HOST], "192.0.2.1", "http")
-    request = accept(received, 0.0, "id", frozenset())
+    request = accept(received, 0.0, "id", TrustedProxies())
     assert isinstance(request, RequestHead)
     assert HOST == request.fields

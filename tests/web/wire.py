@@ -10,7 +10,6 @@ from uvicorn.server import ServerState
 from gateway.core.messages import Response, ResponseHead
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
-from gateway.web.capacity import Capacity
 from gateway.web.connections import Connection
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent
@@ -77,7 +76,6 @@ class Wire:
         self.clock = ManualClock()
         self.received: list[Received] = []
         self.deadlines = Deadlines(self.clock)
-        self.capacity = Capacity(1000)
         self.server = ServerState()
         self.transport = Transport()
         self._answer = answer
@@ -86,7 +84,8 @@ class Wire:
         self.connection = Connection(self.config, self.server, {})
         self.connection.connection_made(self.transport)
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        assert len(self.server.tasks) == in_progress
         self.received.append(received)
         return self._answer(received, content)
 

@@ -16,13 +16,12 @@ ScopeName = Annotated[
 Duration = Annotated[
     str, Meta(pattern=r"^[0-9]{1,9}[smhdw]" + END, description="A whole number and s, m, h, d or w: 10m")
 ]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?|unix:/[!-~]+)" + END,
-        description="A URL of scheme http or https, host, port and an optional path prefix, or unix: and a path",
-    ),
-]
+_URL = r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?|unix:/[!-~]+"
+_URL_DESCRIPTION = "A URL of scheme http or https, host, port and an optional path prefix, or unix: and a path"
+Url = Annotated[str, Meta(pattern=f"^({_URL}){END}", description=_URL_DESCRIPTION)]
+Backend = Annotated[str, Meta(pattern=f"^(none|{_URL}){END}", description=_URL_DESCRIPTION)]
+NO_BACKEND = "none"
+"""In the place of a URL, where the app itself or another proxy answers the requests."""
 PathPrefix = Annotated[
     str, Meta(pattern=r"^/[!-~]*" + END, description="A path that begins with a slash, such as /api/v1")
 ]

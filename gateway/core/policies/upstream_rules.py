@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from gateway.core.durations import parse_duration
 from gateway.core.forwarding import HOP_BY_HOP, SET_BY_GATEWAY, SET_FOR_CLIENTS, is_reserved
-from gateway.core.policies.document import FieldsTable, RewriteTable, UpstreamTable
+from gateway.core.policies.grammar import NO_BACKEND
 from gateway.core.policies.reading import Mistake, path_to
-from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.upstream_tables import AssertionTable, FieldsTable, RewriteTable, UpstreamTable
 from gateway.core.targets import parse_path
 
 UNIX = "unix:"
@@ -18,6 +19,8 @@ Note = Callable[[Mistake], None]
 
 def compile_upstream(written: str | UpstreamTable, replacement: str | None, note: Note) -> Upstream:
     """The backend as it is `written`; `replacement` is the URL of one target in the place of all."""
+    if written == NO_BACKEND:
+        return Upstream((replacement.rstrip("/"),) if replacement else ())
     table = UpstreamTable(url=written) if isinstance(written, str) else written
     _check(table, note)
     idle_timeout = table.idle_timeout or table.response_timeout
@@ -37,6 +40,9 @@ def compile_upstream(written: str | UpstreamTable, replacement: str | None, note
         else None,
         tls=Tls(tls.ca or "", tls.certificate or "", tls.key or "", tls.server_name or "") if tls else Tls(),
         rewrite=_compile_rewrite(table.rewrite, note),
+        sends_forwarded=table.forwarded,
+        new_trace=table.new_trace,
+        audience=_find_audience(table.assertion),
         request_edits=_compile_edits(table.request_headers, "request_headers", SET_BY_GATEWAY | {b"via"}, note),
         response_edits=_compile_edits(table.response_headers, "response_headers", SET_FOR_CLIENTS, note),
     )
@@ -73,6 +79,12 @@ def _targets(table: UpstreamTable, note: Note) -> Iterable[str]:
             note(Mistake(path, f"{url} is a target already"))
         seen.add(url)
         yield url
+
+
+def _find_audience(written: bool | AssertionTable) -> str | None:
+    if isinstance(written, AssertionTable):
+        return written.audience
+    return "" if written else None
 
 
 def _compile_rewrite(table: RewriteTable | None, note: Note) -> Rewrite | None:

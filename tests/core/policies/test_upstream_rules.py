@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
-from gateway.core.policies.document import UpstreamTable
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.reading import Mistake
+from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.upstream_tables import UpstreamTable
 
 POLICY = """
 name = "small"
@@ -43,6 +44,9 @@ retries = 0
 health = { path = "/health?deep=1", interval = "10s", timeout = "4s" }
 tls = { ca = "/ca.pem", certificate = "/both.pem", server_name = "b.example" }
 rewrite = { prefix = "/api/v1", replacement = "/v2/" }
+forwarded = true
+new_trace = "none"
+assertion = { audience = "shop" }
 request_headers = { set = { X-Env = "prod" }, remove = ["Cookie"] }
 response_headers = { remove = ["Server", "RateLimit"] }
 """
@@ -63,6 +67,9 @@ def test_everything_that_can_be_said() -> None:
         health=HealthCheck("/health?deep=1", 10, 4),
         tls=Tls("/ca.pem", "/both.pem", "", "b.example"),
         rewrite=Rewrite(("api", "v1"), "/v2"),
+        sends_forwarded=True,
+        new_trace="none",
+        audience="shop",
         request_edits=FieldEdits(frozenset({b"cookie", b"x-env"}), ((b"x-env", b"prod"),)),
         response_edits=FieldEdits(frozenset({b"server", b"ratelimit"}), ()),
     )
@@ -84,6 +91,13 @@ def test_prefixes_are_whole_segments(prefix: str, segments: tuple[str, ...]) -> 
     )
 
 
+@pytest.mark.parametrize(("written", "audience"), [("true", ""), ("false", None), ('{ audience = "a" }', "a")])
+def test_assertions_may_name_whom_they_are_for(written: str, audience: str | None) -> None:
+    """`true` names nobody; without the key a backend gets none."""
+    assert audience == compile_upstream(f'{{ url = "http://a", assertion = {written} }}').audience
+    assert compile_upstream('"http://a"').audience is None
+
+
 def test_secrets_for_the_backend_are_in_no_repr() -> None:
     """What a policy sets may be a password between gateway and backend."""
     upstream = compile_upstream(
@@ -97,7 +111,8 @@ def test_the_files_of_tls_are_looked_at_by_who_can(tmp_path: Path) -> None:
     """Core asks for what is wrong with them, and tells it with its place."""
     text = POLICY.format(upstream='{ url = "https://a", tls = { ca = "/none.pem" } }')
     with pytest.raises(ConfigurationError) as caught:
-        load_policies({"small.toml": text}, None, lambda upstream: f"{upstream.tls.ca} is not there")
+        look = lambda upstream: Mistake("$.upstream.tls", f"{upstream.tls.ca} is not there")  # noqa: E731
+        load_policies({"small.toml": text}, None, look)
     assert ("small.toml: $.upstream.tls: /none.pem is not there",) == caught.value.mistakes
 
 

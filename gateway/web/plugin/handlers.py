@@ -1,0 +1,186 @@
+"""The app as the backend of its own requests: what the exchange sends, the app's handlers answer.
+
+So all that the gateway does for a backend it does for a handler: cached answers, entity tags, codings, costs by
+outcome, streams that end when their token is revoked. The request goes through the app's router once more, as the
+exchange has made it: without the credential, with the fields that say who asks.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
+from typing import Any, cast
+from urllib.parse import unquote
+
+import msgspec
+from litestar.types import ASGIApp, HTTPScope, Message, Receive
+
+from gateway.core.errors import UpstreamBroken
+from gateway.core.forwarding import PSEUDONYM
+from gateway.core.messages import Field, Response, ResponseHead, field_value
+from gateway.core.policies.upstream import Upstream
+from gateway.core.principals import parse_principal
+from gateway.web.plugin.guards import STATE_KEY, Admitted
+
+ROUTED = ("path_params", "path_template", "route_handler")
+"""What the router finds out anew."""
+OF_FRAMEWORK = "_ls_"
+"""What begins so in the state of a request, Litestar keeps there for itself."""
+VIA = (b"via", b"1.1 " + PSEUDONYM)
+"""What only a server in between would say."""
+AHEAD = 2
+"""Messages that a handler may be ahead of a slow client."""
+
+logger = logging.getLogger(__name__)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """The request that a handler answers, as it came."""
+
+    by: object
+    """The gate that it came to."""
+    router: ASGIApp
+    scope: HTTPScope
+    receive: Receive
+    scopes: tuple[str, ...]
+    is_shared: bool
+    """Whether others may get the answer, too: then it is not this client's to break off."""
+
+
+CALL: ContextVar[Call] = ContextVar("call")
+"""The call of the present task, and of those that it began."""
+
+
+class AppUpstreams:
+    """See protocols.Upstreams. Content is read by the handler itself, from the server."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def send(
+        self,
+        address: Upstream,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+    ) -> Response:
+        """What the handler answers; raises what it raises before its answer begins."""
+        call = CALL.get()
+        run = HandlerRun()
+        scope, receive = (
+            build_scope(call, method, target, fields),
+            _receive_nothing() if call.is_shared else call.receive,
+        )
+        task = asyncio.create_task(run.do(call.router, scope, receive))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await run.answer(task)
+
+
+def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -> HTTPScope:
+    """The scope of a request that the gate has let pass."""
+    path, _, query = target.partition("?")
+    root_path = call.scope.get("root_path", "")
+    host = field_value(cast("list[Field]", call.scope["headers"]), b"host")
+    state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
+    scope: dict[str, Any] = {
+        **{name: value for name, value in call.scope.items() if name not in ROUTED},
+        "method": method,
+        "path": root_path + unquote(path),
+        "raw_path": (root_path + path).encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": [*([] if host is None else [(b"host", host)]), *(field for field in fields if field != VIA)],
+        "extensions": {},
+        "state": state | {STATE_KEY: Admitted(call.by, call.scopes, parse_principal(fields))},
+    }
+    return cast(HTTPScope, scope)
+
+
+class HandlerRun:
+    """One run of a handler, whose messages become an answer; the stream of one that does not come at once."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[Message | Exception | None] = asyncio.Queue(AHEAD)
+        self._task: asyncio.Task[None]
+        self._first = b""
+        self._is_complete = False
+
+    async def do(self, app: ASGIApp, scope: HTTPScope, receive: Receive) -> None:
+        """Runs it to its end; what it raises after its answer goes to the log."""
+        try:
+            await app(scope, receive, self._messages.put)
+        except Exception as error:
+            if self._is_complete:
+                logger.exception("a handler failed after its answer")
+                return
+            await self._messages.put(error)
+        else:
+            await self._messages.put(None)
+
+    async def answer(self, task: asyncio.Task[None]) -> Response:
+        """The head, with content that is whole if all of it comes at once."""
+        self._task = task
+        try:
+            head = await self._next_head()
+            if not self._messages.empty():  # a handler that has all of it sends it without a pause
+                self._first = await self._next_piece()
+        except BaseException:
+            task.cancel()
+            raise
+        return Response(head, self._first if self._is_complete else self)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            piece, self._first = self._first, b""
+            return piece
+        if self._is_complete:
+            raise StopAsyncIteration
+        try:
+            return await self._next_piece()
+        except Exception as error:
+            raise UpstreamBroken(f"the handler failed in its content: {error!r}") from error
+
+    async def aclose(self) -> None:
+        """Ends the handler, unless its answer is complete; who waits for more of it gets UpstreamBroken."""
+        if self._is_complete:
+            return
+        self._task.cancel()
+        while not self._messages.empty():
+            self._messages.get_nowait()
+        self._messages.put_nowait(None)
+
+    async def _next_head(self) -> ResponseHead:
+        message = await self._next()
+        if message["type"] != "http.response.start":
+            raise UpstreamBroken(f"the handler began with {message['type']}")
+        return ResponseHead(message["status"], [(name.lower(), value) for name, value in message["headers"]])
+
+    async def _next_piece(self) -> bytes:
+        message = await self._next()
+        if message["type"] != "http.response.body":
+            raise UpstreamBroken(f"the handler went on with {message['type']}")
+        self._is_complete = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    async def _next(self) -> Message:
+        message = await self._messages.get()
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
+            raise UpstreamBroken("the handler ended without an answer")
+        return message
+
+
+def _receive_nothing() -> Receive:
+    """A client that has sent all, and stays."""
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        message = next(messages, None)
+        return message if message is not None else await asyncio.Event().wait()
+
+    return receive

@@ -1,0 +1,84 @@
+"""What a request needs whose handler has a guard, with a rule of the policy and without."""
+
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.core.decision import Allow, Deny, Facts, decide
+from gateway.core.policies.guarding import GuardedRules
+from gateway.core.policies.rules import Rule
+from gateway.core.reasons import Reason
+from tests.core.samples import NOW_MILLISECONDS, RECORD, SHOP, load
+
+PUBLIC = '\n[[rules]]\nmatch = "GET /published"\npublic = true\n'
+RULES = SHOP.replace("[errors]", PUBLIC + "[errors]")
+
+
+def find(method: str, path: str, needed: list[str] | None, guarded: GuardedRules | None = None) -> Rule | None:
+    guarded = guarded or GuardedRules(load(RULES), "shop")
+    return guarded.find("any.example", method, tuple(path.split("/")[1:]), path, needed)
+
+
+def facts(scopes: str = "read") -> Facts:
+    record = replace(RECORD, scopes=scopes)
+    return Facts(NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())
+
+
+def test_without_a_guard_the_policys_rule_is_what_counts() -> None:
+    """And where there is none either, the request is none of the gateway's business."""
+    rule = find("GET", "/items/1", None)
+    assert rule is not None
+    assert ("GET /items/{item}", ("read",)) == (rule.pattern.text, rule.scopes)
+    assert find("GET", "/elsewhere", None) is None
+
+
+def test_a_guard_adds_to_a_rule() -> None:
+    """Its scopes are needed with the rule's own; quotas, cost and cache stay the rule's."""
+    rule = find("POST", "/items", ["admin"])
+    assert rule is not None
+    assert (("write", "admin"), 10) == (rule.scopes, rule.cost.reserved)
+    assert frozenset({"all"}) == rule.permitted_plans
+    assert ["admin"] in json.loads(rule.terms)["needed"]
+    cached = find("GET", "/items/1", ["write"])
+    assert cached is not None
+    assert cached.cache is not None
+    assert Reason.INSUFFICIENT_SCOPE == decide_reason(cached, facts("read"))
+
+
+def decide_reason(rule: Rule, found: Facts) -> Reason | None:
+    verdict = decide(rule, found)
+    return verdict.reason if isinstance(verdict, Deny) else None
+
+
+def test_a_guard_alone_has_the_quotas_of_the_plan() -> None:
+    """Where no rule matches, and where a public one does: a guard is never without a token."""
+    for path in ("/elsewhere", "/published"):
+        rule = find("GET", path, [])
+        assert rule is not None
+        assert not rule.is_public
+        assert ["minute", "day"] == [quota.name for quota in rule.allotments["pro"].quotas]
+        assert (f"GET {path}", 1, None) == (rule.pattern.text, rule.cost.reserved, rule.cache)
+        assert isinstance(decide(rule, facts("")), Allow)
+
+
+def test_a_scope_that_is_gone_is_held_by_nobody() -> None:
+    """A reload may remove what a handler asks for: then nobody passes."""
+    rule = find("GET", "/elsewhere", ["gone"])
+    assert rule is not None
+    assert Reason.INSUFFICIENT_SCOPE == decide_reason(rule, facts("read write admin"))
+
+
+def test_a_policy_that_is_gone_lets_nobody_pass() -> None:
+    """The error is the gateway's, and no handler is asked."""
+    guarded = GuardedRules(load(RULES), "other")
+    with pytest.raises(LookupError, match="not among those"):
+        find("GET", "/elsewhere", [], guarded)
+
+
+def test_rules_are_made_once() -> None:
+    """The same handler's requests share one rule, and with it what is remembered of it."""
+    guarded = GuardedRules(load(RULES), "shop")
+    for path in ("/elsewhere", "/items/1"):
+        assert find("GET", path, ["read"], guarded) is find("GET", path, ["read"], guarded)
+        assert find("GET", path, ["read"], guarded) is not find("GET", path, ["write"], guarded)

@@ -1,0 +1,89 @@
+"""A Litestar app of one's own, with the gateway in it: `litestar --app tests.examples.plugin_app:app run`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Litestar, Request, Response, WebSocket, asgi, get, post, websocket
+from litestar.response import Stream
+from litestar.types import Receive, Scope, Send
+
+from gateway.plugin import GatewayPlugin, Principal, requires
+
+
+@get("/projects/{project:str}/export", guards=[requires("exports:read")])
+async def export(project: str, principal: Principal) -> dict[str, Any]:
+    """Asked once a minute, whoever pulls it: the policy's rule has a cache."""
+    return {"project": project, "texts": {f"key.{number}": f"text {number}" for number in range(50)}}
+
+
+@get("/whoami", guards=[requires()])
+async def show_principal(principal: Principal) -> Principal:
+    """Any token will do."""
+    return principal
+
+
+@post("/projects/{project:str}/texts", guards=[requires("texts:write")])
+async def change(project: str, data: dict[str, str], principal: Principal) -> Response[dict[str, Any]]:
+    """What is stored of the project ends with it (RFC 9875)."""
+    ended = {"Cache-Group-Invalidation": f'"project-{project}"'}
+    return Response({"changed": len(data), "by": principal.token_name}, headers=ended)
+
+
+@get("/ruled")
+async def ruled(principal: Principal) -> str:
+    """Without a guard: a rule of the policy asks for the token."""
+    return principal.token_id
+
+
+@get("/open")
+async def open_to_all(principal: Principal | None) -> str:
+    """Neither guard nor rule: the gateway leaves it alone."""
+    return "nobody" if principal is None else principal.token_id
+
+
+@get("/request", guards=[requires()])
+async def show_request(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """What a handler gets to see."""
+    return {"url": str(request.url), "fields": [list(field) for field in request.headers.items()]}
+
+
+@get("/ticks", guards=[requires("exports:read")])
+async def ticks() -> Stream:
+    """A stream without an end."""
+
+    async def count() -> AsyncIterator[bytes]:
+        number = 0
+        while True:
+            yield b"tick %d\n" % number
+            number += 1
+            await asyncio.sleep(0.05)
+
+    return Stream(count(), media_type="text/plain")
+
+
+@get("/broken", guards=[requires()])
+async def broken() -> None:
+    """A mistake of the app."""
+    raise RuntimeError("the app made a mistake")
+
+
+@websocket("/talk", guards=[requires("exports:read")])
+async def talk(socket: WebSocket[Any, Any, Any], principal: Principal) -> None:
+    """Authorized when it is opened."""
+    await socket.accept()
+    await socket.send_text(principal.token_name)
+    await socket.close()
+
+
+@asgi("/mounted", is_mount=True, copy_scope=True)
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app in the app: its paths have rules, too."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"7")]})
+    await send({"type": "http.response.body", "body": b"mounted", "more_body": False})
+
+
+app = Litestar(
+    [export, show_principal, change, ruled, open_to_all, show_request, ticks, broken, talk, mounted],
+    plugins=[GatewayPlugin()],
+)

@@ -1,0 +1,273 @@
+"""GatewayPlugin in a Litestar app (tests/examples/plugin_app.py), as its user runs it: uvicorn and a real Redis."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from gateway.core.tokens import build_checksum
+from tests.support.client import Answer, ask
+from tests.support.command_line import run_command, run_json
+from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
+
+pytestmark = pytest.mark.redis
+
+ROOT = Path(__file__).parents[2]
+POLICY = ROOT / "tests" / "examples" / "plugin_policy.toml"
+APP = "tests.examples.plugin_app:app"
+EXPORT = "/projects/website/export"
+SHOP = "/projects/shop/export"
+
+Mint = Callable[..., dict[str, Any]]
+
+
+class App(Process):
+    """The example app under uvicorn."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self.port = free_port()
+        self.policy = folder / "own.toml"
+        self.policy.write_text(POLICY.read_text())
+        self.where = ("--policies", str(self.policy), "--redis", redis_url)
+        self.environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(self.policy)}
+        command = [sys.executable, "-m", "uvicorn", APP, "--port", str(self.port), "--app-dir", str(ROOT)]
+        super().__init__(command, folder / "app.log", self.environment)
+        wait_until(lambda: is_listening(self.port) or self.popen.poll() is not None, "the app listens")
+
+    def get(self, target: str, token: str | None = None, *fields: tuple[str, str]) -> Answer:
+        return ask(self.port, "GET", target, token=token, host="own.example", fields=fields)
+
+
+def run_litestar(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The app's own command line."""
+    command = [sys.executable, "-m", "litestar", "--app", APP, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture(scope="module")
+def app(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    running = App(tmp_path_factory.mktemp("app"), redis_server.url)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def mint(app: App) -> Mint:
+    """Tokens, minted as the gateway's own command line does."""
+
+    def create(*options: str, plan: str = "pro", project: str = "website") -> dict[str, Any]:
+        own = ("--policy", "own", "--project", project, "--name", "CI", "--plan", plan)
+        created: dict[str, Any] = run_json("token", "create", *own, *options, *app.where)
+        return created
+
+    return create
+
+
+def test_a_guarded_handler_needs_a_token(app: App, mint: Mint) -> None:
+    """401 with a challenge, 403 in the policy's dialect, and the handler's own answer for who may."""
+    missing = app.get(EXPORT)
+    assert (401, "missing_credentials") == (missing.status, missing.json()["code"])
+    assert ['Bearer realm="own"', 'ApiKey realm="own", header="x-api-key"'] == missing.all("www-authenticate")
+    writer = mint("--scope", "texts:write")["token"]
+    refused = app.get(EXPORT, writer)
+    assert (403, {"error": "forbidden here"}) == (refused.status, refused.json())
+    assert 'scope="exports:read"' in refused.all("www-authenticate")[0]
+    other = mint("--scope", "exports:read", project="other")["token"]
+    assert 403 == app.get(EXPORT, other).status
+    reader = mint("--scope", "exports:read")["token"]
+    answer = app.get(EXPORT, reader)
+    assert (200, "website") == (answer.status, answer.json()["project"])
+    assert 200 == app.get(EXPORT, None, ("X-API-Key", reader)).status
+    assert 400 == app.get(EXPORT, reader, ("X-API-Key", writer)).status
+
+
+def test_the_handler_is_told_who_asks(app: App, mint: Mint) -> None:
+    """By the parameter `principal`; the credential itself it does not get, nor what a client says of itself."""
+    created = mint("--scope", "exports:read")
+    expected = {
+        "token_id": created["id"],
+        "token_name": "CI",
+        "project": "website",
+        "owner": "",
+        "scopes": ["exports:read"],
+    }
+    assert expected == app.get("/whoami", created["token"]).json()
+    forged = [("X-Gateway-Owner", "root"), ("X_Gateway_Token_Id", "root"), ("X-Request-Id", "build-42")]
+    seen = app.get("/request?a=%2Fb", created["token"], *forged)
+    assert "http://own.example/request?a=%2Fb" == seen.json()["url"]
+    assert (created["token"] in seen.content.decode(), "root" in seen.content.decode()) == (False, False)
+    fields = dict(seen.json()["fields"])
+    assert ("own.example", "build-42", "127.0.0.1") == (
+        fields["host"],
+        fields["x-request-id"],
+        fields["x-forwarded-for"],
+    )
+    assert "via" not in fields
+
+
+def test_an_export_is_made_once_and_then_not_modified(app: App, mint: Mint) -> None:
+    """The policy's cache keeps the handler's answer under a weak tag; a handler that writes ends it by its group."""
+    reader = mint("--scope", "exports:read", project="shop")["token"]
+    writer = mint("--scope", "texts:write", project="shop")["token"]
+    first, second = app.get(SHOP, reader), app.get(SHOP, reader)
+    tag = first.field("etag") or ""
+    assert (True, tag) == (tag.startswith('W/"'), second.field("etag"))
+    assert "gateway; fwd=uri-miss; stored" == first.field("cache-status")
+    assert (second.field("cache-status") or "").startswith("gateway; hit")
+    unchanged = app.get(SHOP, reader, ("If-None-Match", tag))
+    assert (304, b"", tag) == (unchanged.status, unchanged.content, unchanged.field("etag"))
+    assert "gzip" == app.get(SHOP, reader, ("Accept-Encoding", "gzip")).field("content-encoding")
+    assert first.content == second.content
+    for answer in (first, second, unchanged):
+        assert 1 == len(answer.all("date"))
+        assert [] == answer.all("via")
+    content = b'{"greeting": "hello"}'
+    fields = [("Content-Type", "application/json")]
+    changed = ask(app.port, "POST", "/projects/shop/texts", token=writer, fields=fields, content=content)
+    assert (201, {"changed": 1, "by": "CI"}) == (changed.status, changed.json())
+    assert "gateway; fwd=uri-miss; stored" == app.get(SHOP, reader).field("cache-status")
+
+
+def test_quotas_are_the_plans(app: App, mint: Mint) -> None:
+    """RateLimit fields on every answer, and 429 with Retry-After when they are used up, over all handlers."""
+    text = mint("--scope", "exports:read", plan="free")["token"]
+    answers = [app.get(target, text) for target in ("/whoami", EXPORT, EXPORT, "/ruled", "/request", "/whoami")]
+    assert [200] * 5 + [429] == [answer.status for answer in answers]
+    assert ['"minute";q=5;w=60'] * 6 == [answer.field("ratelimit-policy") for answer in answers]
+    left = [(answer.field("ratelimit") or "").partition(";t=")[0] for answer in answers]
+    assert [f'"minute";r={number}' for number in (4, 3, 2, 1, 0, 0)] == left
+    assert int(answers[-1].field("retry-after") or 0) >= 1
+
+
+def test_a_revoked_token_is_refused_on_the_next_request(app: App, mint: Mint) -> None:
+    """Also for what is in the cache."""
+    created = mint("--scope", "exports:read")
+    assert 200 == app.get(EXPORT, created["token"]).status
+    assert 0 == run_command("token", "revoke", created["id"], *app.where[2:]).exit_code
+    refused = app.get(EXPORT, created["token"])
+    assert (401, "invalid_token") == (refused.status, refused.json()["code"])
+
+
+def test_an_open_stream_ends_with_its_token(app: App, mint: Mint) -> None:
+    """A handler that streams without end is cut when the token is revoked, and never ended cleanly."""
+    created = mint("--scope", "exports:read")
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
+    connection.request("GET", "/ticks", headers={"Authorization": f"Bearer {created['token']}"})
+    response = connection.getresponse()
+    assert (200, b"tick 0\n") == (response.status, response.readline())
+    assert 0 == run_command("token", "revoke", created["id"], *app.where[2:]).exit_code
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+
+
+def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:
+    """Without a guard, and below a mount; in every spelling that the router would take for it."""
+    text = mint("--scope", "exports:read")["token"]
+    for target in ("/ruled", "/ruled/", "/%72uled", "/mounted", "/mounted/", "/mounted/x/y", "/%6dounted/x"):
+        assert (401, 200) == (app.get(target).status, app.get(target, text).status), target
+    for target in ("//ruled", "/./ruled", "/x/../ruled", "/ruled%2F", "//mounted/x"):
+        assert app.get(target).status in (400, 404), target
+
+
+def test_what_has_neither_guard_nor_rule_is_left_alone(app: App) -> None:
+    """No token is asked for, nothing is counted, nothing is added; the app's own 404 and 405 stay its own."""
+    answer = app.get("/open", "own_nonsense")
+    assert (200, b"nobody") == (answer.status, answer.content)
+    assert {"date", "server", "content-type", "content-length"} == {name for name, _ in answer.fields}
+    assert [404, 405] == [app.get("/nowhere").status, ask(app.port, "DELETE", "/open").status]
+
+
+def test_a_handlers_mistake_is_the_apps_own(app: App, mint: Mint) -> None:
+    """500 as the app answers it, and the next request is answered."""
+    text = mint()["token"]
+    broken = app.get("/broken", text)
+    assert (500, {"status_code": 500, "detail": "Internal Server Error"}) == (broken.status, broken.json())
+    assert 200 == app.get("/whoami", text).status
+
+
+def test_a_websocket_is_authorized_when_it_is_opened(app: App, mint: Mint) -> None:
+    """The handler is told who asks; without a token the answer is that of any request."""
+    url = f"ws://127.0.0.1:{app.port}/talk"
+    text = mint("--scope", "exports:read")["token"]
+    with connect(url, additional_headers={"Authorization": f"Bearer {text}"}) as socket:
+        assert "CI" == socket.recv()
+    with pytest.raises(InvalidStatus) as refused, connect(url):
+        pass
+    response = refused.value.response
+    assert (401, "missing_credentials") == (response.status_code, json.loads(response.body or b"{}")["code"])
+
+
+def test_the_document_tells_of_tokens(app: App) -> None:
+    """OpenAPI has the schemes of the policy, which scopes a handler needs, and how it refuses."""
+    document = app.get("/schema/openapi.json").json()
+    assert {
+        "gateway-bearer": ("http", "bearer"),
+        "gateway-x-api-key": ("apiKey", "x-api-key"),
+    } == {
+        name: (scheme["type"], scheme.get("scheme") or scheme.get("name"))
+        for name, scheme in document["components"]["securitySchemes"].items()
+    }
+    operation = document["paths"]["/projects/{project}/export"]["get"]
+    assert [{"gateway-bearer": ["exports:read"]}, {"gateway-x-api-key": ["exports:read"]}] == operation["security"]
+    assert {"200", "401", "403", "429"} <= operation["responses"].keys()
+    assert ["project"] == [parameter["name"] for parameter in operation["parameters"]]
+    assert "security" not in document["paths"]["/open"]["get"]
+
+
+def test_the_apps_command_line_has_the_tokens(app: App) -> None:
+    """Minted, and listed without their text, in this app's Redis; what is wrong is said in words."""
+    own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro", "--json")
+    minted = run_litestar(app.environment, "token", "create", *own, "--scope", "exports:read")
+    assert 0 == minted.returncode, minted.stderr
+    created = json.loads(minted.stdout)
+    assert 200 == app.get(EXPORT, created["token"]).status
+    listed = run_litestar(app.environment, "token", "list", "--policy", "own")
+    assert (0, True) == (listed.returncode, created["id"] in listed.stdout)
+    assert created["token"] not in listed.stdout
+    wrong = run_litestar(app.environment, "token", "create", "--policy", "mine", "--project", "x", "--name", "y")
+    assert wrong.returncode != 0
+    assert ("no policy is named 'mine'" in wrong.stderr, "Traceback" in wrong.stderr) == (True, False)
+
+
+def test_policies_are_reloaded(app: App) -> None:
+    """A changed file counts without a restart: here the rule for an unguarded handler goes."""
+    assert 401 == app.get("/ruled").status
+    text = app.policy.read_text()
+    app.policy.write_text(text.replace('match = "GET /ruled"', 'match = "GET /elsewhere"'))
+    wait_until(lambda: app.get("/ruled").status == 500, "the rule is gone, and with it the principal")
+    app.policy.write_text(text)
+    wait_until(lambda: app.get("/ruled").status == 401, "the rule is back")
+
+
+def test_redis_away_is_503(own_redis: RedisServer, tmp_path: Path) -> None:
+    """Never allow, and never 401; what is unguarded goes on."""
+    app = App(tmp_path, own_redis.url)
+    try:
+        own_redis.stop()
+        text = "own_" + "0" * 34
+        text += build_checksum(text)
+        answer = app.get("/whoami", text)
+        assert (503, "1") == (answer.status, answer.field("retry-after"))
+        assert 200 == app.get("/open").status
+    finally:
+        app.stop()
+
+
+def test_an_unknown_scope_is_found_at_the_start(redis_url: str, tmp_path: Path) -> None:
+    """A guard that asks for what the policy does not know ends the start, with what was meant."""
+    (tmp_path / "own.toml").write_text(POLICY.read_text().replace('"texts:write"', '"texts:rite"'))
+    environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(tmp_path / "own.toml")}
+    done = run_litestar(environment, "info")
+    assert done.returncode != 0
+    assert "unknown scope 'texts:write': did you mean 'texts:rite'?" in done.stdout + done.stderr
