@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test check format lint types bench scale clean
+.PHONY: install demo test fuzz check format lint types bench scale clean
 
 install: $(READY)
 
@@ -34,6 +34,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# New requests that nobody would think of, as many as EXAMPLES says.
+fuzz: install
+	@GATEWAY_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest tests/system/test_fuzzed_heads.py $(ARGS)
 
 # The measured table of ARCHITECTURE.md.
 bench: install

@@ -1,6 +1,7 @@
 """Composition root: the only place that constructs adapters, and knows the real clock and environment."""
 
 import asyncio
+import gc
 import itertools
 import secrets
 import time
@@ -18,8 +19,11 @@ from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
+from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_settlements import RedisSettlements
@@ -31,16 +35,21 @@ from gateway.contents import Contents
 from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
+from gateway.management import Management
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
+from gateway.web.capacity import Capacity
 from gateway.web.operations import build_operations
 from gateway.web.proxy import Proxy, PublicListener
 from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+
+USAGE_TIMEOUT_SECONDS = 2.0
+"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
 
 
 class Gateway:
@@ -52,8 +61,7 @@ class Gateway:
     def __init__(
         self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
     ) -> None:
-        if client is None:
-            client = open_client(settings.redis_url, settings.redis_timeout)
+        client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
@@ -62,6 +70,7 @@ class Gateway:
         self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
+        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -76,6 +85,8 @@ class Gateway:
         documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -84,6 +95,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            counting=self.counting,
             issuer=issuer,
         )
 
@@ -122,9 +134,26 @@ class Gateway:
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
+        await self.counting.close()
+        await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
+
+
+def build_management(
+    connection: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, pepper: str
+) -> Management:
+    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
+    return Management(
+        policies=policies,
+        tokens=tokens,
+        owners=tokens.owners,
+        audit=RedisAudit(connection),
+        claims=RedisClaims(connection, tokens),
+        random_bytes=secrets.token_bytes,
+        pepper=pepper.encode(),
+    )
 
 
 def request_ids() -> Iterator[str]:
@@ -144,6 +173,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
+        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
         async with gateway.running(gateway.keep_upstreams):
             yield
 
@@ -152,4 +182,6 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id)
+    return PublicListener(
+        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
+    )

@@ -5,10 +5,28 @@ that need the same at the same moment may each do it: the bytes are the same.
 """
 
 import asyncio
+from typing import Protocol
 
-from gateway.adapters.protocols import Encoder, Exports
+from gateway.adapters.protocols import Exports
 from gateway.core.caching import keys
 from gateway.core.caching.entries import StoredHead
+
+
+class Encoder(Protocol):
+    """Content codings (RFC 9110 8.4.1)."""
+
+    @property
+    def offered(self) -> tuple[bytes, ...]:
+        """The names of the codings there are, the preferred first."""
+        ...
+
+    async def encode(self, coding: bytes, content: bytes) -> bytes:
+        """The content in one of the offered codings, always the same bytes for the same content."""
+        ...
+
+    async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
+        """The content in one of these codings as it is; None where it is not in it, or has more bytes than `limit`."""
+        ...
 
 
 class Contents:
@@ -45,6 +63,10 @@ class Contents:
             if encoded is not None:
                 return encoded
         return await self._encoder.encode(coding, content)
+
+    async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
+        """The content of an answer that came encoded; None where it is broken, or longer than `limit`."""
+        return await self._encoder.decode(coding, encoded, limit)
 
     async def _find_or_encode(self, name: str, head: StoredHead, coding: bytes, content: bytes | None) -> bytes | None:
         key = (name, head.digest, coding)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
@@ -25,6 +26,7 @@ from gateway.core.errors import (
 )
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
+from gateway.core.forwarding import build_last_hop, hops_left
 from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
     Authorized,
@@ -34,6 +36,7 @@ from gateway.core.outcomes import (
     build_refused,
     refuse,
     refuse_options,
+    refuse_unmatched,
     settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
@@ -77,6 +80,7 @@ class Exchange:
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
+        counting: Counting | None = None,
         issuer: Issuer | None = None,
     ) -> None:
         self._issuer = issuer
@@ -87,6 +91,7 @@ class Exchange:
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
+        self._counting = counting
 
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
@@ -95,11 +100,13 @@ class Exchange:
         """
         policies = self._policies.current
         segments = parse_path(request.path)
-        if segments is None:
-            return Refused(Reason.MALFORMED_TARGET)
+        if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
+            asks_server = request.method == "OPTIONS" and request.path == "*"
+            reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
+            return refuse_unmatched(reason, policies, request.host)
         rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
-            return Refused(Reason.NO_MATCHING_RULE)
+            return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
         presented = "" if rule.is_public else self.read_credential(request, rule)
         if isinstance(presented, Refused):
             return presented
@@ -131,9 +138,9 @@ class Exchange:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The response to a request that may pass."""
-        offer = build_options(admission.rule) if request.method == "OPTIONS" else None
-        if offer is not None:
-            return self.finish(request, admission, offer)
+        own = find_own_answer(request, admission.rule) if request.method == "OPTIONS" else None
+        if own is not None:
+            return self.finish(request, admission, own)
         try:
             response = await self._retrieval.answer(request, content, admission)
         except UpstreamError as error:
@@ -152,6 +159,11 @@ class Exchange:
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
+
+    def give_up(self, request: RequestHead) -> Response:
+        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
+        refused = Refused(Reason.INTERNAL_ERROR)
+        return self.finish(request, refused, build_refused(request, refused))
 
     async def permit(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Response:
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass."""
@@ -181,14 +193,22 @@ class Exchange:
         return refused
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Settles what the request cost, adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, counts it, adds what every answer carries, and appends the access record."""
         fields = response.head.fields
         outcome = settle(outcome, response.head)
         self._settlements.settle(outcome)
+        if self._counting is not None:
+            self._counting.note(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
         if self._access_log is not None:
-            self._access_log.append(build_access_record(request, outcome, response.head))
+            record = build_access_record(request, outcome, response.head, self._policies.current)
+            self._access_log.append(record)
         return response
+
+
+def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:
+    """The answer to an OPTIONS request that the backend is not asked for."""
+    return build_options(rule) or (build_last_hop() if hops_left(request) == 0 else None)

@@ -16,6 +16,7 @@ from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
+from gateway.core import encodings
 from gateway.core.assertions import Issuer, build_assertion, rewritten
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
@@ -146,6 +147,13 @@ class Fetching:
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
             return self._stream(Response(head, whole), it.admission, it.why)
+        if encodings.is_decodable(head.fields):
+            coding, encoded = encodings.find_coding(head.fields), whole
+            plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
+            if plain is None:
+                await self._let_go(it, head, storing.ENCODED)
+                return self._stream(Response(head, encoded), it.admission, it.why)
+            head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, rule, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
@@ -204,6 +212,7 @@ class Fetching:
                 began_at=it.began_at,
                 keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
                 lead=it.lead if is_of_use else None,
+                document=it.shaped.name if it.shaped is not None else "",
             )
         )
         if it.lead is not None:

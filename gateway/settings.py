@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until Redis counts as silent."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
+    max_requests: Annotated[int, Meta(ge=1)] = 2000
+    """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
+    quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
     failed_credentials: str = "100/minute"

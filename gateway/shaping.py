@@ -10,6 +10,8 @@ import msgspec
 
 from gateway.adapters.content import collect, give_up
 from gateway.adapters.protocols import Exports
+from gateway.core.caching import keys
+from gateway.core.caching.entries import Export
 from gateway.core.caching.fetching import Shaped
 from gateway.core.errors import BrokenDocument
 from gateway.core.fields import parse_entity_tags
@@ -46,17 +48,15 @@ class Shaping:
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
         """The variant, or 304 where `validators` name its document; raises UpstreamError."""
         found = document_request(request)
-        behind = await self._behind(found, admission)
-        document = await self._documents.answer(found, None, behind)
+        document, stored, name = await self._find(found, request, admission)
         if isinstance(document, Refused):
             return document
-        status = b"".join(field_values(document.head.fields, b"cache-status")[-1:])  # the last one is our own
-        stored = stored_export(found, behind) if status.startswith(b"gateway; hit") else None
         head = backend_head(document.head, stored.head if stored else None)
         shaped = Shaped(
             answer=Response(head, document.content),
             began_at=stored.head.stored_at if stored else None,
-            cache_status=status if stored else b"",
+            cache_status=_status_of(document) if stored else b"",
+            name=name or "",
         )
         if head.status != 200 or admission.wanted is None:
             return shaped
@@ -66,17 +66,48 @@ class Shaping:
         try:
             made = await self._render(shaped.answer, request, admission, admission.wanted)
         except BrokenDocument:
-            await self._forget(found, behind)
+            if name is not None:  # the next request asks the backend whether it is still so
+                await self._exports.remove(name)
             raise
         return made if isinstance(made, Refused) else msgspec.structs.replace(shaped, answer=made)
 
-    async def _behind(self, request: RequestHead, admission: Authorized) -> Authorized:
-        """The admission as one for the document: with what is stored of it, which costs a round trip."""
-        rule = document_rule(admission.rule, request)
-        behind = msgspec.structs.replace(admission, rule=rule, wanted=None)
-        name = export_name(request, behind)
-        heads = await self._exports.heads(name) if name is not None else ()
-        return msgspec.structs.replace(behind, facts=msgspec.structs.replace(admission.facts, stored_heads=heads))
+    async def _find(
+        self, found: RequestHead, request: RequestHead, admission: Authorized
+    ) -> tuple[Response | Refused, Export | None, str | None]:
+        """The document, what is stored of it where it comes from the cache, and its name there.
+
+        What another request's fetch has brought may have been asked for before a purge that came before this one: it is
+        looked at again, and where it has ended, so is what was brought.
+        """
+        behind, name = await self._behind(found, request, admission)
+        document = await self._documents.answer(found, None, behind)
+        if isinstance(document, Refused):
+            return document, None, name
+        status = _status_of(document)
+        if status.endswith(b"; collapsed"):
+            behind, _ = await self._behind(found, request, admission)
+            if not behind.facts.stored_heads:
+                await give_up(document.content)
+                document = await self._documents.answer(found, None, behind)
+                return document, None, name
+        elif not status.startswith(b"gateway; hit"):
+            return document, None, name
+        return document, stored_export(found, behind), name
+
+    async def _behind(
+        self, found: RequestHead, request: RequestHead, admission: Authorized
+    ) -> tuple[Authorized, str | None]:
+        """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
+        rule = admission.rule
+        behind = msgspec.structs.replace(admission, rule=document_rule(rule, request), wanted=None)
+        name = export_name(found, behind)
+        heads: tuple[bytes, ...] = ()
+        if name is not None and rule.cache is not None:
+            who = keys.entitlement(rule.cache, admission.record)
+            groups = keys.groups_of(rule, request, who, [])
+            heads = await self._exports.document_heads(name, rule.policy.name, groups)
+        facts = msgspec.structs.replace(admission.facts, stored_heads=heads)
+        return msgspec.structs.replace(behind, facts=facts), name
 
     async def _render(
         self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
@@ -93,11 +124,10 @@ class Shaping:
             return refuse_options(rule, admission.facts, made)
         return build_variant(rule, wanted, request, document.head, made)
 
-    async def _forget(self, request: RequestHead, behind: Authorized) -> None:
-        """Ends a document that cannot be shaped: the next request asks the backend whether it is still so."""
-        name = export_name(request, behind)
-        if name is not None:
-            await self._exports.remove(name)
+
+def _status_of(answer: Response) -> bytes:
+    """Cache-Status as our own cache has it: the last one."""
+    return b"".join(field_values(answer.head.fields, b"cache-status")[-1:])
 
 
 def _names(validators: Fields, tag: bytes | None) -> bool:

@@ -72,10 +72,16 @@ def backend_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def run_with_tokens(url: str, work: Callable[[RedisTokens], Awaitable[Answer]]) -> Answer:
     """What `work` returns, given the token records of the Redis at `url`."""
 
+    return run_with_connection(url, lambda connection: work(RedisTokens(connection)))
+
+
+def run_with_connection(url: str, work: Callable[[RedisConnection], Awaitable[Answer]]) -> Answer:
+    """What `work` returns, given a connection to the Redis at `url`."""
+
     async def run() -> Answer:
         connection = RedisConnection(open_client(url, 5), 5)
         try:
-            return await work(RedisTokens(connection))
+            return await work(connection)
         finally:
             await connection.close()
 

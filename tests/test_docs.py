@@ -9,8 +9,10 @@ import pytest
 
 from gateway.adapters import names
 from gateway.cli.main import commands
+from gateway.core.metrics import gather_metrics
 from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
+from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,14 @@ def test_every_setting_is_documented_with_its_default() -> None:
         for field in msgspec.structs.fields(Settings)
     }
     assert settings == documented
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    """README's table of metrics is what `/metrics` tells."""
+    totals = Totals({Counted("p", "", "2xx", ""): 1}, {"store-refused": 1})
+    told = {metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0)}
+    documented = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(README, "metric")}
+    assert told == documented
 
 
 def test_every_key_of_a_cache_is_documented() -> None:
@@ -80,15 +90,26 @@ def test_every_name_in_redis_is_documented() -> None:
         names.children(identity),
         names.export("project", "x", "k"),
         names.content(names.export("project", "x", "k"), "v"),
+        names.staged(names.export("project", "x", "k"), "v", "0"),
         names.fetch(names.export("project", "x", "k"), "s"),
         names.group("p", "group:x"),
         names.purged("p", "group:x"),
+        names.token_usage(identity, 500_004)[0],
+        names.policy_usage("p", 500_004),
+        names.busiest(500_004),
+        names.all_requests(),
+        names.all_events(),
+        names.token_names("p", "x"),
+        names.token_numbers("p"),
+        names.audit(identity),
+        names.audit(),
+        names.refusals(),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [
         re.compile(re.sub(r"<[a-z]+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")))
         for name in documented
-        if "<" in name or name.count(":") > 1
+        if "<" in name or ":" in name
     ]
     assert [] == [name for name in made if not any(pattern.fullmatch(name) for pattern in patterns)]
 

@@ -574,3 +574,15 @@ def test_a_public_rule_asks_for_no_token() -> None:
         assert not [name for name, _ in sent.fields if name == b"authorization" or name.startswith(b"x-gateway-")]
 
     run(work, ok((b"cache-control", b"max-age=60")))
+
+
+def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
+    """500 without a word of it, under the request's id; one line in the access log says so."""
+
+    async def work(room: Room) -> None:
+        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "small.example", NOW / 1000)
+        answer = room.exchange.give_up(head)
+        assert (500, b"build-42") == (answer.head.status, field(answer, b"x-request-id"))
+        assert ["internal_error"] == [record.reason for record in room.records]
+
+    run(work)

@@ -1,15 +1,18 @@
 """Rules with variants, from head to response: the embedded store, scripted backends, all else real."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
+from gateway.core.caching import keys
+from gateway.core.caching.keys import uri_group
 from gateway.core.errors import UpstreamUnreachable
 from gateway.core.messages import Field, Response, field_value
 from gateway.core.policies.loading import load_policies
 from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
-from tests.test_exchange import NOW, Room, field, ok, run
+from tests.test_exchange import NOW, Pieces, Room, field, ok, run
 
 POLICY = """
 name = "small"
@@ -334,6 +337,99 @@ def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
     run(work, document(), ok(), document(change(de="Hallo")), policy=POLICY)
 
 
+def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant() -> None:
+    """By its URL as the client wrote it: made anew it has what the backend says now."""
+
+    async def work(room: Room) -> None:
+        german, english = await room.ask(GERMAN), await room.ask(f"{EXPORT}?lang=en")
+        room.now = NOW + 1000
+        assert 2 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        room.now = NOW + 2000
+        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content != german.content
+        assert english.content == (await room.ask(f"{EXPORT}?lang=en")).content
+        assert 2 == len(room.upstreams.sent)
+
+    run(work, document(), document(change(de="Hallo", en="Hello")), policy=POLICY)
+
+
+def test_a_purge_of_a_variant_that_is_not_stored_is_no_less() -> None:
+    """What is made after it is not made of a document from before it, whoever that was asked for by."""
+
+    async def work(room: Room) -> None:
+        await room.ask(f"{EXPORT}?lang=en")
+        room.now = NOW + 1000
+        assert 0 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        room.now = NOW + 2000
+        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
+
+    run(work, document(), document(change(de="Hallo")), policy=POLICY)
+
+
+def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it() -> None:
+    """Another variant's request asked for it before the purge; who comes after the purge asks again."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    class Slow(Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            begun.set()
+            await gate.wait()
+            async for piece in super().__aiter__():
+                yield piece
+
+    async def work(room: Room) -> None:
+        english = asyncio.create_task(room.ask(f"{EXPORT}?lang=en"))
+        await begun.wait()
+        room.now = NOW + 1000
+        await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        room.now = NOW + 2000
+        german = asyncio.create_task(room.ask(GERMAN))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+        assert b'{"home":{"title":"Hallo"}}\n' == (await german).content
+        assert b'{"home":{"title":"Welcome"}}\n' == (await english).content
+        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
+        assert 2 == len(room.upstreams.sent)
+
+    content = document().content
+    assert isinstance(content, bytes)
+    run(work, ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY)
+
+
+def test_a_variant_does_not_vary_by_what_its_document_is_not_asked_with() -> None:
+    """A backend that negotiates is asked for the document in one way: all clients share the variant."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask(GERMAN, (b"accept", b"application/json"), (b"accept-language", b"de"))
+        again = await room.ask(GERMAN, (b"accept", b"*/*"))
+        assert b"gateway; hit" in status_of(again)
+        assert [b"x-audience", b"x-audience"] == [field(answer, b"vary") for answer in (first, again)]
+        other = await room.ask(GERMAN, (b"x-audience", b"staff"))
+        assert b"vary-miss" in status_of(other)
+        room.now = NOW + 61_000
+        assert b"fwd-status=304" in status_of(await room.ask(GERMAN))
+        assert b"gateway; hit" in status_of(await room.ask(GERMAN, (b"accept", b"*/*")))
+
+    vary = (b"vary", b"Accept, X-Audience, Accept-Language")
+    answers = [document(TEXTS, vary, etag=b'"v1"') for _ in range(2)]
+    run(work, *answers, ok(vary, status=304, content=b""), policy=POLICY)
+
+
+def test_another_version_of_the_renderers_uses_nothing_that_an_older_one_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an upgrade a variant is made again, of the document that is there."""
+
+    async def work(room: Room) -> None:
+        await room.ask(GERMAN)
+        monkeypatch.setattr(room.renderer, "render", NoRenderer().render)
+        assert 200 == (await room.ask(GERMAN)).head.status
+        monkeypatch.setattr(keys, "RENDERING", "next")
+        with pytest.raises(AssertionError, match="this was rendered"):
+            await room.ask(GERMAN)
+        assert 1 == len(room.upstreams.sent)
+
+    run(work, document(), policy=POLICY)
+
+
 class Gate:
     """A renderer that waits until it may."""
 
@@ -412,6 +508,30 @@ def test_modes_in_the_path_are_variants_of_one_document() -> None:
     ink = {"name": "ink", "type": "color", "value": "#000000", "modes": {"dark": "#ffffff"}}
     tokens = msgspec.json.encode({"modes": ["light", "dark"], "tokens": [ink]})
     run(work, ok(content=tokens), policy=POLICY + DESIGN)
+
+
+def test_a_group_by_mode_ends_the_document_that_modes_share() -> None:
+    """Its source names no mode, and it was asked for by another mode's request: the purged mode is made anew."""
+
+    async def work(room: Room) -> None:
+        for mode in ("light", "dark"):
+            await room.ask(f"GET /tokensets/a/modes/{mode}/export")
+        room.now = NOW + 1000
+        assert 2 == await room.exports.purge("small", ["group:mode-dark"])
+        room.now = NOW + 2000
+        dark = await room.ask("GET /tokensets/a/modes/dark/export")
+        light = await room.ask("GET /tokensets/a/modes/light/export")
+        assert (b"  --ink: #dddddd;\n", b"  --ink: #000000;\n") == tuple(
+            one.content[8:-2] for one in (dark, light) if isinstance(one.content, bytes)
+        )
+        assert 2 == len(room.upstreams.sent)
+
+    def tokens(dark: str) -> Response:
+        ink = {"name": "ink", "type": "color", "value": "#000000", "modes": {"dark": dark}}
+        return ok(content=msgspec.json.encode({"modes": ["light", "dark"], "tokens": [ink]}))
+
+    grouped = DESIGN.replace('fresh = "1m"', 'fresh = "1m", groups = ["mode-{mode}"]')
+    run(work, tokens("#ffffff"), tokens("#dddddd"), policy=POLICY + grouped)
 
 
 def test_a_request_for_another_protocol_gets_the_variant() -> None:

@@ -1,9 +1,13 @@
 """Content of answers: taken whole where it is short enough, resumed as a stream where it is not, given up."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
 from gateway.core.messages import ContentStream
+
+LONG_BYTES = 1024 * 1024
+"""Content above this is put together in a thread, which lets go of the interpreter: others are answered meanwhile."""
 
 
 async def collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:
@@ -17,7 +21,7 @@ async def collect(content: bytes | ContentStream, limit: int) -> bytes | Content
         size += len(piece)
         if size > limit:
             return ResumedContent(pieces, content)
-    return b"".join(pieces)
+    return b"".join(pieces) if size <= LONG_BYTES else await asyncio.to_thread(b"".join, pieces)
 
 
 class ResumedContent:

@@ -15,12 +15,23 @@
     gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
     gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
     gw1:owners:<policy>                 set of owners that have a record
+    gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (redis_claims.py)
+    gw1:numbers:<policy>                hash, number to token id; the last number given, under the name ""
+    gw1:{7f}:audit                      stream, the changes of the bucket's tokens (core/audit.py)
+    gw1:audit                           stream, the changes of owners
+    gw1:audit:refused                   stream, changes that were asked for and refused
     gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
     gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
-                                        and what it was encoded to, by the name of the coding
+                                        and what it was encoded to, by the name of the coding; long content in
+                                        pieces (redis_contents.py)
+    gw1:staged:<kind>:<length>:<who>:<key>:<variant>:<number>   the same while its pieces are written; ends by itself
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
+    gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
+    gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
+    gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
+    gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
 
 A token's id is the beginning of its digest, and 7f the beginning of its id: the braces are a hash tag that keeps all an
 admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
@@ -37,6 +48,11 @@ BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 EXPORT_LENGTH = len(VERSION) + len(":export")
 LAST_USED_DIGITS = BUCKET_DIGITS + 2
 """How much of an id names the hash of last uses: of a million tokens fifteen share one, and Redis keeps it compact."""
+USAGE_HOURS = 5 * 24
+"""How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
+
+AUDIT_LENGTH = 1000
+"""Changes that a history keeps, about: of tokens in all 256 times as many."""
 
 
 def bucket(token_id: str) -> str:
@@ -137,6 +153,31 @@ def owners(policy: str) -> str:
     return f"{VERSION}:owners:{policy}"
 
 
+def token_names(policy: str, bound_to: str) -> str:
+    """The names that tokens of a project or an owner have, where the policy wants them unique."""
+    return f"{VERSION}:names:{policy}:{bound_to}"
+
+
+def token_numbers(policy: str) -> str:
+    """The numbers of a policy's tokens."""
+    return f"{VERSION}:numbers:{policy}"
+
+
+def audit(token_id: str = "") -> str:
+    """The history of what becomes of the tokens of a bucket; of owners where no token is named."""
+    return f"{bucket(token_id)}audit" if token_id else f"{VERSION}:audit"
+
+
+def refusals() -> str:
+    """The history of what was asked for and refused: apart, so that it displaces no history of changes."""
+    return f"{VERSION}:audit:refused"
+
+
+def audits() -> list[str]:
+    """All histories."""
+    return [*(audit(f"{number:02x}") for number in range(256)), audit(), refusals()]
+
+
 def export(kind: str, entitlement: str, export_key: str) -> str:
     """A stored export of an entitlement: a project, an owner or a token."""
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
@@ -145,6 +186,11 @@ def export(kind: str, entitlement: str, export_key: str) -> str:
 def content(export_name: str, variant: str) -> str:
     """The content of one variant of a stored export."""
     return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
+
+
+def staged(export_name: str, variant: str, number: str) -> str:
+    """Long content that is being written; it is given the name of the content when all of it is there."""
+    return f"{VERSION}:staged{export_name[EXPORT_LENGTH:]}:{variant}:{number}"
 
 
 def fetch(export_name: str, selection: str) -> str:
@@ -162,6 +208,31 @@ def purged(policy: str, group_name: str) -> str:
     return f"{VERSION}:purged:{policy}:{group_name}"
 
 
+def token_usage(token_id: str, hour: int) -> tuple[str, str]:
+    """The hash that has a token's requests of an hour, by its number since 1970, and its field there."""
+    return f"{VERSION}:usage:token:{hour // USAGE_HOURS}:{token_id}", str(hour % USAGE_HOURS)
+
+
+def policy_usage(policy: str, hour: int) -> str:
+    """The requests of a policy in an hour."""
+    return f"{VERSION}:usage:policy:{hour}:{policy}"
+
+
+def busiest(hour: int) -> str:
+    """The tokens with the most requests of an hour."""
+    return f"{VERSION}:usage:busiest:{hour}"
+
+
+def all_requests() -> str:
+    """All requests that were ever counted."""
+    return f"{VERSION}:usage:requests"
+
+
+def all_events() -> str:
+    """All that was ever counted of what happened in caches."""
+    return f"{VERSION}:usage:events"
+
+
 def lua_prelude() -> str:
     """Names and record positions for the scripts, so that they stand in one place each."""
     constants = {
@@ -171,6 +242,7 @@ def lua_prelude() -> str:
         "BUCKET_DIGITS": BUCKET_DIGITS,
         "LAST_USED_DIGITS": LAST_USED_DIGITS,
         "VERSION": f"'{VERSION}'",
+        "AUDIT_LENGTH": AUDIT_LENGTH,
         **{f"RECORD_{field.upper()}": index for index, field in enumerate(TokenRecord.__struct_fields__, start=1)},
     }
     return "".join(f"local {name} = {value}\n" for name, value in constants.items())

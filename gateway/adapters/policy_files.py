@@ -12,7 +12,8 @@ from gateway.adapters.upstream_tls import find_tls_mistake
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.reading import Mistake
-from gateway.core.policies.rules import PolicySet, Upstream
+from gateway.core.policies.rules import PolicySet
+from gateway.core.policies.upstream import Upstream
 
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
 

@@ -6,13 +6,11 @@ from typing import Protocol
 
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
-from gateway.core.explanation import Standing
 from gateway.core.messages import ContentStream, Field, Response
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Rule
-from gateway.core.policies.rules import Upstream as UpstreamAddress
-from gateway.core.records import AccessRecord, TokenRecord
+from gateway.core.policies.upstream import Upstream as UpstreamAddress
+from gateway.core.records import AccessRecord
 
 
 class Admissions(Protocol):
@@ -45,8 +43,8 @@ class Exports(Protocol):
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         ...
 
-    async def heads(self, name: str) -> tuple[bytes, ...]:
-        """The heads of an export that no admission has brought; none where they cannot be read."""
+    async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
+        """The heads of a document for a variant in these groups, none from before a purge of one; see shaping.py."""
         ...
 
     async def remove(self, name: str, variant: str = "") -> None:
@@ -71,94 +69,6 @@ class Fetches(Protocol):
 
     def end(self, lead: Lead, landing: Landing) -> None:
         """Says what became of a fetch; only the first time counts."""
-        ...
-
-
-class Tokens(Protocol):
-    """Administration of token records. Every method raises StoreUnavailable when Redis did not acknowledge."""
-
-    async def create(self, record: TokenRecord) -> None:
-        """Adds a record; raises ChangeRefused for a token that exists or was revoked."""
-        ...
-
-    async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of an id."""
-        ...
-
-    async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
-        """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
-        ...
-
-    async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
-        """The records of the ids, as far as they are there."""
-        ...
-
-    async def children(self, token_id: str) -> list[TokenRecord]:
-        """The children of a token, newest first."""
-        ...
-
-    async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
-        """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
-        ...
-
-    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
-        """Puts `new` in the place of `old` and adds `successor`, both or neither; False as in `replace`."""
-        ...
-
-    async def revoke(self, token_id: str) -> None:
-        """Ends a token for good; a second time changes nothing."""
-        ...
-
-    async def revoke_lineage(self, token_id: str) -> list[str]:
-        """Ends a token with all that it was rotated from and to, at one instant; the ids not revoked before."""
-        ...
-
-    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
-        """Ends all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
-
-        Gives the ids not revoked before. One instant a bucket, 256 at most: where Redis goes away in between, some are
-        revoked, and doing it again revokes the rest.
-        """
-        ...
-
-    async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
-        """Whether each of the tokens is revoked."""
-        ...
-
-    async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
-        """The last use of each token in Unix seconds, exact to the policy's resolution."""
-        ...
-
-    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
-        """What an admission under the rule would find of the token, at one instant and without a trace.
-
-        `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
-        count it.
-        """
-        ...
-
-    async def now(self) -> int:
-        """Unix seconds by Redis' clock."""
-        ...
-
-
-class Owners(Protocol):
-    """Administration of owners. Every method raises StoreUnavailable when Redis did not acknowledge."""
-
-    async def find(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record; None where the owner is a name only, and restricts nothing."""
-        ...
-
-    async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name."""
-        ...
-
-    async def replace(self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord) -> bool:
-        """Puts `new` in the place of `old`, for the next request of each of the owner's tokens.
-
-        False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
-        record: the command fails, and doing it again is enough.
-        """
         ...
 
 
@@ -212,19 +122,6 @@ class Streams(Protocol):
 
     def watch(self, token_id: str, content: ContentStream) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when the token is revoked."""
-        ...
-
-
-class Encoder(Protocol):
-    """Content codings (RFC 9110 8.4.1)."""
-
-    @property
-    def offered(self) -> tuple[bytes, ...]:
-        """The names of the codings there are, the preferred first."""
-        ...
-
-    async def encode(self, coding: bytes, content: bytes) -> bytes:
-        """The content in one of the offered codings, always the same bytes for the same content."""
         ...
 
 

@@ -6,7 +6,8 @@ StoreUnavailable, within the timeout the first time and at once after that, unti
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import redis.asyncio
@@ -24,6 +25,9 @@ EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
+
+LAST_TURNS = 8
+"""Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
@@ -81,7 +85,7 @@ class RedisConnection:
         if self._probing is not None:
             raise StoreUnavailable("Redis has not answered yet")
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with _bound(self._timeout_seconds):
                 return await command()
         except _UNREACHABLE as error:
             self._open(error)
@@ -174,6 +178,30 @@ class Script:
             return await connection.read_response()
         finally:
             await pool.release(connection)
+
+
+@asynccontextmanager
+async def _bound(seconds: float) -> AsyncIterator[None]:
+    """TimeoutError after so long, but not before what has arrived meanwhile was read.
+
+    A loop that was held up by this worker's own work comes back to timers that are due and answers that wait: without
+    a last look it would take Redis for silent, and refuse everybody for the fault of one.
+    """
+    loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
+    next_look: asyncio.Handle = loop.call_later(seconds, lambda: look(LAST_TURNS))
+
+    def look(turns: int) -> None:  # turns, not a time: in that the worker might be held up again
+        nonlocal next_look
+        if turns:
+            next_look = loop.call_soon(look, turns - 1)
+        else:
+            bound.reschedule(loop.time())
+
+    try:
+        async with bound:
+            yield
+    finally:
+        next_look.cancel()
 
 
 def _describe(error: BaseException) -> str:

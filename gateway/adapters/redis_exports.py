@@ -8,10 +8,12 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_contents import PIECE_BYTES, RedisContents
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.caching.fetching import Stored, Storing
 from gateway.core.errors import StoreUnavailable
@@ -32,14 +34,22 @@ class RedisExports:
     `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`.
     """
 
-    def __init__(self, connection: RedisConnection, memory_bytes: int, counts: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        memory_bytes: int,
+        counts: Counter[str] | None = None,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
         self.now: int | None = None
         self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
+        self._contents = RedisContents(connection, piece_bytes)
         self._memory = ContentMemory(memory_bytes)
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
-        self._keep_encoded = read_script("keep_encoded.lua")
+        self._heads = read_script("exports.lua", "document_heads.lua")
+        self._end = read_script("end_fetch.lua")
         self._purge = read_script("exports.lua", "purge.lua")
 
     def forget(self) -> None:
@@ -60,38 +70,29 @@ class RedisExports:
         return await asyncio.shield(reading)
 
     async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
-        key, wanted = names.content(name, variant), coding.decode() or "content"
         try:
-            found, content = await self._connection.run(lambda client: client.hmget(key, ["digest", wanted]))
+            content = await self._contents.read(name, variant, digest, coding)
         except StoreUnavailable as error:
             self.counts["read-failed"] += 1
             logger.warning("a stored export could not be read: %s", error)
             return None
-        if found != digest or not isinstance(content, bytes):
-            return None
-        self._memory.put((name, digest + coding), content)
+        if content is not None:
+            self._memory.put((name, digest + coding), content)
         return content
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
         """Keeps what the content with this digest was encoded to, in memory, and in Redis beside the content."""
         self._memory.put((name, digest + coding), encoded)
         try:
-            key, arguments = names.content(name, variant), [digest, coding, encoded]
-            await self._connection.run_script(self._keep_encoded, [key], arguments)
+            await self._contents.keep_encoded(name, variant, digest, coding, encoded)
         except StoreUnavailable as error:
             self.counts["store-refused"] += 1
             logger.warning("an encoded export could not be stored: %s", error)
 
     async def write(self, it: Storing) -> Stored:
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
-        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
-        clock = "" if self.now is None else self.now
-        arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
-        arguments += [it.content if it.is_content_new else b"", int(it.is_content_new), holder]
-        arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS]
-        keys = [it.name, lease, *_group_keys(it.policy, it.groups)]
         try:
-            is_stored = await self._connection.run_script(self._store, keys, arguments)
+            is_stored = await self._write(it)
         except StoreUnavailable as error:
             self.counts["store-refused"] += 1
             logger.warning("an export could not be stored: %s", error)
@@ -101,11 +102,35 @@ class RedisExports:
         self._memory.put((it.name, it.digest), it.content)
         return "stored"
 
-    async def heads(self, name: str) -> tuple[bytes, ...]:
-        """The heads of an export that no admission has brought; none where Redis is away."""
+    async def _write(self, it: Storing) -> bool:
+        is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
+        staged = await self._stage(it) if is_long else ""
+        is_sent = it.is_content_new and not is_long
+        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
+        clock = "" if self.now is None else self.now
+        arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
+        arguments += [it.content if is_sent else b"", int(is_sent), holder]
+        arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS, it.document]
+        keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
+        return bool(await self._connection.run_script(self._store, keys, arguments))
+
+    async def _stage(self, it: Storing) -> str:
         try:
-            heads = await self._connection.run(lambda client: client.hvals(name))
-            return tuple(head for head in heads if isinstance(head, bytes))
+            return await self._contents.stage(it.name, it.variant, it.digest, it.content)
+        except StoreUnavailable:
+            if it.lead is not None:
+                with suppress(StoreUnavailable):
+                    await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
+            raise
+
+    async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
+        """The heads of a document for a variant in these groups; none where Redis is away.
+
+        What was asked for before a purge of one of them is ended: the variant must not be made of it.
+        """
+        try:
+            keys = [name, *(names.purged(policy, group) for group in groups)]
+            return tuple(await self._connection.run_script(self._heads, keys, []))
         except StoreUnavailable as error:
             self.counts["read-failed"] += 1
             logger.warning("what is stored of an export could not be read: %s", error)

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
+from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.owners import OwnerRecord, decode_owner, encode_owner
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of, token_id
@@ -24,7 +25,7 @@ class RedisOwners:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._put = read_script("owner.lua")
+        self._put = read_script("audit.lua", "owner.lua")
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
         """The owner's record."""
@@ -37,11 +38,13 @@ class RedisOwners:
         found = {owner: await self.find(policy, owner) for owner in sorted(member.decode() for member in members)}
         return {owner: record for owner, record in found.items() if record}
 
-    async def replace(self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord) -> bool:
+    async def replace(
+        self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
+    ) -> bool:
         """Puts `new` in the place of `old`; False when another change came first."""
         await self._connection.run(lambda client: client.sadd(names.owners(policy), owner))
         expected = old.version if old else 0
-        is_written = await self._write([names.owner(policy, owner)], str(expected), new)
+        is_written = await self._write([names.owner(policy, owner)], str(expected), new, entry)
         if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
             return False
         tokens: Any = await self._connection.run(lambda client: client.hkeys(names.owner_tokens(policy, owner)))
@@ -59,7 +62,10 @@ class RedisOwners:
             copy = names.owner_copy(token_id(token.digest), token.policy, token.owner)
             await self._write([copy], "", record)
 
-    async def _write(self, keys: list[str], expected: str, record: OwnerRecord) -> int:
+    async def _write(self, keys: list[str], expected: str, record: OwnerRecord, entry: AuditEntry | None = None) -> int:
+        """`entry` goes to the history with what is written; copies are no change of their own."""
         fields = [part for pair in encode_owner(record).items() for part in pair]
-        written: int = await self._connection.run_script(self._put, keys, [expected, record.version, *fields])
+        history, note = ([names.audit()], encode_entry(entry)) if entry else ([], b"")
+        arguments = [expected, record.version, note, *fields]
+        written: int = await self._connection.run_script(self._put, [*keys, *history], arguments)
         return written

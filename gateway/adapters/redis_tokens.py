@@ -9,6 +9,7 @@ from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.adapters.redis_owners import RedisOwners
 from gateway.adapters.redis_scripts import read_script, read_token, read_windows
 from gateway.core.addresses import client_network
+from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -24,16 +25,16 @@ class RedisTokens:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self.owners = RedisOwners(connection)
-        self._replace = read_script("replace.lua")
-        self._rotate = read_script("rotate.lua")
+        self._replace = read_script("audit.lua", "replace.lua")
+        self._rotate = read_script("audit.lua", "rotate.lua")
         self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
-        self._revoke = read_script("revoke.lua")
+        self._revoke = read_script("audit.lua", "revoke.lua")
 
-    async def create(self, record: TokenRecord) -> None:
+    async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
         identity = token_id(record.digest)
         await self._index(record)
         await self.owners.bring(record)
-        outcome = await self._put(_ABSENT, record)
+        outcome = await self._put(_ABSENT, record, entry)
         if outcome < 0:
             raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
         if outcome == 0:
@@ -66,40 +67,52 @@ class RedisTokens:
         records = await self.find_each([member.decode() for member in members])
         return sorted(records, key=lambda record: (-record.created_at, record.name))
 
-    async def replace(self, old: TokenRecord, new: TokenRecord) -> bool:
+    async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
-        return await self._put(encode_record(old), new) == 1
+        return await self._put(encode_record(old), new, entry) == 1
 
-    async def rotate(self, old: TokenRecord, new: TokenRecord, successor: TokenRecord) -> bool:
+    async def rotate(
+        self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
+    ) -> bool:
         """Both records change together or not at all."""
         identity, successor_id = token_id(old.digest), token_id(successor.digest)
         if bucket_of(identity) != bucket_of(successor_id):
             raise ValueError("a successor is in its predecessor's bucket")
         await self._index(successor)
-        keys = [names.token(identity), names.token(successor_id), names.revoked(identity)]
-        records = [identity, encode_record(old), encode_record(new), successor_id, encode_record(successor)]
+        keys = [names.token(identity), names.token(successor_id), names.revoked(identity), names.audit(identity)]
+        records = [
+            identity,
+            encode_record(old),
+            encode_record(new),
+            successor_id,
+            encode_record(successor),
+            _note(entry),
+        ]
         outcome: int = await self._connection.run_script(self._rotate, keys, records)
         return outcome == 1
 
-    async def revoke(self, identity: str) -> None:
+    async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
-        await self._connection.run(lambda client: client.sadd(names.revoked(identity), identity))
+        await self._revoke_in_bucket([identity], ["alone", "", "", _note(entry)])
 
-    async def revoke_lineage(self, identity: str) -> list[str]:
+    async def revoke_lineage(self, identity: str, entry: AuditEntry | None = None) -> list[str]:
         """One script: a lineage is in one bucket."""
-        return await self._revoke_in_bucket([identity], ["", "", ""])
+        return await self._revoke_in_bucket([identity], ["", "", "", _note(entry)])
 
-    async def revoke_all(self, policy: str, project: str | None, owner: str | None) -> list[str]:
+    async def revoke_all(
+        self, policy: str, project: str | None, owner: str | None, entry: AuditEntry | None = None
+    ) -> list[str]:
         """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
         bound_to = ["project", policy, project] if project else ["owner", policy, owner or ""]
+        meant: list[str | bytes] = [*bound_to, _note(entry)]
         revoked: list[str] = []
         for _, bucket in groupby(sorted(await self._identities(policy, project, owner)), bucket_of):
-            revoked += await self._revoke_in_bucket(list(bucket), bound_to)
+            revoked += await self._revoke_in_bucket(list(bucket), meant)
         return revoked
 
-    async def _revoke_in_bucket(self, identities: list[str], bound_to: list[str]) -> list[str]:
-        keys = [names.revoked(identities[0])]
-        revoked = await self._connection.run_script(self._revoke, keys, [*bound_to, *identities])
+    async def _revoke_in_bucket(self, identities: list[str], meant: list[str | bytes]) -> list[str]:
+        keys = [names.revoked(identities[0]), names.audit(identities[0])]
+        revoked = await self._connection.run_script(self._revoke, keys, [*meant, *identities])
         return [identity.decode() for identity in revoked]
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
@@ -132,7 +145,7 @@ class RedisTokens:
 
     async def _identities(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
         """The ids that an index lists; all there are, in a scan of everything, where none is named."""
-        if policy and (project or owner):
+        if policy is not None and (project or owner):
             index = names.project_tokens(policy, project) if project else names.owner_tokens(policy, owner or "")
             (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
             return [member.decode() for member in members]
@@ -146,10 +159,11 @@ class RedisTokens:
             entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
         await self._connection.run(lambda client: _pipeline(client, entries))
 
-    async def _put(self, old: bytes, new: TokenRecord) -> int:
+    async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
         identity = token_id(new.digest)
-        keys = [names.token(identity), names.revoked(identity)]
-        outcome: int = await self._connection.run_script(self._replace, keys, [identity, old, encode_record(new)])
+        keys = [names.token(identity), names.revoked(identity), names.audit(identity)]
+        arguments = [identity, old, encode_record(new), _note(entry)]
+        outcome: int = await self._connection.run_script(self._replace, keys, arguments)
         return outcome
 
     async def _ask_buckets(
@@ -159,6 +173,10 @@ class RedisTokens:
         parts = [list(part) for _, part in groupby(sorted(set(identities), key=part_of), part_of)]
         answers = await self._connection.run(lambda client: _pipeline(client, [ask(part) for part in parts]))
         return dict(zip(chain.from_iterable(parts), chain.from_iterable(answers), strict=True))
+
+
+def _note(entry: AuditEntry | None) -> bytes:
+    return encode_entry(entry) if entry else b""
 
 
 _Ask = Callable[[list[str]], Sequence[str]]

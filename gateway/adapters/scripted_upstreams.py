@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 
 from gateway.core.messages import Field, Response
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 
 class SentRequest(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
 from gateway.adapters.upstream_target import Target
 from gateway.core import balancing
 from gateway.core.errors import UpstreamError
-from gateway.core.policies.rules import HealthCheck
+from gateway.core.policies.upstream import HealthCheck
 
 _FIELDS = ((b"user-agent", b"token-gateway health check"), (b"accept", b"*/*"), (b"connection", b"close"))
 

@@ -6,8 +6,10 @@ from math import inf
 
 import msgspec
 
-from gateway.core.messages import Field, field_value
-from gateway.core.policies.rules import Upstream
+from gateway.core.messages import Field, field_value, without_fields
+from gateway.core.policies.upstream import Upstream
+
+_LENGTH = frozenset({b"content-length"})
 
 
 class Framing(Enum):
@@ -46,8 +48,29 @@ def limits_of(upstream: Upstream) -> Limits:
     return Limits(response_seconds, idle_seconds, total_seconds, min(response_seconds, idle_seconds, total_seconds))
 
 
-def framing_of(fields: Sequence[Field], content: AsyncIterator[bytes] | None) -> Framing:
-    """How the content of a request is framed, as its field lines say or leave open."""
-    if content is None or field_value(fields, b"content-length") is not None:
-        return Framing.LENGTH
-    return Framing.CHUNKED if field_value(fields, b"upgrade") is None else Framing.TUNNEL
+def frame(
+    fields: Sequence[Field], content: AsyncIterator[bytes] | None
+) -> tuple[Sequence[Field], AsyncIterator[bytes] | None, Framing]:
+    """The field lines and content of a request, in accord, and how the content is framed.
+
+    A length that is announced and not sent would make the next request on the connection begin inside of this one. So
+    what announces content goes where there is none, as for a GET whose answer is fetched for the cache.
+    """
+    length = field_value(fields, b"content-length")
+    if content is None:
+        is_plain = length is None or length == b"0"
+        return fields if is_plain else without_fields(fields, _LENGTH), None, Framing.LENGTH
+    if length is not None:
+        return fields, _exactly(int(length), content), Framing.LENGTH
+    return fields, content, Framing.CHUNKED if field_value(fields, b"upgrade") is None else Framing.TUNNEL
+
+
+async def _exactly(length: int, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The content; raises ValueError where it is longer or shorter, which closes the connection."""
+    async for piece in content:
+        length -= len(piece)
+        if length < 0:
+            break
+        yield piece
+    if length:
+        raise ValueError("the content of a request is not as long as it was announced")

@@ -17,7 +17,7 @@ from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
 from gateway.core.messages import Field, Response
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 from gateway.core.policies.upstream_rules import UNIX
 
 IDLE_SECONDS = 4.0

@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from gateway.core.policies.rules import Tls, Upstream
+from gateway.core.policies.upstream import Tls, Upstream
 
 
 class TlsContexts:

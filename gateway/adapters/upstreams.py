@@ -10,14 +10,14 @@ import msgspec
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_health import HealthChecks
-from gateway.adapters.upstream_request import Framing, framing_of
+from gateway.adapters.upstream_request import Framing, frame
 from gateway.adapters.upstream_target import Target
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamError, UpstreamUnreachable
 from gateway.core.forwarding import edit_fields, rewrite_target
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 
 class HttpUpstreams:
@@ -41,16 +41,16 @@ class HttpUpstreams:
     ) -> Response:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
-        `content` is as long as a Content-Length among `fields` says. What it raises comes out here, or where the
-        response's content is read. It is not closed here. With Upgrade among `fields` it is what the client sends
-        after the answer 101, whose content is what the backend sends then.
+        `content` is as long as a Content-Length among `fields` says, or it breaks off. What it raises comes out here,
+        or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
+        client sends after the answer 101, whose content is what the backend sends then.
         """
         group = self._groups.get(address) or self._add(address)
         if address.request_edits is not None:
             fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
             target = rewrite_target(target, address.rewrite)
-        response = await group.send(method, target, fields, content, framing_of(fields, content))
+        response = await group.send(method, target, *frame(fields, content))
         if address.response_edits is None:
             return response
         edited = edit_fields(response.head.fields, address.response_edits)

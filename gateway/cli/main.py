@@ -6,6 +6,7 @@ import sys
 import click
 
 from gateway import __version__
+from gateway.cli.audit import audit
 from gateway.cli.cache import cache
 from gateway.cli.demo.story import demo
 from gateway.cli.owner.group import owner
@@ -21,7 +22,7 @@ def commands() -> None:
     """API tokens, quotas and cached exports in front of existing backends."""
 
 
-for command in (serve, token, owner, policy, cache, demo):
+for command in (serve, token, owner, policy, cache, audit, demo):
     commands.add_command(command)
 
 

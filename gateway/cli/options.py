@@ -1,17 +1,25 @@
 """Options that several commands share, each also a variable of the environment."""
 
 import asyncio
+import getpass
+import os
+import secrets
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from gateway.adapters.policy_files import read_policies
+from gateway.adapters.redis_audit import RedisAudit
+from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.audit import Actor
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import PolicySet
+from gateway.management import Management
 from gateway.settings import NO_REDIS
 
 COMMAND_TIMEOUT_SECONDS = 5.0
@@ -30,6 +38,47 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def load_policies(folder: str) -> PolicySet:
     """The policies in the folder; ConfigurationError with all mistakes."""
     return read_policies(Path(folder), {})
+
+
+class PolicyFolder:
+    """The policies in a folder, read when they are first asked for: most commands ask for none."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    @cached_property
+    def current(self) -> PolicySet:
+        """All of them; ConfigurationError with all mistakes."""
+        return load_policies(self._folder)
+
+
+def operator() -> Actor:
+    """Who calls the command: the login name, or the user's number where it has none."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return Actor(name, "operator")
+
+
+def with_management(
+    redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: str = "", pepper: str = ""
+) -> Answer:
+    """Runs `work` on tokens and owners in the Redis at the URL, under the policies of a folder, and closes it."""
+
+    def build(connection: RedisConnection) -> Management:
+        tokens = RedisTokens(connection)
+        return Management(
+            policies=PolicyFolder(policies),
+            tokens=tokens,
+            owners=tokens.owners,
+            audit=RedisAudit(connection),
+            claims=RedisClaims(connection, tokens),
+            random_bytes=secrets.token_bytes,
+            pepper=pepper.encode(),
+        )
+
+    return with_connection(redis_url, lambda connection: work(build(connection)))
 
 
 def with_tokens(redis_url: str | None, work: Callable[[RedisTokens], Awaitable[Answer]]) -> Answer:

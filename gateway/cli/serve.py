@@ -60,7 +60,17 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[listener])
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        Workers(config, sockets=[listener]).run()
+
+
+class Workers(Multiprocess):
+    """uvicorn's. Their parent holds the listening socket too, and would go on taking in what nobody answers."""
+
+    def terminate_all(self) -> None:
+        """Stops all workers."""
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
 
 
 def check_settings(settings: Settings) -> None:

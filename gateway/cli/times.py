@@ -45,3 +45,8 @@ def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> in
 def format_time(seconds: int | None) -> str | None:
     """ISO 8601 in UTC of a Unix time; None for none."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_day(seconds: int) -> str:
+    """The day of a Unix time in UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -5,13 +5,19 @@ from enum import StrEnum
 
 import msgspec
 
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.fields import build_timestamp
 from gateway.core.owners import OwnerRecord, grantable_scopes
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
-from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH, check_text
+from gateway.core.texts import (
+    MAXIMUM_BINDING_LENGTH,
+    MAXIMUM_DESCRIPTION_LENGTH,
+    MAXIMUM_NAME_LENGTH,
+    check_lines,
+    check_text,
+)
 from gateway.core.tokens import digest, mint, shown_part, token_id
 
 LATEST_END = 253402300799
@@ -51,6 +57,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """None: the policy's first."""
     not_before: int | None = None
     expires_at: int | None = None
+    description: str = ""
 
 
 class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +69,7 @@ class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     not_before: int | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def mint_token(
@@ -101,7 +109,7 @@ def make_record(
         is_active=True,
         not_before=request.not_before,
         expires_at=request.expires_at,
-        scopes=" ".join(sorted(set(request.scopes))),
+        scopes=policy.own_scopes(request.scopes),
         plan=plan,
         lineage=token_id(token_digest),
         project=request.project,
@@ -109,6 +117,7 @@ def make_record(
         name=request.name,
         shown=shown,
         created_at=now,
+        description=request.description,
     )
     check_record(policy, record, record.__struct_fields__, now)
     if not request.scopes:
@@ -126,7 +135,7 @@ def update_record(
     """
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
-        values["scopes"] = " ".join(sorted(set(values["scopes"])))
+        values["scopes"] = policy.own_scopes(values["scopes"])
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
     overrides = tuple(override for override in record.overrides if now < override.until)
@@ -162,12 +171,14 @@ def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], 
         check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
         if not record.name:
             raise ChangeRefused("a token needs a name")
+    if "description" in changed:
+        check_lines("a description", record.description, MAXIMUM_DESCRIPTION_LENGTH)
     if "plan" in changed and record.plan not in policy.plans:
         raise ChangeRefused(unknown_name("plan", record.plan, policy.plans))
     if "scopes" in changed:
         for scope in record.scopes.split():
             if scope not in policy.scopes:
-                raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+                raise ChangeRefused(unknown_name("scope", scope, policy.scope_names))
     _check_dates(record, changed, now)
 
 
@@ -186,10 +197,10 @@ def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], 
         giver = f"the parent {record.parent}" if bounds.parent else f"the owner {record.owner}"
         for scope in record.scopes.split():
             if scope not in granted:
-                raise ChangeRefused(f"{giver} may not grant {scope!r}: it has {', '.join(sorted(granted)) or 'none'}")
+                raise NotGrantable(f"{giver} may not grant {scope!r}: it has {', '.join(sorted(granted)) or 'none'}")
     latest = bounds.parent.expires_at if bounds.parent else None
     if "expires_at" in changed and latest is not None and (record.expires_at is None or record.expires_at > latest):
-        raise ChangeRefused(f"a child ends with its parent, {build_timestamp(latest).decode()}, or before")
+        raise NotGrantable(f"a child ends with its parent, {build_timestamp(latest).decode()}, or before")
 
 
 def _check_dates(record: TokenRecord, changed: Collection[str], now: int) -> None:

@@ -4,7 +4,9 @@ Rule 1: a child never holds a scope that its parent lacks, nor works a second th
 every request, not only when the child is made: what the parent loses, its children lose with it.
 Rule 2: a child has its parent's policy, project, owner and plan, and is in its lineage: they share one set of counters,
 so children multiply nobody's quota.
-Rule 3: a child has no children. Rotated, its successor is a child of the same parent; when the parent is rotated, the
+Rule 3: a child is made by an operator, or by the parent itself: never by another token, whoever owns it. Where the
+policy names a scope for it, the parent needs that scope at the moment, also when it is an operator who asks.
+Rule 4: a child has no children. Rotated, its successor is a child of the same parent; when the parent is rotated, the
 children end with the old token.
 """
 
@@ -13,14 +15,14 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.administration import Bounds, TokenRequest, TokenState, check_bounds, check_record, grantable_to
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable, TokenEnded
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import REFUSING_STATES, mint_into
-from gateway.core.tokens import bucket_of, shown_part, token_id
+from gateway.core.tokens import bucket_of, shown_part
 
-_DATES = ("not_before", "expires_at")
+_ASKED = ("name", "description", "scopes", "not_before", "expires_at")
 
 
 def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
@@ -37,34 +39,55 @@ def make_child(
     draws: Iterable[bytes],
     pepper: bytes,
     now: int,
+    maker: str = "",
 ) -> tuple[str, TokenRecord]:
     """A child's text and record; ChangeRefused for what its parent may not hand on.
 
-    `state` is the parent's, `owner` the record of its owner; `draws` and `now` are those of `rotate_record`. Without
-    scopes it holds all that the parent effectively has, without an end it ends with the parent.
+    `state` is the parent's, `owner` the record of its owner, `maker` the id of the token that asks, empty for an
+    operator; `draws` and `now` are those of `rotate_record`. Without scopes it holds all that the parent effectively
+    has, but for the scope that making children needs; without an end it ends with the parent.
     """
-    identity, bounds, changed = token_id(parent.digest), Bounds(owner, parent), ("name", "scopes", *_DATES)
-    if parent.parent:
-        raise ChangeRefused(f"token {identity} is a child of {parent.parent}: a child has no children")
-    if state in REFUSING_STATES:
-        raise ChangeRefused(f"token {identity} is {state}: its children would be refused")
-    for what in ("project", "owner", "plan"):
-        if getattr(request, what) not in ("", None, getattr(parent, what)):
-            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
+    identity, bounds = parent.identity, Bounds(owner, parent)
+    granted = check_parent(policy, parent, state, bounds, maker)
+    _check_shared(parent, request)
     text, token_digest = mint_into(bucket_of(identity), policy, draws, pepper)
     child = msgspec.structs.replace(
         parent,
         digest=token_digest,
         shown=shown_part(text, policy.token_format),
         name=request.name,
-        scopes=" ".join(sorted(set(request.scopes) or grantable_to(policy, parent, bounds))),
+        scopes=policy.own_scopes(request.scopes or granted - {policy.parent_scope}),
         not_before=request.not_before,
         expires_at=parent.expires_at if request.expires_at is None else request.expires_at,
         created_at=now,
         predecessor="",
         successor="",
         parent=identity,
+        description=request.description,
+        updated_at=None,
+        number=0,
     )
-    check_record(policy, child, changed, now)
-    check_bounds(policy, child, changed, bounds)
+    check_record(policy, child, _ASKED, now)
+    check_bounds(policy, child, _ASKED, bounds)
     return text, child
+
+
+def _check_shared(parent: TokenRecord, request: TokenRequest) -> None:
+    for what in ("project", "owner", "plan"):
+        if getattr(request, what) not in ("", None, getattr(parent, what)):
+            raise ChangeRefused(f"a child has the {what} of its parent, {getattr(parent, what) or 'none'}")
+
+
+def check_parent(policy: Policy, parent: TokenRecord, state: TokenState, bounds: Bounds, maker: str) -> set[str]:
+    """The scopes that a child of the token can have; ChangeRefused where it can have no children, or not by `maker`."""
+    identity = parent.identity
+    if maker not in ("", identity):
+        raise NotGrantable(f"token {maker} may make children of itself only, not of {identity}")
+    if parent.parent:
+        raise ChangeRefused(f"token {identity} is a child of {parent.parent}: a child has no children")
+    if state in REFUSING_STATES:
+        raise TokenEnded(f"token {identity} is {state}: its children would be refused")
+    granted = grantable_to(policy, parent, bounds)
+    if policy.parent_scope and policy.parent_scope not in granted:
+        raise NotGrantable(f"token {identity} may have no children: it lacks {policy.parent_scope!r} at the moment")
+    return granted

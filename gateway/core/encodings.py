@@ -6,11 +6,14 @@ Rule: who cannot be understood gets the content as it is. Codings are named as i
 import functools
 import re
 
+from gateway.core.etags import weaken
 from gateway.core.fields import parse_cache_control, parse_list, parse_media_type
 from gateway.core.messages import Field, Fields, field_value, field_values, without_fields
 
 IDENTITY = b"identity"
 """The content as it is (RFC 9110 12.5.3). Never a value of Content-Encoding."""
+KNOWN = frozenset({b"br", b"gzip", b"zstd"})
+"""Those of adapters/encodings."""
 ALIASES = {b"x-gzip": b"gzip"}
 """RFC 9110 8.4.1.3."""
 
@@ -101,6 +104,28 @@ def is_encodable(status: int, response_fields: Fields, length: int) -> bool:
         and field_value(response_fields, b"content-range") is None
         and not _forbids_transforming(response_fields)
     )
+
+
+def find_coding(fields: Fields) -> bytes:
+    """The coding that content came in (RFC 9110 8.4); empty: as it is. Several are one that nobody knows."""
+    named = parse_list(field_values(fields, b"content-encoding"))
+    return b", ".join(ALIASES.get(coding, coding) for coding in named if coding != IDENTITY)
+
+
+def is_decodable(fields: Fields) -> bool:
+    """Whether a response whose backend was asked for it as it is, and encoded it, is taken out of its coding here.
+
+    Text is: else all clients would get what one of them may not accept (RFC 9110 12.5.3). An archive that is said to be
+    encoded is one more often than not.
+    """
+    media_type = parse_media_type(field_value(fields, b"content-type"))
+    return find_coding(fields) in KNOWN and _is_compressible(media_type) and not _forbids_transforming(fields)
+
+
+def build_decoded_fields(fields: Fields) -> list[Field]:
+    """The fields of a response whose content was taken out of its coding: a strong tag was of the encoded bytes."""
+    kept = without_fields(fields, OF_IDENTITY_ONLY | {b"content-encoding"})
+    return [(name, weaken(value) if name == b"etag" else value) for name, value in kept]
 
 
 def build_encoded_fields(fields: Fields, coding: bytes, length: int) -> list[Field]:

@@ -2,7 +2,12 @@
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
-    ChangeRefused               a change of a token that the store did not make; the message says why
+    ChangeRefused               a change of a token or owner that was not made; `code` says of what kind
+        NotFound                there is nothing of this id
+        NameTaken               the policy wants unique names, and another token has this one
+        NotGrantable            owner or parent cannot give so much
+        TokenEnded              revoked, or in another way over: there is nothing left to change
+        ChangedMeanwhile        another change came first
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
     StreamRevoked               the token was revoked while its answer was under way
@@ -32,7 +37,40 @@ class ConfigurationError(GatewayError):
 
 
 class ChangeRefused(GatewayError):
-    """The store kept the token as it was."""
+    """Everything stayed as it was."""
+
+    code = "invalid"
+    """What kind of refusal it is, for programs; dialects have words of their own for it."""
+
+
+class NotFound(ChangeRefused):
+    """There is no token, no owner or no policy of this name."""
+
+    code = "not_found"
+
+
+class NameTaken(ChangeRefused):
+    """Another token has the name."""
+
+    code = "name_taken"
+
+
+class NotGrantable(ChangeRefused):
+    """More than the owner or the parent may give."""
+
+    code = "not_grantable"
+
+
+class TokenEnded(ChangeRefused):
+    """The token is over, for good or until somebody enables it."""
+
+    code = "ended"
+
+
+class ChangedMeanwhile(ChangeRefused):
+    """The change was meant for what is no longer there."""
+
+    code = "changed_meanwhile"
 
 
 class ClientGone(GatewayError):

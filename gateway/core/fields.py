@@ -172,10 +172,9 @@ def parse_media_type(value: bytes | None) -> bytes:
     return value.partition(b";")[0].strip().lower() if value else b""
 
 
-def build_challenge(realm: str, parameters: Mapping[str, str]) -> bytes:
-    """WWW-Authenticate with the scheme Bearer (RFC 6750 3); the values need no escaping, see `policies.document`."""
-    pairs = {"realm": realm, **parameters}
-    return ("Bearer " + ", ".join(f'{name}="{value}"' for name, value in pairs.items())).encode("ascii")
+def build_challenge(scheme: str, parameters: Mapping[str, str]) -> bytes:
+    """One challenge of WWW-Authenticate (RFC 9110 11.6.1); the values need no escaping, see `policies.document`."""
+    return (scheme + " " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())).encode("ascii")
 
 
 @functools.lru_cache(maxsize=4)

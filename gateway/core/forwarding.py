@@ -15,12 +15,14 @@ from gateway.core.messages import (
     Field,
     Fields,
     RequestHead,
+    Response,
     ResponseHead,
     field_value,
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import CredentialSource, FieldEdits, Policy, Rewrite
+from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.upstream import FieldEdits, Rewrite
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
 from gateway.core.tokens import token_id
@@ -45,6 +47,7 @@ ASSERTION_FIELD = b"x-gateway-assertion"
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"content_length",  # CGI-style servers take it for Content-Length, which frames a connection's messages
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -63,6 +66,7 @@ SET_BY_GATEWAY = frozenset(
         b"forwarded",
         PARENT_FIELD,
         STATE_FIELD,
+        b"max-forwards",
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-proto",
@@ -98,8 +102,10 @@ def build_request_fields(
     """
     removed = _removed_fields(policy.credentials, dropped)
     host = field_value(head.fields, b"host") or b""
+    hops = hops_left(head)
     return [
         *[field for field in end_to_end_fields(head.fields) if field[0].replace(b"_", b"-") not in removed],
+        *(((b"max-forwards", b"%d" % (hops - 1)),) if hops else ()),
         (b"via", b"1.1 " + PSEUDONYM),
         (b"x-forwarded-for", head.forwarded_for.encode("latin-1")),
         (b"x-forwarded-host", host),
@@ -116,9 +122,20 @@ def _build_forwarded(head: RequestHead, host: bytes) -> bytes:
     return build_forwarded(believed_addresses(head.forwarded_for, head.client), host.decode("latin-1"), head.scheme)
 
 
+def hops_left(head: RequestHead) -> int | None:
+    """How often an OPTIONS request may still be forwarded (RFC 9110 7.6.2); None: as often as it takes."""
+    value = field_value(head.fields, b"max-forwards") if head.method == "OPTIONS" else None
+    return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
+
+
+def build_last_hop() -> Response:
+    """The answer to a request that may not be forwarded any more: ours, as the final recipient."""
+    return Response(ResponseHead(204, [(b"cache-control", b"no-store")]), b"")
+
+
 @functools.lru_cache(maxsize=256)
 def _removed_fields(credentials: tuple[CredentialSource, ...], dropped: frozenset[bytes]) -> frozenset[bytes]:
-    return SET_BY_GATEWAY | credential_fields(credentials) | dropped
+    return SET_BY_GATEWAY | HOP_BY_HOP | credential_fields(credentials) | dropped
 
 
 def build_response_fields(head: ResponseHead) -> list[Field]:

@@ -1,6 +1,9 @@
 """Import of tokens that exist elsewhere, by their digest or by their text, of which only the shown part is kept."""
 
 import re
+from typing import TypeAlias
+
+import msgspec
 
 from gateway.core.administration import TokenRequest, make_record
 from gateway.core.credentials import find_credential
@@ -15,6 +18,34 @@ SHOWN_SHARE = 2
 """At most half of a text is kept for display: one shorter than a minted token would else stand in Redis as it is."""
 
 
+class ByDigest(msgspec.Struct, frozen=True):
+    """A token known by its digest; `shown` is the beginning of its text, for lists."""
+
+    digest: str
+    shown: str = ""
+
+
+class ByText(msgspec.Struct, frozen=True):
+    """A token known by its text."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return "ByText()"
+
+
+Imported: TypeAlias = ByDigest | ByText
+
+
+def import_token(
+    policy: Policy, request: TokenRequest, imported: Imported, pepper: bytes, now: int, owner: OwnerRecord | None = None
+) -> TokenRecord:
+    """The record of a token that exists elsewhere; ChangeRefused for one that cannot be taken over."""
+    if isinstance(imported, ByDigest):
+        return import_digest(policy, request, imported.digest, imported.shown, now, owner)
+    return import_text(policy, request, imported.text, pepper, now, owner)
+
+
 def import_digest(
     policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int, owner: OwnerRecord | None = None
 ) -> TokenRecord:
@@ -22,7 +53,7 @@ def import_digest(
     token_digest = token_digest.lower()
     if DIGEST.fullmatch(token_digest) is None:
         raise ChangeRefused("a digest is 64 hex digits: HMAC-SHA-256 under the pepper, SHA-256 without one")
-    most = policy.token_format.shown
+    most = policy.token_format.shown_length(shown)
     if len(shown) > most or not shown.isprintable():
         raise ChangeRefused(f"of a token's text at most {most} printable characters are shown")
     return make_record(policy, request, token_digest, shown, now, owner)

@@ -1,6 +1,7 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -8,13 +9,13 @@ from gateway.core.costs import outcome_of
 from gateway.core.decision import Deny, Facts, ends_at
 from gateway.core.fields import build_timestamp
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import Policy, PolicySet, Rule
 from gateway.core.problems import build_refusal
 from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.tokens import conceal, token_id
 from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
@@ -43,6 +44,15 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str = ""
     """What there is to say of this occurrence; empty: what its reason always says."""
     mistakes: tuple[OptionMistake, ...] = ()
+    policy: Policy | None = None
+    """Whose words are spoken where no rule was matched; None: nobody's."""
+
+
+def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
+    """The refusal of a request that meets no rule, in the words of the policy that its host is for, where it is one."""
+    every = policies.policies.values()
+    named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
+    return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
 def refuse(rule: Rule, verdict: Deny) -> Refused:
@@ -72,7 +82,7 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
     """The answer to a refused request."""
     return build_refusal(
         refused.reason,
-        refused.rule.policy if refused.rule else None,
+        refused.rule.policy if refused.rule else refused.policy,
         request.id,
         required_scopes=refused.rule.scopes if refused.rule else (),
         retry_after=refused.retry_after,
@@ -124,8 +134,10 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
     return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
-def build_access_record(request: RequestHead, outcome: Authorized | Refused, head: ResponseHead) -> AccessRecord:
-    """The line of the access log; `head` is the answer's."""
+def build_access_record(
+    request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
+) -> AccessRecord:
+    """The line of the access log; `head` is the answer's. What looks like a token in the path is left out."""
     facts = outcome.facts
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
@@ -135,7 +147,7 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         client=request.client,
         method=request.method,
         host=request.host,
-        path=request.path,
+        path=_concealing(policies)(request.path),
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
@@ -153,6 +165,13 @@ def build_access_record(request: RequestHead, outcome: Authorized | Refused, hea
         trace=trace.trace_id,
         span=trace.span_id,
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _concealing(policies: PolicySet) -> Callable[[str], str]:
+    """`conceal` for the prefixes of all policies; the same paths come again and again: what it made is remembered."""
+    prefixes = {prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}
+    return functools.lru_cache(maxsize=1024)(functools.partial(conceal, prefixes=tuple(sorted(prefixes))))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

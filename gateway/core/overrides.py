@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.errors import ChangeRefused
-from gateway.core.policies.document import MAXIMUM_CONCURRENT
 from gateway.core.policies.quota_rules import parse_quotas
+from gateway.core.policies.quota_tables import MAXIMUM_CONCURRENT
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
 from gateway.core.quotas import Override, Quota

@@ -1,7 +1,7 @@
 """Owners: whether the holder of tokens may do anything at the moment, and what in which project.
 
 Rule 1: effective scopes are the token's and its owner's, both. An owner without a record restricts nothing, so that a
-policy can use owners as plain names.
+policy can use owners as plain names; one with `known_owners` has no tokens but of owners with a record, which stays.
 Rule 2: what counts is the project that a request is about: the one its path names, else the token's own. For it the
 owner has what `permissions` say under its name, else under "*", else nothing: not even a request without scopes passes.
 A request about no project goes by the name "": whoever has neither that nor "*" holds no scope outside of projects.
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
 from gateway.core.scopes import implied_by
@@ -89,14 +89,14 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
     for free_id in (owner, *change.permissions):
         check_text("a project's or owner's id", free_id, MAXIMUM_BINDING_LENGTH)
     for scope in (scope for scopes in change.permissions.values() for scope in scopes):
-        if scope not in policy.scopes:
-            raise ChangeRefused(unknown_name("scope", scope, policy.scopes))
+        if scope not in policy.scope_names:
+            raise ChangeRefused(unknown_name("scope", scope, policy.scope_names))
     permissions = dict(old.permissions) if old else {}
     for project in change.without:
         if project not in permissions:
             raise ChangeRefused(f"the owner {owner} has no permissions under {project!r}: {_list(permissions)}")
         del permissions[project]
-    permissions |= {project: " ".join(sorted(set(scopes))) for project, scopes in change.permissions.items()}
+    permissions |= {project: policy.own_scopes(scopes) for project, scopes in change.permissions.items()}
     if old is None and not change.permissions:
         permissions = {EVERY_PROJECT: " ".join(sorted(policy.scopes))}
     kept = OwnerStatus.BLOCKED if old and old.status is OwnerStatus.BLOCKED else OwnerStatus.ACTIVE
@@ -104,22 +104,25 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
 
 
 def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, project: str) -> set[str]:
-    """The scopes that a new token may hold; ChangeRefused where its owner is not active.
+    """The scopes that a new token may hold; ChangeRefused where its owner is not active, or not known and must be.
 
     A token without a project is for all of the owner's: each request bounds it to what the owner has in its project.
     """
+    if record is None and policy.has_known_owners:
+        known = f"the policy {policy.name} has tokens of known owners only"
+        raise ChangeRefused(f"{known}: tell of {owner or 'one'} with `gateway owner set`")
     if record is None:
         return set(policy.scopes)
     if record.status is not OwnerStatus.ACTIVE:
-        raise ChangeRefused(f"the owner {owner} is {record.status}: its tokens would be refused")
+        raise NotGrantable(f"the owner {owner} is {record.status}: its tokens would be refused")
     if project:
         scopes = standing_in(record, project).scopes
         if scopes is None:
-            raise ChangeRefused(f"the owner {owner} has no part in {project}: its tokens would be refused")
+            raise NotGrantable(f"the owner {owner} has no part in {project}: its tokens would be refused")
         held = scopes.split()
     else:
         held = " ".join(record.permissions.values()).split()
-    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in held))
+    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in policy.own_scopes(held).split()))
 
 
 def _list(permissions: Mapping[str, str]) -> str:

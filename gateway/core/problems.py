@@ -44,6 +44,15 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.UNSUPPORTED: Problem(
+        501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
+    ),
+    Reason.OVERLOADED: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The gateway has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
     Reason.MISSING_ORIGINAL: Problem(
         400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
     ),
@@ -139,18 +148,22 @@ def build_refusal(
 
 
 def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:
-    """RFC 9110 11.6.1 wants a challenge on every 401; RFC 6750 3 wants no error code where there was no credential."""
+    """One for each way in which the policy takes a credential, and no other (RFC 9110 11.6.1 wants one on every 401).
+
+    RFC 6750 3 wants no error code where there was no credential.
+    """
     parameters: dict[str, str] = {}
     if problem.challenge:
         parameters = {"error": problem.challenge, "error_description": problem.detail}
     if problem.status == 403 and required_scopes:
         parameters["scope"] = " ".join(required_scopes)
-    challenges = [(b"www-authenticate", build_challenge(policy.name, parameters))]
-    for source in policy.credentials:
-        if not source.is_bearer:
-            value = f'ApiKey realm="{policy.name}", header="{source.field.decode()}"'.encode()
-            challenges.append((b"www-authenticate", value))
-    return challenges
+    challenges = [
+        build_challenge("Bearer", {"realm": policy.name, **parameters})
+        if source.is_bearer
+        else build_challenge("ApiKey", {"realm": policy.name, "header": source.field.decode(), **parameters})
+        for source in policy.credentials
+    ]
+    return [(b"www-authenticate", challenge) for challenge in challenges]
 
 
 def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:

@@ -12,6 +12,8 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
     MALFORMED_TARGET = "malformed_target"
     TARGET_TOO_LONG = "target_too_long"
+    UNSUPPORTED = "unsupported"
+    OVERLOADED = "overloaded"
     MISSING_ORIGINAL = "missing_original"
     UNTRUSTED_PROXY = "untrusted_proxy"
     NO_MATCHING_RULE = "no_matching_rule"

@@ -42,6 +42,16 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """The id of the token that this one is a child of (core/children.py)."""
     overrides: tuple[Override, ...] = ()
     """Limits of its own in the place of its plan's; those that have ended hold no longer."""
+    description: str = ""
+    updated_at: int | None = None
+    """When it was last changed by somebody; None: never."""
+    number: int = 0
+    """An id for products that have integers for it, counted by policy; 0 where the policy has none."""
+
+    @property
+    def identity(self) -> str:
+        """The token's id."""
+        return token_id(self.digest)
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.administration import LATEST_END, NO_BOUNDS, Bounds, TokenState, check_bounds, check_record
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, TokenEnded
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of, digest, mint, shown_part, token_id
@@ -57,9 +57,9 @@ def rotate_record(
     """
     identity = token_id(record.digest)
     if state in REFUSING_STATES:
-        raise ChangeRefused(f"token {identity} is {state}: there is nothing to rotate, create another one")
+        raise TokenEnded(f"token {identity} is {state}: there is nothing to rotate, create another one")
     if record.successor:
-        raise ChangeRefused(f"token {identity} was rotated already, to {record.successor}: rotate that one")
+        raise TokenEnded(f"token {identity} was rotated already, to {record.successor}: rotate that one")
     text, token_digest = mint_into(bucket_of(record.lineage), policy, draws, pepper)
     successor = msgspec.structs.replace(
         record,
@@ -68,6 +68,8 @@ def rotate_record(
         created_at=now,
         expires_at=record.expires_at if rotation.expires_at is msgspec.UNSET else rotation.expires_at,
         predecessor=identity,
+        updated_at=None,
+        number=0,
     )
     if rotation.expires_at is not msgspec.UNSET:
         check_record(policy, successor, ("expires_at",), now)

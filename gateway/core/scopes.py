@@ -1,4 +1,8 @@
-"""Scopes: a token holds some, a rule requires some, and one scope can imply others."""
+"""Scopes: a token holds some, a rule requires some, and one scope can imply others.
+
+A scope may have aliases. Whoever names a scope may use one; what is kept is the scope's own name. A token that holds an
+alias all the same, from before the scope was renamed, holds the scope.
+"""
 
 from collections.abc import Mapping
 
@@ -10,14 +14,24 @@ class Scope(msgspec.Struct, frozen=True):
 
     description: str
     implies: tuple[str, ...] = ()
+    category: str = ""
+    """Under which pages group it; empty: under none."""
+    aliases: tuple[str, ...] = ()
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """Scopes that are often needed together."""
+
+    description: str
+    scopes: tuple[str, ...]
 
 
 def granting(scopes: Mapping[str, Scope]) -> dict[str, frozenset[str]]:
-    """For each scope, all scopes that grant it: itself and whatever implies it, over any number of steps."""
+    """For each scope, all that grants it: itself, whatever implies it over any number of steps, and their aliases."""
     grants: dict[str, set[str]] = {name: set() for name in scopes}
-    for name in scopes:
+    for name, scope in scopes.items():
         for implied in implied_by(name, scopes):
-            grants[implied].add(name)
+            grants[implied].update((name, *scope.aliases))
     return {name: frozenset(by) for name, by in grants.items()}
 
 

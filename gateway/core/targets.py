@@ -1,7 +1,9 @@
 """Request targets: what rule matching sees must be what the backend gets.
 
 A path that two readers could take for two things is refused rather than repaired: dot segments, empty segments in the
-middle, an encoded slash or backslash, control characters, a fragment, broken percent-encoding (RFC 3986 2.1, 3.3).
+middle, an encoded slash or backslash, control characters, a fragment, broken percent-encoding (RFC 3986 2.1, 3.3), a
+semicolon: many servers cut off what follows it, so that `/admin;x/a` and `/x/..;/admin/a` are `/admin/a` to them.
+Encoded it is a character like others. Nothing is decoded twice (RFC 3986 2.4), and case counts.
 """
 
 import functools
@@ -12,7 +14,7 @@ MAXIMUM_TARGET_BYTES = 8 * 1024
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
-_RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#"}
+_RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#", ";"}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 from gateway.core.errors import ChangeRefused
 
 MAXIMUM_NAME_LENGTH = 255
+MAXIMUM_DESCRIPTION_LENGTH = 2000
 MAXIMUM_BINDING_LENGTH = 128
 """Of a project's or owner's id: it becomes part of names in Redis and of fields to the backend."""
 
@@ -13,3 +14,8 @@ def check_text(what: str, text: str, maximum: int) -> None:
         raise ChangeRefused(f"{what} has at most {maximum} characters, this has {len(text)}")
     if not text.isprintable():
         raise ChangeRefused(f"{what} has no control characters")
+
+
+def check_lines(what: str, text: str, maximum: int) -> None:
+    """The same for a text of several lines."""
+    check_text(what, text.replace("\n", " ").replace("\t", " "), maximum)

@@ -7,9 +7,11 @@ guesses without asking Redis. Random text needs no slow hash: at least 160 bits 
 (SHA-256 without a pepper) is stored, and nothing else of the token.
 """
 
+import functools
 import hashlib
 import hmac
 import math
+import re
 import zlib
 
 import msgspec
@@ -26,6 +28,9 @@ ID_LENGTH = 24
 BUCKET_DIGITS = 2
 """Tokens fall into 256 buckets by the first byte of their digest; all that concerns one is in one slot of a Cluster."""
 
+CONCEALED_LENGTH = 16
+"""Base62 characters from which on a text behind a prefix is taken for a token, or for most of one that was mistyped."""
+
 _PAIRS = [first + second for first in BASE62 for second in BASE62]
 _PAIR_BASE = len(_PAIRS)
 
@@ -37,6 +42,15 @@ class TokenFormat(msgspec.Struct, frozen=True):
     length: int
     checksum: bool
     shown: int
+    """Characters of the text that are kept for display."""
+    shown_random: int | None = None
+    """In the place of `shown`: those behind the prefix, which is kept whole."""
+
+    def shown_length(self, text: str) -> int:
+        """How many characters of a text are kept for display."""
+        if self.shown_random is None:
+            return self.shown
+        return self.shown_random + max((len(one) for one in self.prefixes if text.startswith(one)), default=0)
 
 
 def mint(token_format: TokenFormat, random_bytes: bytes) -> str:
@@ -93,7 +107,21 @@ def bucket_of(digest_or_id: str) -> str:
 
 def shown_part(text: str, token_format: TokenFormat) -> str:
     """The beginning of the text that lists may show."""
-    return text[: token_format.shown]
+    return text[: token_format.shown_length(text)]
+
+
+def conceal(path: str, prefixes: tuple[str, ...]) -> str:
+    """The raw path without what may be a token in it, for logs: a client may put one where none belongs.
+
+    Letters and digits behind a prefix, as many as are never a name of something, become three dots.
+    """
+    return _token_pattern(prefixes).sub(r"\1...", path) if prefixes else path
+
+
+@functools.lru_cache(maxsize=16)
+def _token_pattern(prefixes: tuple[str, ...]) -> re.Pattern[str]:
+    spelled = "|".join(re.escape(prefix).replace("_", "(?:_|%5[Ff])") for prefix in prefixes)
+    return re.compile(rf"((?<![0-9A-Za-z])(?:{spelled}))[0-9A-Za-z]{{{CONCEALED_LENGTH},}}")
 
 
 def _base62(number: int, length: int) -> str:

@@ -44,9 +44,18 @@ async def ask(application: ASGIApp, received: Received, content: RequestContent 
 
 
 async def reply(response: Response, send: Send) -> None:
-    """Gives an ASGI server a response that is whole."""
+    """Gives an ASGI server a response; raises what a stream raises that breaks off."""
+    content = response.content
     await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
-    await send({"type": "http.response.body", "body": cast(bytes, response.content), "more_body": False})
+    if isinstance(content, bytes):
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+        return
+    try:
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        await content.aclose()
 
 
 def _build_scope(received: Received) -> dict[str, Any]:

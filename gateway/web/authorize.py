@@ -12,6 +12,7 @@ from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
+from gateway.web.capacity import refuse_overloaded
 from gateway.web.receiving import Received, RequestContent, accept
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class ForwardAuth:
         self._new_id = new_id
         self._trusted = trusted
 
-    async def answer(self, received: Received, _: RequestContent | None) -> Response:
+    async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         new_id = self._new_id()
         found = find_proxy(received.path.decode("latin-1"))
@@ -41,6 +42,8 @@ class ForwardAuth:
         proxy, rest = found
         if not is_trusted(received.peer, self._trusted.networks):
             return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
+        if not has_room:
+            return translate(proxy, refuse_overloaded(new_id))
         request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, RequestHead):
             request = read_original(proxy, request, rest)
@@ -53,4 +56,4 @@ class ForwardAuth:
             return await self._exchange.check(request, proxy)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return translate(proxy, build_refusal(Reason.INTERNAL_ERROR, None, request.id))
+            return translate(proxy, self._exchange.give_up(request))

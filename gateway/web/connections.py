@@ -18,13 +18,13 @@ from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response, field_value
+from gateway.core.messages import Response
 from gateway.core.reasons import Reason
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import Outgoing
+from gateway.web.outgoing import PIECE_BYTES, Outgoing
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -46,8 +46,8 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
-        """The response to a request; `content` is None where it has none."""
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """The response to a request; `content` is None where it has none. So many requests are under way with it."""
         ...
 
     def refuse(self, reason: Reason) -> Response:
@@ -150,25 +150,28 @@ class Connection(asyncio.Protocol):
         self._terms = turn[2]
         self._outgoing.has_begun = False
         self.deadline = NEVER
-        self._task = task = self._loop.create_task(self._serve(turn[0], turn[1]))
-        self._server.tasks.add(task)
+        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
 
     async def _serve(self, received: Received | Reason, content: RequestContent | None) -> None:
-        listener, outgoing = self._listener, self._outgoing
+        listener = self._listener
         response: Response | None = None
         is_answered = False
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            response = (
-                listener.refuse(received) if isinstance(received, Reason) else await listener.answer(received, content)
-            )
+            if isinstance(received, Reason):
+                response = listener.refuse(received)
+            else:
+                response = await listener.answer(received, content, len(self._server.tasks))
             if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            if isinstance(response.content, bytes):
-                if not outgoing.may_write:
-                    await outgoing.drain()
-                outgoing.send_whole(response.head, response.content, self._terms)
+            if (
+                isinstance(response.content, bytes)
+                and len(response.content) <= PIECE_BYTES
+                and self._outgoing.may_write
+            ):
+                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
             else:
-                await outgoing.stream(response.head, response.content, self._terms)
+                await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
         except ClientGone:
             pass
@@ -176,9 +179,9 @@ class Connection(asyncio.Protocol):
             if not self._is_lost:
                 raise
         except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
-            logger.warning("request %s: the content broke off: %s", _request_id(response), error)
+            logger.warning("request %s: the content broke off: %s", id_of(response), error)
         except Exception:
-            logger.exception("request %s: the gateway made a mistake", _request_id(response))
+            logger.exception("request %s: the gateway made a mistake", id_of(response))
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
@@ -242,8 +245,3 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-
-
-def _request_id(response: Response | None) -> str:
-    value = field_value(response.head.fields, b"x-request-id") if response else None
-    return value.decode("latin-1") if value else "-"

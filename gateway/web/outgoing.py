@@ -1,11 +1,14 @@
 """The way out of a connection: answers, as fast as the client takes them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 
 from gateway.core.messages import ContentStream, ResponseHead
 from gateway.web.sending import LAST_CHUNK, Terms, UnsendableResponse, build_stream, build_whole, frame
+
+PIECE_BYTES = 256 * 1024
+"""Longer content goes out so much at a time: all others wait while it is copied."""
 
 
 class Outgoing:
@@ -33,6 +36,8 @@ class Outgoing:
 
     async def drain(self) -> None:
         """Waits until the client has taken most of what was sent."""
+        if self.may_write:
+            return
         self._drained = asyncio.get_running_loop().create_future()
         self._await_client(True)
         try:
@@ -41,8 +46,16 @@ class Outgoing:
             self._drained = None
             self._await_client(False)
 
+    async def send(self, head: ResponseHead, content: bytes | ContentStream, terms: Terms) -> None:
+        """Sends an answer in its time; raises UnsendableResponse, and what its content raises."""
+        if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
+            await self.drain()
+            self.send_whole(head, content, terms)
+        else:
+            await self.stream(head, _in_pieces(content) if isinstance(content, bytes) else content, terms)
+
     def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
-        """Sends an answer that is all there; raises UnsendableResponse."""
+        """Sends an answer that is all there, at once; raises UnsendableResponse."""
         answer = build_whole(head, content, terms)
         self.has_begun = True
         self._transport.write(answer)
@@ -50,8 +63,7 @@ class Outgoing:
     async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
         """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
         try:
-            if not self.may_write:
-                await self.drain()
+            await self.drain()
             start, framing = build_stream(head, terms)
             self.has_begun = True
             self.is_tunnel = terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS
@@ -77,3 +89,9 @@ class Outgoing:
         if is_chunked:
             self._transport.write(LAST_CHUNK)
         return sent_bytes
+
+
+async def _in_pieces(content: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
+        await asyncio.sleep(0)  # others are answered in between

@@ -16,6 +16,7 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
 from gateway.web.asgi import ask
+from gateway.web.capacity import Capacity, refuse_overloaded
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent, accept
 
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 class Traffic(Protocol):
     """What answers a kind of requests."""
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
-        """The response; `content` is None where the request has none."""
+    def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
+        """The response; `content` is None where the request has none, `has_room` False where too much is under way."""
         ...
 
 
@@ -42,8 +43,11 @@ class PublicListener:
     start and the end of the process.
     """
 
-    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp, new_id: Callable[[], str], capacity: Capacity
+    ) -> None:
         self.deadlines = Deadlines()
+        self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth
         self._own = own
@@ -55,13 +59,16 @@ class PublicListener:
             raise RuntimeError("requests come by gateway.web.connections:Connection, as `gateway serve` sets it up")
         await self._own(scope, receive, send)
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
-        """The response to any request."""
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """The response to any request; `in_progress` are those of the worker, this one included.
+
+        Its own addresses answer however busy it is: what looks after the gateway has to see it then.
+        """
         path = received.path
         if not (path.startswith(RESERVED_PATH) or (b"%" in path[:6] and _decode(path).startswith(RESERVED_PATH))):
-            return self._proxy.answer(received, content)
+            return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
         if path.startswith(_FORWARD_AUTH_PATH):
-            return self._forward_auth.answer(received, content)
+            return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
         return ask(self._own, received, content)
 
     def refuse(self, reason: Reason) -> Response:
@@ -84,19 +91,21 @@ class Proxy:
         self._clock = clock
         self._new_id = new_id
 
-    async def answer(self, received: Received, content: RequestContent | None) -> Response:
+    async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
         new_id = self._new_id()
         request = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
             return build_refusal(request, None, new_id)
+        if not has_room:
+            return refuse_overloaded(request.id)
         try:
             return await self._exchange.answer(request, content)
         except ClientGone:
             raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return build_refusal(Reason.INTERNAL_ERROR, None, request.id)
+            return self._exchange.give_up(request)
 
 
 def _decode(path: bytes) -> bytes:

@@ -15,7 +15,7 @@ from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, single_values, without_fields
+from gateway.core.messages import Field, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 
@@ -23,6 +23,9 @@ HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
 MAXIMUM_DISCARDED_BYTES = 1024 * 1024
 """Of content that nobody asks for any more: a client that sends on after its answer is cut off then (RFC 9112 9.6)."""
+REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+"""No rule passes them on: the one asks for a tunnel through the backend (RFC 9110 9.3.6), the other for what the
+backend was sent, the gateway's own fields among it (9.3.8)."""
 NO_HOST = b"?"
 """In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
 _SCHEMES = frozenset({b"http", b"https"})
@@ -47,8 +50,10 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
     """Path, query and fields of a request for `target`; an empty path where that is not one.
 
     A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2). Neither form has
-    a fragment; the other two forms are not for us.
+    a fragment; the asterisk is for us and no rule's, and a mere authority is not for us.
     """
+    if target == b"*":
+        return target, b"", fields
     if target.startswith(b"/") and b"#" not in target:
         path, _, query = target.partition(b"?")
         return path, query, fields
@@ -59,7 +64,8 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
     if url.schema not in _SCHEMES or url.host is None or url.fragment is not None or url.userinfo is not None:
         return b"", b"", fields
     host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
-    return url.path or b"/", url.query or b"", [*without_fields(fields, frozenset({b"host"})), (b"host", host)]
+    named = [(name, host if name == b"host" else value) for name, value in fields]  # none, or two, stay malformed
+    return url.path or b"/", url.query or b"", named
 
 
 def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:
@@ -69,6 +75,8 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
     """
     fields = [field for field in received.fields if not is_reserved(field[0])]
     single = single_values(fields)
+    if received.method in REFUSED_METHODS:
+        return Reason.UNSUPPORTED
     host = parse_host(single.get(b"host", NO_HOST))
     if host is None or not received.path:
         return Reason.MALFORMED_TARGET

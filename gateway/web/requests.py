@@ -49,8 +49,10 @@ class RequestReader:
         self._fields: list[Field] = []
         self._terms = PLAIN
         self._head_bytes = 0
-        """Of a head that did not come in one piece; that piece counts when it is complete."""
+        """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
+        self._has_advanced = False
+        """Something of a message began, or came to its end, in the present piece."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
@@ -59,7 +61,7 @@ class RequestReader:
             if self._terms.is_tunnel and self.content is not None:
                 self.content.feed(data)
             return
-        was_in_head, self._piece_bytes = self.is_in_head, len(data)
+        self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
                 data = self._parse(data)
@@ -68,7 +70,7 @@ class RequestReader:
                 cause = error.__context__
                 self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
             return
-        if was_in_head and self.is_in_head:
+        if not self._has_advanced:
             self._head_bytes += self._piece_bytes
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
@@ -117,7 +119,7 @@ class RequestReader:
         self._target = b""
         self._fields = []
         self._head_bytes = 0
-        self.is_in_head = True
+        self._has_advanced = self.is_in_head = True
 
     def on_url(self, target: bytes) -> None:
         if self.is_in_head:
@@ -131,11 +133,15 @@ class RequestReader:
         if self._is_stopped_at_content:
             return
         self.is_in_head = False
+        self._has_advanced = True
         parser, fields = self._parser, self._fields
         if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
             raise _Refused(Reason.HEAD_TOO_LARGE)
+        self._head_bytes = 0
         method = parser.get_method().decode("ascii")
         by_name = dict(fields)
+        if b"transfer-encoding" in by_name:
+            self._check_coding()
         has_content = not _FRAMING.isdisjoint(by_name)
         self._terms = terms = self._read_terms(method, has_content)
         self.content = content = None
@@ -148,10 +154,13 @@ class RequestReader:
         self._take((Received(method, path, query, fields, self._peer, self._scheme, upgrade), content, terms))
 
     def on_body(self, data: bytes) -> None:
+        self._has_advanced = True
+        self._head_bytes = 0
         if self.content is not None:
             self.content.feed(data)
 
     def on_message_complete(self) -> None:
+        self._has_advanced = True
         if self._is_stopped_at_content:
             return
         if self._terms.is_tunnel:
@@ -168,6 +177,15 @@ class RequestReader:
         if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
             return False
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
+
+    def _check_coding(self) -> None:
+        """Another coding before chunked we could neither undo nor name to the backend (RFC 9112 6.1).
+
+        One that is not chunked in the end the parser refuses.
+        """
+        *others, last = b",".join(field_values(self._fields, b"transfer-encoding")).lower().split(b",")
+        if last.strip() == b"chunked" and (others or self._parser.get_http_version() == "1.0"):
+            raise _Refused(Reason.UNSUPPORTED)
 
     def _read_terms(self, method: str, has_content: bool) -> Terms:
         parser = self._parser

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import msgspec
 
 from gateway.core.errors import GatewayError
-from gateway.core.messages import Field, ResponseHead, field_value
+from gateway.core.messages import Field, Response, ResponseHead, field_value
 
 STATUS_LINES: Mapping[int, bytes] = {
     **{status: b"HTTP/1.1 %d " % status for status in range(100, 600)},
@@ -99,3 +99,9 @@ def _find_framing(head: ResponseHead, terms: Terms) -> Framing:
 def frame(piece: bytes) -> tuple[bytes, bytes, bytes]:
     """A chunk (RFC 9112 7.1) in parts that need not be copied; `piece` is not empty, as that would be the last one."""
     return b"%x\r\n" % len(piece), piece, b"\r\n"
+
+
+def id_of(response: Response | None) -> str:
+    """The id of the request that is answered, for the log; a hyphen where it is not known."""
+    value = field_value(response.head.fields, b"x-request-id") if response else None
+    return value.decode("latin-1") if value else "-"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
-from gateway.adapters.protocols import Tokens
+from gateway.adapters.admin_protocols import Tokens
 from gateway.core.addresses import TrustedProxies
 from gateway.core.decision import Deny, decide
 from gateway.core.errors import StoreUnavailable

@@ -20,7 +20,7 @@ import uvloop
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.rules import Tls, Upstream
+from gateway.core.policies.upstream import Tls, Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE_SECONDS = 20

@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
@@ -76,6 +78,31 @@ def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: R
         await connection.close()
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(
+    own_redis: RedisServer, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    """However long other work kept it from reading: an answer that has arrived meanwhile is an answer."""
+
+    async def work() -> None:
+        connection = connect(own_redis.url)
+        admissions, record = RedisAdmissions(connection), make_record(plan="open")
+        await RedisTokens(connection).create(record)
+        loop = asyncio.get_running_loop()
+        for turns in range(5):
+            admitted = admissions.admit(Asked(rule_for("GET /export"), record.digest))
+            for _ in range(turns):  # the request is under way, wherever the work comes in between
+                await asyncio.sleep(0)
+            held_until = loop.time() + TIMEOUT_SECONDS + 0.05
+            while loop.time() < held_until:
+                pass
+            assert (await admitted).is_charged
+        assert not connection.is_open
+        await connection.close()
+
+    run(work())
 
 
 def test_a_restarted_redis_is_given_its_scripts_again(

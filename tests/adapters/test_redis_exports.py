@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_contents import RedisContents
 from gateway.adapters.redis_exports import MAXIMUM_VARIANTS, PURGE_BATCH, ContentMemory, RedisExports
 from gateway.core.caching.fetching import Lead, Storing
 from gateway.core.errors import StoreUnavailable
@@ -234,17 +235,134 @@ def test_a_variant_is_removed(store_url: str) -> None:
     run(store_url, work)
 
 
-def test_an_export_that_no_admission_has_brought_is_read_and_removed_whole(store_url: str) -> None:
+def test_a_document_that_no_admission_has_brought_is_read_and_removed_whole(store_url: str) -> None:
     """The heads of all its variants, and none after its end."""
 
     async def work(connection: RedisConnection) -> None:
         store = exports(connection)
-        assert () == await store.heads(NAME)
+        assert () == await store.document_heads(NAME, "small", [])
         await store.write(STORING)
         await store.write(replace(STORING, variant="w"))
-        assert 2 == len(await store.heads(NAME))
+        assert 2 == len(await store.document_heads(NAME, "small", ["all"]))
         await store.remove(NAME)
-        assert () == await store.heads(NAME)
+        assert () == await store.document_heads(NAME, "small", ["all"])
+
+    run(store_url, work)
+
+
+def test_a_document_from_before_a_purge_is_not_for_what_was_purged(store_url: str) -> None:
+    """Also of a group that the document was never in: it is ended, and one that was asked for later is not."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        await store.write(STORING)
+        store.now = NOW + 10
+        await store.purge("small", ["group:dark"])
+        assert (STORING.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:light"])
+        assert () == await store.document_heads(NAME, "small", ["all", "group:dark"])
+        assert 0 == await connection.client.exists(NAME, names.content(NAME, "v"))
+        later = replace(STORING, began_at=NOW + 11, raw_head=b"%013d head" % (NOW + 11))
+        await store.write(later)
+        assert (later.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:dark"])
+
+    run(store_url, work)
+
+
+def test_what_ends_an_export_ends_the_document_that_it_was_made_of(store_url: str) -> None:
+    """A purge of any of its groups, and other exports of the same document stay."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, document = exports(connection), names.export("project", "x", "document")
+        light, dark = (names.export("project", "x", mode) for mode in ("light", "dark"))
+        await store.write(replace(STORING, name=document, groups=("group:light",)))
+        for name, group in ((light, "group:light"), (dark, "group:dark")):
+            await store.write(replace(STORING, name=name, groups=(group,), document=document))
+        assert 2 == await store.purge("small", ["group:dark"])
+        assert [0, 1, 0] == [await connection.client.exists(name) for name in (document, light, dark)]
+        assert "stored" == await store.write(replace(STORING, name=dark, groups=("group:more",), document=document))
+        assert [dark.encode()] == await connection.client.zrange(names.group("small", "group:more"), 0, -1)
+
+    run(store_url, work)
+
+
+LONG = STORING.content * 100
+"""In pieces of ten bytes: seventy of them."""
+
+
+def in_pieces(connection: RedisConnection, memory_bytes: int = 0) -> RedisExports:
+    made = RedisExports(connection, memory_bytes, piece_bytes=10)
+    made.now = NOW
+    return made
+
+
+@pytest.mark.parametrize("length", [0, 9, 10, 11, 20, 21, 700])
+def test_long_content_is_stored_in_pieces_and_read_as_it_was(store_url: str, length: int) -> None:
+    """As it is and in a coding, for exactly as long as short content, and nothing else is left behind."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, key = in_pieces(connection), names.content(NAME, "v")
+        assert "stored" == await store.write(replace(STORING, content=LONG[:length]))
+        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[:length][::-1])
+        assert LONG[:length] == await store.read(NAME, "v", b"digest")
+        assert LONG[:length][::-1] == await store.read(NAME, "v", b"digest", b"br")
+        assert 30_000 < await connection.client.pttl(key) <= 60_000
+        values: list[bytes] = await connection.client.hvals(key)  # type: ignore[assignment]  # as in stored_heads
+        assert max(map(len, values)) <= 20  # a piece, or how many there are
+        assert {NAME.encode(), key.encode()} == {
+            name for name in await connection.client.keys("*") if b":group:" not in name
+        }
+        assert 1 == await store.purge("small", ["all"])
+        assert None is await store.read(NAME, "v", b"digest")
+
+    run(store_url, work)
+
+
+def test_long_content_takes_the_place_of_other_content_at_one_instant(store_url: str) -> None:
+    """Until its head is stored the old one is read; then nothing of that is left, nor of what it was encoded to."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = in_pieces(connection)
+        for digest, content in ((b"1", LONG), (b"2", LONG[::-1]), (b"3", b"short"), (b"4", LONG)):
+            await store.write(replace(STORING, digest=digest, content=content))
+            assert content == await store.read(NAME, "v", digest)
+            await store.keep_encoded(NAME, "v", digest, b"br", content)
+        fields: list[bytes] = await connection.client.hkeys(names.content(NAME, "v"))  # type: ignore[assignment]  # as above
+        assert {b"digest", b"content/of", b"br/of"} == {field for field in fields if field.count(b"/") < 2}
+        assert 3 + 2 * 70 == len(fields)
+        await store.write(replace(STORING, digest=b"4", content=LONG))
+        assert LONG == await store.read(NAME, "v", b"4", b"br")
+        assert [] == await connection.client.keys("gw1:staged:*")
+
+    run(store_url, work)
+
+
+def test_long_content_that_a_purge_overtakes_leaves_nothing(store_url: str) -> None:
+    """Neither head nor pieces; and what a worker left that died in the middle ends by itself."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = in_pieces(connection)
+        await store.purge("small", ["all"])
+        assert "outdated" == await store.write(replace(STORING, content=LONG))
+        assert [] == [name for name in await connection.client.keys("*") if b":purged:" not in name]
+        staged = await RedisContents(connection, 10).stage(NAME, "v", b"digest", LONG)
+        assert 30_000 < await connection.client.pttl(staged) <= 60_000
+
+    run(store_url, work)
+
+
+def test_pieces_of_another_content_are_never_mixed_in(store_url: str) -> None:
+    """Who reads while the content is replaced, or lost in part, gets nothing; two encoders' pieces have other names."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, key = in_pieces(connection), names.content(NAME, "v")
+        await store.write(replace(STORING, content=LONG))
+        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG)
+        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[::-1])
+        assert LONG[::-1] == await store.read(NAME, "v", b"digest", b"br")
+        fields: list[bytes] = await connection.client.hkeys(key)  # type: ignore[assignment]  # as above
+        lost = [field for field in fields if field.endswith(b"/69")]
+        await connection.client.hdel(key, *lost)
+        assert (None, None) == (await store.read(NAME, "v", b"digest"), await store.read(NAME, "v", b"digest", b"br"))
 
     run(store_url, work)
 
@@ -269,7 +387,7 @@ def test_a_store_that_is_away_loses_no_request(caplog: pytest.LogCaptureFixture)
         store = exports(connection)
         assert "refused" == await store.write(STORING)
         assert None is await store.read(NAME, "v", b"digest")
-        assert () == await store.heads(NAME)
+        assert () == await store.document_heads(NAME, "small", ["all"])
         await store.remove(NAME, "v")
         assert {"store-refused": 1, "read-failed": 2, "remove-failed": 1} == dict(store.counts)
         with pytest.raises(StoreUnavailable):
@@ -293,6 +411,29 @@ def test_a_full_redis_stores_nothing_and_says_so(own_redis: RedisServer, caplog:
 
     run(own_redis.url, work)
     assert "could not be stored" in caplog.text
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("content", [b"content", LONG])
+def test_a_redis_that_fills_up_during_a_fetch_stores_nothing_and_ends_the_lease(
+    own_redis: RedisServer, content: bytes, is_there: bool
+) -> None:
+    """The lease that ends first is a write like others: it opens no way past the limit, for a head or for content."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, lease = in_pieces(connection), names.fetch(NAME, "s")
+        it = replace(STORING, content=content, raw_head=b"%013d new" % NOW, lead=Lead(lease, "me", NOW))
+        if is_there:
+            await store.write(replace(it, raw_head=STORING.raw_head, lead=None))
+        await connection.client.set(lease, "me")
+        await connection.client.config_set("maxmemory", "1")
+        assert "refused" == await store.write(it)
+        assert ({STORING.raw_head} if is_there else set()) == await stored_heads(connection)
+        assert [] == await connection.client.keys("gw1:staged:*")
+        assert 0 == await connection.client.exists(lease)
+
+    run(own_redis.url, work)
 
 
 def test_memory_forgets_the_least_recently_used() -> None:

@@ -11,7 +11,7 @@ from gateway.adapters.upstream_connection import HIGH_WATER_BYTES, UpstreamConne
 from gateway.adapters.upstream_content import ResponseContent
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 from tests.adapters.raw_backend import (
     OK,
     Arrivals,

@@ -10,7 +10,7 @@ from gateway.adapters.scripted_upstreams import ScriptedUpstreams, SentRequest
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.errors import UpstreamTimeout
 from gateway.core.messages import Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 
 ADDRESS = Upstream(("http://backend",))
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Upstream
+from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Upstream
 from tests.adapters.raw_backend import (
     OK,
     ManualClock,

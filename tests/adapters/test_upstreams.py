@@ -13,7 +13,7 @@ import pytest
 
 from gateway.adapters.upstream_target import IDLE_SECONDS
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.rules import Tls, Upstream
+from gateway.core.policies.upstream import Tls, Upstream
 from tests.adapters.raw_backend import (
     OK,
     Peer,

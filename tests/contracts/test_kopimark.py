@@ -2,12 +2,14 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 
 from tests.conftest import POLICIES
 from tests.contracts.conftest import Commands
@@ -99,6 +101,13 @@ def pull(port: int, query: str, token: str | None, *fields: tuple[str, str], met
     return ask(port, method, f"{PATH}?{query}", token=token, host="api.kopimark.com", fields=fields)
 
 
+def dump(redis_url: str) -> bytes:
+    """Every key and value of a Redis."""
+    with redis.Redis.from_url(redis_url) as client:
+        readers = {b"string": client.get, b"hash": client.hgetall, b"set": client.smembers, b"zset": client.zscan}
+        return b"".join(key + repr(readers[client.type(key)](key)).encode() for key in client.scan_iter())
+
+
 def tag_of(answer: Answer) -> str:
     return answer.field("etag") or ""
 
@@ -109,6 +118,45 @@ def test_K1_a_token_reads_one_project_only(port: int, product: Product, tokens: 
     other = create(tokens, "app")["token"]
     assert 403 == pull(port, "", other).status
     assert 1 == len(product.asked)
+
+
+def test_K2_a_tokens_text_is_shown_once(port: int, product: Product, tokens: Commands) -> None:
+    """At creation; afterwards there are its prefix, name and dates: in lists, in what is shown of it, and in Redis."""
+    created = create(tokens, "website")
+    text, options = created["token"], tokens.options
+    assert 200 == pull(port, "lang=de", text).status
+    (listed,) = run_json("token", "list", "--policy", "kopimark", "--project", "website", *options)
+    shown = run_json("token", "show", created["id"], *options)
+    assert (text[:12], "CI", None) == (listed["shown"], listed["name"], listed.get("token"))
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed[date]) for date in ("created", "last_used"))
+    changed = run_json("token", "update", created["id"], "--name", "CD", *options, *tokens.policies)
+    assert "CD" == changed["name"]
+    everything = json.dumps([listed, shown, changed]).encode() + dump(tokens.redis_url)
+    assert text[:12].encode() in everything
+    assert text[12:].encode() not in everything
+
+
+def test_K3_a_token_is_rotated_without_downtime(port: int, product: Product, tokens: Commands, token: str) -> None:
+    """Any number of tokens is live at once, and all share what is stored: the new one has the old one's 304."""
+    tag = tag_of(pull(port, "lang=de", token))
+    others = [create(tokens, "website") for _ in range(4)]
+    for other in (*(one["token"] for one in others), token):
+        assert 304 == pull(port, "lang=de", other, ("If-None-Match", tag)).status
+    tokens.revoke(others[0]["id"])
+    statuses = [pull(port, "lang=de", one["token"], ("If-None-Match", tag)).status for one in others]
+    assert [401, 304, 304, 304] == statuses
+    assert 1 == len(product.asked)
+
+
+def test_K4_the_credential_is_a_bearer_token_and_nothing_else(port: int, product: Product, token: str) -> None:
+    """In the query, in another field or under another scheme it opens nothing, also not what is in the cache."""
+    assert 200 == pull(port, "", token).status
+    missing = pull(port, "", None)
+    assert (401, 'Bearer realm="kopimark"') == (missing.status, missing.field("www-authenticate"))
+    for field in (("X-API-Key", token), ("Authorization", token), ("Authorization", f"Basic {token}")):
+        assert 401 == pull(port, "", None, field).status
+    assert 401 == pull(port, f"access_token={token}", None).status
+    assert 200 == pull(port, "", None, ("Authorization", f"bearer {token}")).status
 
 
 def test_K5_a_revoked_token_gets_401_also_for_a_stored_variant(
@@ -215,6 +263,32 @@ def test_K9_an_answer_that_the_client_has_costs_nothing(port: int, product: Prod
         kept = pull(port, "lang=de", token, ("If-None-Match", tag_of(first)))
     assert (kept.field("ratelimit") or "").startswith('"minute";r=599;')
     assert (pull(port, "lang=de", token).field("ratelimit") or "").startswith('"minute";r=598;')
+
+
+def test_K9_every_answer_tells_to_cache(port: int, product: Product, token: str) -> None:
+    """A client keeps what it has and asks whether it is still so: of 200 and 304 alike, and each has the tag for it."""
+    first = pull(port, "lang=de", token)
+    for answer in (first, pull(port, "lang=de", token, ("If-None-Match", tag_of(first)))):
+        assert "private, no-cache" == answer.field("cache-control")
+        assert tag_of(first) == tag_of(answer)
+
+
+def test_K9_a_thousand_builds_at_night_are_within_the_limit_and_polling_is_not(
+    port: int, product: Product, token: str
+) -> None:
+    """Builds that send the tag are free; who asks for all of it each time meets 429, which says when to come back."""
+    tag = tag_of(pull(port, "lang=de", token))
+
+    def ask_many(count: int, *fields: tuple[str, str]) -> list[Answer]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda _: pull(port, "lang=de", token, *fields), range(count)))
+
+    assert {304} == {answer.status for answer in ask_many(1000, ("If-None-Match", tag))}
+    assert [200] * 599 + [429] == sorted(answer.status for answer in ask_many(600))
+    refused = pull(port, "lang=de", token)
+    assert 1 <= int(refused.field("retry-after") or 0) <= 66
+    assert '"minute";r=0;t=' in (refused.field("ratelimit") or "")
+    assert 1 == len(product.asked)
 
 
 def test_K10_the_builder_gets_all_options_from_the_rule_itself(port: int, product: Product, token: str) -> None:

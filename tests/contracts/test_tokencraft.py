@@ -9,6 +9,7 @@ import redis
 
 from gateway.adapters import names
 from tests.contracts.conftest import Commands
+from tests.contracts.product import dump
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command
 from tests.support.processes import GatewayServer, wait_until
@@ -142,6 +143,23 @@ def test_T8_T9_the_hundred_and_first_request_of_a_minute_is_refused(gateway: Gat
     assert "no-store" == refused.field("cache-control")
 
 
+def test_T9_every_answer_says_what_is_left(gateway: GatewayServer, tokens: Commands) -> None:
+    """Also what is not modified, not found or refused by the plan; where no token is known there is nothing to say."""
+    text = tokens.create("acme", "--plan", "free")["token"]
+    tag = ask(gateway.port, "GET", EXPORT, token=text).field("etag") or ""
+    answers = [
+        ask(gateway.port, "GET", EXPORT, token=text, fields=[("If-None-Match", tag)]),
+        ask(gateway.port, "GET", "/api/v1/workspaces/none", token=text),
+        ask(gateway.port, "POST", "/api/v1/workspaces", token=text),
+        ask(gateway.port, "HEAD", "/api/v1/workspaces", token=text),
+    ]
+    assert [304, 404, 403, 200] == [answer.status for answer in answers]
+    fields = [(answer.field("ratelimit-policy"), (answer.field("ratelimit") or "")[:13]) for answer in answers]
+    assert [('"minute";q=100;w=60', f'"minute";r={left}') for left in (98, 97, 97, 96)] == fields
+    for unknown in (ask(gateway.port, "GET", "/api/v1/workspaces"), ask(gateway.port, "GET", "/none", token=text)):
+        assert (None, None) == (unknown.field("ratelimit"), unknown.field("ratelimit-policy"))
+
+
 def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tokens: Commands) -> None:
     """When the window has ended, the next request has a full one: the window is moved into the past to see it."""
     token = tokens.create("acme")
@@ -165,27 +183,88 @@ def test_T9_each_token_has_its_own_limit(gateway: GatewayServer, tokens: Command
     assert (answer.field("ratelimit") or "").startswith('"minute";r=99;')
 
 
+def pull(port: int, text: str, file: Path, *options: str, target: str = EXPORT) -> subprocess.CompletedProcess[str]:
+    """What a job does: curl into a file, its head beside it; an error leaves the file as it was."""
+    command = ["curl", "--silent", "--show-error", "--fail", "-o", str(file), "-D", f"{file}.head", *options]
+    fields = ["-H", "Host: app.tokencraft.dev", "-H", f"Authorization: Bearer {text}"]
+    command += [*fields, f"http://127.0.0.1:{port}{target}"]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def head_of(file: Path) -> str:
+    """The status line and the fields of what curl got."""
+    return Path(f"{file}.head").read_text().lower()
+
+
 def test_T10_scheduled_jobs_pull_an_export_with_curl_into_a_file(
     gateway: GatewayServer, tokens: Commands, tmp_path: Path
 ) -> None:
-    """Forty jobs that start at the same moment all get the same stylesheet."""
+    """Forty jobs that start at the same moment all get the same stylesheet, each for one of its token's requests."""
     texts = [tokens.create("acme", name=f"job {number}")["token"] for number in range(4)]
-
-    def pull(number: int) -> bytes:
-        file = tmp_path / f"tokens-{number}.css"
-        command = ["curl", "--silent", "--show-error", "--fail", "-H", "Host: app.tokencraft.dev", "-o", str(file)]
-        authorization = ["-H", f"Authorization: Bearer {texts[number % 4]}"]
-        subprocess.run([*command, *authorization, f"http://127.0.0.1:{gateway.port}{EXPORT}"], check=True)
-        return file.read_bytes()
-
+    files = [tmp_path / f"tokens-{number}.css" for number in range(40)]
     with ThreadPoolExecutor(40) as pool:
-        files = set(pool.map(pull, range(40)))
-    (content,) = files
-    assert content.startswith(b":root {")
-    again = ask(gateway.port, "GET", EXPORT, token=texts[0])
-    assert (again.field("etag") or "").startswith('W/"')
-    unchanged = ask(gateway.port, "GET", EXPORT, token=texts[1], fields=[("If-None-Match", again.field("etag") or "")])
-    assert (304, b"") == (unchanged.status, unchanged.content)
+        done = list(pool.map(lambda number: pull(gateway.port, texts[number % 4], files[number]), range(40)))
+    assert {(0, "")} == {(one.returncode, one.stderr) for one in done}
+    (content,) = {file.read_text() for file in files}
+    assert content.startswith(":root {\n")
+    assert "  --color-text-link: #1f5fd6;\n" in content
+    assert '  --typography-body-font-family: "Inter", system-ui, sans-serif;\n' in content
+    left = sorted(int(re.findall(r'ratelimit: "minute";r=(\d+)', head_of(file))[0]) for file in files[::4])
+    assert [*range(LIMIT - 10, LIMIT)] == left
+
+
+def test_T10_every_mode_and_format_is_made_of_one_document(gateway: GatewayServer, tokens: Commands) -> None:
+    """The product gives it once: the second mode and format come from the cache, each with a weak tag of its own."""
+    text = tokens.create("acme")["token"]
+    light = ask(gateway.port, "GET", EXPORT, token=text)
+    dark = ask(gateway.port, "GET", EXPORT.replace("light", "dark"), token=text)
+    tree = ask(gateway.port, "GET", EXPORT.replace("css", "json"), token=text)
+    unnamed = ask(gateway.port, "GET", EXPORT.replace("?format=css", ""), token=text)
+    assert b"  --color-text-link: #8fb8ff;\n" in dark.content
+    assert "#1f5fd6" == tree.json()["color"]["text"]["link"]
+    assert light.content == unnamed.content
+    assert "text/css; charset=utf-8" == light.field("content-type")
+    assert 'attachment; filename="acme-core-light.css"' == light.field("content-disposition")
+    assert "gateway; fwd=uri-miss; stored" == light.field("cache-status")
+    assert all((one.field("cache-status") or "").startswith("gateway; hit") for one in (dark, tree, unnamed))
+    tags = {one.field("etag") or "" for one in (light, dark, tree)}
+    assert 3 == len([tag for tag in tags if tag.startswith('W/"')])
+
+
+def test_T10_a_job_that_keeps_its_tag_gets_304(gateway: GatewayServer, tokens: Commands, tmp_path: Path) -> None:
+    """curl sends the tag of the last run back: nothing is downloaded, and the file stays as it was."""
+    text, file, tag = tokens.create("acme")["token"], tmp_path / "tokens.css", str(tmp_path / "tag")
+    first = pull(gateway.port, text, file, "--etag-save", tag)
+    before = file.read_bytes()
+    again = pull(gateway.port, text, file, "--etag-save", tag, "--etag-compare", tag)
+    assert [0, 0] == [first.returncode, again.returncode]
+    assert before == file.read_bytes()
+    assert head_of(file).startswith("http/1.1 304 ")
+    assert 'ratelimit: "minute";r=98;' in head_of(file)
+
+
+def test_T10_a_job_over_the_limit_fails_and_keeps_its_file(
+    gateway: GatewayServer, tokens: Commands, tmp_path: Path
+) -> None:
+    """The hundred and first pull of a minute is 429: curl says so by its exit code, and last night's file stays."""
+    text, file = tokens.create("acme")["token"], tmp_path / "tokens.css"
+    assert 0 == pull(gateway.port, text, file).returncode
+    before = file.read_bytes()
+    assert {200} == {ask(gateway.port, "GET", EXPORT, token=text).status for _ in range(LIMIT - 1)}
+    refused = pull(gateway.port, text, file)
+    assert (22, before) == (refused.returncode, file.read_bytes())
+    assert head_of(file).startswith("http/1.1 429 ")
+    assert "\nretry-after: " in head_of(file)
+
+
+def test_T10_what_is_not_offered_is_told_in_the_products_words(gateway: GatewayServer, tokens: Commands) -> None:
+    """An unknown format is 400 that lists those there are; a mode that the tokenset does not have is 404."""
+    text = tokens.create("acme")["token"]
+    wrong = ask(gateway.port, "GET", EXPORT.replace("css", "sass"), token=text)
+    said = {"error": "The option format must be one of css, scss, json, js, ts, dtcg."}
+    assert (400, said) == (wrong.status, wrong.json())
+    absent = ask(gateway.port, "GET", EXPORT.replace("light", "dim"), token=text)
+    assert (404, {"error": "Not found"}) == (absent.status, absent.json())
 
 
 def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Commands) -> None:
@@ -209,7 +288,7 @@ def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Command
     everything = b"".join(
         [
             *(str(answer).encode() for answer in answers),
-            dump(tokens.redis_url),
+            *(one.encode() for one in dump(tokens.redis_url)),
             gateway.text().encode(),
             gateway.access_log.read_bytes(),
         ]
@@ -220,10 +299,21 @@ def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Command
     assert token["id"].encode() in everything
 
 
-def dump(redis_url: str) -> bytes:
-    """Every key and value of a Redis, as text."""
-    readers = {b"string": "get", b"hash": "hgetall", b"set": "smembers", b"zset": "zscan"}
-    with redis.Redis.from_url(redis_url) as client:
-        return b"".join(
-            key + repr(getattr(client, readers[client.type(key)])(key)).encode() for key in client.scan_iter()
-        )
+def test_T11_a_token_in_the_wrong_place_is_in_no_log_either(gateway: GatewayServer, tokens: Commands) -> None:
+    """In the path, the query, a cookie or another field: nothing is let in by it, and no line repeats it."""
+    text = tokens.create("acme")["token"]
+    answers = [
+        ask(gateway.port, "GET", f"/api/v1/workspaces/{text}"),
+        ask(gateway.port, "GET", f"/{text}"),
+        ask(gateway.port, "GET", f"/api/v1/{text.replace('_', '%5F')}/../{text}"),
+        ask(gateway.port, "GET", f"/api/v1/workspaces?access_token={text}"),
+        ask(gateway.port, "GET", "/api/v1/workspaces", fields=[("Cookie", f"token={text}"), ("Referer", text)]),
+        ask(gateway.port, "GET", "/-/whoami", fields=[("X-API-Key", text)]),
+        ask(gateway.port, "GET", f"/-/{text}"),
+    ]
+    assert [401, 404, 400, 401, 401, 401, 404] == [answer.status for answer in answers]
+    last_id = ask(gateway.port, "GET", "/api/v1/workspaces").field("x-request-id") or "none"
+    wait_until(lambda: last_id in gateway.access_log.read_text(), "the access log has the last request")
+    said = [*map(str, answers), *dump(tokens.redis_url), gateway.text(), gateway.access_log.read_text()]
+    assert text.removeprefix("dtk_")[8:] not in "".join(said)
+    assert '"path":"/api/v1/workspaces/dtk_..."' in gateway.access_log.read_text()

@@ -16,7 +16,7 @@ from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import Rotation, rotate_record
 from gateway.core.tokens import bucket_of, digest, token_id
-from tests.core.samples import NOW, RECORD, find_rule, load_shop
+from tests.core.samples import NOW, RECORD, SHOP, find_rule, load, load_shop
 
 POLICY = load_shop()
 PARENT = replace(RECORD, expires_at=NOW + 86400)
@@ -89,6 +89,56 @@ def test_what_a_parent_may_not_hand_on_is_said(
     """More scopes, a later end, another kind, grandchildren, and children of a token that does not work."""
     with pytest.raises(ChangeRefused, match=message):
         make(parent, state, **wanted)
+
+
+STUDIO = load(
+    SHOP.replace('["shp_"],', '["shp_"], parent_scope = "hand_on",').replace(
+        "[scopes]",
+        """[scopes]
+hand_on = { description = "Make children", aliases = ["children"] }
+all = { description = "Everything", implies = ["read", "hand_on"] }
+""",
+    )
+).policies["shop"]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "owner", "plan", "lacks"),
+    [
+        ("hand_on read", None, "all", False),
+        ("children read", None, "all", False),
+        ("all", None, "all", False),
+        ("admin read write", None, "all", True),
+        ("hand_on read", None, "pro", True),
+        ("hand_on read", replace(OWNER, permissions={"website": "hand_on read"}), "all", False),
+        ("hand_on read", replace(OWNER, permissions={"website": "read", "other": "hand_on"}), "all", True),
+    ],
+)
+def test_a_parent_needs_the_scope_that_the_policy_asks_of_parents(
+    scopes: str, owner: OwnerRecord | None, plan: str, lacks: bool
+) -> None:
+    """Effectively: its own, its owner's and its plan's; and the child does not get it unless it is named."""
+    parent = replace(PARENT, scopes=scopes, plan=plan)
+    arguments = (STUDIO, parent, TokenState.ACTIVE, owner)
+    if lacks:
+        with pytest.raises(ChangeRefused, match=r"token abab.* may have no children: it lacks 'hand_on' at the moment"):
+            make_child(*arguments, TokenRequest(name="actor"), draws(), b"", NOW)
+        return
+    held = make_child(*arguments, TokenRequest(name="actor"), draws(), b"", NOW)[1].scopes.split()
+    assert (True, False) == ("read" in held, "hand_on" in held)
+    named = TokenRequest(name="actor", scopes=("children", "read"))
+    assert "hand_on read" == make_child(*arguments, named, draws(), b"", NOW)[1].scopes
+
+
+def test_a_token_makes_children_of_itself_only() -> None:
+    """Not of another one, be it its owner's, its successor or its parent; an operator makes them of any."""
+    identity, request = token_id(PARENT.digest), TokenRequest(name="actor")
+    for maker in ("", identity):
+        child = make_child(POLICY, PARENT, TokenState.ACTIVE, None, request, draws(), b"", NOW, maker)[1]
+        assert identity == child.parent
+    for maker in ("cd" * 12, token_id(child.digest)):
+        with pytest.raises(ChangeRefused, match=f"token {maker} may make children of itself only"):
+            make_child(POLICY, PARENT, TokenState.ACTIVE, None, request, draws(), b"", NOW, maker)
 
 
 def test_a_child_cannot_be_changed_beyond_its_parent() -> None:

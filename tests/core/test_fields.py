@@ -231,12 +231,12 @@ def test_lists_of_tokens_are_read(values: list[bytes], elements: list[bytes]) ->
 
 def test_a_challenge_without_parameters_names_the_realm() -> None:
     """A challenge to a request without credentials has no error code (RFC 6750 3.1)."""
-    assert b'Bearer realm="shop"' == build_challenge("shop", {})
+    assert b'Bearer realm="shop"' == build_challenge("Bearer", {"realm": "shop"})
 
 
 def test_a_challenge_has_its_parameters_in_order() -> None:
     """The parameters of RFC 6750 3 follow the realm."""
-    built = build_challenge("shop", {"error": "insufficient_scope", "scope": "read write"})
+    built = build_challenge("Bearer", {"realm": "shop", "error": "insufficient_scope", "scope": "read write"})
     assert b'Bearer realm="shop", error="insufficient_scope", scope="read write"' == built
 
 

@@ -185,8 +185,8 @@ def test_to_allow_is_200_without_content_and_tells_who(proxy: str) -> None:
 def test_envoy_is_told_what_to_remove() -> None:
     """The credential's fields, and the identity fields that are not set; other proxies remove by configuration."""
     field = b"x-envoy-auth-headers-to-remove"
-    assert b"authorization,x-api-key" == field_value(allowed("envoy"), field)
-    assert 7 == len((field_value(allowed("envoy", is_public=True), field) or b"").split(b","))
+    assert b"authorization,x-api-key,x-gateway-assertion" == field_value(allowed("envoy"), field)
+    assert 8 == len((field_value(allowed("envoy", is_public=True), field) or b"").split(b","))
     assert [] == [name for proxy in PROXIES if proxy != "envoy" for name, _ in allowed(proxy) if name == field]
 
 

@@ -14,11 +14,12 @@ from gateway.core.forwarding import (
     build_response_fields,
     edit_fields,
     end_to_end_fields,
+    hops_left,
     is_reserved,
     rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.policies.rules import FieldEdits, Rewrite
+from gateway.core.policies.upstream import FieldEdits, Rewrite
 from gateway.core.tracing import build_trace_fields
 from tests.core.samples import RECORD, load_shop, make_request
 
@@ -65,6 +66,30 @@ def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
     assert [] == end_to_end_fields([(name, b"x")])
     assert field_value(forward((name, b"x")), name) is None
     assert field_value(build_response_fields(ResponseHead(200, [(name, b"x")])), name) is None
+
+
+@pytest.mark.parametrize("name", [b"content_length", b"transfer_encoding", b"proxy_connection", b"keep_alive"])
+def test_what_cgi_takes_for_framing_does_not_cross(name: bytes) -> None:
+    """A CGI-style server reads underscores as hyphens: to it such a field would be about the connection."""
+    assert field_value(forward((name, b"5")), name) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "sent", "passed"),
+    [
+        ("OPTIONS", b"3", b"2"),
+        ("OPTIONS", b"1", b"0"),
+        ("OPTIONS", b"many", None),
+        ("OPTIONS", b"9" * 5000, None),
+        ("GET", b"3", None),
+    ],
+)
+def test_an_options_request_goes_one_hop_further(method: str, sent: bytes, passed: bytes | None) -> None:
+    """Max-Forwards counts down (RFC 9110 7.6.2); what is no number, or means nothing, is not passed on."""
+    head = replace(make_request((b"max-forwards", sent)), method=method)
+    fields = build_request_fields(head, POLICY, RECORD, RECORD.scopes, frozenset())
+    assert passed == field_value(fields, b"max-forwards")
+    assert (int(passed) + 1 if passed else None) == hops_left(head)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gateway.core.owners import (
     grantable_scopes,
     standing_in,
 )
-from tests.core.samples import NOW, RECORD, load_shop
+from tests.core.samples import NOW, RECORD, SHOP, load, load_shop
 
 POLICY = load_shop()
 ADA = OwnerRecord(OwnerStatus.ACTIVE, {"website": "write", "shop": ""}, 3)
@@ -147,3 +147,14 @@ def test_a_change_grants_no_more_than_the_owner_has() -> None:
     for bounds, message in ((blocked, "is blocked"), (Bounds(ADA), "may not grant 'admin'")):
         with pytest.raises(ChangeRefused, match=message):
             update_record(POLICY, record, TokenChange(scopes=("admin",)), NOW, bounds)
+
+
+@pytest.mark.parametrize(("owner", "told"), [("ada", "ada"), ("", "one")])
+def test_a_policy_may_have_tokens_of_known_owners_only(owner: str, told: str) -> None:
+    """Whoever is only a name gets none, whatever scopes are asked for, and neither does nobody."""
+    policy = load(SHOP.replace('["shp_"],', '["shp_"], known_owners = true,')).policies["shop"]
+    for scopes in ((), ("read",)):
+        request = replace(REQUEST, owner=owner, scopes=scopes)
+        with pytest.raises(ChangeRefused, match=f"shop has tokens of known owners only: tell of {told} with"):
+            make_record(policy, request, "ab" * 32, "shp_", NOW)
+    assert "ada" == make_record(policy, REQUEST, "ab" * 32, "shp_", NOW, ADA).owner

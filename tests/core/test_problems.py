@@ -16,8 +16,14 @@ POLICY = load_shop()
 BEARER_ONLY = replace(POLICY, credentials=POLICY.credentials[:1])
 
 STATUSES = {
+    Reason.MALFORMED_REQUEST: 400,
+    Reason.UNKNOWN_VERSION: 505,
+    Reason.HEAD_TOO_LARGE: 431,
+    Reason.REQUEST_TIMEOUT: 408,
     Reason.MALFORMED_TARGET: 400,
     Reason.TARGET_TOO_LONG: 414,
+    Reason.UNSUPPORTED: 501,
+    Reason.OVERLOADED: 503,
     Reason.MISSING_ORIGINAL: 400,
     Reason.UNTRUSTED_PROXY: 403,
     Reason.NO_MATCHING_RULE: 404,
@@ -144,6 +150,14 @@ def test_a_field_of_its_own_has_a_challenge_of_its_own() -> None:
     fields = build_refusal(Reason.MISSING_CREDENTIALS, POLICY, "1").head.fields
     expected = [b'Bearer realm="shop"', b'ApiKey realm="shop", header="x-api-key"']
     assert expected == field_values(fields, b"www-authenticate")
+
+
+def test_nobody_is_asked_for_what_is_not_taken() -> None:
+    """Where a token goes into a field of its own, there is no Bearer challenge, and the error is said in the other."""
+    policy = replace(POLICY, credentials=POLICY.credentials[1:])
+    fields = build_refusal(Reason.UNKNOWN_TOKEN, policy, "1").head.fields
+    expected = b'ApiKey realm="shop", header="x-api-key", error="invalid_token", error_description='
+    assert [expected + b'"The token is not valid."'] == field_values(fields, b"www-authenticate")
 
 
 def test_a_quota_tells_when_to_come_back() -> None:

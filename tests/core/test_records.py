@@ -47,6 +47,7 @@ def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     array = json.loads(encode_record(RECORD))
     assert [RECORD.policy, True, None, None, "read write", "pro"] == array[1:7]
     appended = {"predecessor": 13, "successor": 14, "parent": 15, "overrides": 16}
+    appended |= {"description": 17, "updated_at": 18, "number": 19}
     assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12, **appended} == {
         name: position for name, position in positions.items() if position >= 8
     }
@@ -64,7 +65,7 @@ def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
 def test_a_record_with_fields_of_a_later_version_is_read() -> None:
     """While versions are exchanged, a worker of the older one still knows the tokens that the newer one has written."""
     overrides = (Override("minute:60", 5, 5, NOW, "why", "who", NOW),)
-    known = replace(RECORD, parent="cd" * 12, overrides=overrides)
+    known = replace(RECORD, parent="cd" * 12, overrides=overrides, description="d", updated_at=NOW, number=7)
     assert known == decode_record("ab" * 12, encode_record(known)[:-1] + b',"more",7]')
 
 

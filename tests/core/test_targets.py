@@ -24,7 +24,9 @@ safe_segments = plain_segments.filter(lambda segment: segment not in (".", "..")
         ("/...", ("...",)),
         ("/%252e%252e", ("%2e%2e",)),
         ("/a%23b%3Fc", ("a#b?c",)),
-        ("/a;b=c/d", ("a;b=c", "d")),
+        ("/a%3Bb=c/d", ("a;b=c", "d")),
+        ("/%252f", ("%2f",)),
+        ("/ADMIN", ("ADMIN",)),
     ],
 )
 def test_a_path_has_decoded_segments(path: str, segments: tuple[str, ...]) -> None:
@@ -67,6 +69,9 @@ def test_a_path_has_decoded_segments(path: str, segments: tuple[str, ...]) -> No
         "/a\nb",
         "/café",
         "/admin#/export",
+        "/admin;/export",
+        "/a/..;/admin",
+        "/;/admin",
         "/admin?/export",
     ],
 )

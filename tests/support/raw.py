@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 TIMEOUT_SECONDS = 15
 
@@ -33,7 +34,7 @@ class RawBackend:
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
 
-    def __enter__(self) -> "RawBackend":
+    def __enter__(self) -> Self:
         self._accepting.start()
         return self
 

@@ -1,6 +1,7 @@
 """The cache as a whole: real gateways and workers, a real Redis, a backend that counts."""
 
 import asyncio
+import gzip
 import itertools
 import json
 import os
@@ -260,7 +261,6 @@ def test_curl_decodes_what_it_gets(serve: Serve, redis_url: str, policies: Path,
     ("fields", "asked"),
     [
         ([b"Content-Type: image/png"], [CODINGS]),
-        ([JSON, b"Content-Encoding: gzip", b"Vary: Accept-Encoding"], [CODINGS]),
         ([JSON, b"Cache-Control: no-transform"], [CODINGS]),
         ([JSON], [CODINGS, ("Cache-Control", "no-transform")]),
         ([JSON], [("Accept-Encoding", "br;q=0, *;q=0")]),
@@ -270,15 +270,29 @@ def test_curl_decodes_what_it_gets(serve: Serve, redis_url: str, policies: Path,
 def test_what_must_not_be_encoded_is_sent_byte_for_byte(
     serve: Serve, redis_url: str, policies: Path, fields: list[bytes], asked: list[tuple[str, str]]
 ) -> None:
-    """Compressed content, no-transform of either side, no coding that the client takes."""
+    """No-transform of either side, a type that is compressed already, no coding that the client takes."""
     with backend(policies, Counting(reply(LONG, *fields))) as counting:
         gateway = serve(redis_url)
         token = mint(redis_url, policies)["token"]
         for _ in range(2):
             answer = ask(gateway.port, "GET", EXPORT, token=token, fields=asked)
             assert LONG == answer.content
-            own = [line.split(b": ")[1].decode() for line in fields if line.startswith(b"Content-Encoding")]
-            assert own == answer.all("content-encoding")
+            assert [] == answer.all("content-encoding")
+    assert 1 == len(counting.heads)
+
+
+def test_what_a_backend_encodes_unasked_reaches_each_client_as_it_accepts_it(
+    serve: Serve, redis_url: str, policies: Path
+) -> None:
+    """It was asked for the content as it is, and sends gzip: it is stored once, for those without gzip too."""
+    encoded = reply(gzip.compress(LONG), JSON, b"Content-Encoding: gzip", b"Vary: Accept-Encoding")
+    with backend(policies, Counting(encoded)) as counting:
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        for coding in ("identity", "br", "gzip"):
+            answer = ask(gateway.port, "GET", EXPORT, token=token, fields=[("Accept-Encoding", coding)])
+            assert coding == (answer.field("content-encoding") or "identity")
+            assert (answer.content == LONG) is (coding == "identity")
     assert 1 == len(counting.heads)
 
 

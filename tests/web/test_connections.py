@@ -12,10 +12,12 @@ from gateway.web.connections import (
     IDLE_SECONDS,
     LINGER_SECONDS,
     STALLED_SECONDS,
+    Connection,
 )
+from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, Received, RequestContent
 from tests.adapters.raw_backend import settle
-from tests.web.wire import GET, Stream, Wire, always, run, whole
+from tests.web.wire import GET, Stream, Transport, Wire, always, run, whole
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 LAST_HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
@@ -57,6 +59,22 @@ def test_the_last_request(request_: bytes, answer: bytes) -> None:
         wire = Wire(always(whole()))
         assert answer == await wire.feed(request_ + GET)
         assert ("closed", 1) == (wire.transport.end, len(wire.received))
+
+    run(work)
+
+
+@pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_long_content_goes_out_in_pieces(length: int) -> None:
+    """So that others are answered in between; the client gets the same bytes, framed by the same length."""
+
+    async def work() -> None:
+        content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
+        wire = Wire(always(whole(content)))
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length
+        assert (head + content) * 2 == await wire.feed(GET, GET)
+        assert PIECE_BYTES + len(head) >= max(map(len, wire.transport.writes))
+        assert "" == wire.transport.end
+        await wire.lose()
 
     run(work)
 
@@ -105,6 +123,23 @@ def test_who_leaves_is_served_no_longer() -> None:
         await wire.lose()
         assert (["ended"], 1, b"") == (ends, len(wire.received), wire.transport.sent)
         assert (set(), set()) == (wire.server.connections, wire.server.tasks)
+
+    run(work)
+
+
+def test_who_leaves_at_once_leaves_nothing() -> None:
+    """Also where its request has not even begun to be answered: no task is waited for, and none counts for ever."""
+
+    async def work() -> None:
+        wire = Wire(always(whole()))
+        for _ in range(3):
+            connection = Connection(wire.config, wire.server, {})
+            connection.connection_made(Transport())
+            connection.data_received(GET)
+            connection.connection_lost(None)
+            await settle()
+        assert set() == wire.server.tasks
+        assert (await wire.feed(GET)).startswith(b"HTTP/1.1 200 ")
 
     run(work)
 
@@ -325,6 +360,21 @@ def test_a_head_without_end() -> None:
         wire = Wire(always(whole()))
         answer = await wire.feed(GET[:-2] + b"a: ", *[b"x" * 30_000] * 3)
         assert answer.startswith(b"HTTP/1.1 431 ")
+        assert "closed" == wire.transport.end
+
+    run(work)
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX-Late: ", b"5;a=", b"0" * 9])
+def test_trailers_and_extensions_without_end(endless: bytes) -> None:
+    """What is dropped is not gathered either."""
+
+    async def work() -> None:
+        wire = Wire(read_all)
+        chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        await wire.feed(chunked, b"5\r\nhello\r\n", endless)
+        answer = await wire.feed(*[b"0" * 30_000] * 4)
+        assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
         assert "closed" == wire.transport.end
 
     run(work)

@@ -18,6 +18,7 @@ HOST: list[Field] = [(b"accept", b"*/*"), (b"host", b"a")]
         (b"http://b/c?d", b"/c", b"d", b"b"),
         (b"https://b:8443/c", b"/c", b"", b"b:8443"),
         (b"http://b", b"/", b"", b"b"),
+        (b"*", b"*", b"", b"a"),
     ],
 )
 def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
@@ -27,7 +28,7 @@ def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [b"*", b"a:443", b"a/b", b"/a#b", b"http://b/c#d", b"http://u:p@b/c", b"ftp://b/c", b"http:///c", b""]
+    "target", [b"a:443", b"a/b", b"/a#b", b"http://b/c#d", b"http://u:p@b/c", b"ftp://b/c", b"http:///c", b""]
 )
 def test_what_is_no_target_of_ours(target: bytes) -> None:
     """It has no path, and the request is malformed."""
@@ -35,6 +36,20 @@ def test_what_is_no_target_of_ours(target: bytes) -> None:
     assert (b"", b"", HOST) == (path, query, fields)
     received = Received("GET", path, query, fields, "192.0.2.1", "http")
     assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies())
+
+
+def test_an_absolute_target_does_not_stand_in_for_the_host() -> None:
+    """Without Host, or with two, a request is malformed whatever its target is (RFC 9112 3.2)."""
+    for hosts in ([], [(b"host", b"a"), (b"host", b"a")]):
+        received = Received("GET", *split_target(b"http://b/c", hosts), "192.0.2.1", "http")
+        assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies())
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_some_methods_are_never_passed_on(method: str) -> None:
+    """Whatever the rules say."""
+    received = Received(method, b"/a", b"", HOST, "192.0.2.1", "http")
+    assert Reason.UNSUPPORTED is accept(received, 0.0, "id", TrustedProxies())
 
 
 def test_identity_fields_are_dropped_in_every_spelling() -> None:

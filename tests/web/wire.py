@@ -79,12 +79,13 @@ class Wire:
         self.server = ServerState()
         self.transport = Transport()
         self._answer = answer
-        config = Config(app=cast(Any, self), lifespan="off")
-        config.loaded_app = cast(Any, self)
-        self.connection = Connection(config, self.server, {})
+        self.config = Config(app=cast(Any, self), lifespan="off")
+        self.config.loaded_app = cast(Any, self)
+        self.connection = Connection(self.config, self.server, {})
         self.connection.connection_made(self.transport)
 
-    def answer(self, received: Received, content: RequestContent | None) -> Awaitable[Response]:
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        assert len(self.server.tasks) == in_progress
         self.received.append(received)
         return self._answer(received, content)
 

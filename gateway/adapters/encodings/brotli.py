@@ -10,3 +10,16 @@ def compress(content: bytes) -> bytes:
     """The content as one brotli stream."""
     compressed: bytes = brotli.compress(content, quality=QUALITY)
     return compressed
+
+
+def decompress(encoded: bytes, limit: int) -> bytes | None:
+    """The content of one brotli stream; None where it is none, or longer than `limit`."""
+    stream = brotli.Decompressor()
+    try:
+        pieces = [stream.process(encoded, output_buffer_limit=limit + 1)]
+        while not stream.is_finished() and pieces[-1] and sum(map(len, pieces)) <= limit:
+            pieces.append(stream.process(b"", output_buffer_limit=limit + 1))
+    except brotli.error:
+        return None
+    content = b"".join(pieces)
+    return content if stream.is_finished() and len(content) <= limit else None

@@ -1,4 +1,4 @@
-"""Encodes content: small content at once, large content in a thread.
+"""Encodes content and decodes it: small content at once, large content in a thread.
 
 All three libraries let go of the interpreter while they work, so the event loop goes on.
 """
@@ -15,6 +15,11 @@ CODINGS: dict[bytes, Callable[[bytes], bytes]] = {
     b"gzip": gzip.compress,
 }
 """In the order of preference: the smallest content first, as it is encoded once and sent many times."""
+DECODINGS: dict[bytes, Callable[[bytes, int], bytes | None]] = {
+    b"br": brotli.decompress,
+    b"zstd": zstd.decompress,
+    b"gzip": gzip.decompress,
+}
 INLINE_BYTES = 16 * 1024
 """Up to here a hop to a thread and back costs as much as the work: a tenth of a millisecond."""
 
@@ -42,6 +47,12 @@ class ContentEncoder:
             self._under_way[key] = future
             future.add_done_callback(lambda _: self._under_way.pop(key))
         return await asyncio.shield(future)  # a client that goes away takes it from nobody else
+
+    async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
+        # A few bytes can stand for megabytes: all but the smallest limit is for the thread.
+        if limit <= INLINE_BYTES:
+            return DECODINGS[coding](encoded, limit)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, DECODINGS[coding], encoded, limit)
 
     def close(self) -> None:
         """Ends the thread after the work in it; what waits for its turn is given up."""

@@ -10,3 +10,20 @@ _GZIP = 16 + zlib.MAX_WBITS
 def compress(content: bytes) -> bytes:
     """The content in one gzip member."""
     return zlib.compress(content, LEVEL, _GZIP)
+
+
+def decompress(encoded: bytes, limit: int) -> bytes | None:
+    """The content of all members (RFC 1952 2.2); None where they are none, or longer than `limit`."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while encoded or not pieces:
+            member = zlib.decompressobj(_GZIP)
+            pieces.append(member.decompress(encoded, limit + 1 - size))
+            size += len(pieces[-1])
+            if size > limit or not member.eof:
+                return None
+            encoded = member.unused_data
+    except zlib.error:
+        return None
+    return b"".join(pieces)

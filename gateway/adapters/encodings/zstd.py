@@ -14,3 +14,20 @@ LEVEL = 6
 def compress(content: bytes) -> bytes:
     """The content in one frame, which says how long it is."""
     return zstd.compress(content, LEVEL)
+
+
+def decompress(encoded: bytes, limit: int) -> bytes | None:
+    """The content of all frames (RFC 8878 3); None where they are none, or longer than `limit`."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while encoded or not pieces:
+            frame = zstd.ZstdDecompressor()
+            pieces.append(frame.decompress(encoded, limit + 1 - size))
+            size += len(pieces[-1])
+            if size > limit or not frame.eof:
+                return None
+            encoded = frame.unused_data
+    except zstd.ZstdError:
+        return None
+    return b"".join(pieces)

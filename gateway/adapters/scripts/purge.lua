@@ -11,7 +11,7 @@ for i = 1, #KEYS, 2 do
   local exports = redis.call('ZRANGE', KEYS[i], 0, most - 1)
   for _, export in ipairs(exports) do
     for _, variant in ipairs(redis.call('HKEYS', export)) do
-      redis.call('DEL', content_key(export, variant))
+      redis.call('UNLINK', content_key(export, variant))  -- megabytes are freed by another thread
     end
     ended = ended + redis.call('DEL', export)
     redis.call('ZREM', KEYS[i], export)

@@ -1,34 +1,55 @@
--- Revokes tokens of one bucket, and with each the whole of its lineage, at one instant: a successor that was written
--- before is found by the records, and none can be written after.
+-- Revokes tokens of one bucket, and with each the whole of its lineage where that is meant, at one instant: a successor
+-- that was written before is found by the records, and none can be written after.
 --
--- KEYS[1] the bucket's revocation set
--- ARGV[1] 'project' or 'owner' that the tokens must be bound to, or '' for none, ARGV[2] of this policy, ARGV[3] its id
--- ARGV[4..] ids; those without a record are none of our tokens
+-- KEYS[1] the bucket's revocation set, KEYS[2] its history
+-- ARGV[1] 'alone' for the tokens and none of their lineage, 'project' or 'owner' that they must be bound to, or ''
+-- ARGV[2] of this policy, ARGV[3] its id; ARGV[4] the entry of the history for each of them, or ''
+-- ARGV[5..] ids; those without a record are none of our tokens, but alone they are revoked all the same
 -- Returns the ids that were not revoked before.
 
 local bucket = string.sub(KEYS[1], 1, BUCKET_LENGTH)
 local position = ({ project = RECORD_PROJECT, owner = RECORD_OWNER })[ARGV[1]]
+local is_alone = ARGV[1] == 'alone'
 local revoked, seen = {}, { [''] = true }
 
 local function is_meant(record)
   return not position or record[RECORD_POLICY] == ARGV[2] and record[position] == ARGV[3]
 end
 
+-- The entry, which does not say yet whose it is.
+local function complete(id, record)
+  if ARGV[4] == '' then
+    return ''
+  end
+  local entry = cjson.decode(ARGV[4])
+  entry.target, entry.policy, entry.name = id, record[RECORD_POLICY], record[RECORD_NAME]
+  entry.project, entry.owner = record[RECORD_PROJECT], record[RECORD_OWNER]
+  return cjson.encode(entry)
+end
+
+local function revoke(id, record)
+  if redis.call('SISMEMBER', KEYS[1], id) == 0 then
+    note(KEYS[2], complete(id, record))
+    redis.call('SADD', KEYS[1], id)
+    revoked[#revoked + 1] = id
+  end
+end
+
 local pending = {}
-for i = 4, #ARGV do
-  pending[i - 3] = ARGV[i]
+for i = 5, #ARGV do
+  pending[i - 4] = ARGV[i]
 end
 while #pending > 0 do
   local id = table.remove(pending)
   local raw = not seen[id] and redis.call('GET', bucket .. 'token:' .. id)
-  seen[id] = true
   local record = raw and cjson.decode(raw)
-  if record and is_meant(record) then
-    if redis.call('SADD', KEYS[1], id) == 1 then
-      revoked[#revoked + 1] = id
-    end
+  if is_alone and not seen[id] then
+    revoke(id, record or {})
+  elseif record and is_meant(record) then
+    revoke(id, record)
     pending[#pending + 1] = record[RECORD_PREDECESSOR] or ''
     pending[#pending + 1] = record[RECORD_SUCCESSOR] or ''
   end
+  seen[id] = true
 end
 return revoked

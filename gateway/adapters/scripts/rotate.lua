@@ -1,7 +1,8 @@
 -- Puts a changed record and its new successor there together, or neither. Both are of one lineage, so of one slot.
 --
--- KEYS[1] the record, KEYS[2] the successor's, KEYS[3] the revocation set
--- ARGV[1] the id, ARGV[2] the old record, ARGV[3] the new one, ARGV[4] the successor's id, ARGV[5] its record
+-- KEYS[1] the record, KEYS[2] the successor's, KEYS[3] the revocation set, KEYS[4] the history
+-- ARGV[1] the id, ARGV[2] the old record, ARGV[3] the new one, ARGV[4] the successor's id, ARGV[5] its record,
+-- ARGV[6] the entry of the history or ''
 -- Returns 1, or 0 when the record is not the old one, or -1 when the token is revoked, or -2 when the successor is
 -- there already or revoked.
 --
@@ -21,6 +22,7 @@ end
 if successor or redis.call('SISMEMBER', KEYS[3], ARGV[4]) == 1 then
   return -2
 end
+note(KEYS[4], ARGV[6])
 redis.call('SET', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[2], ARGV[5])
 return 1

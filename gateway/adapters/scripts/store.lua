@@ -1,59 +1,91 @@
 -- Stores an answer, head and content at one instant, in all its groups. exports.lua stands before this.
 --
--- KEYS[1]   the export, KEYS[2] the lease of its fetch, then for each group: its index, the instant of its last purge
+-- KEYS[1]   the export, KEYS[2] the lease of its fetch, KEYS[3] where its long content is staged, or ''
+-- KEYS[4..] for each group: its index, the instant of its last purge
 -- ARGV[1]   the time, or '' for Redis' own clock
 -- ARGV[2]   when the fetch began, ARGV[3] how long to keep the answer
 -- ARGV[4]   the variant, ARGV[5] its head, ARGV[6] the digest of its content
--- ARGV[7]   the content, or '' with ARGV[8] = '0' where it is stored already and only the head changes; where the same
---           content is stored already, so stays what it was encoded to
+-- ARGV[7]   the content, or '' with ARGV[8] = '0' where it is staged, or stored already and only the head changes; where
+--           the same content is stored already, so stays what it was encoded to
 -- ARGV[9]   the holder of the lease, or ''
 -- ARGV[10]  how many variants an export may have, ARGV[11] for how long purges are remembered
+-- ARGV[12]  the document that the answer was made of, or '': what ends the answer ends that too
 -- Returns whether it was stored: an answer whose fetch began before a purge of one of its groups is not.
 
 local now = clock(ARGV[1])
-local began, milliseconds, variant, has_content = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[8] == '1'
-local export, content = KEYS[1], content_key(KEYS[1], variant)
+local began, milliseconds, variant = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local export, content, staged, document = KEYS[1], content_key(KEYS[1], ARGV[4]), KEYS[3], ARGV[12]
+local FIRST_GROUP = 4
 
-release(KEYS[2], ARGV[9])
-if now - began > tonumber(ARGV[11]) then
-  return 0
-end
-for i = 4, #KEYS, 2 do
-  local purged = redis.call('GET', KEYS[i])
-  if purged and tonumber(purged) >= began then
-    return 0
+local function is_outdated()
+  if now - began > tonumber(ARGV[11]) then
+    return true
   end
-end
-if redis.call('HGET', content, 'digest') ~= ARGV[6] then
-  if not has_content then
-    return 0
-  end
-  redis.call('HSET', content, 'digest', ARGV[6], 'content', ARGV[7])  -- first: a full Redis refuses no later write
-  for _, field in ipairs(redis.call('HKEYS', content)) do
-    if field ~= 'digest' and field ~= 'content' then
-      redis.call('HDEL', content, field)  -- what another content was encoded to
+  for i = FIRST_GROUP + 1, #KEYS, 2 do
+    local purged = redis.call('GET', KEYS[i])
+    if purged and tonumber(purged) >= began then
+      return true
     end
   end
+  return false
 end
-redis.call('PEXPIRE', content, milliseconds)
-redis.call('HSET', export, variant, ARGV[5])
-keep(export, milliseconds)
 
-if redis.call('HLEN', export) > tonumber(ARGV[10]) then
+local function drop_oldest_variant()
   local heads, oldest, since = redis.call('HGETALL', export), nil, nil
   for i = 1, #heads, 2 do
-    local stored = tonumber(string.sub(heads[i + 1], 1, MARK_LENGTH)) or 0
+    local stored = stored_at(heads[i + 1])
     if heads[i] ~= variant and (not since or stored < since) then
       oldest, since = heads[i], stored
     end
   end
-  redis.call('HDEL', export, oldest)
-  redis.call('DEL', content_key(export, oldest))
+  drop(export, oldest)
 end
 
-for i = 3, #KEYS, 2 do
-  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
-  redis.call('ZADD', KEYS[i], now + redis.call('PTTL', export), export)
-  keep(KEYS[i], milliseconds)
+local function list(group, name)
+  local left = redis.call('PTTL', name)
+  if left > 0 then
+    redis.call('ZADD', group, now + left, name)
+    keep(group, left)
+  end
 end
-return 1
+
+local function store()
+  local is_there = redis.call('HGET', content, 'digest') == ARGV[6]
+  local is_staged = staged ~= '' and redis.call('EXISTS', staged) == 1
+  if is_outdated() or not (is_there or is_staged or ARGV[8] == '1') then
+    return 0
+  end
+  -- The first write, and of the kind that a full Redis refuses: it refuses none that comes after another one.
+  local written = redis.pcall('HSET', export, variant, ARGV[5])
+  if type(written) == 'table' then
+    return written
+  end
+  keep(export, milliseconds)
+  if not is_there then
+    redis.call('UNLINK', content)
+    if is_staged then
+      redis.call('RENAME', staged, content)
+    else
+      redis.call('HSET', content, 'digest', ARGV[6], 'content', ARGV[7])
+    end
+  end
+  redis.call('PEXPIRE', content, milliseconds)
+  if redis.call('HLEN', export) > tonumber(ARGV[10]) then
+    drop_oldest_variant()
+  end
+  for i = FIRST_GROUP, #KEYS, 2 do
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
+    list(KEYS[i], export)
+    if document ~= '' then
+      list(KEYS[i], document)
+    end
+  end
+  return 1
+end
+
+local stored = store()
+release(KEYS[2], ARGV[9])
+if staged ~= '' then
+  redis.call('UNLINK', staged)
+end
+return stored

@@ -22,7 +22,7 @@ from litestar.types import Message, Scope
 
 from gateway.cli.demo.catalog import Catalog, Tokenset, Workspace, WorkspaceContent
 from gateway.cli.demo.design_tokens import DesignToken
-from gateway.cli.demo.exports import export_project_translations, export_tokenset
+from gateway.cli.demo.exports import export_project_translations, export_tokenset, export_tokenset_document
 from gateway.cli.demo.mirror import echo, show_request
 from gateway.cli.demo.routing import Owner, SharedCatalog, readable
 
@@ -127,6 +127,7 @@ API = Router(
         list_tokens,
         create_token,
         export_tokenset,
+        export_tokenset_document,
         export_project_translations,
         show_request,
         echo,

@@ -1,4 +1,4 @@
-"""Design tokens of the example tokensets: values, aliases, two modes, and their two renderings.
+"""Design tokens of the example tokensets: values, aliases, two modes, their document and two renderings of it.
 
 Rule: a token is written once as a designer would write it (`"16px"`, `"#1f5fd6"`, `"{color.blue.600}"`);
 `resolve_tokens` is the only place that reads aliases and checks values, so what it returns is safe to render.
@@ -82,6 +82,23 @@ def resolve_tokens(tokens: Sequence[DesignToken], mode: Mode) -> tuple[DesignTok
     return tuple(DesignToken(token.name, token.type, _resolve_value(by_name, token, mode)) for token in tokens)
 
 
+def build_document(tokens: Sequence[DesignToken]) -> bytes:
+    """The canonical document that the gateway makes every format and mode of: as written, aliases and all.
+
+    Fonts are a list: what is one text to a designer would be the name of one font.
+    """
+    written = [
+        {
+            "name": token.name,
+            "type": token.type,
+            "value": _list_fonts(token.type, token.value),
+            "modes": {mode: _list_fonts(token.type, value) for mode, value in token.modes.items()},
+        }
+        for token in sorted(tokens, key=lambda token: token.name)
+    ]
+    return msgspec.json.encode({"modes": MODES, "tokens": written}, order="sorted") + b"\n"
+
+
 def render_json(resolved: Iterable[DesignToken]) -> bytes:
     """Canonical JSON in the shape of the Design Tokens Community Group: nested groups, `$type`, `$value`."""
     root: dict[str, Any] = {}
@@ -98,6 +115,12 @@ def render_css(resolved: Iterable[DesignToken], mode: Mode) -> bytes:
     """A style sheet of custom properties; a typography token becomes one property for each of its parts."""
     lines = [f"  {name}: {value};" for token in resolved for name, value in _build_properties(token)]
     return "\n".join([":root {", f"  color-scheme: {mode};", *lines, "}", ""]).encode()
+
+
+def _list_fonts(type_: str, value: Value) -> object:
+    if not isinstance(value, str):
+        return {part: _list_fonts(_PARTS[type_][part], leaf) for part, leaf in value.items()}
+    return value.split(", ") if type_ == "fontFamily" and not _ALIAS.fullmatch(value) else value
 
 
 def _resolve_value(tokens: Mapping[str, DesignToken], token: DesignToken, mode: Mode) -> Value:

@@ -8,7 +8,7 @@ from litestar import exceptions as refusals
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from gateway.cli.demo.catalog import may_read_project
-from gateway.cli.demo.design_tokens import MODES, Mode, render_css, render_json, resolve_tokens
+from gateway.cli.demo.design_tokens import MODES, Mode, build_document, render_css, render_json, resolve_tokens
 from gateway.cli.demo.routing import NamedProject, Owner, SharedCatalog, readable
 from gateway.cli.demo.translations import DEFAULT_LANGUAGES, export_translations
 
@@ -34,6 +34,18 @@ async def export_tokenset(
     return Response(
         render_css(resolved, known_mode) if css else render_json(resolved),
         media_type=EXPORT_MEDIA_TYPES[format_],
+        headers={"Last-Modified": format_datetime(tokenset.modified_at, usegmt=True)},
+    )
+
+
+@readable("/tokensets/{tokenset_id:str}/document")
+async def export_tokenset_document(
+    catalog: SharedCatalog, tokenset_id: FromPath[str], owner: Owner = ""
+) -> Response[bytes]:
+    tokenset = catalog.tokenset(owner, tokenset_id)
+    return Response(
+        build_document(catalog.tokens(owner, tokenset_id)),
+        media_type=MediaType.JSON,
         headers={"Last-Modified": format_datetime(tokenset.modified_at, usegmt=True)},
     )
 

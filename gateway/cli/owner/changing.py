@@ -4,15 +4,12 @@ from typing import Any
 
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, policies_option, redis_option, with_tokens
-from gateway.cli.owner.describing import describe, find, policy_option
-from gateway.cli.token.changing import CHANGE_ATTEMPTS
+from gateway.cli.options import json_option, operator, policies_option, redis_option, with_management
+from gateway.cli.owner.describing import describe, policy_option
 from gateway.cli.token.creating import find_policy
 from gateway.cli.token.describing import print_json
-from gateway.core.errors import ChangeRefused
-from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
-from gateway.core.policies.rules import Policy
+from gateway.core.owners import OwnerChange, OwnerStatus
+from gateway.management import Management
 
 
 def read_permissions(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -61,7 +58,7 @@ def set_owner(
     that was removed is active again, and those of its tokens work that are not revoked.
     """
     change = OwnerChange(status=OwnerStatus(status) if status else None, permissions=permissions, without=without)
-    _change(owner, find_policy(policies, policy_name), change, redis_url, as_json)
+    _change(owner, policy_name, change, policies, redis_url, as_json)
 
 
 @click.command()
@@ -73,28 +70,20 @@ def set_owner(
 def remove(owner: str, policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """Refuse all tokens of an owner until it is set again; `token revoke --owner` ends them for good."""
     change = OwnerChange(status=OwnerStatus.REMOVED)
-    _change(owner, find_policy(policies, policy_name), change, redis_url, as_json)
+    _change(owner, policy_name, change, policies, redis_url, as_json)
 
 
-def _change(owner: str, policy: Policy, change: OwnerChange, redis_url: str | None, as_json: bool) -> None:
-    async def work(tokens: RedisTokens) -> dict[str, Any]:
-        if change.status is OwnerStatus.REMOVED:
-            await find(tokens, policy.name, owner)
-        record = await _replace(tokens, owner, policy, change)
-        return describe(owner, policy.name, record, len(await tokens.find_all(policy.name, None, owner)))
+def _change(
+    owner: str, policy_name: str, change: OwnerChange, policies: str, redis_url: str | None, as_json: bool
+) -> None:
+    find_policy(policies, policy_name)
 
-    described = with_tokens(redis_url, work)
+    async def work(management: Management) -> dict[str, Any]:
+        record = await management.change_owner(operator(), policy_name, owner, change)
+        return describe(owner, policy_name, record, len(await management.list_tokens(policy_name, owner=owner)))
+
+    described = with_management(redis_url, work, policies)
     if as_json:
         print_json(described)
     else:
         click.echo(f"The owner {owner} is {described['status']}; it has {described['tokens']} token(s).")
-
-
-async def _replace(tokens: RedisTokens, owner: str, policy: Policy, change: OwnerChange) -> OwnerRecord:
-    """The record after the change, tried again where another one came first."""
-    for _ in range(CHANGE_ATTEMPTS):
-        old = await tokens.owners.find(policy.name, owner)
-        new = change_owner(policy, owner, old, change)
-        if await tokens.owners.replace(policy.name, owner, old, new):
-            return new
-    raise ChangeRefused(f"the owner {owner} is being changed by somebody else, try again")

@@ -4,18 +4,18 @@ from typing import Any
 
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import NotFound
 from gateway.core.owners import OwnerRecord
+from gateway.management import Management
 
 policy_option = click.option("--policy", "policy_name", required=True, help="The policy whose tokens it owns.")
 
 
-async def find(tokens: RedisTokens, policy: str, owner: str) -> tuple[OwnerRecord | None, int]:
-    """The record, and how many tokens the owner has; ChangeRefused where there is neither."""
-    record, count = await tokens.owners.find(policy, owner), len(await tokens.find_all(policy, None, owner))
+async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRecord | None, int]:
+    """The record, and how many tokens the owner has; NotFound where there is neither."""
+    record, count = await management.show_owner(policy, owner), len(await management.list_tokens(policy, owner=owner))
     if record is None and not count:
-        raise ChangeRefused(f"the policy {policy} has no owner {owner}")
+        raise NotFound(f"the policy {policy} has no owner {owner}")
     return record, count
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, redis_option, with_tokens
+from gateway.cli.options import json_option, redis_option, with_management
 from gateway.cli.owner.describing import describe, find, policy_option
 from gateway.cli.token.describing import print_json
+from gateway.management import Management
 
 
 @click.command()
@@ -18,10 +18,10 @@ from gateway.cli.token.describing import print_json
 def show(owner: str, policy_name: str, redis_url: str | None, as_json: bool) -> None:
     """Show what an owner may do, and how many tokens it has."""
 
-    async def work(tokens: RedisTokens) -> dict[str, Any]:
-        return describe(owner, policy_name, *await find(tokens, policy_name, owner))
+    async def work(management: Management) -> dict[str, Any]:
+        return describe(owner, policy_name, *await find(management, policy_name, owner))
 
-    described = with_tokens(redis_url, work)
+    described = with_management(redis_url, work)
     if as_json:
         print_json(described)
         return
@@ -41,11 +41,11 @@ def show(owner: str, policy_name: str, redis_url: str | None, as_json: bool) -> 
 def list_owners(policy_name: str, redis_url: str | None, as_json: bool) -> None:
     """List a policy's owners that have a record. Those without one are names only, and bound nothing."""
 
-    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
-        owners = await tokens.owners.find_all(policy_name)
+    async def work(management: Management) -> list[dict[str, Any]]:
+        owners = await management.list_owners(policy_name)
         return [describe(owner, policy_name, record, None) for owner, record in owners.items()]
 
-    described = with_tokens(redis_url, work)
+    described = with_management(redis_url, work)
     if as_json:
         print_json(described)
         return

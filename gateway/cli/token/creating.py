@@ -1,6 +1,5 @@
 """`gateway token create` and `import`."""
 
-import secrets
 import sys
 from collections.abc import Callable
 from functools import reduce
@@ -8,17 +7,24 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, load_policies, pepper_option, policies_option, redis_option, with_tokens
+from gateway.cli.options import (
+    json_option,
+    load_policies,
+    operator,
+    pepper_option,
+    policies_option,
+    redis_option,
+    with_management,
+)
 from gateway.cli.times import parse_end, parse_start
-from gateway.cli.token.describing import describe, find, find_bounds, find_states, print_json
-from gateway.core.administration import TokenRequest, mint_token, state_of
-from gateway.core.children import make_child
+from gateway.cli.token.describing import describe_view, print_json
+from gateway.core.admin_tokens import NAME as ADMIN
+from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
-from gateway.core.importing import import_digest, import_text
+from gateway.core.importing import ByDigest, ByText
 from gateway.core.policies.rules import Policy
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import random_bytes_needed
+from gateway.core.token_views import CreatedToken, TokenView
+from gateway.management import Management
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +33,7 @@ NEW_TOKEN_OPTIONS = (
     click.option("--project", default="", help="The project it is bound to."),
     click.option("--owner", default="", help="The owner it is bound to."),
     click.option("--name", required=True, help="What it is for, in your words."),
+    click.option("--description", default="", help="More of your words."),
     click.option(
         "--scope", "scopes", multiple=True, help="A scope it holds; without any, all that its owner may grant."
     ),
@@ -44,6 +51,7 @@ def new_token_options(command: Command) -> Command:
 @click.command()
 @new_token_options
 @click.option("--parent", metavar="ID", help="Make it a child of this token, in the place of --policy and its kind.")
+@click.option("--admin", "is_admin", is_flag=True, help="Make it one for the management API, for none of the policies.")
 @pepper_option
 @policies_option
 @redis_option
@@ -55,52 +63,37 @@ def create(
     pepper: str,
     policy_name: str | None,
     parent: str | None,
+    is_admin: bool,
     **wanted: Any,
 ) -> None:
     """Mint a token. Its text is printed now and never again.
 
     A child (--parent) has its parent's project, owner and plan; it never holds more scopes nor lasts longer, shares its
-    quotas, and ends with it.
+    quotas, and ends with it. An admin token (--admin) is valid in the management API and nowhere else; its scopes are
+    read, write (which implies read) and introspect.
     """
 
-    async def work(tokens: RedisTokens) -> tuple[str, dict[str, Any]]:
-        now = await tokens.now()
-        request = read_request(wanted, now)
-        if parent:
-            text, record = await _mint_child(tokens, policies, policy_name, parent, request, pepper.encode(), now)
-        else:
-            policy = find_policy(policies, policy_name)
-            random_bytes = draw(policy)
-            owner = await tokens.owners.find(policy.name, request.owner) if request.owner else None
-            text, record = mint_token(policy, request, random_bytes, pepper.encode(), now, owner)
-        await tokens.create(record)
-        return text, describe(record, state_of(record, is_revoked=False, now=now), None)
+    if is_admin and (policy_name or parent or wanted["project"] or wanted["owner"] or wanted["plan"]):
+        raise click.UsageError("--admin stands in the place of --policy, --project, --owner, --plan and --parent")
+    if not is_admin and not policy_name and not parent:
+        raise click.UsageError("Missing option '--policy'.")
 
-    text, described = with_tokens(redis_url, work)
+    async def work(management: Management) -> CreatedToken:
+        request = read_request(wanted, await management.now())
+        if not parent:
+            return await management.create_token(operator(), ADMIN if is_admin else policy_name or "", request)
+        policy = (await management.get_token(parent)).record.policy
+        if policy_name not in (None, policy):
+            raise ChangeRefused(f"a child has the policy of its parent, {policy}")
+        return await management.create_child(operator(), parent, request)
+
+    created = with_management(redis_url, work, policies, pepper)
+    described = describe_view(created.view)
     if as_json:
-        print_json({**described, "token": text})
+        print_json({**described, "token": created.text})
         return
     click.echo(f"Created token {described['id']} ({described['name']}). This is its text; it is not shown again:")
-    click.echo(text)
-
-
-async def _mint_child(
-    tokens: RedisTokens,
-    policies: str,
-    policy_name: str | None,
-    parent: str,
-    request: TokenRequest,
-    pepper: bytes,
-    now: int,
-) -> tuple[str, TokenRecord]:
-    record = await find(tokens, parent)
-    if policy_name not in (None, record.policy):
-        raise ChangeRefused(f"a child has the policy of its parent, {record.policy}")
-    policy = find_policy(policies, record.policy)
-    (state,) = await find_states(tokens, [record], now)
-    bounds = await find_bounds(tokens, record)
-    draws = iter(lambda: draw(policy), b"")
-    return make_child(policy, record, state, bounds.owner, request, draws, pepper, now)
+    click.echo(created.text)
 
 
 @click.command("import")
@@ -131,31 +124,19 @@ def import_token(
     if (digest is None) != text_stdin or (text_stdin and shown is not None):
         raise click.UsageError("name one of: --digest HEX64 (with --shown TEXT or without), --text-stdin")
     policy = find_policy(policies, policy_name)
-    text = _read_text() if text_stdin else ""
+    imported = ByText(_read_text()) if digest is None else ByDigest(digest, shown or "")
 
-    async def work(tokens: RedisTokens) -> dict[str, Any]:
-        now = await tokens.now()
-        request = read_request(wanted, now)
-        owner = await tokens.owners.find(policy.name, request.owner) if request.owner else None
-        if digest is not None:
-            record = import_digest(policy, request, digest, shown or "", now, owner)
-        else:
-            record = import_text(policy, request, text, pepper.encode(), now, owner)
-        await tokens.create(record)
-        return describe(record, state_of(record, is_revoked=False, now=now), None)
+    async def work(management: Management) -> TokenView:
+        request = read_request(wanted, await management.now())
+        return await management.import_token(operator(), policy.name, request, imported)
 
-    described = with_tokens(redis_url, work)
+    described = describe_view(with_management(redis_url, work, policies, pepper))
     if as_json:
         print_json(described)
     else:
         click.echo(f"Imported token {described['id']} ({described['name']}).")
     under = "GATEWAY_TOKEN_PEPPER" if pepper else "no pepper"
     click.echo(f"It works where `gateway serve` has the same pepper as its digest: {under} here.", err=True)
-
-
-def draw(policy: Policy) -> bytes:
-    """Random bytes for one token of the policy."""
-    return secrets.token_bytes(random_bytes_needed(policy.token_format))
 
 
 def _read_text() -> str:
@@ -184,4 +165,5 @@ def read_request(options: dict[str, Any], now: int) -> TokenRequest:
         plan=options["plan"],
         not_before=parse_start(starts, now) if starts else None,
         expires_at=parse_end(ends, now) if ends else None,
+        description=options["description"],
     )

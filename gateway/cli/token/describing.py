@@ -6,61 +6,19 @@ from typing import Any
 import click
 import msgspec
 
-from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.times import format_time
-from gateway.core.administration import Bounds, TokenState, state_of
-from gateway.core.children import bound_by
-from gateway.core.errors import ChangeRefused
+from gateway.core.administration import TokenState
 from gateway.core.records import TokenRecord
+from gateway.core.token_views import TokenView
 from gateway.core.tokens import token_id
 
 TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires")
 """The columns of lists; `show` and --json have all there is."""
 
 
-async def find(tokens: RedisTokens, identity: str) -> TokenRecord:
-    """The record of an id; ChangeRefused where there is none."""
-    record = await tokens.find(identity)
-    if record is None:
-        raise ChangeRefused(f"there is no token {identity}")
-    return record
-
-
-async def describe_all(tokens: RedisTokens, records: Sequence[TokenRecord]) -> list[dict[str, Any]]:
-    """All that may be shown of each of the tokens, as they are now."""
-    identities = [token_id(record.digest) for record in records]
-    last_uses, parents = await tokens.last_uses(identities), await _find_parents(tokens, records)
-    states = await find_states(tokens, records, await tokens.now())
-    bound = [bound_by(parents[one.parent], one) if one.parent in parents else one for one in records]
-    return [describe(*one) for one in zip(bound, states, last_uses, strict=True)]
-
-
-async def find_states(tokens: RedisTokens, records: Sequence[TokenRecord], now: int) -> list[TokenState]:
-    """What each of the tokens is at `now`, Unix seconds; a child whose parent is gone is over."""
-    parents = await _find_parents(tokens, records)
-    identities = [*(token_id(record.digest) for record in records), *parents]
-    is_revoked = dict(zip(identities, await tokens.are_revoked(identities), strict=True))
-    states = {one: state_of(parent, is_revoked[one], now) for one, parent in parents.items()}
-    return [
-        state_of(
-            record,
-            is_revoked[token_id(record.digest)],
-            now,
-            states.get(record.parent, TokenState.REVOKED) if record.parent else TokenState.ACTIVE,
-        )
-        for record in records
-    ]
-
-
-async def _find_parents(tokens: RedisTokens, records: Sequence[TokenRecord]) -> dict[str, TokenRecord]:
-    found = await tokens.find_each([record.parent for record in records if record.parent])
-    return {token_id(parent.digest): parent for parent in found}
-
-
-async def find_bounds(tokens: RedisTokens, record: TokenRecord) -> Bounds:
-    """The token's owner and parent, as far as they bound it."""
-    owner = await tokens.owners.find(record.policy, record.owner) if record.owner else None
-    return Bounds(owner, await tokens.find(record.parent) if record.parent else None)
+def describe_view(view: TokenView) -> dict[str, Any]:
+    """All that may be shown of a token, as it was seen."""
+    return describe(view.record, view.state, view.last_use)
 
 
 def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> dict[str, Any]:
@@ -68,20 +26,23 @@ def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> di
     return {
         "id": token_id(record.digest),
         "name": record.name,
+        "description": record.description or None,
         "shown": record.shown,
         "state": state,
-        "policy": record.policy,
+        "policy": record.policy or None,
         "plan": record.plan or None,
         "scopes": record.scopes.split(),
         "project": record.project or None,
         "owner": record.owner or None,
         "created": format_time(record.created_at),
+        "updated": format_time(record.updated_at),
         "last_used": format_time(last_use),
         "not_before": format_time(record.not_before),
         "expires": format_time(record.expires_at),
         "predecessor": record.predecessor or None,
         "successor": record.successor or None,
         "parent": record.parent or None,
+        "number": record.number or None,
         "overrides": [
             {
                 "quota": override.counter,
@@ -123,6 +84,8 @@ def print_lines(described: Mapping[str, Any]) -> None:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value)) or "-"
+    if isinstance(value, dict) and "quota" not in value:
+        return ", ".join(f"{name} {each}" for name, each in value.items())
     if isinstance(value, dict):
         return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
     return "-" if value is None else str(value)

@@ -8,8 +8,8 @@ import click
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.options import json_option, load_policies, policies_option, redis_option, with_tokens
 from gateway.cli.times import format_time
-from gateway.cli.token.describing import find, print_json
-from gateway.core.errors import ChangeRefused
+from gateway.cli.token.describing import print_json
+from gateway.core.errors import NotFound
 from gateway.core.explanation import (
     Check,
     Standing,
@@ -58,11 +58,13 @@ def explain(
     path = target.partition("?")[0]
 
     async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
-        record = await find(tokens, identity)
+        record = await tokens.find(identity)
+        if record is None:
+            raise NotFound(f"there is no token {identity}")
         rule, checks = match_request(found, _host(host, found, record), method, path)
         standing = await tokens.standing(identity, rule, project_of(rule, path), address)
         if standing is None:
-            raise ChangeRefused(f"there is no token {identity}")
+            raise NotFound(f"there is no token {identity}")
         return rule, checks, standing
 
     rule, checks, standing = with_tokens(redis_url, work)

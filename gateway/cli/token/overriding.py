@@ -1,18 +1,15 @@
 """`gateway token override`."""
 
-import getpass
 from typing import Any
 
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, policies_option, redis_option, with_tokens
+from gateway.cli.options import json_option, operator, policies_option, redis_option, with_management
 from gateway.cli.times import parse_when
-from gateway.cli.token.changing import change
-from gateway.cli.token.describing import describe_all, print_json
-from gateway.core.overrides import OverrideRequest, override_quota, remove_override
-from gateway.core.policies.rules import Policy
-from gateway.core.records import TokenRecord
+from gateway.cli.token.describing import describe_view, print_json
+from gateway.core.overrides import OverrideRequest
+from gateway.core.token_views import TokenView
+from gateway.management import Management
 
 
 @click.command()
@@ -38,20 +35,11 @@ def override(
     if any(asked) if remove else not all(asked):
         raise click.UsageError("name LIMIT, --until and --reason, or --remove")
 
-    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
-        now = await tokens.now()
-        request = None if remove else _read_request(wanted, now)
+    async def work(management: Management) -> TokenView:
+        request = None if remove else _read_request(wanted, await management.now())
+        return await management.override_quota(operator(), identity, quota, request)
 
-        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
-            if request is None:
-                changed = remove_override(policy, record, quota, now)
-            else:
-                changed = override_quota(policy, record, quota, request, now)
-            return changed if await tokens.replace(record, changed) else None
-
-        return await describe_all(tokens, [await change(tokens, identity, policies, attempt)])
-
-    (described,) = with_tokens(redis_url, work)
+    described = describe_view(with_management(redis_url, work, policies))
     if as_json:
         print_json(described)
     elif remove:
@@ -67,12 +55,5 @@ def _read_request(wanted: dict[str, Any], now: int) -> OverrideRequest:
         burst=wanted["burst"],
         until=parse_when(wanted["until"], now),
         reason=wanted["reason"],
-        author=wanted["author"] or _login_name(),
+        author=wanted["author"] or operator().name,
     )
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise click.UsageError("your login name is not known: name yourself with --by") from error

@@ -1,15 +1,12 @@
 """`gateway token revoke`: one token, its lineage, or all of a project or an owner."""
 
-from typing import Any
-
 import click
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, redis_option, with_tokens
-from gateway.cli.token.describing import describe_all, find, print_json
+from gateway.cli.options import json_option, operator, redis_option, with_management
+from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.errors import ChangeRefused
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.token_views import TokenView
+from gateway.management import Management
 
 WAYS = ({"ID"}, {"lineage"}, {"policy", "project"}, {"policy", "owner"})
 """What can be named together, exactly one of these."""
@@ -46,17 +43,17 @@ def revoke(
         _revoke_one(identity, redis_url, as_json)
         return
 
-    async def work(tokens: RedisTokens) -> list[dict[str, Any]]:
-        meant = await (_lineage(tokens, lineage) if lineage else tokens.find_all(policy_name, project, owner))
-        await _check_number(tokens, meant, has_consent=yes or as_json)
+    async def work(management: Management) -> list[TokenView]:
+        all_of = management.list_lineage(lineage) if lineage else management.list_tokens(policy_name, project, owner)
+        meant = await all_of
+        _check_number(meant, has_consent=yes or as_json)
         if lineage:
-            revoked = await tokens.revoke_lineage(lineage)
+            revoked = await management.revoke_lineage(operator(), lineage)
         else:
-            revoked = await tokens.revoke_all(policy_name or "", project, owner)
-        known = {token_id(record.digest): record for record in meant}
-        return await describe_all(tokens, [known.get(one) or await find(tokens, one) for one in revoked])
+            revoked = await management.revoke_all(operator(), policy_name or "", project, owner)
+        return [await management.get_token(one) for one in revoked]
 
-    described = with_tokens(redis_url, work)
+    described = [describe_view(view) for view in with_management(redis_url, work)]
     if as_json:
         print_json(described)
         return
@@ -66,44 +63,27 @@ def revoke(
 
 
 def _revoke_one(identity: str, redis_url: str | None, as_json: bool) -> None:
-    async def work(tokens: RedisTokens) -> tuple[dict[str, Any], list[str], int]:
-        await find(tokens, identity)
-        await tokens.revoke(identity)
-        record = await find(tokens, identity)  # as it stays: it can have been rotated until it was revoked
-        relatives = [one for one in (record.predecessor, record.successor) if one]
-        revoked = await tokens.are_revoked(relatives)
-        (described,) = await describe_all(tokens, [record])
-        stay = [one for one, is_revoked in zip(relatives, revoked, strict=True) if not is_revoked]
-        return described, stay, len(await tokens.children(identity))
+    async def work(management: Management) -> tuple[TokenView, list[TokenView], int]:
+        view = await management.revoke_token(operator(), identity)
+        relatives = await management.list_lineage(identity)
+        return view, relatives, len(await management.list_children(identity))
 
-    described, relatives, children = with_tokens(redis_url, work)
+    view, lineage, children = with_management(redis_url, work)
     if as_json:
-        print_json(described)
+        print_json(describe_view(view))
         return
-    click.echo(f"Revoked token {identity} ({described['name']}).")
+    click.echo(f"Revoked token {identity} ({view.record.name}).")
     if children:
         click.echo(f"Its {children} child(ren) ended with it.")
-    if relatives:
-        click.echo(f"Of its lineage {' and '.join(relatives)} stay: --lineage {identity} revokes all of it.", err=True)
+    nearest = (view.record.predecessor, view.record.successor)
+    stay = [one.identity for one in lineage if one.identity in nearest and not one.is_revoked]
+    if stay:
+        click.echo(f"Of its lineage {' and '.join(stay)} stay: --lineage {identity} revokes all of it.", err=True)
 
 
-async def _check_number(tokens: RedisTokens, meant: list[TokenRecord], has_consent: bool) -> None:
+def _check_number(meant: list[TokenView], has_consent: bool) -> None:
     if not meant:
         raise ChangeRefused("there are no such tokens")
-    revoked = await tokens.are_revoked([token_id(record.digest) for record in meant])
-    if revoked.count(False) > 1 and not has_consent:
-        raise ChangeRefused(f"this would revoke {revoked.count(False)} tokens: say --yes if that is meant")
-
-
-async def _lineage(tokens: RedisTokens, identity: str) -> list[TokenRecord]:
-    """The token with its predecessors and successors, as far as their records are there."""
-    found = {identity: await find(tokens, identity)}
-    pending = [identity]
-    while pending:
-        record = found[pending.pop()]
-        for relative in (record.predecessor, record.successor):
-            other = await tokens.find(relative) if relative and relative not in found else None
-            if other is not None:
-                found[relative] = other
-                pending.append(relative)
-    return list(found.values())
+    number = sum(not view.is_revoked for view in meant)
+    if number > 1 and not has_consent:
+        raise ChangeRefused(f"this would revoke {number} tokens: say --yes if that is meant")

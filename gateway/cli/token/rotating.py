@@ -1,20 +1,20 @@
 """`gateway token rotate`."""
 
-from typing import Any
-
 import click
 import msgspec
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, pepper_option, policies_option, redis_option, with_tokens
+from gateway.cli.options import (
+    json_option,
+    operator,
+    pepper_option,
+    policies_option,
+    redis_option,
+    with_management,
+)
 from gateway.cli.times import format_time, parse_end, read_duration
-from gateway.cli.token.changing import change
-from gateway.cli.token.creating import draw
-from gateway.cli.token.describing import describe_all, find_bounds, find_states, print_json
-from gateway.core.policies.rules import Policy
-from gateway.core.records import TokenRecord
-from gateway.core.rotation import Rotated, Rotation, rotate_record
-from gateway.core.tokens import token_id
+from gateway.cli.token.describing import describe_view, print_json
+from gateway.core.token_views import CreatedToken
+from gateway.management import Management
 
 
 @click.command()
@@ -35,26 +35,16 @@ def rotate(
     The successor's text is printed now and never again.
     """
 
-    async def work(tokens: RedisTokens) -> tuple[Rotated, dict[str, Any]]:
-        now = await tokens.now()
-        rotation = Rotation(overlap_seconds=overlap, expires_at=parse_end(expires, now) if expires else msgspec.UNSET)
+    async def work(management: Management) -> CreatedToken:
+        ends = parse_end(expires, await management.now()) if expires else msgspec.UNSET
+        return await management.rotate_token(operator(), identity, overlap, ends)
 
-        async def attempt(policy: Policy, record: TokenRecord) -> Rotated | None:
-            (state,) = await find_states(tokens, [record], now)
-            bounds = await find_bounds(tokens, record)
-            draws = iter(lambda: draw(policy), b"")
-            rotated = rotate_record(policy, record, state, rotation, draws, pepper.encode(), now, bounds)
-            return rotated if await tokens.rotate(record, rotated.old, rotated.successor) else None
-
-        rotated = await change(tokens, identity, policies, attempt)
-        (described,) = await describe_all(tokens, [rotated.successor])
-        return rotated, described
-
-    rotated, described = with_tokens(redis_url, work)
+    rotated = with_management(redis_url, work, policies, pepper)
+    old = rotated.predecessor or rotated.view
+    ends = format_time(old.record.expires_at)
     if as_json:
-        ends = format_time(rotated.old.expires_at)
-        print_json({**described, "token": rotated.text, "predecessor_expires": ends})
+        print_json({**describe_view(rotated.view), "token": rotated.text, "predecessor_expires": ends})
         return
-    click.echo(f"Rotated token {identity} ({rotated.old.name}), which ends {format_time(rotated.old.expires_at)}.")
-    click.echo(f"Its successor is {token_id(rotated.successor.digest)}. This is its text; it is not shown again:")
+    click.echo(f"Rotated token {identity} ({old.record.name}), which ends {ends}.")
+    click.echo(f"Its successor is {rotated.view.identity}. This is its text; it is not shown again:")
     click.echo(rotated.text)

@@ -60,6 +60,8 @@ class Shaped(msgspec.Struct, frozen=True):
     """When the other one was asked for, where it was stored: it is as old as that, and a purge since is for it too."""
     cache_status: bytes
     """Of the other one, where that was stored; empty where the backend was asked."""
+    name: str = ""
+    """Of the other one's export; empty where it has none."""
 
 
 class Storing(msgspec.Struct, frozen=True):
@@ -80,6 +82,8 @@ class Storing(msgspec.Struct, frozen=True):
     keep_milliseconds: int
     lead: Lead | None
     """Its lease ends with the storing."""
+    document: str = ""
+    """The export that it was made of: what ends this one ends that too. Empty where it was made of none."""
 
 
 class Fetch(msgspec.Struct, frozen=True):

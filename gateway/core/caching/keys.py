@@ -18,7 +18,7 @@ from gateway.core.policies.rules import CacheRule, Entitlement, Rule
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
 from gateway.core.tokens import token_id
-from gateway.core.variants.variant import InvalidOptions, Variant
+from gateway.core.variants.variant import RENDERING, InvalidOptions, Variant
 
 WHOLE_POLICY = "all"
 """The group that all entries of a policy are in."""
@@ -48,13 +48,13 @@ def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions |
     """What tells the exports of one entitlement apart; empty where none can answer the request.
 
     The admission script puts the entitlement in front. Of a shaped rule it is the variant that is `wanted`, however the
-    query spells it, and how the policy has it made.
+    query spells it, and how it is made: by the policy's form of the document, and by the renderers of this version.
     """
     if not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
         return ""
     if rule.variants is None or wanted is None:
         return _digest(rule.policy.name, rule.pattern.text, head.host, rule.source or head.target)
-    made = (wanted.identity, rule.variants.form.identity)
+    made = (wanted.identity, rule.variants.form.identity, RENDERING)
     return _digest(rule.policy.name, rule.pattern.text, head.host, head.path, *made)
 
 

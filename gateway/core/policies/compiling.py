@@ -13,7 +13,6 @@ from gateway.core.policies.document import (
     PlanTable,
     PolicyDocument,
     RuleTable,
-    ScopeTable,
 )
 from gateway.core.policies.drafts import Draft
 from gateway.core.policies.etag_rules import compile_tag_rule
@@ -26,7 +25,15 @@ from gateway.core.policies.quota_rules import (
     compile_rule_quotas,
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.rules import NO_PLAN, CredentialSource, Plan, Policy, PolicySet, Rule
+from gateway.core.policies.rules import (
+    NO_PLAN,
+    CredentialSource,
+    Plan,
+    Policy,
+    PolicySet,
+    Rule,
+)
+from gateway.core.policies.scope_rules import compile_bundles, compile_names, compile_scopes, own_names
 from gateway.core.policies.terms import encode_terms
 from gateway.core.policies.upstream_rules import compile_upstream
 from gateway.core.policies.variants import compile_variants
@@ -38,6 +45,8 @@ from gateway.core.tokens import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFor
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
 """What a policy's `[errors]` may answer in its own way."""
+DEFAULT_SHOWN = 12
+"""Characters of a token's text kept for display: enough to tell two apart, too few to guess the rest."""
 
 
 def compile_policies(
@@ -61,17 +70,13 @@ def compile_policies(
 
 def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
     document = draft.document
-    scopes = {name: _compile_scope(table) for name, table in document.scopes.items()}
-    for name, scope in scopes.items():
-        draft.check_names("scope", scope.implies, scopes, path_to("$.scopes", name) + ".implies")
+    names = compile_names(draft)
+    scopes = compile_scopes(draft, names)
     for key in document.errors:
         if key not in DIALECT_KEYS:
             draft.mistakes.append(
                 Mistake(path_to("$.errors", key), unknown_name("status or reason", key, DIALECT_KEYS))
             )
-    known_implications = {
-        name: Scope(scope.description, tuple(s for s in scope.implies if s in scopes)) for name, scope in scopes.items()
-    }
     quotas = compile_quotas(draft, document.quotas, "$.quotas")
     return Policy(
         name=document.name,
@@ -80,9 +85,13 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         token_format=_compile_token_format(draft),
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
-        scopes=known_implications,
-        scope_grants=granting(known_implications),
-        plans=_compile_plans(draft, scopes, quotas),
+        has_known_owners=document.token.known_owners,
+        parent_scope=_find_parent_scope(draft, names),
+        scopes=scopes,
+        scope_names=names,
+        scope_grants=granting(scopes),
+        bundles=compile_bundles(draft, names),
+        plans=_compile_plans(draft, scopes, names, quotas),
         last_used_resolution_seconds=parse_duration(document.token.last_used_resolution),
         errors={key: msgspec.json.encode(content) for key, content in document.errors.items()},
         rule_count=len(document.rules),
@@ -90,11 +99,9 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         has_cache=any(rule.cache or rule.variants for rule in document.rules),
         quotas=tuple(quotas.values()),
         rule_quotas=compile_rule_quotas(draft),
+        has_unique_names=document.token.unique_names,
+        has_numbers=document.token.numbers,
     )
-
-
-def _compile_scope(table: str | ScopeTable) -> Scope:
-    return Scope(table) if isinstance(table, str) else Scope(table.description, tuple(table.implies))
 
 
 def _compile_token_format(draft: Draft) -> TokenFormat:
@@ -103,7 +110,17 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
     if table.length < least:
         message = f"160 random bits need at least {least} characters after the prefix, this has {table.length}"
         draft.mistakes.append(Mistake("$.token.length", message))
-    return TokenFormat(tuple(table.prefixes), table.length, table.checksum, table.shown)
+    if table.shown is not None and table.shown_random is not None:
+        draft.mistakes.append(Mistake("$.token", "write one of shown and shown_random"))
+    shown = DEFAULT_SHOWN if table.shown is None else table.shown
+    return TokenFormat(tuple(table.prefixes), table.length, table.checksum, shown, table.shown_random)
+
+
+def _find_parent_scope(draft: Draft, names: Mapping[str, str]) -> str:
+    scope = draft.document.token.parent_scope
+    if scope is not None and scope not in names:
+        draft.mistakes.append(Mistake("$.token.parent_scope", unknown_name("scope", scope, names)))
+    return names.get(scope or "", "")
 
 
 def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
@@ -124,12 +141,14 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
             draft.mistakes.append(Mistake("$.token.credential", message))
 
 
-def _compile_plans(draft: Draft, scopes: Mapping[str, Scope], shared: Mapping[str, Quota]) -> dict[str, Plan]:
+def _compile_plans(
+    draft: Draft, scopes: Mapping[str, Scope], names: Mapping[str, str], shared: Mapping[str, Quota]
+) -> dict[str, Plan]:
     plans = {}
     for name, table in (draft.document.plans or {NO_PLAN: PlanTable()}).items():
         path = path_to("$.plans", name)
-        draft.check_names("scope", table.scopes or (), scopes, f"{path}.scopes")
-        held = None if table.scopes is None else _holding(table.scopes, scopes)
+        own = own_names(draft, table.scopes or (), names, f"{path}.scopes")
+        held = None if table.scopes is None else _holding(own, scopes)
         quotas = {**shared, **compile_quotas(draft, table.quotas, f"{path}.quotas")}
         plans[name] = Plan(held, tuple(quotas.values()))
     return plans
@@ -140,11 +159,10 @@ def _holding(names: Iterable[str], scopes: Mapping[str, Scope]) -> frozenset[str
 
 
 def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> Rule | None:
-    draft.check_names("scope", table.scopes, policy.scopes, f"{path}.scopes")
+    scopes = own_names(draft, table.scopes, policy.scope_names, f"{path}.scopes")
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
-    scopes = tuple(scope for scope in table.scopes if scope in policy.scopes)
     _check_rule(draft, policy, table, path)
     cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
     if cache is not None:

@@ -9,55 +9,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, Prefix, ScopeName, Status, Units
+from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, ScopeName, Status, Units
+from gateway.core.policies.quota_tables import CostTable, QuotaTable
+from gateway.core.policies.scope_tables import BundleTable, ScopeTable
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.upstream_tables import UpstreamTable
 from gateway.core.policies.variant_tables import VariantsTable
-from gateway.core.quotas import MAXIMUM_NUMBER, Algorithm, Partition
-
-MAXIMUM_CONCURRENT = 10_000
-"""Each request in flight is an entry in Redis, a tenth of a kilobyte."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A TOML table that knows all its keys."""
-
-
-class TokenTable(Table, frozen=True, kw_only=True):
-    """What the policy's tokens look like and how a client presents them."""
-
-    prefixes: Annotated[list[Prefix], Meta(min_length=1)]
-    length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
-    checksum: bool = True
-    shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] = 12
-    credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
-    """`bearer`, or `header:NAME`; a list where several are accepted."""
-    bound_to: Literal["project", "owner"] = "project"
-    last_used_resolution: Duration = "1m"
-    """The last use of a token is written at most once in this time."""
-
-
-class ScopeTable(Table, frozen=True, kw_only=True):
-    """A scope with the scopes it implies."""
-
-    description: str
-    implies: list[ScopeName] = []
-
-
-class QuotaTable(Table, frozen=True, kw_only=True):
-    """A quota that is more than a limit of each token in fixed windows."""
-
-    limit: str | None = None
-    """In the grammar of the library limits, such as "100/minute"."""
-    concurrent: Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENT)] | None = None
-    """In the place of a limit: how many requests may be in flight at once."""
-    algorithm: Algorithm | None = None
-    """How a limit is counted; absent: fixed-window. moving-window is exact and keeps every request."""
-    burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
-    """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""
-    per: Partition = "token"
-    """Who shares it: a token with those it is rotated to, an owner, a project, a plan, a client's address."""
-    shadow: bool = False
-    """Whether it is decided and recorded in the access log only, and never enforced."""
 
 
 class PlanTable(Table, frozen=True, kw_only=True):
@@ -98,24 +59,6 @@ class EtagTable(Table, frozen=True, kw_only=True):
     "attribute:NAME"; in a pointer `*` stands for all items of an array."""
     replace: bool = False
     """Whether the content's tag takes the place of the backend's own; else it is made only where there is none."""
-
-
-class CostTable(Table, frozen=True, kw_only=True):
-    """What a request costs by its outcome: the most of these is reserved, and the rest given back after."""
-
-    miss: Units = 1
-    """The backend was asked."""
-    hit: Units | None = None
-    """Answered from the cache; absent: as a miss, and so are the others."""
-    not_modified: Units | None = None
-    """304: the client has it already."""
-    error: Units | None = None
-    """The backend failed: no answer, or a status of 500 and more."""
-    reported_by: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + END, description="A field name, such as X-Request-Cost")]
-        | None
-    ) = None
-    """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
 
 
 class RuleTable(Table, frozen=True, kw_only=True):
@@ -163,6 +106,8 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     """A URL, or `none` where requests are answered by the app itself (a plugin) or by another proxy (forward-auth)."""
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
+    bundles: dict[Name, BundleTable] = {}
+    """What pages offer in the place of single scopes."""
     plans: dict[Name, PlanTable] = {}
     quotas: dict[str, str | QuotaTable] = {}
     rules: Annotated[list[RuleTable], Meta(min_length=1)]

@@ -10,7 +10,8 @@ from gateway.core.policies.compiling import compile_policies
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
-from gateway.core.policies.rules import Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.rules import Policy, PolicySet, Rule
+from gateway.core.policies.upstream import Upstream
 from gateway.core.problems import PROBLEMS
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
@@ -58,9 +59,9 @@ def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mist
             yield Mistake(f"{path}.plan", unknown_name("plan", plan, policy.plans))
             continue
         unknown = [
-            Mistake(path_to(f"{path}.scopes", position), unknown_name("scope", scope, policy.scopes))
+            Mistake(path_to(f"{path}.scopes", position), unknown_name("scope", scope, policy.scope_names))
             for position, scope in enumerate(test.scopes or ())
-            if scope not in policy.scopes
+            if scope not in policy.scope_names
         ]
         if unknown:
             yield from unknown
@@ -93,8 +94,8 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
 
 
 def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
-    scopes = rule.policy.scopes if test.scopes is None else test.scopes
-    record = TokenRecord("", rule.policy.name, True, None, None, " ".join(scopes), plan, "", "", "", "", "", 0)
+    scopes = rule.policy.own_scopes(rule.policy.scopes if test.scopes is None else test.scopes)
+    record = TokenRecord("", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
     return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)

@@ -13,8 +13,9 @@ import limits
 import msgspec
 
 from gateway.core.costs import Cost, Outcome
-from gateway.core.policies.document import CostTable, QuotaTable, RuleTable
+from gateway.core.policies.document import RuleTable
 from gateway.core.policies.drafts import Draft
+from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.reading import Mistake, path_to
 from gateway.core.policies.rules import NO_PLAN, Allotment, Policy
 from gateway.core.quotas import LEASE_SECONDS, MAXIMUM_NUMBER, PARTITIONS, Algorithm, Quota

@@ -1,20 +1,19 @@
 """What a request meets: rules and policies compiled from the documents, everything looked up beforehand."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
-from gateway.core.messages import Field
 from gateway.core.policies.matching import Matcher, Pattern
+from gateway.core.policies.upstream import Upstream
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
-from gateway.core.scopes import Scope
+from gateway.core.scopes import Bundle, Scope
 from gateway.core.tokens import TokenFormat
-from gateway.core.tracing import NewTrace
 from gateway.core.variants.options import VariantRule
 
 NO_PLAN = ""
@@ -28,77 +27,6 @@ class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
 
     field: bytes
     is_bearer: bool
-
-
-class Tls(msgspec.Struct, frozen=True):
-    """Whom a backend's certificate has to convince, and what we show: files in PEM form, empty for none."""
-
-    ca: str = ""
-    """The authorities that are trusted in the place of the system's."""
-    certificate: str = ""
-    key: str = ""
-    """Empty: it is in the file of the certificate."""
-    server_name: str = ""
-    """The name that the certificate must be for; empty: the target's host."""
-
-
-class HealthCheck(msgspec.Struct, frozen=True):
-    """What each target is asked again and again; it is well where it answers with a status below 400."""
-
-    path: str
-    interval_seconds: float
-    timeout_seconds: float
-
-
-class Rewrite(msgspec.Struct, frozen=True):
-    """The beginning of a path, by its decoded segments, and what the backend gets in its place."""
-
-    segments: tuple[str, ...]
-    replacement: str
-    """A path without a trailing slash; empty: nothing."""
-
-
-class FieldEdits(msgspec.Struct, frozen=True):
-    """Fields that are removed, by their names in lower case, and then added."""
-
-    removed: frozenset[bytes]
-    added: tuple[Field, ...]
-
-    def __repr__(self) -> str:
-        return f"FieldEdits({sorted(self.removed)})"  # a value may be a secret between gateway and backend
-
-
-class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
-    """Where a policy's requests go, and how."""
-
-    targets: tuple[str, ...]
-    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty: there is none."""
-    connect_timeout_seconds: float = 2.0
-    """Until there is a connection, waiting for a free one included."""
-    response_timeout_seconds: float = 30.0
-    """From the request's end to the end of the response's head."""
-    idle_timeout_seconds: float = 30.0
-    """Between two pieces of the response's content."""
-    total_timeout_seconds: float | None = None
-    """From the request's beginning to the end of the response."""
-    max_connections: int = 1000
-    """To each target, of one worker."""
-    max_waiting: int = 1000
-    """Requests that wait for one of them."""
-    retries: int = 2
-    host: str = ""
-    """The Host field; empty: what the target's URL says."""
-    health: HealthCheck | None = None
-    tls: Tls = Tls()
-    rewrite: Rewrite | None = None
-    sends_forwarded: bool = False
-    """Whether it gets Forwarded (RFC 7239)."""
-    new_trace: NewTrace = "sampled"
-    """What it is told of a request that is part of no trace."""
-    audience: str | None = None
-    """Whom assertions are for (core/assertions.py); empty: it is not said; None: it gets none."""
-    request_edits: FieldEdits | None = None
-    response_edits: FieldEdits | None = None
 
 
 class Allotment(msgspec.Struct, frozen=True):
@@ -150,9 +78,16 @@ class Policy(msgspec.Struct, frozen=True):
     token_format: TokenFormat
     credentials: tuple[CredentialSource, ...]
     bound_to: Literal["project", "owner"]
+    has_known_owners: bool
+    """Whether each token has an owner with a record."""
+    parent_scope: str
+    """The scope that a token must hold to be made children of; empty: none."""
     scopes: Mapping[str, Scope]
+    scope_names: Mapping[str, str]
+    """Every name that a scope goes by, its aliases too, to its own name."""
     scope_grants: Mapping[str, frozenset[str]]
     """For each scope, the scopes that grant it."""
+    bundles: Mapping[str, Bundle]
     plans: Mapping[str, Plan]
     """By name; a policy without plans has one, named by the empty string."""
     last_used_resolution_seconds: int
@@ -166,16 +101,23 @@ class Policy(msgspec.Struct, frozen=True):
     """Of all plans and all rules."""
     rule_quotas: tuple[Quota, ...] = ()
     """Of one rule each."""
+    has_unique_names: bool = False
+    """Whether a name is given once only among the tokens of what they are bound to."""
+    has_numbers: bool = False
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
         return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
+    def own_scopes(self, named: Iterable[str]) -> str:
+        """The scopes that are named, as records hold them: own names, each once, sorted; what is not known stays."""
+        return " ".join(sorted({self.scope_names.get(name, name) for name in named}))
+
     def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
         """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
         if held is None and len(sides) == 1:
-            return sides[0]
+            return sides[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(sides[0].split())
         sets = [side.split(" ") for side in sides]
         usable = self.scope_grants if held is None else held
         return " ".join(

@@ -7,7 +7,7 @@ from gateway.core.durations import parse_duration
 from gateway.core.forwarding import HOP_BY_HOP, SET_BY_GATEWAY, SET_FOR_CLIENTS, is_reserved
 from gateway.core.policies.grammar import NO_BACKEND
 from gateway.core.policies.reading import Mistake, path_to
-from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
 from gateway.core.policies.upstream_tables import AssertionTable, FieldsTable, RewriteTable, UpstreamTable
 from gateway.core.targets import parse_path
 

@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote
 
 from gateway.core.errors import BrokenDocument
+from gateway.core.fields import parse_list
 from gateway.core.messages import Field, Fields, ResponseHead, field_value, without_fields
 from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.options import VariantRule
@@ -61,6 +62,19 @@ def build_document_fields(fields: Fields) -> list[Field]:
     return [*without_fields(fields, _NEGOTIATED), (b"accept", b"application/json")]
 
 
+def keep_for_variant(fields: Fields) -> list[Field]:
+    """What a document's head says of its variants too.
+
+    It does not vary by what the document is not asked with: every client gets what is made of the same one.
+    """
+    kept = []
+    for name, value in without_fields(fields, CONTENT_FIELDS):
+        told = b", ".join(one for one in parse_list([value]) if one not in _NEGOTIATED) if name == b"vary" else value
+        if told:
+            kept.append((name, told))
+    return kept
+
+
 def build_variant_head(
     rule: VariantRule, variant: Variant, segments: tuple[str, ...], document: ResponseHead, rendered: Rendered
 ) -> ResponseHead:
@@ -75,7 +89,7 @@ def build_variant_head(
     return ResponseHead(
         document.status,
         [
-            *without_fields(document.fields, CONTENT_FIELDS),
+            *keep_for_variant(document.fields),
             *_build_content_fields(rule, variant, segments, len(rendered.content)),
             (b"etag", rendered.tag),
         ],

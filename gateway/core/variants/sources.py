@@ -11,7 +11,7 @@ from gateway.core.forwarding import PSEUDONYM
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value, field_values, without_fields
 from gateway.core.policies.rules import Rule
 from gateway.core.targets import parse_path
-from gateway.core.variants.heads import CONTENT_FIELDS, build_document_fields, build_source, build_variant_head
+from gateway.core.variants.heads import build_document_fields, build_source, build_variant_head, keep_for_variant
 from gateway.core.variants.offers import build_offer
 from gateway.core.variants.options import parse_variant
 from gateway.core.variants.variant import InvalidOptions, Rendered, Variant
@@ -61,7 +61,7 @@ def backend_head(document: ResponseHead, stored: StoredHead | None) -> ResponseH
 
 def build_unchanged(document: ResponseHead) -> Response:
     """What says that a variant made of the document is still good: 304, with what the document's head has now."""
-    return Response(ResponseHead(304, [*without_fields(document.fields, CONTENT_FIELDS), *_source_tag(document)]), b"")
+    return Response(ResponseHead(304, [*keep_for_variant(document.fields), *_source_tag(document)]), b"")
 
 
 def build_variant(

@@ -90,7 +90,7 @@ class Gate:
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
-            await _send(_without_intermediary(response), send)
+            await reply(_without_intermediary(response), send)
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
@@ -168,21 +168,6 @@ def _without_intermediary(response: Response) -> Response:
     """The answer without what only another server in between would say; Date is the server's own."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
     return Response(ResponseHead(response.head.status, fields), response.content)
-
-
-async def _send(response: Response, send: Send) -> None:
-    """Sends head and content; raises UpstreamError or StreamRevoked where a stream breaks off."""
-    head, content = response.head, response.content
-    if isinstance(content, bytes):
-        await reply(response, send)
-        return
-    await send({"type": "http.response.start", "status": head.status, "headers": head.fields})
-    try:
-        async for piece in content:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
-        await content.aclose()
 
 
 async def _deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
 from gateway.core.messages import Field, Fields, Response, ResponseHead
-from gateway.core.policies.rules import Upstream
+from gateway.core.policies.upstream import Upstream
 from gateway.core.principals import parse_principal
 from gateway.web.plugin.guards import STATE_KEY, Admitted
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.encodings import encoder
-from gateway.adapters.encodings.encoder import CODINGS, INLINE_BYTES, ContentEncoder
-from gateway.adapters.protocols import Encoder
+from gateway.adapters.encodings.encoder import CODINGS, DECODINGS, INLINE_BYTES, ContentEncoder
+from gateway.contents import Encoder
 from tests.support.curl import find_curl
 
 if sys.version_info >= (3, 14):
@@ -48,6 +48,42 @@ def test_content_comes_back_whole(coding: bytes, content: bytes) -> None:
     encoded = CODINGS[coding](content)
     assert content == DECODERS[coding](encoded)
     assert encoded == CODINGS[coding](content)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@settings(deadline=None, derandomize=True)
+@given(content=st.binary(), spare=st.integers(0, 3), wrong=st.binary(max_size=20))
+def test_what_is_encoded_is_decoded_within_its_limit(coding: bytes, content: bytes, spare: int, wrong: bytes) -> None:
+    """Exactly so, and never in part: what is cut, broken or a byte too long is nothing."""
+    encoded, decode = CODINGS[coding](content), DECODINGS[coding]
+    assert content == decode(encoded, len(content) + spare)
+    assert None is decode(encoded[:-1], len(content) + spare)
+    assert None is (decode(encoded, len(content) - 1) if content else None)
+    assert decode(wrong, 100) in (None, b"") or wrong == CODINGS[coding](decode(wrong, 100) or b"")
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_few_bytes_that_stand_for_many_are_given_up(coding: bytes) -> None:
+    """Also where the limit is for the thread; nothing near all of it is ever in memory."""
+
+    async def work() -> None:
+        encoding = ContentEncoder()
+        bomb = CODINGS[coding](bytes(64 * 1024 * 1024))
+        assert (None, bytes(10)) == (
+            await encoding.decode(coding, bomb, 1024 * 1024),
+            await encoding.decode(coding, CODINGS[coding](bytes(10)), 1024 * 1024),
+        )
+        encoding.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
+def test_several_members_are_one_content(coding: bytes) -> None:
+    """As RFC 1952 and RFC 8878 have it; rubbish behind them is a fault."""
+    twice = CODINGS[coding](b"one") + CODINGS[coding](b"two")
+    assert b"onetwo" == DECODINGS[coding](twice, 6)
+    assert (None, None) == (DECODINGS[coding](twice, 5), DECODINGS[coding](twice + b"x", 100))
 
 
 @pytest.mark.parametrize("coding", CODINGS)

@@ -19,6 +19,7 @@ from tests.cli.demo.examples import ACME, EXPORT, GLOBEX, css_properties
         ("GET", "/api/v1/tokensets/{}", None),
         ("GET", "/api/v1/tokensets/{}/tokens", None),
         ("POST", "/api/v1/tokensets/{}/tokens", {"name": "a.b", "type": "number", "value": "1"}),
+        ("GET", "/api/v1/tokensets/{}/document", None),
         ("GET", "/api/v1/tokensets/{}/modes/light/export", None),
     ],
 )

@@ -11,6 +11,8 @@ from litestar.testing import TestClient
 from gateway.cli.demo import design_tokens
 from gateway.cli.demo.design_tokens import MODES, DesignToken, Mode
 from gateway.cli.demo.seeds import SEED_TOKENSETS, seed_tokens
+from gateway.core.variants.rendering import render
+from gateway.core.variants.variant import DocumentForm, Rendered, Variant
 from tests.cli.demo.examples import ACME, EXPORT, css_properties
 
 
@@ -61,3 +63,15 @@ def test_json_has_the_shape_of_the_community_group(client: TestClient[Litestar])
     }
     assert tree["typography"]["body"]["$value"]["fontFamily"] == ["Inter", "system-ui", "sans-serif"]
     assert tree["shadow"]["lg"]["$value"]["color"]["alpha"] == 0.6
+
+
+@pytest.mark.parametrize(("tokenset", "mode"), [*product(SEED_TOKENSETS, MODES)])
+def test_the_gateway_makes_of_the_document_what_the_product_makes_of_its_tokens(tokenset: str, mode: Mode) -> None:
+    """The canonical document says all: the same properties with the same values, but for the spelling of fonts."""
+    tokens = seed_tokens(tokenset)
+    resolved = design_tokens.resolve_tokens(tokens, mode)
+    made = render(design_tokens.build_document(tokens), DocumentForm("design-tokens"), Variant(format="css", mode=mode))
+    assert isinstance(made, Rendered)
+    ours = css_properties(made.content.decode().replace('"', ""))
+    theirs = css_properties(design_tokens.render_css(resolved, mode).decode())
+    assert ours == theirs

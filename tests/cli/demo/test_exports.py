@@ -6,10 +6,10 @@ from litestar.testing import TestClient
 
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.translations import known_languages
-from tests.cli.demo.examples import ACME, EXPORT, GLOBEX, TRANSLATIONS
+from tests.cli.demo.examples import ACME, DOCUMENT, EXPORT, GLOBEX, TRANSLATIONS
 
 
-@pytest.mark.parametrize("target", [TRANSLATIONS, EXPORT, EXPORT + "?format=css"])
+@pytest.mark.parametrize("target", [TRANSLATIONS, DOCUMENT, EXPORT, EXPORT + "?format=css"])
 def test_export_gives_the_same_bytes_from_every_fresh_backend(target: str) -> None:
     """An export depends on the content alone: asked twice, of two backends, it is the same bytes."""
     contents: list[bytes] = []

@@ -76,7 +76,7 @@ def test_what_cannot_be_rotated_is_said(where: tuple[str, ...]) -> None:
     run_json("token", "update", second, "--disable", *where)
     assert "is disabled: there is nothing to rotate" in _refuse(where, second)
     run_json("token", "revoke", second, *where[:2])
-    assert "is revoked: there is nothing to rotate" in _refuse(where, second)
+    assert "is revoked, for good" in _refuse(where, second)
     assert 2 == len(run_json("token", "list", *where[:2]))
 
 

@@ -45,6 +45,9 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "predecessor": None,
         "successor": None,
         "parent": None,
+        "description": None,
+        "updated": None,
+        "number": None,
         "overrides": [],
     } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
     assert created["token"].startswith(created["shown"])

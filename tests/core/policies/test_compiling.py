@@ -6,7 +6,14 @@ import pytest
 
 from gateway.core.policies.compiling import DIALECT_KEYS, compile_policies
 from gateway.core.policies.reading import read_document
-from gateway.core.policies.rules import CacheRule, CredentialSource, Policy, PolicySet, Rule, Upstream
+from gateway.core.policies.rules import (
+    CacheRule,
+    CredentialSource,
+    Policy,
+    PolicySet,
+    Rule,
+)
+from gateway.core.policies.upstream import Upstream
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
 from tests.core.samples import SHOP, load, load_shop

@@ -11,7 +11,10 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies import upstream_tables
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
+from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.rules import CacheRule
+from gateway.core.policies.scope_tables import BundleTable, ScopeTable
+from gateway.core.policies.token_table import TokenTable
 from gateway.core.policies.variant_tables import OptionTable, VariantsTable
 
 FILES = Path(__file__).parents[2] / "data" / "policies"
@@ -199,6 +202,23 @@ MISTAKES = {
         "$.upstream.tls: no target is of scheme https",
         "$.upstream.tls.key: a key is of no use without its certificate",
     ],
+    "bad_bundle": [
+        "$.bundles.Reader: 'Reader' is not a lower-case name, such as tokencraft",
+        "$.bundles.Reader.scopes: Expected `array` of length >= 1",
+        "$.bundles.writer.scope: unknown key 'scope': did you mean 'scopes'?",
+        "$.bundles.writer: the key 'description' is missing",
+        "$.bundles.writer: the key 'scopes' is missing",
+    ],
+    "bad_bundle_scope": ["$.bundles.reader.scopes[1]: unknown scope 'raed': did you mean 'read'?"],
+    "bad_scope_alias": [
+        "$.scopes.write.aliases[0]: 'read' is a scope itself",
+        "$.scopes.write.aliases[2]: 'change' is an alias of 'write' already",
+        "$.scopes.admin.aliases[0]: 'change' is an alias of 'write' already",
+        "$.scopes.admin.aliases[1]: 'admin' is a scope itself",
+    ],
+    "bad_scope_category": ["$.scopes.read.category: Expected `str` of length >= 1"],
+    "bad_token_parent_scope": ["$.token.parent_scope: unknown scope 'children:create': did you mean 'child:create'?"],
+    "bad_token_shown": ["$.token: write one of shown and shown_random"],
     "bad_variants_document": [
         "$.rules[0].variants.document: Invalid enum value 'texts'",
     ],
@@ -389,7 +409,16 @@ def test_the_schema_has_every_table_and_every_key() -> None:
     """An editor with the generated JSON Schema knows all that a policy file may have, and that nothing else may be."""
     definitions = msgspec.json.schema(PolicyDocument)["$defs"]
     of_upstreams = [one for name, one in vars(upstream_tables).items() if name.endswith("Table")]
-    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), *of_upstreams, VariantsTable, OptionTable]
+    others: list[type[msgspec.Struct]] = [
+        TokenTable,
+        QuotaTable,
+        CostTable,
+        ScopeTable,
+        BundleTable,
+        VariantsTable,
+        OptionTable,
+    ]
+    kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), *of_upstreams, *others]
     tables = {kind.__name__: kind for kind in kinds}
     assert tables.keys() == definitions.keys()
     for name, table in tables.items():

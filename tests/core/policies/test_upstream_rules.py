@@ -8,7 +8,7 @@ import pytest
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.reading import Mistake
-from gateway.core.policies.rules import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
 from gateway.core.policies.upstream_tables import UpstreamTable
 
 POLICY = """

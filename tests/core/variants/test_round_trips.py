@@ -1,15 +1,20 @@
-"""Parsing what was rendered gives the entries back, whatever is in them."""
+"""Parsing what was rendered gives the entries back, whatever is in them.
+
+The readers are not ours: json, csv, lxml's libxml2, tinycss2, esprima.
+"""
 
 import csv
 import io
 import json
 from typing import Any
 
-from hypothesis import given
+import tinycss2
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from tests.core.variants.samples import read_cell, rendered, write
+from tests.core.variants.samples import DESIGN_TOKENS, read_cell, rendered, rendered_json, token, tokens, write
+from tests.core.variants.test_renderers import declarations, read_module
 
 LANGUAGES = ("ar", "de", "en")
 keys = st.text(min_size=1, max_size=8) | st.text(alphabet="ab.'=", min_size=1, max_size=6)
@@ -111,3 +116,71 @@ def test_nested_xml_is_the_same_in_groups(content: Entries) -> None:
     for pretty in (False, True):
         root = etree.fromstring(rendered(document(content), format="xml", pretty=pretty))
         assert content == dict(walk(root, ()))
+
+
+segments = st.text(min_size=1, max_size=6).filter(lambda text: text[0] != "$" and not {".", "{", "}"} & set(text))
+names = st.lists(segments, min_size=1, max_size=3).map(".".join)
+measures = st.integers(-9999, 9999)
+fonts = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3)
+decisions = st.dictionaries(names, measures | fonts, min_size=1, max_size=6)
+
+
+def design(content: dict[str, Any]) -> bytes:
+    """A document of numbers and fonts."""
+    kinds = {name: "number" if isinstance(value, int) else "fontFamily" for name, value in content.items()}
+    return tokens(*(token(name, kinds[name], value) for name, value in content.items()))
+
+
+def is_group(name: str, content: dict[str, Any]) -> bool:
+    """Whether the name of a token is that of a group too."""
+    return any(other.startswith(f"{name}.") for other in content)
+
+
+def readable(text: str) -> str:
+    """The text as CSS can have it: without NUL."""
+    return text.replace("\0", "\ufffd")
+
+
+def read_fonts(value: str) -> list[str]:
+    """The names in a list of fonts."""
+    parsed = tinycss2.parse_component_value_list(value)
+    return [one.value for one in parsed if one.type in ("string", "ident")]
+
+
+@given(decisions)
+def test_css_gives_the_tokens_back(content: dict[str, Any]) -> None:
+    """A property for each, under the token's own name, with the value that it has; nothing else."""
+    expected = {f"--{readable(name.replace('.', '-'))}": value for name, value in content.items()}
+    assume(len(expected) == len(content))  # else the answer is a mistake that names both
+    found = dict(declarations(rendered(design(content), DESIGN_TOKENS, format="css")))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        if isinstance(value, int):
+            assert str(value) == found[name]
+        else:
+            assert [readable(font) for font in value] == read_fonts(found[name])
+
+
+@settings(max_examples=50, deadline=None)
+@given(decisions)
+def test_a_module_says_what_json_says(content: dict[str, Any]) -> None:
+    """Every name is a key and every value a literal, read by a parser of ECMAScript."""
+    document = design(content)
+    expected = rendered_json(document, DESIGN_TOKENS, format="json", shape="flat")
+    assert content.keys() == expected.keys()
+    assert expected == read_module(rendered(document, DESIGN_TOKENS, format="js", shape="flat").decode())
+
+
+@given(decisions)
+def test_the_community_groups_format_gives_the_tokens_back(content: dict[str, Any]) -> None:
+    """Groups by the dots in names, and in each token its type and its value."""
+    assume(not any(is_group(name, content) for name in content))  # else the answer is a mistake that names both
+
+    def walk(group: dict[str, Any], way: tuple[str, ...]) -> Any:
+        for name, inner in group.items():
+            if "$value" in inner:
+                yield ".".join((*way, name)), inner["$value"]
+            else:
+                yield from walk(inner, (*way, name))
+
+    assert content == dict(walk(rendered_json(design(content), DESIGN_TOKENS, format="dtcg"), ()))

@@ -1,7 +1,7 @@
--- Keeps what a content was encoded to beside it, for as long as the content itself.
+-- Keeps content, what it was encoded to, or a piece of either, beside its digest and for as long as that is there.
 --
--- KEYS[1]   the content
--- ARGV[1]   its digest, ARGV[2] the coding, ARGV[3] the content in this coding
+-- KEYS[1]   where the digest is
+-- ARGV[1]   the digest, ARGV[2] the field, ARGV[3] what it holds
 -- Returns whether it was kept: where the content is gone, or another one by now, it is of no use.
 
 if redis.call('HGET', KEYS[1], 'digest') ~= ARGV[1] then

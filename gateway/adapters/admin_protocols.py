@@ -1,0 +1,146 @@
+"""What the management of tokens and the command line need of the outside world."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.core.audit import AuditEntry, AuditQuery
+from gateway.core.explanation import Standing
+from gateway.core.owners import OwnerRecord
+from gateway.core.policies.rules import Policy, Rule
+from gateway.core.records import TokenRecord
+
+
+class Tokens(Protocol):
+    """Administration of token records. Every method raises StoreUnavailable when Redis did not acknowledge.
+
+    An `entry` goes to the history together with the change, where there is one. Of revocations it need not say whose.
+    """
+
+    async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
+        """Adds a record; raises ChangeRefused for a token that exists or was revoked."""
+        ...
+
+    async def find(self, token_id: str) -> TokenRecord | None:
+        """The record of an id."""
+        ...
+
+    async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
+        """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
+        ...
+
+    async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
+        """The records of the ids, as far as they are there."""
+        ...
+
+    async def children(self, token_id: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
+        ...
+
+    async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
+        """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
+        ...
+
+    async def rotate(
+        self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
+    ) -> bool:
+        """Puts `new` in the place of `old` and adds `successor`, both or neither; False as in `replace`."""
+        ...
+
+    async def revoke(self, token_id: str, entry: AuditEntry | None = None) -> None:
+        """Ends a token for good; a second time changes nothing."""
+        ...
+
+    async def revoke_lineage(self, token_id: str, entry: AuditEntry | None = None) -> list[str]:
+        """Ends a token with all that it was rotated from and to, at one instant; the ids not revoked before."""
+        ...
+
+    async def revoke_all(
+        self, policy: str, project: str | None, owner: str | None, entry: AuditEntry | None = None
+    ) -> list[str]:
+        """Ends all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
+
+        Gives the ids not revoked before. One instant a bucket, 256 at most: where Redis goes away in between, some are
+        revoked, and doing it again revokes the rest.
+        """
+        ...
+
+    async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
+        """Whether each of the tokens is revoked."""
+        ...
+
+    async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
+        """The last use of each token in Unix seconds, exact to the policy's resolution."""
+        ...
+
+    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+        """What an admission under the rule would find of the token, at one instant and without a trace.
+
+        `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
+        count it.
+        """
+        ...
+
+    async def now(self) -> int:
+        """Unix seconds by Redis' clock."""
+        ...
+
+
+class Owners(Protocol):
+    """Administration of owners. Every method raises StoreUnavailable when Redis did not acknowledge."""
+
+    async def find(self, policy: str, owner: str) -> OwnerRecord | None:
+        """The owner's record; None where the owner is a name only, and restricts nothing."""
+        ...
+
+    async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
+        """The records of a policy's owners, by name."""
+        ...
+
+    async def replace(
+        self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
+    ) -> bool:
+        """Puts `new` in the place of `old`, for the next request of each of the owner's tokens.
+
+        False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
+        record: the command fails, and doing it again is enough.
+        """
+        ...
+
+
+class Audit(Protocol):
+    """The history of changes. Every method raises StoreUnavailable when Redis did not answer."""
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Keeps what was asked for and refused: what was done is noted by who did it."""
+        ...
+
+    async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
+        """The entries that are meant, newest first, at most `limit`; `before` is the id of one that was seen."""
+        ...
+
+
+class Claims(Protocol):
+    """Names and numbers that no two tokens have. Every method raises StoreUnavailable when Redis did not answer."""
+
+    async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
+        """What the index says from now on of the token's name; None where another token has it.
+
+        For a policy that wants no unique names it is empty.
+        """
+        ...
+
+    async def find_claim(self, policy: Policy, record: TokenRecord) -> str:
+        """What the index says of the token's name; empty where it says nothing."""
+        ...
+
+    async def release_name(self, policy: Policy, record: TokenRecord, claim: str) -> None:
+        """Gives the name up, where the index still says what `claim` says."""
+        ...
+
+    async def give_number(self, policy: Policy, record: TokenRecord) -> TokenRecord:
+        """The record with a number of its own, where the policy has numbers."""
+        ...
+
+    async def find_number(self, policy: str, number: int) -> TokenRecord | None:
+        """The token of a number."""
+        ...

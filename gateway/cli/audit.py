@@ -1,0 +1,154 @@
+"""`gateway audit`: who changed which token or owner, what was refused, and what it said before and after."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from gateway.cli.options import json_option, redis_option, with_management
+from gateway.cli.times import format_time, parse_when
+from gateway.cli.token.describing import print_json
+from gateway.core.audit import DONE, AuditEntry, AuditQuery
+from gateway.core.durations import parse_duration
+from gateway.management import Management
+
+PIECE = 1000
+"""Entries that are exported in one go."""
+POLL_SECONDS = 1.0
+OVERLAP_SECONDS = 5
+"""Looked back at each time: several histories are read one after the other, and entries of one instant are in any."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+QUERY_OPTIONS = (
+    click.option("--policy", help="Only what is about tokens and owners of this policy."),
+    click.option("--project", help="Only what is about tokens of this project."),
+    click.option("--owner", help="Only what is about this owner and its tokens."),
+    click.option("--token", "target", metavar="ID", help="Only what is about this token."),
+    click.option("--actor", help="Only what was done by this name, or with the token of this id."),
+    click.option("--action", help="Only this action, such as token.revoke, or all of token or owner."),
+    click.option("--refused", is_flag=True, help="Only what was refused."),
+    click.option("--since", help="From when on: 24h (ago), or a time such as 2027-01-31T00:00:00Z."),
+    click.option("--until", help="Until when, likewise."),
+)
+
+
+def query_options(command: Command) -> Command:
+    """Which entries are meant."""
+    return reduce(lambda decorated, option: option(decorated), reversed(QUERY_OPTIONS), command)
+
+
+@click.group()
+def audit() -> None:
+    """See the history of changes."""
+
+
+@audit.command()
+@query_options
+@click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@click.option("-f", "--follow", is_flag=True, help="Stay, and print what comes.")
+@redis_option
+@json_option
+def tail(lines: int, follow: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+    """Print the last changes, the newest at the end."""
+
+    async def work(management: Management) -> None:
+        query = read_query(wanted, await management.now())
+        entries = await management.search_audit(query, lines)
+        _print(entries[::-1], as_json)
+        while follow:
+            await asyncio.sleep(POLL_SECONDS)
+            since = int(entries[0].time) - OVERLAP_SECONDS if entries else query.since
+            found = await management.search_audit(msgspec.structs.replace(query, since=since), PIECE)
+            seen = {entry.id for entry in entries}
+            _print([entry for entry in reversed(found) if entry.id not in seen], as_json)
+            entries = found or entries
+
+    with_management(redis_url, work)
+
+
+@audit.command()
+@query_options
+@click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@redis_option
+@json_option
+def search(lines: int, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+    """Print the changes that are meant, the newest first."""
+
+    async def work(management: Management) -> list[AuditEntry]:
+        return await management.search_audit(read_query(wanted, await management.now()), lines)
+
+    entries = with_management(redis_url, work)
+    if as_json:
+        print_json(list(map(describe, entries)))
+    else:
+        _print(entries, as_json=False)
+
+
+@audit.command()
+@query_options
+@redis_option
+def export(redis_url: str | None, **wanted: Any) -> None:
+    """Print all of the history that is kept, one JSON object a line, the newest first."""
+
+    async def work(management: Management) -> None:
+        query, before = read_query(wanted, await management.now()), ""
+        while entries := await management.search_audit(query, PIECE, before):
+            _print(entries, as_json=True)
+            before = entries[-1].id
+
+    with_management(redis_url, work)
+
+
+def read_query(wanted: dict[str, Any], now: int) -> AuditQuery:
+    """What the options mean; `now` in Unix seconds."""
+    times: dict[str, Any] = {name: _parse_past(wanted.pop(name), now) for name in ("since", "until")}
+    is_refused = wanted.pop("refused")
+    return AuditQuery(**wanted, **times, is_refused=is_refused)
+
+
+def describe(entry: AuditEntry) -> dict[str, Any]:
+    """All that is known of a change; times in its changes are Unix seconds."""
+    return {
+        "time": format_time(int(entry.time)),
+        "actor": entry.actor.title,
+        "actor_kind": entry.actor.kind,
+        "actor_token": entry.actor.token or None,
+        "address": entry.actor.address or None,
+        "action": entry.action,
+        "outcome": entry.outcome,
+        "policy": entry.policy or None,
+        "target": entry.target or None,
+        "name": entry.name or None,
+        "project": entry.project or None,
+        "owner": entry.owner or None,
+        "changes": entry.changes,
+        "id": entry.id,
+    }
+
+
+def _parse_past(text: str | None, now: int) -> int | None:
+    """Unix seconds of so long ago, or of a time."""
+    try:
+        return None if text is None else now - parse_duration(text)
+    except ValueError:
+        return parse_when(text or "", now)
+
+
+def _print(entries: Sequence[AuditEntry], as_json: bool) -> None:
+    for entry in entries:
+        if as_json:
+            click.echo(msgspec.json.encode(describe(entry)))
+            continue
+        outcome = "" if entry.outcome == DONE else f" REFUSED ({entry.outcome})"
+        changes = ", ".join(f"{field}: {_text(old)} -> {_text(new)}" for field, (old, new) in entry.changes.items())
+        about = " ".join(filter(None, (entry.target, f"({entry.name})" if entry.name else "")))
+        line = f"{format_time(int(entry.time))}  {entry.actor.title}  {entry.action}{outcome}  {about}  {changes}"
+        click.echo(line.rstrip())
+
+
+def _text(value: object) -> str:
+    return "-" if value in (None, "") else str(value)

@@ -1,0 +1,58 @@
+"""Tokens of the management API: their own pseudo-policy, in the same store, under the same digests.
+
+No policy file can have its name, which is empty, and every rule takes tokens of its own policy only: an admin token is
+never valid on proxied traffic. The management API takes tokens of this policy only: no other token is valid there.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.core.administration import TokenRequest
+from gateway.core.policies.rules import CredentialSource, Plan, Policy
+from gateway.core.policies.upstream import Upstream
+from gateway.core.records import TokenRecord
+from gateway.core.scopes import Scope, granting
+from gateway.core.tokens import TokenFormat
+
+NAME = ""
+PREFIX = "gwa_"
+OWNER = "gateway"
+"""Whose they all are: they are listed by it."""
+READ, WRITE, INTROSPECT = "read", "write", "introspect"
+
+SCOPES: Mapping[str, Scope] = {
+    READ: Scope("See tokens, owners, histories and usage"),
+    WRITE: Scope("Create, change and end them", (READ,)),
+    INTROSPECT: Scope("Ask about a token that was presented (RFC 7662)"),
+}
+
+ADMIN = Policy(
+    name=NAME,
+    hosts=(),
+    upstream=Upstream(()),
+    token_format=TokenFormat((PREFIX,), 40, checksum=True, shown=12),
+    credentials=(CredentialSource(b"authorization", is_bearer=True),),
+    bound_to="owner",
+    parent_scope="",
+    has_known_owners=False,
+    scopes=SCOPES,
+    scope_names={name: name for name in SCOPES},
+    scope_grants=granting(SCOPES),
+    bundles={},
+    plans={"": Plan(None, ())},
+    last_used_resolution_seconds=60,
+    errors={},
+    rule_count=0,
+    test_count=0,
+)
+
+
+def is_admin(record: TokenRecord) -> bool:
+    """Whether the token is one of the management API."""
+    return record.policy == NAME
+
+
+def bind_admin(policy: Policy, request: TokenRequest) -> TokenRequest:
+    """What is asked of a token, with the owner that all admin tokens have where it is to be one."""
+    return msgspec.structs.replace(request, owner=OWNER, project="") if policy is ADMIN else request

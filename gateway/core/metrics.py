@@ -1,0 +1,91 @@
+"""Metrics in Prometheus' text format, version 0.0.4: what is told, and how it is written.
+
+Rule: a label's value is one of few. No token, address, path or owner is ever one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from gateway.core.usage import Counted, StoreMemory, Totals
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One number of a metric, told from the others by its labels."""
+
+    number: int
+    labels: Mapping[str, str] = {}
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A metric; one without samples is written all the same, so that its name is known before it counts."""
+
+    name: str
+    kind: str
+    """counter or gauge."""
+    help: str
+    samples: Sequence[Sample]
+
+
+def gather_metrics(totals: Totals | None, memory: StoreMemory | None, policy_mistakes: int) -> list[Metric]:
+    """What the gateway tells; without totals Redis did not answer, and its counters are left out rather than zero."""
+    metrics = [
+        Metric("gateway_redis_up", "gauge", "Whether Redis answers.", [Sample(int(totals is not None))]),
+        Metric(
+            "gateway_policy_mistakes",
+            "gauge",
+            "Mistakes in the policy files; while there are any, an older set is served.",
+            [Sample(policy_mistakes)],
+        ),
+    ]
+    if memory is not None:
+        metrics += _build_memory(memory)
+    if totals is not None:
+        metrics += _build_totals(totals)
+    return metrics
+
+
+def _build_memory(memory: StoreMemory) -> Iterator[Metric]:
+    yield Metric("gateway_redis_memory_bytes", "gauge", "Memory that Redis uses.", [Sample(memory.used)])
+    yield Metric(
+        "gateway_redis_memory_limit_bytes",
+        "gauge",
+        "Memory that Redis may use (maxmemory), 0 for any. A full Redis stores and counts nothing.",
+        [Sample(memory.maximum)],
+    )
+
+
+def _build_totals(totals: Totals) -> Iterator[Metric]:
+    yield Metric(
+        "gateway_requests_total",
+        "counter",
+        "Requests answered by all workers of all nodes, by policy, reason of the refusal (empty: passed), class of the"
+        " status code, and part of the cache (empty: none).",
+        [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
+    )
+    yield Metric(
+        "gateway_cache_events_total",
+        "counter",
+        "What happened in the caches of all workers of all nodes, such as store-refused: Redis took no export.",
+        [Sample(number, {"event": event}) for event, number in sorted(totals.events.items())],
+    )
+
+
+def _labels(counted: Counted) -> dict[str, str]:
+    return {name: str(getattr(counted, name)) for name in Counted.__struct_fields__}
+
+
+def write_metrics(metrics: Iterable[Metric]) -> str:
+    """The text that Prometheus reads."""
+    return "".join(f"{line}\n" for metric in metrics for line in _write_metric(metric))
+
+
+def _write_metric(metric: Metric) -> Iterator[str]:
+    yield f"# HELP {metric.name} {metric.help}"
+    yield f"# TYPE {metric.name} {metric.kind}"
+    for sample in metric.samples:
+        labels = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in sample.labels.items())
+        yield f"{metric.name}{{{labels}}} {sample.number}" if labels else f"{metric.name} {sample.number}"

@@ -1,0 +1,75 @@
+"""What may be seen of a token: its record as it counts at the moment, and what the record does not say."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gateway.core.administration import TokenState, state_of
+from gateway.core.children import bound_by
+from gateway.core.records import TokenRecord, encode_record
+
+VERSION_DIGITS = 20
+
+
+class TokenView(msgspec.Struct, frozen=True):
+    """A token at one moment; nothing in it is secret."""
+
+    record: TokenRecord
+    """Of a child, bound by its parent's."""
+    state: TokenState
+    last_use: int | None
+    """Unix seconds, exact to the policy's resolution."""
+    is_revoked: bool
+    """The token itself; of a child whose parent is revoked the state says so, and this does not."""
+    version: str
+    """Another one after every change of the token; using it changes nothing."""
+
+    @property
+    def identity(self) -> str:
+        """The token's id."""
+        return self.record.identity
+
+    @property
+    def number(self) -> int:
+        """Its number among the policy's tokens; 0 where the policy has none."""
+        return self.record.number
+
+
+class CreatedToken(msgspec.Struct, frozen=True):
+    """A new token, and the only copy of its text."""
+
+    view: TokenView
+    text: str
+    predecessor: TokenView | None = None
+    """What it was rotated from."""
+
+    def __repr__(self) -> str:
+        return f"CreatedToken({self.view!r})"
+
+
+def build_views(
+    records: Sequence[TokenRecord],
+    last_uses: Sequence[int | None],
+    parents: Mapping[str, TokenRecord],
+    revoked: Mapping[str, bool],
+    now: int,
+) -> list[TokenView]:
+    """A view of each record at `now`, Unix seconds; `revoked` is of the tokens and of their parents, by id.
+
+    A child whose parent is gone is over.
+    """
+    states = {one: state_of(parent, revoked[one], now) for one, parent in parents.items()}
+    views = []
+    for record, last_use in zip(records, last_uses, strict=True):
+        parent = states.get(record.parent, TokenState.REVOKED) if record.parent else TokenState.ACTIVE
+        is_revoked = revoked[record.identity]
+        bound = bound_by(parents[record.parent], record) if record.parent in parents else record
+        state, version = state_of(record, is_revoked, now, parent), version_of(record, is_revoked)
+        views.append(TokenView(bound, state, last_use, is_revoked, version))
+    return views
+
+
+def version_of(record: TokenRecord, is_revoked: bool) -> str:
+    """A digest of all that a change can change."""
+    return hashlib.sha256(encode_record(record) + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]

@@ -1,0 +1,211 @@
+"""What requests count as, and what is told of them.
+
+Rule 1: every answered request counts once as one `Counted`, and once for its token if that was authenticated.
+Rule 2: every value of a `Counted` is one of few: no token, address or path is ever among them.
+Hours and days are those of Unix time, so of UTC.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.core.messages import Fields, ResponseHead
+from gateway.core.outcomes import Authorized, Refused
+from gateway.core.reasons import Reason
+
+HOUR_SECONDS = 3600
+DAY_HOURS = 24
+DAY_SECONDS = DAY_HOURS * HOUR_SECONDS
+MAXIMUM_HOURS = 31 * DAY_HOURS
+"""For how long usage is kept by the hour: the longest month, so that a month's end can be compared with its start."""
+
+HIT, STALE, NOT_MODIFIED, MISS, BYPASS = "hit", "stale", "not_modified", "miss", "bypass"
+"""From the cache: fresh, stale, or as a 304. By the backend: for want of a stored answer, or because none could do."""
+LOST = "usage-lost"
+"""The event that says how much could not be counted."""
+_MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})
+"""Words of RFC 9211 2.2 for a request that something stored could have answered."""
+
+Noted: TypeAlias = tuple[str, str, int, bytes, str]
+"""Policy, reason, status code, Cache-Status, and digest of the token; each may be empty."""
+
+UPSTREAM_FAILURES = frozenset(
+    {
+        Reason.UPSTREAM_UNREACHABLE,
+        Reason.UPSTREAM_BUSY,
+        Reason.UPSTREAM_TIMEOUT,
+        Reason.UPSTREAM_BROKEN,
+        Reason.BROKEN_DOCUMENT,
+    }
+)
+
+
+class Counted(msgspec.Struct, frozen=True, order=True):
+    """What one request counts as."""
+
+    policy: str
+    """Empty where none was matched."""
+    reason: str
+    """Of the refusal; empty where the request passed."""
+    status: str
+    """The class of the answer's status code (RFC 9110 15), such as "2xx"."""
+    cache: str
+    """How the cache took part, one of the words above; empty where it had none: no cache, a refusal, forward-auth."""
+
+
+class UsagePoint(msgspec.Struct, frozen=True):
+    """The requests of an hour or of a day; `time` is its beginning in Unix seconds."""
+
+    time: int
+    requests: int
+
+
+class BusyToken(msgspec.Struct, frozen=True):
+    """A token's id, and how many requests it made."""
+
+    token: str
+    requests: int
+
+
+class PolicyUsage(msgspec.Struct, frozen=True):
+    """A policy's requests: by the hour, oldest first, empty hours too; and by what they count as, all together."""
+
+    policy: str
+    hours: tuple[UsagePoint, ...]
+    counts: Mapping[Counted, int]
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many were refused, by reason, the most frequent first."""
+        return self._most_frequent(lambda counted: counted.reason)
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many answers were of each class of status codes."""
+        return self._most_frequent(lambda counted: counted.status)
+
+    @property
+    def caches(self) -> dict[str, int]:
+        """How many answers the cache gave, and how many it could have given: see `Counted.cache`."""
+        return self._most_frequent(lambda counted: counted.cache)
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """The share of those that the cache could have answered and did; None where there were none."""
+        caches = self.caches
+        answered = caches.get(HIT, 0) + caches.get(STALE, 0) + caches.get(NOT_MODIFIED, 0)
+        possible = answered + caches.get(MISS, 0)
+        return answered / possible if possible else None
+
+    @property
+    def upstream_failures(self) -> int:
+        """How often the backend gave no answer, a broken one, or one with a status of 5xx."""
+        return sum(
+            number
+            for counted, number in self.counts.items()
+            if counted.reason in UPSTREAM_FAILURES or (not counted.reason and counted.status == "5xx")
+        )
+
+    def _most_frequent(self, word_of: Callable[[Counted], str]) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for counted, number in self.counts.items():
+            found[word_of(counted)] += number
+        return {word: number for word, number in found.most_common() if word}
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """All that was ever counted, by all workers of all nodes: for who looks at the difference between two looks."""
+
+    requests: Mapping[Counted, int]
+    events: Mapping[str, int]
+    """What happened in caches, by the words of `Retrieval.counts`."""
+
+
+class StoreMemory(msgspec.Struct, frozen=True):
+    """Bytes that Redis uses, and how many it may use; 0 where it has no limit."""
+
+    used: int
+    maximum: int
+
+
+def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
+    """What is to be counted of a request; `head` is its answer's, before what every answer carries is added.
+
+    On the path of every request, so it only picks up: `read_noted` reads it, once for all that are the same.
+    """
+    rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
+    if type(outcome) is Refused:  # half of what isinstance costs
+        reason = outcome.reason.value
+    elif rule is not None and rule.cache is not None and head.fields:
+        name, cache_status = head.fields[-1]  # where it mostly is
+        if name != b"cache-status":
+            cache_status = _find_cache_status(head.fields)
+    return (
+        rule.policy.name if rule is not None else "",
+        reason,
+        head.status,
+        cache_status,
+        facts.record.digest if facts is not None and facts.record is not None else "",
+    )
+
+
+def read_noted(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
+    """What a request counts as, whoever's it is."""
+    return Counted(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
+
+
+def _find_cache_status(fields: Fields) -> bytes:
+    """The last Cache-Status (RFC 9211), which is our own; empty where there is none."""
+    return next((value for name, value in reversed(fields) if name == b"cache-status"), b"")
+
+
+def _read_cache(cache_status: bytes, status: int) -> str:
+    words = cache_status.split(b"; ")
+    if b"hit" in words and words[-1].startswith(b"detail="):
+        return STALE
+    if b"hit" in words or b"collapsed" in words:
+        return NOT_MODIFIED if status == 304 else HIT
+    return MISS if _MISSED.intersection(words) else BYPASS
+
+
+def write_counted(counted: Counted) -> str:
+    """As one text: no value has a colon."""
+    return f"{counted.policy}:{counted.reason}:{counted.status}:{counted.cache}"
+
+
+def read_counted(text: str) -> Counted:
+    """The reverse of `write_counted`."""
+    return Counted(*text.split(":"))
+
+
+def last_hours(now: float, hours: int) -> range:
+    """The numbers of so many hours up to the one of `now`, Unix seconds; no more than are kept."""
+    last = int(now) // HOUR_SECONDS
+    return range(last - min(hours, MAXIMUM_HOURS) + 1, last + 1)
+
+
+def last_days(now: float, days: int) -> range:
+    """The numbers of so many days up to the one of `now`, Unix seconds; no more than are kept."""
+    last = int(now) // DAY_SECONDS
+    return range(last - min(days, MAXIMUM_HOURS // DAY_HOURS) + 1, last + 1)
+
+
+def by_hour(hours: Iterable[int], counts: Mapping[int, int]) -> tuple[UsagePoint, ...]:
+    """A point for each of the hours, from requests by the number of the hour."""
+    return tuple(UsagePoint(hour * HOUR_SECONDS, counts.get(hour, 0)) for hour in hours)
+
+
+def by_day(days: Iterable[int], counts: Mapping[int, int]) -> tuple[UsagePoint, ...]:
+    """A point for each of the days, from requests by the number of the hour."""
+    added = dict.fromkeys(days, 0)
+    for hour, number in counts.items():
+        if hour // DAY_HOURS in added:
+            added[hour // DAY_HOURS] += number
+    return tuple(UsagePoint(day * DAY_SECONDS, number) for day, number in added.items())

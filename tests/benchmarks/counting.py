@@ -1,0 +1,73 @@
+"""What counting costs a request: `Exchange.finish` with and without it, in turns.
+
+The answer is a 304 from the cache, the commonest one of many that are counted, without an access log.
+`python -m tests.benchmarks.counting` measures it.
+"""
+
+import asyncio
+import statistics
+import time
+
+from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis_counting import RedisCounting
+from gateway.adapters.redis_settlements import RedisSettlements
+from gateway.app import request_ids
+from gateway.core.decision import Facts
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.rules import PolicySet
+from gateway.exchange import Exchange
+from tests.support.policies import make_record, rule_for, small_policies
+
+REQUESTS = 2_000
+ROUNDS = 401
+FIELDS: list[Field] = [
+    (b"content-type", b"application/json"),
+    (b"etag", b'W/"4UYnVpoWgSLLJ8tTMvJk6A"'),
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b"accept-encoding"),
+    (b"date", b"Sat, 21 Nov 2026 12:00:00 GMT"),
+    (b"age", b"7"),
+    (b"cache-status", b"gateway; hit; ttl=53"),
+]
+
+
+class Policies:
+    """The policies of an exchange that is asked for nothing but its end."""
+
+    current: PolicySet = small_policies()
+
+
+async def measure() -> None:
+    connection = RedisConnection(open_client(EMBEDDED, 5), 5)
+    settlements = RedisSettlements(connection, request_ids().__next__)
+    counting = RedisCounting(connection, {}, time.time)
+
+    def build(counting: RedisCounting | None) -> Exchange:
+        parts = (Policies(), None, None, settlements, None, None, b"")
+        return Exchange(*parts, counting)  # type: ignore[arg-type]  # what comes before the end is left out
+
+    outcomes = [
+        Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
+        for record in (make_record(f"sml_{number}") for number in range(100))
+    ]
+    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "small.example", 0.0)
+
+    def run(exchange: Exchange) -> float:
+        began = time.process_time_ns()
+        for number in range(REQUESTS):
+            exchange.finish(head, outcomes[number % 100], Response(ResponseHead(304, FIELDS.copy()), b""))
+        return (time.process_time_ns() - began) / REQUESTS / 1000
+
+    without, counted = build(None), build(counting)
+    rounds = [(run(without), run(counted)) for _ in range(ROUNDS)]
+    own = [after - before for before, after in rounds]
+    low, middle, high = statistics.quantiles(own, n=4)
+    print(f"finish: {statistics.median(before for before, _ in rounds):.2f} us without counting")
+    print(f"counting: {middle:.2f} us a request (quartiles {low:.2f} and {high:.2f}, {ROUNDS} pairs)")
+    await counting.close()
+    await connection.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(measure())
