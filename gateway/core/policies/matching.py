@@ -34,6 +34,11 @@ class Pattern(msgspec.Struct, frozen=True):
     matches_below: bool
     """Whether the pattern ends with `**`."""
 
+    @property
+    def path(self) -> str:
+        """The path alone, as it was written."""
+        return self.text.partition(" ")[2]
+
 
 def parse_pattern(text: str) -> Pattern:
     """The pattern that `text` writes; ValueError says what is wrong with it."""
@@ -98,6 +103,15 @@ class Matcher(Generic[Target]):
     def match(self, method: str, segments: tuple[str, ...]) -> Target | None:
         """What the most specific pattern leads to, or None."""
         return next(self._matches(self._root, method, segments, 0), None)
+
+    def __iter__(self) -> Iterator[Target]:
+        """All that patterns lead to, each once."""
+        pending, seen = [self._root], list[Target]()
+        while pending:
+            node = pending.pop()
+            seen += [*node.here.values(), *node.below.values()]
+            pending += [*node.literals.values(), *([node.parameter] if node.parameter else [])]
+        yield from {id(target): target for target in seen}.values()
 
     def _matches(self, node: _Node[Target], method: str, segments: tuple[str, ...], depth: int) -> Iterator[Target]:
         if depth == len(segments):

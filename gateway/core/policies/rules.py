@@ -169,11 +169,23 @@ class Rule(msgspec.Struct, frozen=True):
 class PolicySet:
     """All policies at one moment. A request takes one reference and keeps it to its end."""
 
-    def __init__(self, policies: Mapping[str, Policy], matchers: Mapping[str | None, Matcher[Rule]]) -> None:
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        matchers: Mapping[str | None, Matcher[Rule]],
+        rules: Mapping[str, Sequence[Rule]] | None = None,
+    ) -> None:
         self.policies = policies
+        self.rules = rules or {}
+        """By the name of their policy."""
         self._matchers = matchers
         # The same requests come again and again (builds pull the same exports): remember what they matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)
+
+    def rules_of(self, policy: str) -> list[Rule]:
+        """A policy's rules by their patterns."""
+        found = {(rule.policy.name, rule.pattern.text): rule for matcher in self._matchers.values() for rule in matcher}
+        return [found[key] for key in sorted(found) if key[0] == policy]
 
     def _match(self, host: str, method: str, segments: tuple[str, ...]) -> Rule | None:
         """The rule for a request; rules of policies that name the host come before those of any host."""
