@@ -11,12 +11,16 @@ from litestar import Litestar
 
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.app import build_management
+from gateway.app import build_management, request_ids
 from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.web.admin.access import Access
+from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
 from gateway.web.metrics import build_metrics
 from gateway.web.pages.parts import Pages
@@ -41,6 +45,16 @@ class Administration:
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
+        self.exports = RedisExports(self.redis, 0)
+        trusted = parse_trusted_proxies(settings)
+        self.access = Access(
+            admissions=RedisAdmissions(self.redis),
+            failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
+            pepper=settings.token_pepper.encode(),
+            clock=clock,
+            new_id=request_ids().__next__,
+            trusted=trusted,
+        )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
         self.pages = Pages(
@@ -52,7 +66,7 @@ class Administration:
             policy_mistakes=self.policy_mistakes,
             clock=clock,
             random_text=lambda: secrets.token_urlsafe(16),
-            trusted=parse_trusted_proxies(settings),
+            trusted=trusted,
             listen=settings.listen,
         )
 
@@ -88,4 +102,5 @@ def create_admin(
             await administration.close()
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)
-    return build_admin(administration, [build_pages(administration.pages), metrics], run)
+    api = build_api(administration.management, administration.exports, administration.access)
+    return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())

@@ -103,6 +103,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.all_events(),
         names.token_names("p", "x"),
         names.token_numbers("p"),
+        names.idempotency("00"),
         names.audit(identity),
         names.audit(),
         names.refusals(),

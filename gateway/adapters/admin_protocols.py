@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gateway.core.audit import AuditEntry, AuditQuery
 from gateway.core.explanation import Standing
+from gateway.core.idempotency import KeyClaim
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy, Rule
 from gateway.core.records import TokenRecord
@@ -30,6 +31,10 @@ class Tokens(Protocol):
 
     async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
         """The records of the ids, as far as they are there."""
+        ...
+
+    async def projects(self, policy: str) -> dict[str, int]:
+        """The projects that tokens were ever made for, and how many. It scans all names."""
         ...
 
     async def children(self, token_id: str) -> list[TokenRecord]:
@@ -135,6 +140,14 @@ class Claims(Protocol):
 
     async def release_name(self, policy: Policy, record: TokenRecord, claim: str) -> None:
         """Gives the name up, where the index still says what `claim` says."""
+        ...
+
+    async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
+        """Who has an idempotency key: a call that asks for what the `fingerprint` says, and makes the token."""
+        ...
+
+    async def release_key(self, key: str, fingerprint: str, identity: str) -> None:
+        """Gives a key up that has made nothing."""
         ...
 
     async def give_number(self, policy: Policy, record: TokenRecord) -> TokenRecord:

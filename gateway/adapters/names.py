@@ -17,6 +17,7 @@
     gw1:owners:<policy>                 set of owners that have a record
     gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (redis_claims.py)
     gw1:numbers:<policy>                hash, number to token id; the last number given, under the name ""
+    gw1:idempotency:<digest>            what was asked for under an idempotency key, and what it made, for a day
     gw1:{7f}:audit                      stream, the changes of the bucket's tokens (core/audit.py)
     gw1:audit                           stream, the changes of owners
     gw1:audit:refused                   stream, changes that were asked for and refused
@@ -147,6 +148,22 @@ def owner_copy(token_id: str, policy: str, owner_id: str) -> str:
 def owners(policy: str) -> str:
     """The set of a policy's owners that have a record."""
     return f"{VERSION}:owners:{policy}"
+
+
+def all_projects(policy: str) -> str:
+    """A pattern that matches the lists of a policy's projects."""
+    return f"{VERSION}:project:{policy}:*:tokens"
+
+
+def project_of_list(policy: str, name: str) -> str:
+    """The project whose list has this name."""
+    encoded = name.removeprefix(f"{VERSION}:project:{policy}:").removesuffix(":tokens")
+    return encoded.replace("%3A", ":").replace("%25", "%")
+
+
+def idempotency(key_digest: str) -> str:
+    """What a call with an idempotency key has made."""
+    return f"{VERSION}:idempotency:{key_digest}"
 
 
 def token_names(policy: str, bound_to: str) -> str:

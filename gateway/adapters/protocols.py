@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
@@ -21,6 +21,7 @@ class Admissions(Protocol):
         ...
 
 
+@runtime_checkable
 class Exports(Protocol):
     """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend.
 

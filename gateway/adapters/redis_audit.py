@@ -37,7 +37,9 @@ class RedisAudit:
         upper = "+" if end is None else f"{end[0]}-{end[1]}"
         if query.until is not None and (end is None or query.until * 1000 <= end[0]):
             upper = f"({query.until * 1000}-0"
-        lower = "-" if query.since is None else f"{query.since * 1000}-0"
+        lower = "-" if query.since is None else f"{max(0, query.since) * 1000}-0"
+        if query.until is not None and query.until <= 0:
+            return []
         pending = dict.fromkeys(_streams(query), upper)
         while pending:
             pieces = await self._read(pending, lower)

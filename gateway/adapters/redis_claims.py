@@ -13,6 +13,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.idempotency import GRACE_SECONDS, KEPT_SECONDS, KeyClaim
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 
@@ -27,6 +28,7 @@ class RedisClaims:
         self._connection = connection
         self._tokens = tokens
         self._claim = read_script("claim.lua")
+        self._claim_key = read_script("claim_key.lua")
 
     async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
         """One claim, made once."""
@@ -64,6 +66,30 @@ class RedisClaims:
         number: Any = await self._connection.run(lambda client: client.hincrby(index, "", 1))
         await self._connection.run(lambda client: client.hset(index, str(number), record.identity))
         return msgspec.structs.replace(record, number=number)
+
+    async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
+        name, (now, _) = names.idempotency(key), await self._connection.run(lambda client: client.time())
+        ours = f"{fingerprint}:{identity}:{now}"
+        await self._connection.run(lambda client: client.set(name, ours, nx=True, ex=KEPT_SECONDS))
+        raw: Any = await self._connection.run(lambda client: client.get(name))
+        if raw is None or raw.decode() == ours:
+            return KeyClaim("ours")
+        asked, made, since = raw.decode().split(":")
+        if asked != fingerprint:
+            return KeyClaim("mismatch")
+        if await self._tokens.find(made) is not None:
+            return KeyClaim("theirs", made)
+        if now - int(since) >= GRACE_SECONDS and await self._connection.run_script(
+            self._claim_key, [name], [raw, ours, KEPT_SECONDS]
+        ):
+            return KeyClaim("ours")
+        return KeyClaim("pending")
+
+    async def release_key(self, key: str, fingerprint: str, identity: str) -> None:
+        name = names.idempotency(key)
+        raw: Any = await self._connection.run(lambda client: client.get(name))
+        if raw and raw.decode().startswith(f"{fingerprint}:{identity}:"):
+            await self._connection.run_script(self._claim_key, [name], [raw, "", 0])
 
     async def find_number(self, policy: str, number: int) -> TokenRecord | None:
         raw: Any = await self._connection.run(lambda client: client.hget(names.token_numbers(policy), str(number)))

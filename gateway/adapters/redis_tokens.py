@@ -91,6 +91,14 @@ class RedisTokens:
         outcome: int = await self._connection.run_script(self._rotate, keys, records)
         return outcome == 1
 
+    async def projects(self, policy: str) -> dict[str, int]:
+        """The projects that are listed, and how many tokens each list has."""
+        found = [
+            name.decode() for name in await self._connection.run(lambda one: _scan(one, names.all_projects(policy)))
+        ]
+        counts = await self._connection.run(lambda client: _pipeline(client, [("HLEN", name) for name in found]))
+        return {names.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
+
     async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
         await self._revoke_in_bucket([identity], ["alone", "", "", _note(entry)])
@@ -149,7 +157,7 @@ class RedisTokens:
             index = names.project_tokens(policy, project) if project else names.owner_tokens(policy, owner or "")
             (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
             return [member.decode() for member in members]
-        keys = await self._connection.run(_scan)
+        keys = await self._connection.run(lambda client: _scan(client, names.all_tokens()))
         return sorted({key.decode().rpartition(":")[2] for key in keys})
 
     async def _index(self, record: TokenRecord) -> None:
@@ -193,5 +201,5 @@ async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[A
         return await pipeline.execute()
 
 
-async def _scan(client: Client) -> list[bytes]:
-    return [key async for key in client.scan_iter(match=names.all_tokens(), count=1000)]
+async def _scan(client: Client, pattern: str) -> list[bytes]:
+    return sorted({key async for key in client.scan_iter(match=pattern, count=1000)})

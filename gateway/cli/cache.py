@@ -1,14 +1,12 @@
 """`gateway cache`: ends stored exports before their time, on every worker and node with the next request."""
 
 import json
-from urllib.parse import urlsplit
 
 import click
 
 from gateway.adapters.redis_exports import RedisExports
 from gateway.cli.options import json_option, redis_option, with_connection
-from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
-from gateway.core.fields import parse_host
+from gateway.core.caching.purging import Purge, find_groups
 
 
 @click.group()
@@ -41,25 +39,12 @@ def purge(
 
     Name one of --url, --group, --project, --owner, --token, --all. What is being fetched meanwhile is not stored.
     """
-    groups = [
-        *([_group_of_url(url)] if url else []),
-        *([named_group(group)] if group else []),
-        *([entitlement_group("project", project)] if project else []),
-        *([entitlement_group("owner", owner)] if owner else []),
-        *([entitlement_group("token", token)] if token else []),
-        *([WHOLE_POLICY] if everything else []),
-    ]
-    if len(groups) != 1:
+    named = {"url": url, "group": group, "project": project, "owner": owner, "token": token}
+    if sum(map(bool, named.values())) + everything != 1:
         raise click.UsageError("name exactly one of --url, --group, --project, --owner, --token, --all")
+    try:
+        groups = find_groups(Purge(everything=everything, **{name: text or "" for name, text in named.items()}))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     purged = with_connection(redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups))
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")
-
-
-def _group_of_url(url: str) -> str:
-    parts = urlsplit(url)
-    host = parse_host(parts.netloc.encode("ascii", "replace"))
-    if not host or not parts.path.startswith("/"):
-        raise click.UsageError(
-            f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export"
-        )
-    return uri_group(host, f"{parts.path}?{parts.query}" if parts.query else parts.path)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.administration import TokenRequest
-from gateway.core.policies.rules import CredentialSource, Plan, Policy
+from gateway.core.policies.guarding import build_rule, require
+from gateway.core.policies.matching import parse_pattern
+from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule
 from gateway.core.policies.upstream import Upstream
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, granting
@@ -20,6 +22,7 @@ PREFIX = "gwa_"
 OWNER = "gateway"
 """Whose they all are: they are listed by it."""
 READ, WRITE, INTROSPECT = "read", "write", "introspect"
+_PATTERN = parse_pattern("* /api/v1/**")
 
 SCOPES: Mapping[str, Scope] = {
     READ: Scope("See tokens, owners, histories and usage"),
@@ -46,6 +49,11 @@ ADMIN = Policy(
     rule_count=0,
     test_count=0,
 )
+
+
+def admin_rule(*scopes: str) -> Rule:
+    """What a call of the management API needs; it costs nothing."""
+    return require(build_rule(ADMIN, _PATTERN, cost=0), scopes)
 
 
 def is_admin(record: TokenRecord) -> bool:

@@ -19,7 +19,8 @@ DONE = "done"
 """The outcome of a change that was made; else it is the code of its refusal (core/errors.py)."""
 TOLD = ("name", "description", "project", "owner", "plan", "scopes", "not_before", "expires_at", "is_active")
 """Fields of a record whose changes are told as they are."""
-KINDS = Literal["operator", "token", "owner", "system"]
+KINDS = Literal["operator", "admin", "token", "owner", "system"]
+"""Of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself."""
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,7 +35,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def title(self) -> str:
         """How a history names the actor: a token is not the person who made it."""
-        return f"API key {self.name}" if self.kind == "token" else self.name
+        return f"API key {self.name}" if self.kind in ("admin", "token") else self.name
 
 
 class Action(StrEnum):

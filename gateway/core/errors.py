@@ -8,6 +8,7 @@ GatewayError
         NotGrantable            owner or parent cannot give so much
         TokenEnded              revoked, or in another way over: there is nothing left to change
         ChangedMeanwhile        another change came first
+        CallRepeated            the idempotency key was used before; `identity` names what it made
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
     StreamRevoked               the token was revoked while its answer was under way
@@ -71,6 +72,15 @@ class ChangedMeanwhile(ChangeRefused):
     """The change was meant for what is no longer there."""
 
     code = "changed_meanwhile"
+
+
+class CallRepeated(ChangeRefused):
+    """A call with this idempotency key was made before: `code` says what came of it, or that it was another call."""
+
+    def __init__(self, code: str, message: str, identity: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.identity = identity
 
 
 class ClientGone(GatewayError):

@@ -21,7 +21,7 @@ from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 
 ADDRESS = "/-/whoami"
-PATTERN = parse_pattern(f"GET {ADDRESS}")
+_PATTERN = parse_pattern(f"GET {ADDRESS}")
 
 
 class QuotaState(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
     """The question under each policy whose token this may be; under any one of the host where it can be none's."""
     here = list(_policies_of(policies, request.host))
     presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
-    return [build_rule(policy, PATTERN, cost=0) for policy in presented or here[:1]]
+    return [identity_rule(policy) for policy in presented or here[:1]]
 
 
 def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
@@ -85,3 +85,8 @@ def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
     """The policies of a host; those that name it come first."""
     yield from (policy for policy in policies.policies.values() if host in policy.hosts)
     yield from (policy for policy in policies.policies.values() if not policy.hosts)
+
+
+def identity_rule(policy: Policy) -> Rule:
+    """What asks for nothing but a valid token of the policy."""
+    return build_rule(policy, _PATTERN, cost=0)

@@ -4,15 +4,10 @@ Like exchange.py it orders what core decides and adapters do. A change is made f
 where that is still so; else it is made anew. What is refused raises a ChangeRefused.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import TypeVar
-
 import msgspec
 
 from gateway.core.admin_tokens import bind_admin
-from gateway.core.administration import Bounds, TokenChange, TokenRequest, mint_token, update_record
+from gateway.core.administration import TokenChange, TokenRequest, mint_token, update_record
 from gateway.core.audit import (
     Action,
     Actor,
@@ -20,37 +15,33 @@ from gateway.core.audit import (
     about_token,
     compare_owners,
     compare_records,
-    id_or_nothing,
 )
 from gateway.core.children import make_child
-from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NameTaken, NotFound, TokenEnded
+from gateway.core.errors import ChangedMeanwhile, NotFound
 from gateway.core.importing import Imported, import_token
 from gateway.core.overrides import OverrideRequest, override_quota, remove_override
 from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.core.rotation import Rotation, rotate_record
-from gateway.core.token_views import CreatedToken, TokenView, version_of
-from gateway.core.tokens import random_bytes_needed
-from gateway.management.reading import Reading
-
-ATTEMPTS = 5
-"""Times that a change is made anew while others change the same."""
-
-Changed = TypeVar("Changed")
+from gateway.core.token_views import CreatedToken, TokenView
+from gateway.management.writing import ATTEMPTS, Writing
 
 
-class Management(Reading):
+class Management(Writing):
     """All that may be seen and changed."""
 
-    async def create_token(self, actor: Actor, policy: str, request: TokenRequest) -> CreatedToken:
-        """A new token; its text is in the answer and nowhere else."""
+    async def create_token(
+        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = ""
+    ) -> CreatedToken:
+        """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
         async with self._refusals(actor, Action.CREATE, policy):
             found, now = self.policy(policy), await self._tokens.now()
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
             text, record = mint_token(found, request, self._draw(found), self._pepper, now, owner)
-            return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
+            async with self._once(actor, policy, request, idempotency_key, record.identity):
+                return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
 
     async def create_child(self, actor: Actor, parent: str, request: TokenRequest) -> CreatedToken:
         """A child of a token: never with more than the parent has."""
@@ -169,79 +160,3 @@ class Management(Reading):
                 if await self._owners.replace(policy, owner, old, new, entry):
                     return new
             raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")
-
-    @asynccontextmanager
-    async def _refusals(
-        self, actor: Actor, action: Action, policy: str = "", identity: str = ""
-    ) -> AsyncIterator[None]:
-        """Notes that a change was refused, but none of the texts that were asked for."""
-        try:
-            yield
-        except ChangeRefused as refused:
-            known = policy if policy and policy in self._policies.current.policies else ""
-            entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
-            record = await self._tokens.find(entry.target) if entry.target else None
-            entry = about_token(actor, action, record, {}) if record else entry
-            await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
-            raise
-
-    async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
-        claim = await self._claim_name(policy, record)
-        try:
-            record = await self._claims.give_number(policy, record)
-            await self._tokens.create(record, about_token(actor, action, record, compare_records(None, record)))
-        except ChangeRefused:
-            await self._claims.release_name(policy, record, claim)
-            raise
-        return (await self._view([record]))[0]
-
-    async def _replace(
-        self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int
-    ) -> TokenRecord | None:
-        """The record that is there now; None where it was changed meanwhile. What changes nothing is not written."""
-        changes = compare_records(old, new)
-        if not changes:
-            return old
-        new, is_renamed = msgspec.structs.replace(new, updated_at=now), old.name != new.name
-        held = await self._claims.find_claim(policy, old) if is_renamed else ""
-        claim = await self._claim_name(policy, new) if is_renamed else ""
-        is_done = await self._tokens.replace(old, new, about_token(actor, action, new, changes))
-        if is_renamed:
-            await self._claims.release_name(policy, *((old, held) if is_done else (new, claim)))
-        return new if is_done else None
-
-    async def _claim_name(self, policy: Policy, record: TokenRecord) -> str:
-        claim = await self._claims.claim_name(policy, record)
-        if claim is None:
-            raise NameTaken(f"another token of the same {policy.bound_to} is named {record.name!r}")
-        return claim
-
-    async def _change(
-        self,
-        identity: str,
-        attempt: Callable[[Policy, TokenRecord], Awaitable[Changed | None]],
-        expected: str | None = None,
-    ) -> Changed:
-        """What `attempt` makes of the token; None from it says that the record was changed meanwhile."""
-        for _ in range(ATTEMPTS):
-            record = await self._record(identity)
-            (is_revoked,) = await self._tokens.are_revoked([identity])
-            if is_revoked:
-                raise TokenEnded(f"token {identity} is revoked, for good")
-            if expected not in (None, version_of(record, is_revoked)):
-                raise ChangedMeanwhile(f"token {identity} has been changed since it was read")
-            changed = await attempt(self.policy(record.policy), record)
-            if changed is not None:
-                return changed
-        raise ChangedMeanwhile(f"token {identity} is being changed by somebody else, try again")
-
-    async def _bounds(self, record: TokenRecord) -> Bounds:
-        """The token's owner and parent, as far as they bound it."""
-        owner = await self._owners.find(record.policy, record.owner) if record.owner else None
-        return Bounds(owner, await self._tokens.find(record.parent) if record.parent else None)
-
-    def _draw(self, policy: Policy) -> bytes:
-        return self._random_bytes(random_bytes_needed(policy.token_format))
-
-    def _draws(self, policy: Policy) -> Iterator[bytes]:
-        return iter(partial(self._draw, policy), b"")

@@ -5,12 +5,16 @@ from collections.abc import Callable, Sequence
 from gateway.adapters.admin_protocols import Audit, Claims, Owners, Tokens
 from gateway.core.admin_tokens import ADMIN, NAME
 from gateway.core.audit import AuditEntry, AuditQuery
+from gateway.core.decision import Deny, decide
 from gateway.core.errors import NotFound
+from gateway.core.explanation import build_facts
+from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord
-from gateway.core.policies.rules import Policy
+from gateway.core.policies.rules import Policy, Rule
 from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView, build_views
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, digest, token_id
+from gateway.core.whoami import identity_rule
 from gateway.exchange import PolicySource
 
 
@@ -43,6 +47,18 @@ class Reading:
         if name not in known:
             raise NotFound(f"no policy is named {name!r}: there are {', '.join(sorted(known))}")
         return known[name]
+
+    def policies(self) -> list[Policy]:
+        """Those of the moment, by name."""
+        return [policy for _, policy in sorted(self._policies.current.policies.items())]
+
+    def rules(self, policy: str) -> Sequence[Rule]:
+        """A policy's rules; NotFound."""
+        return self._policies.current.rules.get(self.policy(policy).name, ())
+
+    async def list_projects(self, policy: str) -> dict[str, int]:
+        """The projects that tokens were ever made for, and how many; NotFound."""
+        return await self._tokens.projects(self.policy(policy).name)
 
     async def now(self) -> int:
         """Unix seconds by the store's clock, which all times of tokens are by."""
@@ -92,6 +108,18 @@ class Reading:
         presented = digest(text, self._pepper)
         view = await self.show_token(token_id(presented))
         return view if view is not None and view.record.digest == presented else None
+
+    async def identify(self, text: str) -> Authorized | None:
+        """The token of a presented text, as it would be let in by a rule that asks for nothing else; None if not."""
+        view = await self.find_presented(text)
+        if view is None or view.record.policy not in self._policies.current.policies:
+            return None
+        rule = identity_rule(self.policy(view.record.policy))
+        standing = await self._tokens.standing(view.identity, rule, "")
+        if standing is None or standing.record.digest != view.record.digest:
+            return None
+        verdict = decide(rule, build_facts(rule, standing))
+        return None if isinstance(verdict, Deny) else Authorized(rule, verdict.record, verdict.facts)
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name. Owners without one are names only, and bound nothing."""

@@ -12,30 +12,10 @@ from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet
 from gateway.management import Management
-from tests.support.policies import SMALL
+from tests.management.policies import FixedPolicies
 
 Work = Callable[[Management], Awaitable[None]]
-
-UNIQUE = """
-name = "unique"
-hosts = ["unique.example"]
-upstream = "http://127.0.0.1:9001"
-token = { prefixes = ["unq_"], unique_names = true, numbers = true }
-[scopes]
-read = "Read"
-write = "Write"
-[[rules]]
-match = "* /**"
-"""
-
-
-class FixedPolicies:
-    """A policy source that never reloads."""
-
-    current: PolicySet = load_policies({"small.toml": SMALL, "unique.toml": UNIQUE})
 
 
 def build(connection: RedisConnection) -> Management:

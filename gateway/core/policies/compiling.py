@@ -56,6 +56,7 @@ def compile_policies(
     drafts = [Draft(file, document) for file, document in documents.items()]
     policies: dict[str, Policy] = {}
     matchers: dict[str | None, Matcher[Rule]] = {}
+    rules: dict[str, list[Rule]] = {}
     for draft in drafts:
         policy = _compile_policy(draft, upstreams)
         if policy.name in policies:
@@ -64,8 +65,9 @@ def compile_policies(
         for index, table in enumerate(draft.document.rules):
             rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
             if rule is not None:
+                rules.setdefault(policy.name, []).append(rule)
                 _add_rule(draft, matchers, rule, path_to(path_to("$.rules", index), "match"))
-    return PolicySet(policies, matchers), {draft.file: draft.mistakes for draft in drafts}
+    return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
 
 
 def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:

@@ -34,6 +34,11 @@ class Pattern(msgspec.Struct, frozen=True):
     matches_below: bool
     """Whether the pattern ends with `**`."""
 
+    @property
+    def path(self) -> str:
+        """The path alone, as it was written."""
+        return self.text.partition(" ")[2]
+
 
 def parse_pattern(text: str) -> Pattern:
     """The pattern that `text` writes; ValueError says what is wrong with it."""

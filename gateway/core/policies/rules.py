@@ -169,8 +169,15 @@ class Rule(msgspec.Struct, frozen=True):
 class PolicySet:
     """All policies at one moment. A request takes one reference and keeps it to its end."""
 
-    def __init__(self, policies: Mapping[str, Policy], matchers: Mapping[str | None, Matcher[Rule]]) -> None:
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        matchers: Mapping[str | None, Matcher[Rule]],
+        rules: Mapping[str, Sequence[Rule]] | None = None,
+    ) -> None:
         self.policies = policies
+        self.rules = rules or {}
+        """By the name of their policy."""
         self._matchers = matchers
         # The same requests come again and again (builds pull the same exports): remember what they matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)

@@ -10,12 +10,11 @@ from gateway.core.administration import TokenChange, TokenState
 from gateway.core.audit import AuditQuery
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused
 from gateway.core.pages.reach import excess, grantable, rotation_excess
-from gateway.core.policies.guarding import build_rule
 from gateway.core.policies.rules import Policy
 from gateway.core.quotas import Window
 from gateway.core.rotation import REFUSING_STATES
 from gateway.core.token_views import TokenView
-from gateway.core.whoami import PATTERN
+from gateway.core.whoami import identity_rule
 from gateway.web.pages.forms import (
     DEFAULT_OVERLAP,
     EXPIRIES,
@@ -185,7 +184,7 @@ async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:
     policy = pages.set.policies.get(view.record.policy)
     if policy is None or view.state is TokenState.REVOKED:
         return ()
-    standing = await pages.tokens.standing(view.identity, build_rule(policy, PATTERN, cost=0), view.record.project)
+    standing = await pages.tokens.standing(view.identity, identity_rule(policy), view.record.project)
     return standing.windows if standing else ()
 
 

@@ -1,0 +1,42 @@
+"""What an operator names to be purged, and the groups that it is."""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
+from gateway.core.fields import parse_host
+
+
+class Purge(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one of these."""
+
+    url: str = ""
+    group: str = ""
+    project: str = ""
+    owner: str = ""
+    token: str = ""
+    everything: bool = False
+
+
+def find_groups(purge: Purge) -> list[str]:
+    """The groups that end; ValueError says what is wrong with what is named."""
+    groups = [
+        *([_group_of_url(purge.url)] if purge.url else []),
+        *([named_group(purge.group)] if purge.group else []),
+        *([entitlement_group("project", purge.project)] if purge.project else []),
+        *([entitlement_group("owner", purge.owner)] if purge.owner else []),
+        *([entitlement_group("token", purge.token)] if purge.token else []),
+        *([WHOLE_POLICY] if purge.everything else []),
+    ]
+    if len(groups) != 1:
+        raise ValueError("name exactly one of url, group, project, owner, token, everything")
+    return groups
+
+
+def _group_of_url(url: str) -> str:
+    parts = urlsplit(url)
+    host = parse_host(parts.netloc.encode("ascii", "replace"))
+    if not host or not parts.path.startswith("/"):
+        raise ValueError(f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export")
+    return uri_group(host, f"{parts.path}?{parts.query}" if parts.query else parts.path)

@@ -1,0 +1,133 @@
+"""How a change is stored: against what was read, with its name, its number, its key and its entry of the history."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from gateway.core.administration import Bounds, TokenRequest
+from gateway.core.audit import (
+    Action,
+    Actor,
+    AuditEntry,
+    about_token,
+    compare_records,
+    id_or_nothing,
+)
+from gateway.core.errors import CallRepeated, ChangedMeanwhile, ChangeRefused, NameTaken, TokenEnded
+from gateway.core.idempotency import fingerprint, key_digest
+from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
+from gateway.core.token_views import TokenView, version_of
+from gateway.core.tokens import random_bytes_needed
+from gateway.management.reading import Reading
+
+ATTEMPTS = 5
+"""Times that a change is made anew while others change the same."""
+
+REPEATED = {
+    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
+    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
+    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
+}
+Changed = TypeVar("Changed")
+
+
+class Writing(Reading):
+    """What all changes have in common."""
+
+    @asynccontextmanager
+    async def _refusals(
+        self, actor: Actor, action: Action, policy: str = "", identity: str = ""
+    ) -> AsyncIterator[None]:
+        """Notes that a change was refused, but none of the texts that were asked for."""
+        try:
+            yield
+        except ChangeRefused as refused:
+            known = policy if policy and policy in self._policies.current.policies else ""
+            entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
+            record = await self._tokens.find(entry.target) if entry.target else None
+            entry = about_token(actor, action, record, {}) if record else entry
+            await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            raise
+
+    @asynccontextmanager
+    async def _once(
+        self, actor: Actor, policy: str, request: TokenRequest, key: str, identity: str
+    ) -> AsyncIterator[None]:
+        """Makes the token under the key, where there is one, unless that has made one already."""
+        if not key:
+            yield
+            return
+        name, asked = key_digest(actor, key), fingerprint(policy, request)
+        claim = await self._claims.claim_key(name, asked, identity)
+        if claim.state != "ours":
+            raise CallRepeated(*REPEATED[claim.state], claim.identity)
+        try:
+            yield
+        except ChangeRefused:
+            await self._claims.release_key(name, asked, identity)
+            raise
+
+    async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
+        claim = await self._claim_name(policy, record)
+        try:
+            record = await self._claims.give_number(policy, record)
+            await self._tokens.create(record, about_token(actor, action, record, compare_records(None, record)))
+        except ChangeRefused:
+            await self._claims.release_name(policy, record, claim)
+            raise
+        return (await self._view([record]))[0]
+
+    async def _replace(
+        self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int
+    ) -> TokenRecord | None:
+        """The record that is there now; None where it was changed meanwhile. What changes nothing is not written."""
+        changes = compare_records(old, new)
+        if not changes:
+            return old
+        new, is_renamed = msgspec.structs.replace(new, updated_at=now), old.name != new.name
+        held = await self._claims.find_claim(policy, old) if is_renamed else ""
+        claim = await self._claim_name(policy, new) if is_renamed else ""
+        is_done = await self._tokens.replace(old, new, about_token(actor, action, new, changes))
+        if is_renamed:
+            await self._claims.release_name(policy, *((old, held) if is_done else (new, claim)))
+        return new if is_done else None
+
+    async def _claim_name(self, policy: Policy, record: TokenRecord) -> str:
+        claim = await self._claims.claim_name(policy, record)
+        if claim is None:
+            raise NameTaken(f"another token of the same {policy.bound_to} is named {record.name!r}")
+        return claim
+
+    async def _change(
+        self,
+        identity: str,
+        attempt: Callable[[Policy, TokenRecord], Awaitable[Changed | None]],
+        expected: str | None = None,
+    ) -> Changed:
+        """What `attempt` makes of the token; None from it says that the record was changed meanwhile."""
+        for _ in range(ATTEMPTS):
+            record = await self._record(identity)
+            (is_revoked,) = await self._tokens.are_revoked([identity])
+            if is_revoked:
+                raise TokenEnded(f"token {identity} is revoked, for good")
+            if expected not in (None, version_of(record, is_revoked)):
+                raise ChangedMeanwhile(f"token {identity} has been changed since it was read")
+            changed = await attempt(self.policy(record.policy), record)
+            if changed is not None:
+                return changed
+        raise ChangedMeanwhile(f"token {identity} is being changed by somebody else, try again")
+
+    async def _bounds(self, record: TokenRecord) -> Bounds:
+        """The token's owner and parent, as far as they bound it."""
+        owner = await self._owners.find(record.policy, record.owner) if record.owner else None
+        return Bounds(owner, await self._tokens.find(record.parent) if record.parent else None)
+
+    def _draw(self, policy: Policy) -> bytes:
+        return self._random_bytes(random_bytes_needed(policy.token_format))
+
+    def _draws(self, policy: Policy) -> Iterator[bytes]:
+        return iter(partial(self._draw, policy), b"")

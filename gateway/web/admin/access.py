@@ -1,0 +1,94 @@
+"""Who calls the management API: an admin token, checked as tokens of proxied requests are, in one round trip."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import HTTPScope
+from msgspec.structs import replace
+
+from gateway.adapters.protocols import Admissions, FailedCredentials
+from gateway.core.addresses import TrustedProxies
+from gateway.core.admin_tokens import ADMIN, INTROSPECT, READ, WRITE, admin_rule
+from gateway.core.audit import Actor
+from gateway.core.credentials import find_credential
+from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.core.messages import RequestHead, Response
+from gateway.core.problems import build_refusal
+from gateway.core.reasons import Reason
+from gateway.core.tokens import digest
+from gateway.web.asgi import read_scope
+from gateway.web.receiving import accept
+
+SCOPE = "scope"
+"""A handler's option: what its caller's token must hold; "" where it takes no admin token."""
+REALM = replace(ADMIN, name="gateway")
+"""What a challenge is for."""
+RULES = {scope: admin_rule(scope) for scope in (READ, WRITE, INTROSPECT)}
+
+
+class AccessRefused(Exception):
+    """The call may not be made; `response` says why."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.head.status)
+        self.response = response
+
+
+class Access:
+    """The guard of all handlers. What it finds is in the connection's state: `request_id` and `actor`."""
+
+    def __init__(
+        self,
+        admissions: Admissions,
+        failures: FailedCredentials | None,
+        pepper: bytes,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: TrustedProxies,
+    ) -> None:
+        self._admissions = admissions
+        self._failures = failures
+        self._pepper = pepper
+        self._clock = clock
+        self._new_id = new_id
+        self._trusted = trusted
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """AccessRefused where the call may not be made."""
+        new_id = self._new_id()
+        request = accept(read_scope(cast(HTTPScope, connection.scope)), self._clock(), new_id, self._trusted)
+        if isinstance(request, Reason):
+            raise AccessRefused(build_refusal(request, None, new_id))
+        connection.state.request_id, connection.state.address = request.id, request.client
+        scope: str = handler.opt[SCOPE]
+        if scope:
+            connection.state.actor = await self._identify(request, scope)
+
+    async def _identify(self, request: RequestHead, scope: str) -> Actor:
+        credential = find_credential(request.fields, ADMIN)
+        if credential is Reason.MISSING_CREDENTIALS:
+            raise self._refuse(request, credential)
+        blocked_for = self._failures.retry_after(request.client) if self._failures else None
+        if blocked_for is not None:  # before it is known whether the credential would have been good
+            raise self._refuse(request, Reason.TOO_MANY_FAILURES, blocked_for)
+        if isinstance(credential, Reason):
+            raise self._refuse(request, credential)
+        rule = RULES[scope]
+        verdict = decide(rule, await self._admissions.admit(Asked(rule, digest(credential, self._pepper))))
+        if isinstance(verdict, Deny) or verdict.record is None:
+            raise self._refuse(
+                request, verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, scope=scope
+            )
+        return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
+
+    def _refuse(
+        self, request: RequestHead, reason: Reason, retry_after: int | None = None, scope: str = ""
+    ) -> AccessRefused:
+        """The refusal, counted where the credential itself was at fault."""
+        if self._failures is not None and reason in FAILED_CREDENTIALS:
+            self._failures.note(request.client)
+        required = (scope,) if reason is Reason.INSUFFICIENT_SCOPE else ()
+        response = build_refusal(reason, REALM, request.id, retry_after=retry_after, required_scopes=required)
+        return AccessRefused(response)

@@ -1,0 +1,164 @@
+"""Owners, projects, policies, the history and the cache in `/api/v1`."""
+
+from typing import Annotated
+
+from litestar import get, patch, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import UnsetType
+
+from gateway.core.audit import Action, AuditQuery
+from gateway.core.caching.purging import Purge, find_groups
+from gateway.core.errors import NotFound
+from gateway.core.owners import OwnerChange
+from gateway.core.variants.offers import build_offer
+from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, to_seconds
+from gateway.web.admin.given import Caller, Exporting, Managing
+from gateway.web.admin.problems import CallRefused, documented
+from gateway.web.admin.shown import History, Purged, ShownOwner, ShownOwners, show_entry, show_owner
+from gateway.web.admin.shown_policies import ShownOffers, ShownPolicies, ShownProject, ShownProjects, show_policy
+from gateway.web.admin.tokens import MAXIMUM_PAGE, READING, WRITING
+
+Binding = Annotated[str | None, QueryParameter(max_length=128)]
+OWNER = "/policies/{policy:str}/owners/{owner:path}"
+
+
+@get(
+    "/policies",
+    opt=READING,
+    tags=("policies",),
+    responses=documented(401, 403),
+    summary="List policies",
+    sync_to_thread=False,
+)
+def list_policies(management: Managing) -> ShownPolicies:
+    """Scopes and plans to choose from."""
+    return ShownPolicies([show_policy(policy) for policy in management.policies()])
+
+
+@get(
+    "/policies/{policy:str}/exports",
+    opt=READING,
+    tags=("policies",),
+    responses=documented(401, 403, 404),
+    summary="Say what can be asked of a policy's shaped exports",
+    sync_to_thread=False,
+)
+def list_exports(management: Managing, policy: FromPath[str]) -> ShownOffers:
+    """The options of each rule with variants, as the policy declares them."""
+    rules = management.rules(policy)
+    return ShownOffers([build_offer(rule.variants, rule.pattern.path) for rule in rules if rule.variants])
+
+
+@get(
+    "/policies/{policy:str}/projects",
+    opt=READING,
+    tags=("policies",),
+    responses=documented(401, 403, 404),
+    summary="List the projects that have tokens",
+)
+async def list_projects(management: Managing, policy: FromPath[str]) -> ShownProjects:
+    """By name."""
+    projects = await management.list_projects(policy)
+    return ShownProjects([ShownProject(name, count) for name, count in sorted(projects.items())])
+
+
+@get(
+    "/policies/{policy:str}/owners",
+    opt=READING,
+    tags=("owners",),
+    responses=documented(401, 403, 404),
+    summary="List the owners that have a record",
+)
+async def list_owners(management: Managing, policy: FromPath[str]) -> ShownOwners:
+    """Owners without one are names only, and bound nothing."""
+    management.policy(policy)
+    owners = await management.list_owners(policy)
+    return ShownOwners([show_owner(policy, owner, record) for owner, record in owners.items()])
+
+
+@get(OWNER, opt=READING, tags=("owners",), responses=documented(401, 403, 404), summary="Show an owner")
+async def get_owner(management: Managing, policy: FromPath[str], owner: FromPath[str]) -> ShownOwner:
+    """Its status, and what it holds in which project."""
+    management.policy(policy)
+    owner = owner.removeprefix("/")
+    record = await management.show_owner(policy, owner)
+    if record is None and not await management.list_tokens(policy, owner=owner):
+        raise NotFound(f"the policy {policy} has no such owner")
+    return show_owner(policy, owner, record)
+
+
+@patch(
+    OWNER, opt=WRITING, tags=("owners",), responses=documented(401, 403, 404, 409), summary="Say what an owner may do"
+)
+async def change_owner(
+    management: Managing, actor: Caller, policy: FromPath[str], owner: FromPath[str], data: JSONBody[OwnerPatch]
+) -> ShownOwner:
+    """It acts on the next request of each of the owner's tokens. An owner that is new here is made."""
+    owner = owner.removeprefix("/")
+    change = OwnerChange(
+        status=None if isinstance(data.status, UnsetType) else data.status,
+        permissions={project: tuple(held) for project, held in data.permissions.items() if held is not None},
+        without=tuple(project for project, held in data.permissions.items() if held is None),
+    )
+    return show_owner(policy, owner, await management.change_owner(actor, policy, owner, change))
+
+
+@get("/audit", opt=READING, tags=("history",), responses=documented(401, 403), summary="Search the history of changes")
+async def search_history(
+    management: Managing,
+    policy: Annotated[str | None, QueryParameter(max_length=63)] = None,
+    project: Binding = None,
+    owner: Binding = None,
+    token: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    actor_name: Annotated[str | None, QueryParameter(name="actor", max_length=255)] = None,
+    action: FromQuery[Action | None] = None,
+    refused: FromQuery[bool] = False,
+    since: FromQuery[Instant | None] = None,
+    until: FromQuery[Instant | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
+    cursor: Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,15}-[0-9]{1,15}-[a-z0-9]{2,8}$")] = None,
+) -> History:
+    """The newest first: who changed what, from what to what; and what was refused."""
+    query = AuditQuery(
+        policy=policy,
+        project=project,
+        owner=owner,
+        target=token,
+        actor=actor_name,
+        action=action,
+        is_refused=refused,
+        since=to_seconds(since),
+        until=to_seconds(until),
+    )
+    entries = await management.search_audit(query, limit, cursor or "")
+    return History([show_entry(entry) for entry in entries], entries[-1].id if len(entries) == limit else None)
+
+
+@post(
+    "/cache/purges",
+    opt=WRITING,
+    status_code=200,
+    tags=("cache",),
+    responses=documented(401, 403, 404),
+    summary="End stored exports",
+)
+async def purge(management: Managing, exports: Exporting, data: JSONBody[NewPurge]) -> Purged:
+    """The next request for one asks the backend, on every worker and node."""
+    management.policy(data.policy)
+    try:
+        groups = find_groups(Purge(**{name: getattr(data, name) for name in Purge.__struct_fields__}))
+    except ValueError as error:
+        raise CallRefused("invalid", str(error)) from error
+    return Purged(await exports.purge(data.policy, groups))
+
+
+HANDLERS = [
+    list_policies,
+    list_exports,
+    list_projects,
+    list_owners,
+    get_owner,
+    change_owner,
+    search_history,
+    purge,
+]

@@ -1,0 +1,95 @@
+"""The management API over a real Redis, called as a program would."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.testing import TestClient
+
+from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
+from gateway.adapters.redis_claims import RedisClaims
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.addresses import TrustedProxies
+from gateway.management import Management
+from gateway.web.admin.access import Access
+from gateway.web.admin.api import build_api, build_openapi
+from tests.management.policies import FixedPolicies
+from tests.support.command_line import run_json
+
+Mint = Callable[..., dict[str, str]]
+
+
+def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litestar:
+    """The API alone, as the admin listener mounts it."""
+    connection = RedisConnection(open_client(redis_url, 5), 5)
+    tokens = RedisTokens(connection)
+    management = Management(
+        policies=FixedPolicies(),
+        tokens=tokens,
+        owners=tokens.owners,
+        audit=RedisAudit(connection),
+        claims=RedisClaims(connection, tokens),
+        random_bytes=secrets.token_bytes,
+        pepper=b"",
+    )
+    numbers = count(1)
+    access = Access(
+        admissions=RedisAdmissions(connection),
+        failures=FailedCredentials(failed_credentials),
+        pepper=b"",
+        clock=lambda: 1_800_000_000.0,
+        new_id=lambda: f"call-{next(numbers)}",
+        trusted=TrustedProxies(),
+    )
+
+    @asynccontextmanager
+    async def run(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await connection.close()
+
+    return Litestar(
+        [build_api(management, RedisExports(connection, 0), access)],
+        lifespan=[run],
+        openapi_config=build_openapi(),
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        logging_config=None,
+    )
+
+
+@pytest.fixture
+def mint_admin(redis_url: str, tmp_path: Path) -> Mint:
+    """Mints admin tokens."""
+
+    def mint(*options: str) -> dict[str, str]:
+        created: dict[str, str] = run_json(
+            "token", "create", "--admin", "--name", "ops", *options, "--redis", redis_url, "--policies", str(tmp_path)
+        )
+        return created
+
+    return mint
+
+
+@pytest.fixture
+def api(redis_url: str, mint_admin: Mint) -> Iterator[TestClient[Litestar]]:
+    """A client of the API that presents an admin token with all scopes."""
+    with TestClient(build_app(redis_url)) as client:
+        client.headers["Authorization"] = f"Bearer {mint_admin()['token']}"
+        yield client
+
+
+def create(api: TestClient[Litestar], **changes: Any) -> Any:
+    """A token made by the API; its answer's JSON."""
+    asked = {"policy": "small", "project": "website", "name": "CI", "scopes": ["read"], **changes}
+    answer = api.post("/api/v1/tokens", json=asked)
+    assert 201 == answer.status_code, answer.text
+    return answer.json()

@@ -1,0 +1,134 @@
+"""Who may call the management API, and what it tells of tokens to programs that know OAuth."""
+
+from pathlib import Path
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from tests.support.command_line import run_json
+from tests.web.admin.conftest import Mint, build_app, create
+
+pytestmark = pytest.mark.redis
+
+Api = TestClient[Litestar]
+TOKENS = "/api/v1/tokens"
+
+
+def test_without_an_admin_token_there_is_no_answer(redis_url: str, mint_admin: Mint, tmp_path: Path) -> None:
+    """401 with a challenge for none, a malformed, unknown, revoked one, and for the token of a policy."""
+    revoked = mint_admin()
+    run_json("token", "revoke", revoked["id"], "--redis", redis_url)
+    with TestClient(build_app(redis_url)) as api:
+        api.headers["Authorization"] = f"Bearer {mint_admin()['token']}"
+        texts = [None, "x", create(api)["token"], revoked["token"], mint_admin()["token"][:-1] + "x"]
+        del api.headers["Authorization"]
+        for text in texts:
+            answer = api.get(TOKENS, headers={"Authorization": f"Bearer {text}"} if text else {})
+            assert 401 == answer.status_code
+            assert ("missing_credentials" if text is None else "invalid_token") == answer.json()["code"]
+            assert answer.headers["www-authenticate"].startswith('Bearer realm="gateway"')
+            assert "application/problem+json" == answer.headers["content-type"]
+        assert 200 == api.get(TOKENS, headers={"Authorization": f"Bearer {mint_admin()['token']}"}).status_code
+
+
+def test_a_call_needs_its_scope(redis_url: str, mint_admin: Mint) -> None:
+    """Reading is not writing, and introspection is neither; 403 names what is needed."""
+    with TestClient(build_app(redis_url)) as api:
+
+        def ask(scope: str, method: str, path: str) -> tuple[int, str]:
+            token = mint_admin("--scope", scope)["token"]
+            form = {"data": {"token": "x"}} if path.endswith("introspect") else {}
+            answer = api.request(method, path, headers={"Authorization": f"Bearer {token}"}, **form)  # type: ignore[arg-type]
+            return answer.status_code, answer.headers.get("www-authenticate", "").partition("scope=")[2]
+
+        assert (200, "") == ask("read", "GET", TOKENS)
+        assert (200, "") == ask("write", "GET", TOKENS)
+        assert (403, '"write"') == ask("read", "DELETE", f"{TOKENS}/x")
+        assert (403, '"read"') == ask("introspect", "GET", TOKENS)
+        assert (403, '"introspect"') == ask("write", "POST", "/api/v1/introspect")
+        assert (200, "") == ask("introspect", "POST", "/api/v1/introspect")
+
+
+def test_the_use_of_an_admin_token_is_noted_and_its_doing_is_its_own(api: Api, redis_url: str) -> None:
+    """Its last use is shown, and the history says by which token something was done."""
+    created = create(api)
+    (entry, *_) = api.get("/api/v1/audit", params={"token": created["id"]}).json()["entries"]
+    assert ("API key ops", "admin", "token.create") == (entry["actor"], entry["actor_kind"], entry["action"])
+    admin = api.get(f"{TOKENS}/{entry['actor_token']}").json()
+    assert ("", "ops", True) == (admin["policy"], admin["name"], admin["last_used_at"] is not None)
+
+
+def test_wrong_credentials_are_limited(redis_url: str, mint_admin: Mint) -> None:
+    """After so many from one address even a good one is 429 for a while."""
+    good = {"Authorization": f"Bearer {mint_admin()['token']}"}
+    with TestClient(build_app(redis_url, failed_credentials="3/minute")) as api:
+        for _ in range(3):
+            assert 401 == api.get(TOKENS, headers={"Authorization": "Bearer gwa_x"}).status_code
+        answer = api.get(TOKENS, headers=good)
+        assert (429, "too_many_failures") == (answer.status_code, answer.json()["code"])
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_introspection_says_what_a_request_would_meet(api: Api) -> None:
+    """RFC 7662: active with all there is to know; else, of whatever it is, that it is not and nothing more."""
+    api.patch("/api/v1/policies/small/owners/ada", json={"permissions": {"website": ["read"]}})
+    token = create(api, owner="ada", plan="pro", expires_at="2099-01-31T00:00:00Z")
+    known = api.post("/api/v1/introspect", data={"token": token["token"], "token_type_hint": "access_token"})
+    assert {
+        "active": True,
+        "scope": "read",
+        "client_id": "CI",
+        "sub": "ada",
+        "token_type": "Bearer",
+        "exp": 4073500800,
+        "jti": token["id"],
+        "iss": "small",
+        "project": "website",
+        "plan": "pro",
+    } == {name: value for name, value in known.json().items() if name != "iat"}
+    assert "no-store" == known.headers["cache-control"]
+
+    def is_active() -> object:
+        answer = api.post("/api/v1/introspect", data={"token": token["token"]}).json()
+        assert answer["active"] or {"active": False} == answer
+        return answer["active"]
+
+    for status, expected in (("blocked", False), ("active", True), ("removed", False), ("active", True)):
+        api.patch("/api/v1/policies/small/owners/ada", json={"status": status})
+        assert expected == is_active(), status
+    api.delete(f"{TOKENS}/{token['id']}")
+    assert not is_active()
+    admin = api.headers["authorization"].removeprefix("Bearer ")
+    for text in ("sml_unknown", admin, "\x00", "ä"):
+        assert {"active": False} == api.post("/api/v1/introspect", data={"token": text}).json()
+
+
+def test_whoever_holds_a_token_can_revoke_it(api: Api) -> None:
+    """RFC 7009: 200 without other credentials, also for what is none; the history says that the token did it."""
+    token = create(api)
+    del api.headers["authorization"]
+    for text in (token["token"], token["token"], "sml_unknown", "ä"):
+        answer = api.post("/api/v1/revoke", data={"token": text, "token_type_hint": "refresh_token"})
+        assert (200, b"{}") == (answer.status_code, answer.content)
+    assert 400 == api.post("/api/v1/revoke", data={}).status_code
+    assert 400 == api.post("/api/v1/revoke", data={"token": "x" * 600}).status_code
+
+
+def test_no_answer_but_the_first_has_the_text_of_a_token(api: Api, redis_url: str) -> None:
+    """Nor has the history, nor Redis."""
+    token = create(api)
+    secret = token["token"][14:]
+    paths = [TOKENS, f"{TOKENS}/{token['id']}", "/api/v1/audit", "/api/v1/policies", "/api/openapi.json"]
+    assert not any(secret in api.get(path).text for path in paths)
+
+
+def test_a_store_that_is_away_makes_no_promise(api: Api, own_redis: object) -> None:
+    """503 with Retry-After, for every call."""
+    with TestClient(build_app("redis://127.0.0.1:1/0")) as away:
+        answer = away.get(TOKENS, headers=dict(api.headers))
+        assert (503, "1", "store_unavailable") == (
+            answer.status_code,
+            answer.headers["retry-after"],
+            answer.json()["code"],
+        )

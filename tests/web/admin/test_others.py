@@ -1,0 +1,114 @@
+"""Owners, policies, projects, the history and purges by the management API, over a real Redis."""
+
+from urllib.parse import quote
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from tests.web.admin.conftest import create
+from tests.web.admin.test_tokens import refused
+
+pytestmark = pytest.mark.redis
+
+Api = TestClient[Litestar]
+OWNERS = "/api/v1/policies/small/owners"
+
+
+def test_what_an_owner_may_do_is_said_and_shown(api: Api) -> None:
+    """Projects are added and taken out one by one; an id may have any character that a path can carry."""
+    assert (404, "not_found") == refused(api.get(f"{OWNERS}/ada"))
+    for owner in ("ada", "team/web", "a b&c"):
+        place = f"{OWNERS}/{quote(owner)}"
+        made = api.patch(place, json={"permissions": {"website": ["read"], "shop": []}}).json()
+        assert (owner, "active", {"website": ["read"], "shop": []}, 1) == (
+            made["owner"],
+            made["status"],
+            made["permissions"],
+            made["version"],
+        )
+        changed = api.patch(place, json={"status": "blocked", "permissions": {"shop": None}}).json()
+        assert ("blocked", {"website": ["read"]}) == (changed["status"], changed["permissions"])
+        assert changed == api.get(place).json()
+    assert ["a b&c", "ada", "team/web"] == [owner["owner"] for owner in api.get(OWNERS).json()["owners"]]
+    create(api, owner="name only")
+    assert None is api.get(f"{OWNERS}/{quote('name only')}").json()["permissions"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "gone"},
+        {"permissions": {"website": ["raed"]}},
+        {"permissions": {"website": "read"}},
+        {"permissions": {"x" * 129: ["read"]}},
+        {"permissions": {"nowhere": None}},
+        {"version": 3},
+    ],
+)
+def test_what_an_owner_cannot_be_is_refused(api: Api, change: object) -> None:
+    """An unknown status, scope or field, a project that is not there to be taken out."""
+    api.patch(f"{OWNERS}/ada", json={"permissions": {"website": ["read"]}})
+    assert (400, "invalid") == refused(api.patch(f"{OWNERS}/ada", json=change))
+    assert {"website": ["read"]} == api.get(f"{OWNERS}/ada").json()["permissions"]
+
+
+def test_what_there_is_to_choose_from(api: Api) -> None:
+    """Policies with their scopes and plans, projects with tokens; 404 for a policy that there is not."""
+    (small, *_) = api.get("/api/v1/policies").json()["policies"]
+    assert ("small", "project", ["free", "pro", "open"]) == (small["name"], small["bound_to"], small["plans"])
+    assert {"name": "write", "description": "Write", "category": None, "implies": ["read"], "aliases": []} == small[
+        "scopes"
+    ][1]
+    for project in ("a:b%", "website", "website"):
+        create(api, project=project)
+    listed = api.get("/api/v1/policies/small/projects").json()["projects"]
+    assert [{"project": "a:b%", "tokens": 1}, {"project": "website", "tokens": 2}] == listed
+    for what in ("projects", "owners", "exports"):
+        assert (404, "not_found") == refused(api.get(f"/api/v1/policies/none/{what}"))
+
+
+def test_shaped_exports_are_told_as_data(api: Api) -> None:
+    """Of each rule with variants its options, with what is allowed and what is the default; of others nothing."""
+    assert [] == api.get("/api/v1/policies/small/exports").json()["exports"]
+    (offer,) = api.get("/api/v1/policies/unique/exports").json()["exports"]
+    assert ("translations", "/projects/{project}/export") == (offer["document"], offer["path"])
+    option = next(one for one in offer["options"] if one["name"] == "format")
+    assert (["json", "csv", "xml"], ["json"], "query") == (option["values"], option["default"], option["in"])
+
+
+def test_the_history_is_searched(api: Api) -> None:
+    """By what it is about, by whom and when; page by page; a refused call is in it with its code."""
+    ids = [create(api, name=f"n{number}")["id"] for number in range(5)]
+    api.delete(f"/api/v1/tokens/{ids[0]}")
+    api.post("/api/v1/tokens", json={"policy": "small", "project": "website", "name": "x", "scopes": ["raed"]})
+    audit = "/api/v1/audit"
+    assert ["token.revoke", "token.create"] == [
+        entry["action"] for entry in api.get(audit, params={"token": ids[0]}).json()["entries"]
+    ]
+    (refusal,) = api.get(audit, params={"refused": True}).json()["entries"]
+    assert ("invalid", "token.create", {}) == (refusal["outcome"], refusal["action"], refusal["changes"])
+    first = api.get(audit, params={"policy": "small", "limit": 4}).json()
+    rest = api.get(audit, params={"policy": "small", "limit": 4, "cursor": first["next"]}).json()
+    assert (4, 3, None) == (len(first["entries"]), len(rest["entries"]), rest["next"])
+    assert 7 == len({entry["id"] for entry in first["entries"] + rest["entries"]})
+    assert [] == api.get(audit, params={"since": "2099-01-01T00:00:00Z"}).json()["entries"]
+    for wrong in ({"cursor": "x"}, {"since": "soon"}, {"action": "token.eat"}, {"limit": 0}, {"limit": 501}):
+        assert (400, "invalid") == refused(api.get(audit, params=wrong))
+
+
+def test_stored_exports_are_purged(api: Api) -> None:
+    """By one of url, group, project, owner, token, everything; by none or two of them nothing is."""
+    for named in (
+        {"url": "http://app.example/export"},
+        {"group": "tokenset-7"},
+        {"project": "website"},
+        {"owner": "ada"},
+        {"token": "0" * 24},
+        {"everything": True},
+    ):
+        answer = api.post("/api/v1/cache/purges", json={"policy": "small", **named})
+        assert (200, {"purged": 0}) == (answer.status_code, answer.json())
+    for wrong in ({}, {"group": "a", "owner": "b"}, {"url": "export"}, {"url": "http://[/"}, {"group": "x" * 129}):
+        assert (400, "invalid") == refused(api.post("/api/v1/cache/purges", json={"policy": "small", **wrong}))
+    assert (404, "not_found") == refused(api.post("/api/v1/cache/purges", json={"policy": "none", "everything": True}))
