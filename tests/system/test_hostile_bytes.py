@@ -38,6 +38,8 @@ scopes = ["admin"]
 match = "GET /export/{{name}}"
 cache = {{ fresh = "1h" }}
 """
+PATIENT = {"GATEWAY_REDIS_TIMEOUT": "10"}
+"""A busy machine is not what is looked for."""
 LAST = b"GET /last HTTP/1.1\r\n%bConnection: close\r\n\r\n"
 """Sent behind each row: what came before must not have left anything that changes how it is read."""
 
@@ -86,7 +88,8 @@ def gateway(
     """A running gateway whose log has no traceback at the end, and whose backend has never been puzzled."""
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "system.toml").write_text(POLICY.format(port=backend.port))
-    server = GatewayServer(folder, "--policies", str(folder), "--redis", redis_server.url).wait()
+    options = ("--policies", str(folder), "--redis", redis_server.url)
+    server = GatewayServer(folder, *options, environment=PATIENT).wait()
     yield server
     server.stop()
     assert "Traceback" not in server.text()
