@@ -24,6 +24,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
     """Host and port of the public listener."""
+    admin_listen: str = "127.0.0.1:8081"
+    """Host and port of the admin listener: developer page, management API. Empty: there is none."""
+    sign_in: str = "admin owner project"
+    """Whose tokens open the developer page: of `admin`, `owner` and `project`, separated by spaces."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes that answer requests."""
     upstreams: str = ""
@@ -94,6 +98,17 @@ def parse_upstreams(text: str) -> dict[str, str]:
             raise ConfigurationError(f"upstream: {item!r} is not NAME=URL, such as tokencraft=http://127.0.0.1:9001")
         pairs[name] = url.rstrip("/")
     return pairs
+
+
+SIGN_IN_KINDS = ("admin", "owner", "project")
+
+
+def parse_sign_in(text: str) -> frozenset[str]:
+    """Whose tokens open the developer page; ConfigurationError names what is no kind of token."""
+    kinds = frozenset(text.split())
+    for kind in sorted(kinds - set(SIGN_IN_KINDS)):
+        raise ConfigurationError(f"sign in: {kind!r} is none of {', '.join(SIGN_IN_KINDS)}")
+    return kinds
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:

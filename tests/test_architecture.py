@@ -23,11 +23,12 @@ LAYERS = (
     "management",
     "web",
     "app",
+    "admin",
     "cli",
     "plugin",
 )
 """From the innermost to the outermost: a layer may import itself and those before it."""
-SETTINGS_READERS = {"settings", "app", "cli", "plugin"}
+SETTINGS_READERS = {"settings", "app", "admin", "cli", "plugin"}
 ALLOWED_EVERYWHERE = {"gateway", "msgspec"}
 STANDARD_LATER = {"compression"}
 """Of the standard library since Python 3.14."""

@@ -94,6 +94,8 @@ def test_every_name_in_redis_is_documented() -> None:
         names.fetch(names.export("project", "x", "k"), "s"),
         names.group("p", "group:x"),
         names.purged("p", "group:x"),
+        names.session("0" * 64),
+        names.session("0" * 64, "form:k"),
         names.token_usage(identity, 500_004)[0],
         names.policy_usage("p", 500_004),
         names.busiest(500_004),

@@ -29,6 +29,8 @@
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
+    gw1:session:<digest>                a session of the developer page (core/pages/sessions.py); ends by itself
+    gw1:session:<digest>:<form>         a form of it that was sent: it makes nothing twice; ends by itself
     gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
     gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
     gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
@@ -119,14 +121,8 @@ def all_tokens() -> str:
 
 def indexes(record: TokenRecord) -> list[str]:
     """The hashes that list the token."""
-    return [
-        name
-        for who, name in (
-            (record.project, project_tokens(record.policy, record.project)),
-            (record.owner, owner_tokens(record.policy, record.owner)),
-        )
-        if who
-    ]
+    of_project = [project_tokens(record.policy, record.project)] if record.project else []
+    return [*of_project, owner_tokens(record.policy, record.owner)] if record.owner else of_project
 
 
 def project_tokens(policy: str, project_id: str) -> str:
@@ -223,6 +219,11 @@ def group(policy: str, group_name: str) -> str:
 def purged(policy: str, group_name: str) -> str:
     """The instant at which a group was last purged."""
     return f"{VERSION}:purged:{policy}:{group_name}"
+
+
+def session(digest: str, form: str = "") -> str:
+    """A session, by the digest of its id; or a form that was sent in it, by its key."""
+    return f"{VERSION}:session:{digest}:{form}" if form else f"{VERSION}:session:{digest}"
 
 
 def token_usage(token_id: str, hour: int) -> tuple[str, str]:

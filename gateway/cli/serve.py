@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import uvicorn
@@ -16,29 +15,27 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
+from gateway.cli.serving import LOGGING, SharedServer, admin_beside
 from gateway.core.errors import ConfigurationError
-from gateway.settings import PREFIX, Settings, parse_listen, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    PREFIX,
+    Settings,
+    parse_listen,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
-
-
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    # It says on every change of a file that there was one; what came of it is said by the policies themselves.
-    "loggers": {"watchfiles": {"level": "WARNING"}},
-}
-"""Given to uvicorn, which sets it up in every worker."""
 
 
 @click.command()
 @click.option("--policies", help="Folder of the policy files.  [default: policies]")
 @click.option("--redis", "redis_url", help="URL of the store; memory:// for the embedded one.")
 @click.option("--listen", help="HOST:PORT of the public listener.  [default: 127.0.0.1:8080]")
+@click.option("--admin-listen", help="HOST:PORT of the admin listener; empty: none.  [default: 127.0.0.1:8081]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer requests.  [default: 1]")
 @click.option("--upstream", "upstreams", multiple=True, help="NAME=URL: a backend in the place of the policy's own.")
 @click.option("--access-log", help="Where access records go: a file, or - for standard output.")
@@ -49,18 +46,26 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     """
     options["upstreams"] = " ".join(str(item) for item in options["upstreams"] or ())  # type: ignore[union-attr]  # a tuple, as it is `multiple`
     # The workers are processes of their own: they read what they are told from the environment.
-    os.environ |= {PREFIX + name.upper(): str(value) for name, value in options.items() if value}
+    said = {name: value for name, value in options.items() if value or (name == "admin_listen" and value is not None)}
+    os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
     settings = read_settings()
     check_settings(settings)
     listener = bind(settings.listen)
+    admin = bind(settings.admin_listen) if settings.admin_listen else None
     config = build_config(settings)
     click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
+    if admin is not None:
+        click.echo(f"gateway: developer page on http://{settings.admin_listen}", err=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
-    if settings.workers == 1:
-        uvicorn.Server(config).run(sockets=[listener])
-    else:
-        Workers(config, sockets=[listener]).run()
+    if settings.redis_url == EMBEDDED and admin is not None:
+        SharedServer(config, settings, admin, open_client(EMBEDDED, settings.redis_timeout)).run(sockets=[listener])
+        return
+    with admin_beside(admin, settings):
+        if settings.workers == 1:
+            uvicorn.Server(config).run(sockets=[listener])
+        else:
+            Workers(config, sockets=[listener]).run()
 
 
 class Workers(Multiprocess):
@@ -86,6 +91,7 @@ def check_settings(settings: Settings) -> None:
     if settings.failed_credentials:
         FailedCredentials(settings.failed_credentials)
     parse_trusted_proxies(settings)
+    parse_sign_in(settings.sign_in)
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Litestar, Response, asgi, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
@@ -34,14 +35,18 @@ class Health(Protocol):
         """Whether Redis answers."""
         ...
 
+
+class PublicHealth(Health, Protocol):
+    """The same of the public listener."""
+
     @property
     def public_keys(self) -> tuple[PublicKey, ...]:
         """What verifies assertions; empty where none are made."""
         ...
 
 
-def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Litestar:
-    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
+def health_handlers(health: Health) -> list[HTTPRouteHandler]:
+    """Is the process alive, and can it answer?"""
 
     @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_health() -> Response[dict[str, Any]]:
@@ -56,6 +61,12 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
         if await health.is_store_ready():
             return _answer(200, {"status": "ready"})
         return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
+
+    return [show_health, show_readiness]
+
+
+def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan) -> Litestar:
+    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
 
     @route(JWKS, http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_keys() -> Response[bytes]:
@@ -74,7 +85,7 @@ def build_operations(health: Health, whoami: Whoami, lifespan: Lifespan) -> Lite
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [show_health, show_readiness, show_keys, show_identity],
+        [*health_handlers(health), show_keys, show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

@@ -84,7 +84,7 @@ class Proxy:
         exchange: Exchange,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        trusted: TrustedProxies = TrustedProxies(),  # noqa: B008 - a value
+        trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
         self._trusted = trusted

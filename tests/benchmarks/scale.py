@@ -87,15 +87,13 @@ class Store:
     def __init__(self, server: RedisServer) -> None:
         self.server = server
         self.client = redis.Redis.from_url(server.url)
-        self.digests: list[str] = []
-        """Of the tokens that requests come with."""
 
-    async def admit(self, rule: Rule) -> float:
+    async def admit(self, rule: Rule, digests: list[str]) -> float:
         """Redis' microseconds in the script for one admission of each digest."""
         connection = RedisConnection(open_client(self.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
         admissions, before = RedisAdmissions(connection), usage(self.client)
         for start in range(0, ADMISSIONS, BATCH):
-            asked = [Asked(rule, one) for one in self.digests[start : start + BATCH]]
+            asked = [Asked(rule, one) for one in digests[start : start + BATCH]]
             for facts in await asyncio.gather(*map(admissions.admit, asked)):
                 if facts.record is None:
                     raise SystemExit("a token that was written is not there")
@@ -108,19 +106,28 @@ async def _measure(small: Store, large: Store, count: int, share: int) -> None:
     _say(f"Redis {info['redis_version']}, {info['mem_allocator']}; {share} tokens to each project and to each owner")
     for store, tokens in ((small, FEW), (large, count)):
         spent = _fill(store.client, islice(make_records(share), tokens))
-        store.digests = [_digest(number) for number in Random(7).choices(range(tokens), k=ADMISSIONS)]
     for kind, size in spent.items():
         _say(f"{kind}: {size:.0f} bytes a token")
     _say(f"all in: {sum(spent.values()):.0f} bytes a token")
-    rule, times = _rule(), list[tuple[float, float]]()
-    for _ in range(ROUNDS + 1):  # the first one makes the counters
-        times.append((await small.admit(rule), await large.admit(rule)))
-    for tokens, rounds in zip((FEW, count), zip(*times[1:], strict=True), strict=True):
-        _say(f"an admission among {tokens:,} tokens: {median(rounds):.1f} us ({min(rounds):.1f} to {max(rounds):.1f})")
+    await _compare_admissions(small, large, count)
     connection = RedisConnection(open_client(large.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
     await _list_project(large.client, RedisTokens(connection))
     await _change_owner(large.client, RedisTokens(connection))
     await connection.close()
+
+
+async def _compare_admissions(small: Store, large: Store, count: int) -> None:
+    """The same number of tokens in use among few and among very many; and where all of them are in use."""
+    random, rule = Random(7), _rule()
+    cases = ((small, FEW, FEW), (large, FEW, count), (large, count, count))
+    digests = [[_digest(one) for one in random.sample(range(stored), used)] for _, used, stored in cases]
+    asked = [random.choices(of_case, k=ADMISSIONS) for of_case in digests]
+    rounds = []
+    for _ in range(ROUNDS + 1):  # the first one makes the counters
+        rounds.append([await store.admit(rule, of_case) for (store, _, _), of_case in zip(cases, asked, strict=True)])
+    for (_, used, stored), spent in zip(cases, zip(*rounds[1:], strict=True), strict=True):
+        told = f"{median(spent):.1f} us ({min(spent):.1f} to {max(spent):.1f})"
+        _say(f"an admission of one of {used:,} tokens in use, among {stored:,}: {told}")
 
 
 async def _list_project(client: "redis.Redis", tokens: RedisTokens) -> None:

@@ -30,7 +30,7 @@ def test_every_command_that_changes_something_is_in_the_history(where: tuple[str
     assert 0 != run_command("token", "update", identity, "--scope", "raed", *where).exit_code
     entries = run_json("audit", "search", *where[:2])
     assert [
-        ("token.update", "invalid"),
+        ("token.update", "ended"),
         ("owner.change", "done"),
         ("token.revoke", "done"),
         ("token.revoke", "done"),

@@ -5,41 +5,53 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Litestar, Request, Response, WebSocket, asgi, get, post, websocket
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import Receive, Scope, Send
 
 from gateway.plugin import GatewayPlugin, Principal, requires
 
+ENDED: list[int] = []
+
 
 @get("/projects/{project:str}/export", guards=[requires("exports:read")])
-async def export(project: str, principal: Principal) -> dict[str, Any]:
+async def export(project: FromPath[str], principal: NamedDependency[Principal]) -> dict[str, Any]:
     """Asked once a minute, whoever pulls it: the policy's rule has a cache."""
     return {"project": project, "texts": {f"key.{number}": f"text {number}" for number in range(50)}}
 
 
+@get("/projects/{project:str}/texts", guards=[requires("exports:read")])
+async def texts(project: FromPath[str]) -> dict[str, Any]:
+    """One document, of which the policy's rule makes every variant."""
+    return {"entries": [{"id": "n_1", "key": "greeting", "values": {"de": "Hallo", "en": "Hello"}}]}
+
+
 @get("/whoami", guards=[requires()])
-async def show_principal(principal: Principal) -> Principal:
+async def show_principal(principal: NamedDependency[Principal]) -> Principal:
     """Any token will do."""
     return principal
 
 
 @post("/projects/{project:str}/texts", guards=[requires("texts:write")])
-async def change(project: str, data: dict[str, str], principal: Principal) -> Response[dict[str, Any]]:
+async def change(
+    project: FromPath[str], data: dict[str, str], principal: NamedDependency[Principal]
+) -> Response[dict[str, Any]]:
     """What is stored of the project ends with it (RFC 9875)."""
     ended = {"Cache-Group-Invalidation": f'"project-{project}"'}
     return Response({"changed": len(data), "by": principal.token_name}, headers=ended)
 
 
 @get("/ruled")
-async def ruled(principal: Principal) -> str:
+async def ruled(principal: NamedDependency[Principal]) -> str:
     """Without a guard: a rule of the policy asks for the token."""
     return principal.token_id
 
 
 @get("/open")
-async def open_to_all(principal: Principal | None) -> str:
+async def open_to_all(principal: NamedDependency[Principal | None], request: Request[Any, Any, Any]) -> str:
     """Neither guard nor rule: the gateway leaves it alone."""
-    return "nobody" if principal is None else principal.token_id
+    return request.headers.get("X-Gateway-Owner", "nobody" if principal is None else principal.token_id)
 
 
 @get("/request", guards=[requires()])
@@ -54,12 +66,21 @@ async def ticks() -> Stream:
 
     async def count() -> AsyncIterator[bytes]:
         number = 0
-        while True:
-            yield b"tick %d\n" % number
-            number += 1
-            await asyncio.sleep(0.05)
+        try:
+            while True:
+                yield b"tick %d\n" % number
+                number += 1
+                await asyncio.sleep(0.05)
+        finally:
+            ENDED.append(number)
 
     return Stream(count(), media_type="text/plain")
+
+
+@get("/ended")
+async def count_ended() -> int:
+    """How many of the streams have ended."""
+    return len(ENDED)
 
 
 @get("/broken", guards=[requires()])
@@ -69,10 +90,10 @@ async def broken() -> None:
 
 
 @websocket("/talk", guards=[requires("exports:read")])
-async def talk(socket: WebSocket[Any, Any, Any], principal: Principal) -> None:
+async def talk(socket: WebSocket[Any, Any, Any], principal: NamedDependency[Principal]) -> None:
     """Authorized when it is opened."""
     await socket.accept()
-    await socket.send_text(principal.token_name)
+    await socket.send_text(f"{principal.token_name} {socket.headers.get('Authorization', 'and no credential')}")
     await socket.close()
 
 
@@ -84,6 +105,19 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 app = Litestar(
-    [export, show_principal, change, ruled, open_to_all, show_request, ticks, broken, talk, mounted],
+    [
+        export,
+        texts,
+        show_principal,
+        change,
+        ruled,
+        open_to_all,
+        show_request,
+        ticks,
+        count_ended,
+        broken,
+        talk,
+        mounted,
+    ],
     plugins=[GatewayPlugin()],
 )

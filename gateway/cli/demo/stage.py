@@ -17,9 +17,10 @@ from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_cl
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.app import create_app
 from gateway.cli.demo.backend import create_backend
-from gateway.cli.demo.servers import listen, serving, url_of
+from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.temporary_redis import run_redis
 from gateway.cli.serve import build_config
+from gateway.cli.serving import serving
 from gateway.core.administration import TokenRequest, TokenState, mint_token, state_of
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import Policy

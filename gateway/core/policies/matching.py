@@ -104,6 +104,15 @@ class Matcher(Generic[Target]):
         """What the most specific pattern leads to, or None."""
         return next(self._matches(self._root, method, segments, 0), None)
 
+    def __iter__(self) -> Iterator[Target]:
+        """All that patterns lead to, each once."""
+        pending, seen = [self._root], list[Target]()
+        while pending:
+            node = pending.pop()
+            seen += [*node.here.values(), *node.below.values()]
+            pending += [*node.literals.values(), *([node.parameter] if node.parameter else [])]
+        yield from {id(target): target for target in seen}.values()
+
     def _matches(self, node: _Node[Target], method: str, segments: tuple[str, ...], depth: int) -> Iterator[Target]:
         if depth == len(segments):
             yield from _for_method(node.here, method)

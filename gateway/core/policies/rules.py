@@ -189,6 +189,11 @@ class PolicySet:
         # The same requests come again and again (builds pull the same exports): remember what they matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)
 
+    def rules_of(self, policy: str) -> list[Rule]:
+        """A policy's rules by their patterns."""
+        found = {(rule.policy.name, rule.pattern.text): rule for matcher in self._matchers.values() for rule in matcher}
+        return [found[key] for key in sorted(found) if key[0] == policy]
+
     def _match(self, host: str, method: str, segments: tuple[str, ...]) -> Rule | None:
         """The rule for a request; rules of policies that name the host come before those of any host."""
         for name in (host, None):

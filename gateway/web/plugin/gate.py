@@ -6,7 +6,7 @@ Rule 2: paths are read as the app's router reads them. One that could be read ot
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote, unquote
 
@@ -18,8 +18,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketSc
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
-from gateway.core.errors import StreamRevoked, UpstreamError
-from gateway.core.forwarding import build_identity_fields
+from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
+from gateway.core.forwarding import build_request_fields
 from gateway.core.messages import RequestHead, Response, ResponseHead
 from gateway.core.policies.guarding import GuardedRules
 from gateway.core.policies.rules import Rule
@@ -30,7 +30,7 @@ from gateway.core.targets import parse_path
 from gateway.exchange import Exchange, PolicySource
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
-from gateway.web.plugin.handlers import CALL, VIA, Call
+from gateway.web.plugin.handlers import CALL, VIA, Call, with_host
 from gateway.web.receiving import accept
 
 DENIAL = "websocket.http.response"
@@ -82,21 +82,22 @@ class Gate:
             return
         rule = self._find_rule(scope, request)
         if rule is None:
+            scope["headers"] = request.fields  # what a client says of itself reaches no handler
             await app(scope, receive, send)
             return
         router = Litestar.from_scope(scope).asgi_router
-        needed = scopes_needed(scope["route_handler"]) or ()
         is_shared = is_cacheable(rule, request) and request.method == "GET"
-        token = CALL.set(Call(self, router, scope, receive, needed, is_shared))
+        token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
-        finally:
-            CALL.reset(token)
-        try:
             await reply(_without_intermediary(response), send)
+        except ClientGone:
+            return
         except (StreamRevoked, UpstreamError) as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
+        finally:
+            CALL.reset(token)
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket: authorized when it is opened, and the handler's from then on."""
@@ -105,15 +106,17 @@ class Gate:
             await _deny(request, scope, send)
             return
         rule = self._find_rule(scope, request)
+        scope["headers"] = request.fields
         if rule is not None:
             admission = await self._exchange.permit(request, rule)
             if isinstance(admission, Response):
                 await _deny(_without_intermediary(admission), scope, send)
                 return
-            record, scopes = admission.record, scopes_needed(scope["route_handler"]) or ()
-            effective = effective_scopes(rule, admission.facts) if record else ""
-            principal = parse_principal(build_identity_fields(record, effective)) if record else None
-            scope["state"][STATE_KEY] = Admitted(self, scopes, principal)
+            record = admission.record
+            scopes = effective_scopes(rule, admission.facts) if record else ""
+            fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
+            scope["headers"] = with_host(request.fields, fields)
+            scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
         await app(scope, receive, send)
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:
@@ -121,8 +124,8 @@ class Gate:
         new_id = self._new_id()
         raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-        seen: MutableMapping[str, Any] = {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme}
-        request = accept(read_scope(cast(HTTPScope, seen)), self._clock(), new_id, self._trusted)
+        seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
+        request = accept(read_scope(seen), self._clock(), new_id, self._trusted)
         if isinstance(request, Reason):
             return build_refusal(request, None, new_id)
         path = inner_path(request.path, scope.get("root_path", ""))

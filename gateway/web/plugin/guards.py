@@ -23,7 +23,7 @@ class Admitted(msgspec.Struct, frozen=True):
     by: object
     """The gate that let it pass."""
     scopes: tuple[str, ...]
-    """What the handler needs and the token was found to have."""
+    """What the rule needs, and the token was found to have."""
     principal: Principal | None
     """None where a public rule lets anybody pass."""
 

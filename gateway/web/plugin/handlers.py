@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import msgspec
 from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
-from gateway.core.errors import UpstreamBroken
+from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Response, ResponseHead, field_value
+from gateway.core.messages import Field, Fields, Response, ResponseHead
 from gateway.core.policies.upstream import Upstream
 from gateway.core.principals import parse_principal
 from gateway.web.plugin.guards import STATE_KEY, Admitted
@@ -43,6 +43,7 @@ class Call(msgspec.Struct, frozen=True):
     scope: HTTPScope
     receive: Receive
     scopes: tuple[str, ...]
+    """What its rule needs."""
     is_shared: bool
     """Whether others may get the answer, too: then it is not this client's to break off."""
 
@@ -82,7 +83,6 @@ def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -
     """The scope of a request that the gate has let pass."""
     path, _, query = target.partition("?")
     root_path = call.scope.get("root_path", "")
-    host = field_value(cast("list[Field]", call.scope["headers"]), b"host")
     state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
     scope: dict[str, Any] = {
         **{name: value for name, value in call.scope.items() if name not in ROUTED},
@@ -90,11 +90,16 @@ def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -
         "path": root_path + unquote(path),
         "raw_path": (root_path + path).encode("latin-1"),
         "query_string": query.encode("latin-1"),
-        "headers": [*([] if host is None else [(b"host", host)]), *(field for field in fields if field != VIA)],
+        "headers": with_host(list(call.scope["headers"]), fields),
         "extensions": {},
         "state": state | {STATE_KEY: Admitted(call.by, call.scopes, parse_principal(fields))},
     }
     return cast(HTTPScope, scope)
+
+
+def with_host(received: Fields, fields: Sequence[Field]) -> list[Field]:
+    """The fields of a request for a backend as its own app gets them: with Host, and with nobody in between."""
+    return [*(field for field in received if field[0] == b"host"), *(field for field in fields if field != VIA)]
 
 
 class HandlerRun:
@@ -141,11 +146,13 @@ class HandlerRun:
             raise StopAsyncIteration
         try:
             return await self._next_piece()
+        except ClientGone:
+            raise
         except Exception as error:
             raise UpstreamBroken(f"the handler failed in its content: {error!r}") from error
 
     async def aclose(self) -> None:
-        """Ends the handler, unless its answer is complete; who waits for more of it gets UpstreamBroken."""
+        """Ends the handler, unless its answer is complete; who waits for more of it waits no longer."""
         if self._is_complete:
             return
         self._task.cancel()
@@ -155,23 +162,25 @@ class HandlerRun:
 
     async def _next_head(self) -> ResponseHead:
         message = await self._next()
+        if message is None:
+            raise UpstreamBroken("the handler ended without an answer")
         if message["type"] != "http.response.start":
             raise UpstreamBroken(f"the handler began with {message['type']}")
         return ResponseHead(message["status"], [(name.lower(), value) for name, value in message["headers"]])
 
     async def _next_piece(self) -> bytes:
         message = await self._next()
+        if message is None:  # a handler that is told of it stops in mid-content
+            raise ClientGone
         if message["type"] != "http.response.body":
             raise UpstreamBroken(f"the handler went on with {message['type']}")
         self._is_complete = not message.get("more_body", False)
         return message.get("body", b"")
 
-    async def _next(self) -> Message:
+    async def _next(self) -> Message | None:
         message = await self._messages.get()
         if isinstance(message, Exception):
             raise message
-        if message is None:
-            raise UpstreamBroken("the handler ended without an answer")
         return message
 
 

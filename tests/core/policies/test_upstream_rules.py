@@ -82,6 +82,14 @@ def test_a_replacement_takes_the_place_of_all_targets() -> None:
     assert Upstream(("http://other:1",), retries=1) == upstream
 
 
+def test_there_may_be_no_backend() -> None:
+    """Where an app or another proxy answers; a replacement is one all the same. Inside of a table `none` is no URL."""
+    assert () == compile_upstream('"none"').targets
+    assert ("http://other:1",) == compile_upstream('"none"', "http://other:1/").targets
+    with pytest.raises(ConfigurationError, match="is not a URL"):
+        compile_upstream('{ url = "none" }')
+
+
 @pytest.mark.parametrize(("prefix", "segments"), [("/", ()), ("/api/", ("api",)), ("/a/b-c", ("a", "b-c"))])
 def test_prefixes_are_whole_segments(prefix: str, segments: tuple[str, ...]) -> None:
     """With and without a slash at the end; without a replacement they are stripped."""

@@ -1,0 +1,106 @@
+"""Composition root of the admin listener: as app.py, for a process that answers people and not their programs."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from litestar import Litestar
+
+from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_sessions import RedisSessions
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_usage import RedisUsage
+from gateway.app import build_management, request_ids
+from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.web.admin.access import Access
+from gateway.web.admin.api import build_api, build_openapi
+from gateway.web.admin.app import build_admin
+from gateway.web.metrics import build_metrics
+from gateway.web.pages.parts import Pages
+from gateway.web.pages.router import build_pages
+from gateway.web.pages.visitors import WRONG_SIGN_INS, Visitors
+
+ADMIN_TIMEOUT_SECONDS = 5.0
+"""A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
+
+
+class Administration:
+    """What the admin listener works with: connections and policies of its own, as it may be a process of its own."""
+
+    def __init__(
+        self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._owns_client = client is None
+        client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
+        self.redis = RedisConnection(client, ADMIN_TIMEOUT_SECONDS)
+        can_assert = bool(settings.assertion_key)
+        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
+        self.tokens = RedisTokens(self.redis)
+        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
+        self.usage = RedisUsage(self.redis, clock)
+        self.exports = RedisExports(self.redis, 0)
+        trusted = parse_trusted_proxies(settings)
+        self.access = Access(
+            admissions=RedisAdmissions(self.redis),
+            failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
+            pepper=settings.token_pepper.encode(),
+            clock=clock,
+            new_id=request_ids().__next__,
+            trusted=trusted,
+        )
+        sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
+        kinds = parse_sign_in(settings.sign_in)
+        self.pages = Pages(
+            visitors=Visitors(sessions, self.management, self.policies, kinds, failures, clock, secrets.token_bytes),
+            management=self.management,
+            tokens=self.tokens,
+            usage=self.usage,
+            policies=self.policies,
+            policy_mistakes=self.policy_mistakes,
+            clock=clock,
+            random_text=lambda: secrets.token_urlsafe(16),
+            trusted=trusted,
+            listen=settings.listen,
+        )
+
+    def policy_mistakes(self) -> tuple[str, ...]:
+        """Mistakes of the policy files, where an older set is served."""
+        return self.policies.mistakes
+
+    async def is_store_ready(self) -> bool:
+        """Whether Redis answers."""
+        return await self.redis.is_ready()
+
+    async def close(self) -> None:
+        """Ends the connection, where it is nobody else's."""
+        if self._owns_client:
+            await self.redis.close()
+
+
+def create_admin(
+    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
+) -> Litestar:
+    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
+    administration = Administration(settings or read_settings(), client, clock)
+
+    @asynccontextmanager
+    async def run(_: Litestar) -> AsyncIterator[None]:
+        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await administration.close()
+
+    metrics = build_metrics(administration.usage, administration.policy_mistakes)
+    api = build_api(administration.management, administration.exports, administration.access)
+    return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())

@@ -1,0 +1,113 @@
+"""The builder of export addresses: what was chosen in a form, the exact address for it, and what comes of it.
+
+The address names every option, also where it is the default: a build that copies it gets the same export when the
+policy's defaults change one day. What is allowed is asked of the gateway's own reading of a request, so that the
+builder never shows an address that would be refused without saying so.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from gateway.core.pages.samples import build_sample
+from gateway.core.policies.matching import bind_parameters
+from gateway.core.policies.rules import Rule
+from gateway.core.targets import parse_path
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.offers import OfferedOption, build_offer
+from gateway.core.variants.options import VariantRule, parse_variant
+from gateway.core.variants.rendering import render
+from gateway.core.variants.variant import DocumentForm, InvalidOptions
+
+ALL = "*"
+_UNESCAPED = ",*@"
+"""Kept as they are in a query, to be read: RFC 3986 3.4 allows them there."""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One choice of the form. `chosen` has one text, or for a list of known values as many as are ticked."""
+
+    option: OfferedOption
+    key: str
+    chosen: tuple[str, ...]
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off."""
+        return self.option.values is not None and set(self.option.values) == {"true", "false"}
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A part of the path that is the caller's to fill in."""
+
+    name: str
+    key: str
+    value: str
+
+
+class Build(msgspec.Struct, frozen=True):
+    """What the form shows."""
+
+    parameters: tuple[Parameter, ...]
+    fields: tuple[Field, ...]
+    target: str
+    """Path and query; parameters that are not filled in stand in braces."""
+    is_complete: bool
+    mistakes: tuple[str, ...]
+    sample: str
+    """What the export looks like, made of sample content; empty where it cannot be made."""
+    media_type: str
+
+
+def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]], project: str) -> Build:
+    """The form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
+    offer = build_offer(variants, rule.pattern.text.partition(" ")[2])
+    project_name = rule.pattern.segments[rule.project_segment][1:-1] if rule.project_segment is not None else ""
+    parameters = tuple(
+        Parameter(name, f"p.{name}", (asked.get(f"p.{name}") or [project if name == project_name else ""])[0].strip())
+        for name in bind_parameters(rule.pattern, rule.pattern.segments)
+    )
+    fields = tuple(_read_field(option, asked) for option in offer.options if option.place == "query")
+    values = {parameter.name: parameter.value for parameter in parameters}
+    segments = tuple(values.get(one[1:-1]) or one if one.startswith("{") else one for one in rule.pattern.segments)
+    path = "".join(f"/{one if one.startswith('{') else quote(one, safe='')}" for one in segments)
+    query = urlencode([(one.option.name, _write(one)) for one in fields], safe=_UNESCAPED)
+    is_complete = all(values.values())
+    variant = parse_variant(variants, query, segments if is_complete else _filled(rule, variants, segments))
+    mistakes = [mistake.message for mistake in variant.mistakes] if isinstance(variant, InvalidOptions) else []
+    if is_complete and parse_path(path) is None:
+        mistakes.append("The path would be refused: no part of it may be empty, `.` or `..`, or hold a slash.")
+    sample, media_type = "", ""
+    if not isinstance(variant, InvalidOptions):
+        form = DocumentForm(variants.form.kind)
+        rendered = render(build_sample(form.kind, variant), form, variant)
+        sample = rendered.content.decode() if not isinstance(rendered, InvalidOptions) else ""
+        media_type = FORMATS[form.kind][variant.format].media_type
+    target = f"{path}?{query}" if query else path
+    return Build(parameters, fields, target, is_complete, tuple(mistakes), sample, media_type)
+
+
+def _read_field(option: OfferedOption, asked: Mapping[str, Sequence[str]]) -> Field:
+    key = f"o.{option.name}"
+    said = asked.get(key)
+    if said is None:
+        return Field(option, key, option.default or ((ALL,) if option.all else ()))
+    if not option.all:
+        return Field(option, key, (said[-1].strip(),))  # behind a switch that is on stands its being off
+    ticked = tuple(part.strip() for text in said for part in text.split(",") if part.strip())
+    return Field(option, key, ticked or (ALL,))
+
+
+def _write(field: Field) -> str:
+    known = field.option.values or ()
+    return ALL if field.option.all and known and set(field.chosen) >= set(known) else ",".join(field.chosen)
+
+
+def _filled(rule: Rule, variants: VariantRule, segments: tuple[str, ...]) -> tuple[str, ...]:
+    """The segments with something allowed in the place of what is not filled in."""
+    allowed = {option.segment: (option.values or ("x",))[0] for option in variants.options}
+    return tuple(
+        allowed.get(index, "x") if one.startswith("{") and one == rule.pattern.segments[index] else one
+        for index, one in enumerate(segments)
+    )

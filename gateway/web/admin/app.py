@@ -1,0 +1,55 @@
+"""The admin listener: pages, the management API and metrics, for people and programs that administer tokens.
+
+Every answer says to browsers what it may not do (`FIELDS`): run a script or load a style of another origin or of the
+page's own text, be shown in a frame, be read as another type than it has.
+"""
+
+from collections.abc import Sequence
+
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders
+from litestar.openapi import OpenAPIConfig
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.types import ControllerRouterHandler, Message, Scope
+
+from gateway.web.operations import Health, Lifespan, health_handlers
+from gateway.web.pages.parts import build_templates
+
+FIELDS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def build_admin(
+    health: Health,
+    handlers: Sequence[ControllerRouterHandler],
+    lifespan: Lifespan,
+    openapi: OpenAPIConfig | None = None,
+) -> Litestar:
+    """The application. `handlers` are the pages', the API's and whatever else is served to administrators."""
+    return Litestar(
+        [*health_handlers(health), *handlers],
+        lifespan=[lifespan],
+        before_send=[_add_fields],
+        template_config=build_templates(),
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        openapi_config=openapi,
+        logging_config=None,
+    )
+
+
+async def _add_fields(message: Message, _: Scope) -> None:
+    """The one place where answers get them: no handler can forget."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in FIELDS.items():
+            headers.setdefault(name, value)

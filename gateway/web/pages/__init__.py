@@ -1,0 +1,1 @@
+"""The developer page: rendered here, from templates/ and static/, and usable without JavaScript."""

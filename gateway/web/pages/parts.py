@@ -1,0 +1,172 @@
+"""What all pages have in common: what they are given, how a template is filled, who may ask for them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request
+from litestar.datastructures import FormMultiDict
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Redirect, Template
+from litestar.template import TemplateConfig
+
+from gateway.adapters.admin_protocols import Tokens
+from gateway.adapters.usage import Usage
+from gateway.core.addresses import Origin, TrustedProxies, find_origin
+from gateway.core.fields import build_timestamp
+from gateway.core.pages.charts import build_bars, describe_number, describe_share
+from gateway.core.pages.sessions import is_form_token
+from gateway.core.pages.telling import describe_changes, describe_deed
+from gateway.core.pages.times import describe_day, describe_distance, describe_moment
+from gateway.core.policies.rules import Policy, PolicySet
+from gateway.core.token_views import TokenView
+from gateway.exchange import PolicySource
+from gateway.management import Management
+from gateway.web.pages.assets import asset_address
+from gateway.web.pages.visitors import Visitor, Visitors, is_foreign
+
+HERE = Path(__file__).parent
+SECURE_COOKIE = "__Host-gateway"
+"""The prefix has browsers insist on Secure, on this very host, and on the whole of it (RFC 6265bis 4.1.3.2)."""
+COOKIE = "gateway"
+"""Where the listener is spoken to without TLS, on the loopback interface."""
+
+Asking = Request[Any, Any, Any]
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in."""
+
+
+class ForgedForm(Exception):
+    """A form that this session's pages did not send."""
+
+
+class Pages:
+    """What the handlers of all pages work with. `clock` gives Unix seconds; `listen` is that of the public listener."""
+
+    def __init__(
+        self,
+        *,
+        visitors: Visitors,
+        management: Management,
+        tokens: Tokens,
+        usage: Usage,
+        policies: PolicySource,
+        policy_mistakes: Callable[[], tuple[str, ...]],
+        clock: Callable[[], float],
+        random_text: Callable[[], str],
+        trusted: TrustedProxies,
+        listen: str,
+    ) -> None:
+        self.visitors = visitors
+        self.management = management
+        self.tokens = tokens
+        self.usage = usage
+        self.policies = policies
+        self.policy_mistakes = policy_mistakes
+        self.clock = clock
+        self.random_text = random_text
+        self.trusted = trusted
+        self.listen = listen
+
+    @property
+    def set(self) -> PolicySet:
+        """The policies of the moment."""
+        return self.policies.current
+
+    def policy(self, name: str) -> Policy:
+        """The policy of a name; NotFoundException where there is none."""
+        found = self.set.policies.get(name)
+        if found is None:
+            raise NotFoundException("There is no such policy.")
+        return found
+
+    def render(self, template: str, visitor: Visitor | None, status: int = 200, **context: Any) -> Template:
+        """A page. What is in it is for one visitor at one moment, so nobody may store it."""
+        filled_in = {"visitor": visitor, "now": int(self.clock()), **context}
+        return Template(template, context=filled_in, status_code=status, headers={"Cache-Control": "no-store"})
+
+    async def token(self, visitor: Visitor, identity: str) -> TokenView:
+        """A token within the visitor's reach; NotFoundException where there is none."""
+        view = await self.management.show_token(identity)
+        if view is None or not visitor.reach.covers(view.record):
+            raise NotFoundException("There is no such token.")
+        return view
+
+
+GivenPages = NamedDependency[Pages]
+GivenVisitor = NamedDependency[Visitor]
+GivenForm = NamedDependency[FormMultiDict]
+"""What handlers ask for by name."""
+
+
+def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
+    """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
+    peer = request.client.host if request.client else ""
+    return find_origin(list(request.scope["headers"]), peer, request.url.scheme, trusted)
+
+
+def session_of(request: Asking) -> str:
+    """The cookie of a session, by either name; empty where there is none."""
+    return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE) or ""
+
+
+async def find_visitor(request: Asking, pages: GivenPages) -> Visitor:
+    """Who asks; SignInNeeded where nobody is signed in."""
+    visitor = await pages.visitors.find(session_of(request), origin_of(request, pages.trusted).client)
+    if visitor is None:
+        raise SignInNeeded
+    return visitor
+
+
+async def read_form(request: Asking, visitor: GivenVisitor) -> FormMultiDict:
+    """What was sent with one of the session's own forms; ForgedForm for any other."""
+    form = await request.form()
+    if is_foreign(request.headers) or not is_form_token(text_of(form, "form_token"), visitor.session_id):
+        raise ForgedForm
+    return form
+
+
+def text_of(form: FormMultiDict, name: str) -> str:
+    """A field of a form, without the white space around it; empty where it is missing, or a file."""
+    value = form.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def see_other(path: str, **query: str) -> Redirect:
+    """To another page, by GET (RFC 9110 15.4.4)."""
+    return Redirect(f"{path}?{urlencode(query)}" if query else path, status_code=303)
+
+
+def said(query: Mapping[str, str], name: str) -> str | None:
+    """A text of the address; None where it is missing or empty."""
+    return query.get(name, "").strip() or None
+
+
+def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
+    """Jinja's, where everything is escaped and a name that a template misspells is an error."""
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "ago": describe_distance,
+        "moment": describe_moment,
+        "day": describe_day,
+        "iso": lambda seconds: build_timestamp(seconds).decode(),
+        "deed": describe_deed,
+        "changes": describe_changes,
+        "bars": build_bars,
+        "share": describe_share,
+        "number": describe_number,
+    }
+    templates.globals |= {"asset": asset_address}
+    return TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates))

@@ -1,0 +1,197 @@
+"""Lists of tokens, and new ones."""
+
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.exceptions import NotFoundException, PermissionDeniedException
+from litestar.response import Template
+
+from gateway.core.administration import TokenRequest
+from gateway.core.errors import ChangeRefused
+from gateway.core.pages.listing import STATES, Listing, parse_listing, select
+from gateway.core.pages.reach import Reach, as_given, excess, grantable, why_none
+from gateway.core.pages.snippets import build_snippets, variable_name
+from gateway.core.policies.rules import Policy
+from gateway.core.token_views import CreatedToken
+from gateway.web.pages.addresses import example_url
+from gateway.web.pages.forms import DEFAULT_EXPIRY, EXPIRIES, FormMistake, TokenForm, build_request, read_token_form
+from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages
+from gateway.web.pages.visitors import Visitor
+
+LISTED_DAYS = 14
+"""Of usage beside each token: enough to see a weekend, and a job that has stopped."""
+SENT_TWICE = (
+    "This form was sent before, and the token that it asked for was made: look for it in the list. "
+    "Its text is not shown again. Send the form once more for another token."
+)
+
+
+class TokenLists(Controller):
+    """`/tokens`."""
+
+    path = "/tokens"
+
+    @get()
+    async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
+        """The tokens of a project or an owner, or all of a policy for an operator."""
+        query = request.query_params
+        policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
+        page = select(await pages.management.list_tokens(policy.name, reach.project, reach.owner), listing)
+        usage = await pages.usage.tokens_usage([view.identity for view in page.rows], LISTED_DAYS)
+        return pages.render(
+            "tokens.html",
+            visitor,
+            policy=policy,
+            reach=reach,
+            listing=listing,
+            states=tuple(STATES),
+            page=page,
+            usage=usage,
+            policies=visible_policies(pages, visitor),
+            address=_address_of(policy, reach, listing),
+        )
+
+    @get("/new")
+    async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
+        """The form for a new token; `bundle` ticks the scopes of one."""
+        query = request.query_params
+        policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        bundle = policy.bundles.get(query.get("bundle", ""))
+        form = TokenForm(
+            name=query.get("name", ""),
+            description=query.get("description", ""),
+            expiry=query.get("expiry", DEFAULT_EXPIRY),
+            day=query.get("day", ""),
+            project=reach.project or "",
+            owner=reach.owner or "",
+            scopes=bundle.scopes if bundle else (),
+        )
+        return render_form(pages, visitor, policy, form)
+
+    @post(status_code=200)
+    async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
+        """Makes the token and shows its text, this once."""
+        asked = read_token_form(form)
+        policy, reach = find_scope(
+            pages, visitor, str(form.get("policy", "")), asked.project or None, asked.owner or None
+        )
+        check_may_change(visitor)
+        filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
+        try:
+            wanted = _bounded(build_request(filled, policy, int(pages.clock())), policy, visitor)
+            await _check_first(pages, visitor, filled)
+            created = await pages.management.create_token(visitor.actor, policy.name, wanted)
+        except FormMistake as mistake:
+            return render_form(pages, visitor, policy, filled, mistake)
+        except ChangeRefused as refusal:
+            return render_form(pages, visitor, policy, filled, FormMistake("", str(refusal)))
+        return render_created(pages, visitor, policy, created)
+
+
+def find_scope(
+    pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
+) -> tuple[Policy, Reach]:
+    """The policy and the part of the visitor's reach that are asked for; NotFoundException beyond it."""
+    names = visible_policies(pages, visitor)
+    if not names:
+        raise NotFoundException("There are no policies.")
+    reach = visitor.reach.narrowed(policy or visitor.reach.policy or names[0], project or None, owner or None)
+    if reach is None or reach.policy not in names:
+        raise NotFoundException("There is nothing of yours at this address.")
+    return pages.policy(reach.policy), reach
+
+
+def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
+    """The names of the policies whose tokens the visitor may see."""
+    return [name for name in sorted(pages.set.policies) if visitor.reach.policy in (None, name)]
+
+
+def check_may_change(visitor: Visitor) -> None:
+    """PermissionDeniedException for who may only look."""
+    if not visitor.may_change:
+        lacks = "it lacks the scope write" if visitor.is_operator else "it was made by another token"
+        raise PermissionDeniedException(f"The token you signed in with is for looking only: {lacks}.")
+
+
+def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
+    """Scopes by category, each in the policy's order."""
+    groups: dict[str, list[str]] = {}
+    for name, scope in policy.scopes.items():
+        groups.setdefault(scope.category, []).append(name)
+    return list(groups.items())
+
+
+def render_form(
+    pages: Pages, visitor: Visitor, policy: Policy, form: TokenForm, mistake: FormMistake | None = None
+) -> Template:
+    """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
+    form = msgspec.structs.replace(form, key=pages.random_text())
+    return pages.render(
+        "token_new.html",
+        visitor,
+        status=422 if mistake else 200,
+        policy=policy,
+        form=form,
+        mistake=mistake,
+        groups=group_scopes(policy),
+        grantable=grantable(policy, visitor.giver),
+        expiries=EXPIRIES,
+        bundles=policy.bundles,
+    )
+
+
+def render_created(pages: Pages, visitor: Visitor, policy: Policy, created: CreatedToken) -> Template:
+    """The page that shows a token's text, once."""
+    url = example_url(pages, policy, created.view.record)
+    return pages.render(
+        "token_created.html",
+        visitor,
+        policy=policy,
+        created=created,
+        variable=variable_name(policy.name),
+        snippets=build_snippets(policy, url),
+    )
+
+
+async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
+    if not await pages.visitors.is_first(visitor, form.key):
+        raise FormMistake("", SENT_TWICE)
+
+
+def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
+    """The same; FormMistake for more than the visitor can give."""
+    wanted = as_given(visitor.giver, wanted)
+    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, wanted)
+    if problem:
+        raise FormMistake("", problem)
+    return wanted
+
+
+def _address_of(policy: Policy, reach: Reach, listing: Listing) -> "ListAddress":
+    return ListAddress(policy.name, reach.project or "", reach.owner or "", listing)
+
+
+class ListAddress(msgspec.Struct, frozen=True):
+    """The address of a list, and of lists like it."""
+
+    policy: str
+    project: str
+    owner: str
+    listing: Listing
+
+    def __call__(self, **changes: str | int) -> str:
+        """The address with these changes; another sort or filter begins with the first page."""
+        listing = self.listing
+        values = {
+            "policy": self.policy,
+            "project": self.project,
+            "owner": self.owner,
+            "q": listing.text,
+            "state": listing.state,
+            "sort": listing.sort,
+            **changes,
+        }
+        defaults = {"state": Listing().state, "sort": Listing().sort, "page": 1}
+        return "/tokens?" + urlencode({k: v for k, v in values.items() if v != "" and v != defaults.get(k)})

@@ -1,0 +1,224 @@
+"""One token: what is known of it, and its changes."""
+
+from typing import Any
+
+from litestar import Controller, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect, Template
+
+from gateway.core.administration import TokenChange, TokenState
+from gateway.core.audit import AuditQuery
+from gateway.core.errors import ChangedMeanwhile, ChangeRefused
+from gateway.core.pages.reach import excess, grantable, rotation_excess
+from gateway.core.policies.rules import Policy
+from gateway.core.quotas import Window
+from gateway.core.rotation import REFUSING_STATES
+from gateway.core.token_views import TokenView
+from gateway.core.whoami import identity_rule
+from gateway.web.pages.forms import (
+    DEFAULT_OVERLAP,
+    EXPIRIES,
+    OVERLAPS,
+    FormMistake,
+    TokenForm,
+    build_change,
+    read_token_form,
+)
+from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
+from gateway.web.pages.token_lists import check_may_change, group_scopes, render_created
+from gateway.web.pages.visitors import Visitor
+
+HISTORY_LENGTH = 20
+SHOWN_DAYS = 30
+CHANGED = "Somebody changed this token in the meantime. What you see now is how it is; your change was not made."
+DONE = {
+    "saved": "Your changes are saved. They act on the token's next request.",
+    "disabled": "The token is disabled: its next request is refused. Enable it to let it pass again.",
+    "enabled": "The token is enabled again.",
+    "revoked": "The token is revoked, for good. Its next request is refused.",
+}
+"""What a page says after a change, by the word in its address."""
+
+
+class TokenPages(Controller):
+    """`/tokens/ID`."""
+
+    path = "/tokens/{identity:str}"
+
+    @get()
+    async def show(
+        self, request: Asking, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]
+    ) -> Template:
+        """All that is known of the token, none of it secret."""
+        view = await pages.token(visitor, identity)
+        return await _render(pages, visitor, view, notice=DONE.get(request.query_params.get("done", ""), ""))
+
+    @get("/edit")
+    async def ask_for_changes(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
+        """The form with what the token is now."""
+        view = await pages.token(visitor, identity)
+        return _render_edit(pages, visitor, view, _form_of(view))
+
+    @post("/edit", status_code=200)
+    async def edit(
+        self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
+    ) -> Template | Redirect:
+        """Changes name, description, scopes and end; refused where another change came first."""
+        check_may_change(visitor)
+        view, asked = await pages.token(visitor, identity), read_token_form(form)
+        policy = pages.policy(view.record.policy)
+        try:
+            change = build_change(asked, policy, int(pages.clock()))
+            _check_excess(policy, visitor, change, view)
+            await pages.management.update_token(visitor.actor, identity, change, text_of(form, "version"))
+        except FormMistake as mistake:
+            return _render_edit(pages, visitor, view, asked, mistake)
+        except ChangedMeanwhile:
+            view = await pages.token(visitor, identity)
+            return _render_edit(pages, visitor, view, _form_of(view), FormMistake("", CHANGED), status=409)
+        except ChangeRefused as refusal:
+            return _render_edit(pages, visitor, view, asked, FormMistake("", str(refusal)))
+        return see_other(f"/tokens/{identity}", done="saved")
+
+    @get("/rotate")
+    async def ask_for_rotation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
+        """The form for a successor."""
+        return _render_rotate(pages, visitor, await pages.token(visitor, identity))
+
+    @post("/rotate", status_code=200)
+    async def rotate(
+        self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
+    ) -> Template:
+        """Makes a successor and shows its text, this once."""
+        check_may_change(visitor)
+        view = await pages.token(visitor, identity)
+        policy, overlap = pages.policy(view.record.policy), text_of(form, "overlap")
+        problem = rotation_excess(policy, visitor.giver, view.record)
+        if overlap not in OVERLAPS:
+            problem = "Pick one of the times."
+        if problem:
+            return _render_rotate(pages, visitor, view, problem)
+        try:
+            created = await pages.management.rotate_token(visitor.actor, identity, int(overlap))
+        except ChangeRefused as refusal:
+            return _render_rotate(pages, visitor, await pages.token(visitor, identity), str(refusal))
+        return render_created(pages, visitor, policy, created)
+
+    @get("/revoke")
+    async def ask_for_revocation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
+        """The question whether this is really meant."""
+        view = await pages.token(visitor, identity)
+        return pages.render("token_revoke.html", visitor, view=view, problem="")
+
+    @post("/revoke", status_code=200)
+    async def revoke(
+        self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
+    ) -> Template | Redirect:
+        """Ends the token for good, where its name was typed."""
+        check_may_change(visitor)
+        view = await pages.token(visitor, identity)
+        if text_of(form, "confirmation") != view.record.name.strip():
+            problem = "What you typed is not the token's name. Nothing was changed."
+            return pages.render("token_revoke.html", visitor, status=422, view=view, problem=problem)
+        await pages.management.revoke_token(visitor.actor, identity)
+        return see_other(f"/tokens/{identity}", done="revoked")
+
+    @post("/disable", status_code=200)
+    async def disable(
+        self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
+    ) -> Template | Redirect:
+        """Refuses the token's requests until it is enabled."""
+        return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=False)
+
+    @post("/enable", status_code=200)
+    async def enable(
+        self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
+    ) -> Template | Redirect:
+        """Lets the token's requests pass again."""
+        return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=True)
+
+
+def _check_excess(policy: Policy, visitor: Visitor, change: TokenChange, view: TokenView) -> None:
+    problem = excess(policy, visitor.giver, change, view.record)
+    if problem:
+        raise FormMistake("", problem)
+
+
+async def _switch(
+    pages: Pages, visitor: Visitor, identity: str, version: str, *, is_active: bool
+) -> Template | Redirect:
+    check_may_change(visitor)
+    await pages.token(visitor, identity)
+    try:
+        await pages.management.update_token(visitor.actor, identity, TokenChange(is_active=is_active), version)
+    except ChangeRefused as refusal:
+        problem = CHANGED if isinstance(refusal, ChangedMeanwhile) else str(refusal)
+        return await _render(pages, visitor, await pages.token(visitor, identity), problem=problem, status=409)
+    return see_other(f"/tokens/{identity}", done="enabled" if is_active else "disabled")
+
+
+async def _render(
+    pages: Pages, visitor: Visitor, view: TokenView, notice: str = "", problem: str = "", status: int = 200
+) -> Template:
+    record = view.record
+    history = await pages.management.search_audit(AuditQuery(target=record.identity), HISTORY_LENGTH)
+    usage = await pages.usage.tokens_usage([record.identity], SHOWN_DAYS)
+    return pages.render(
+        "token.html",
+        visitor,
+        status=status,
+        view=view,
+        usage=usage[record.identity],
+        policy=pages.set.policies.get(record.policy),
+        windows=await _find_windows(pages, view),
+        history=history,
+        notice=notice,
+        problem=problem,
+        is_over=view.state in (TokenState.REVOKED, TokenState.EXPIRED),
+        may_rotate=view.state not in REFUSING_STATES and not record.successor,
+    )
+
+
+async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:
+    """Where the token stands in the quotas of its plan; none where that says nothing any more."""
+    policy = pages.set.policies.get(view.record.policy)
+    if policy is None or view.state is TokenState.REVOKED:
+        return ()
+    standing = await pages.tokens.standing(view.identity, identity_rule(policy), view.record.project)
+    return standing.windows if standing else ()
+
+
+def _form_of(view: TokenView) -> TokenForm:
+    record = view.record
+    return TokenForm(
+        name=record.name, description=record.description, expiry="keep", scopes=tuple(record.scopes.split())
+    )
+
+
+def _render_edit(
+    pages: Pages,
+    visitor: Visitor,
+    view: TokenView,
+    form: TokenForm,
+    mistake: FormMistake | None = None,
+    status: int = 422,
+) -> Template:
+    policy = pages.policy(view.record.policy)
+    held = frozenset(view.record.scopes.split())
+    return pages.render(
+        "token_edit.html",
+        visitor,
+        status=status if mistake else 200,
+        view=view,
+        policy=policy,
+        form=form,
+        mistake=mistake,
+        groups=group_scopes(policy),
+        grantable=grantable(policy, visitor.giver) | held,
+        expiries={"keep": "As it is", **EXPIRIES},
+    )
+
+
+def _render_rotate(pages: Pages, visitor: Visitor, view: TokenView, problem: str = "") -> Template:
+    context: dict[str, Any] = {"view": view, "overlaps": OVERLAPS, "chosen": DEFAULT_OVERLAP, "problem": problem}
+    return pages.render("token_rotate.html", visitor, status=422 if problem else 200, **context)

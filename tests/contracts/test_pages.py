@@ -1,0 +1,389 @@
+"""What the products' pages promise, kept by the developer page: contract rows in a real browser."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import POLICIES
+from tests.contracts.conftest import Commands
+from tests.support.browser import open_page, running_browser
+from tests.support.client import ask
+from tests.support.command_line import run_json
+from tests.support.processes import GatewayServer, RedisServer
+
+KOPIMARK = ("--policy", "kopimark", "--project", "website")
+TOKENCRAFT = ("--policy", "tokencraft", "--owner", "ada")
+LIST = "/tokens?policy=kopimark&project=website"
+
+SignedIn = Callable[..., Page]
+
+
+def run_apart(*arguments: str) -> Any:
+    """A command in a thread: Playwright's event loop is in this one, and a command has one of its own."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(run_json, *arguments).result()
+
+
+@pytest.fixture(scope="module")
+def server(
+    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayServer]:
+    """`gateway serve` with its admin listener."""
+    gateway = GatewayServer(
+        tmp_path_factory.mktemp("gateway"),
+        *("--policies", str(POLICIES), "--redis", redis_server.url),
+        *("--upstream", f"kopimark=http://127.0.0.1:{backend_port}"),
+        *("--upstream", f"tokencraft=http://127.0.0.1:{backend_port}"),
+        admin=True,
+    )
+    yield gateway.wait()
+    assert gateway.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def create(tokens: Commands) -> Callable[..., dict[str, str]]:
+    """`gateway token create`."""
+
+    def run(*options: str, name: str = "CI") -> dict[str, str]:
+        created: dict[str, str] = run_apart(
+            "token", "create", "--name", name, *options, *tokens.options, *tokens.policies
+        )
+        return created
+
+    return run
+
+
+@pytest.fixture
+def sign_in(browser: Browser, server: GatewayServer) -> Iterator[SignedIn]:
+    """A page on which the holder of a token has signed in."""
+    with ExitStack() as stack:
+
+        def run(token: str, **context: object) -> Page:
+            url = f"http://127.0.0.1:{server.admin_port}"
+            page = stack.enter_context(open_page(browser, url, **context))
+            page.goto("/")
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+            return page
+
+        yield run
+
+
+@pytest.fixture
+def operator(sign_in: SignedIn, create: Callable[..., dict[str, str]]) -> Page:
+    return sign_in(create("--admin", name="ops")["token"])
+
+
+def status_of(server: GatewayServer, token: str) -> int:
+    """What an export gets that is pulled with the token."""
+    return ask(server.port, "GET", "/api/v1/projects/website/export", token=token, host="api.kopimark.com").status
+
+
+def make_token(page: Page, name: str, *scopes: str) -> str:
+    """Makes a token by the form that is open, and gives the text that the page shows."""
+    page.get_by_role("textbox", name="Name").fill(name)
+    for scope in scopes:
+        page.get_by_role("checkbox", name=scope).check()
+    page.get_by_role("button", name="Create token").click()
+    return page.get_by_label("The token", exact=True).input_value()
+
+
+def test_K2_a_token_is_shown_once(operator: Page, server: GatewayServer, redis_server: RedisServer) -> None:
+    """On the page after the form, with a button to copy it and lines to use it; then nowhere."""
+    operator.goto(LIST)
+    operator.get_by_role("link", name="New token").first.click()
+    text = make_token(operator, "deploy", "read")
+    assert 401 != status_of(server, text)
+    operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    operator.get_by_role("button", name="Copy token").click()
+    expect(operator.get_by_role("button", name="Copied")).to_be_visible()
+    assert text == operator.evaluate("navigator.clipboard.readText()")
+    for tab, words in (("curl", "curl --fail"), ("GitHub Actions", "runs-on"), ("GitLab CI", "script:")):
+        operator.get_by_role("radio", name=tab).check(force=True)
+        expect(operator.locator(".tab-panel:visible")).to_contain_text(words)
+        expect(operator.locator(".tab-panel:visible")).to_contain_text("KOPIMARK_API_TOKEN")
+    operator.get_by_role("link", name="I have stored it").click()
+    assert text not in operator.content()
+    for path in (LIST, "/history", "/overview"):
+        operator.goto(path)
+        assert text not in operator.content()
+
+
+def test_K10_the_builder_shows_the_exact_address(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+) -> None:
+    """It follows each choice at once, with a preview; and what is copied is what the gateway answers."""
+    token = create(*KOPIMARK)["token"]
+    page = sign_in(token)
+    page.get_by_role("link", name="Export builder").click()
+    address, sample = page.locator("#export-url"), page.locator(".sample")
+    expect(address).to_have_text(
+        "https://api.kopimark.com/api/v1/projects/website/export"
+        "?format=json&pretty=false&shape=nested&lang=*&status=approved,shipped"
+    )
+    expect(sample).to_contain_text('"headline":"Welcome"')
+    page.get_by_role("radio", name="csv").check(force=True)
+    page.get_by_label("Languages").fill("de, fr")
+    page.get_by_role("checkbox", name="shipped").uncheck(force=True)
+    expect(address).to_contain_text("?format=csv&pretty=false&shape=nested&lang=de,fr&status=approved")
+    expect(sample).to_contain_text('"key","de","fr"')
+    page.get_by_label("Languages").fill("!")
+    expect(page.get_by_text("The option lang must be")).to_be_visible()
+    page.get_by_label("Languages").fill("")
+    expect(address).to_contain_text("lang=*")
+    page.reload()
+    expect(address).to_contain_text("format=csv")
+    target = address.inner_text().removeprefix("https://api.kopimark.com")
+    answer = ask(server.port, "GET", target, token=token, host="api.kopimark.com")
+    assert answer.status not in (400, 401, 403, 404)
+
+
+def test_K12_tokens_are_listed_generated_and_revoked(operator: Page, server: GatewayServer) -> None:
+    """By prefix and creation date; generated and revoked on the page, and refused at once."""
+    operator.goto(LIST)
+    expect(operator.get_by_role("heading", name="No tokens yet")).to_be_visible()
+    operator.get_by_role("link", name="Make the first one").click()
+    text = make_token(operator, "pull", "read")
+    operator.goto(LIST)
+    row = operator.get_by_role("row", name="pull")
+    expect(row).to_contain_text(text[:12])
+    expect(row.locator("time").first).to_be_visible()
+    assert 401 != status_of(server, text)
+    row.get_by_label("Actions for pull").click()
+    row.get_by_role("link", name="Revoke…").click()
+    operator.get_by_label("Type pull to confirm").fill("pull")
+    operator.get_by_role("button", name="Revoke for good").click()
+    expect(operator.get_by_text("The token is revoked, for good")).to_be_visible()
+    assert 401 == status_of(server, text)
+
+
+def test_T5_a_list_shows_name_dates_and_twelve_characters(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+) -> None:
+    """For the owner of the tokens: his own, with the last use after the first request."""
+    mine = create(*TOKENCRAFT, name="Mine")
+    create("--policy", "tokencraft", "--owner", "grace", name="Hers")
+    path = "/api/v1/tokensets/acme/modes/light/export?format=css"
+    ask(server.port, "GET", path, token=mine["token"], host="app.tokencraft.dev")
+    page = sign_in(mine["token"])
+    row = page.get_by_role("row", name="Mine")
+    expect(row.locator(".prefix")).to_contain_text(mine["token"][:12])
+    assert mine["token"][:13] not in page.content()
+    expect(row.get_by_text("just now")).to_be_visible()
+    expect(page.get_by_text("Hers")).to_have_count(0)
+
+
+def test_T6_revoking_asks_first_and_cannot_be_undone(
+    operator: Page, create: Callable[..., dict[str, str]], server: GatewayServer
+) -> None:
+    """The button waits for the name; cancelling changes nothing; afterwards there is no way back."""
+    token = create(*KOPIMARK, name="Release bot")
+    operator.goto(f"/tokens/{token['id']}")
+    operator.get_by_role("link", name="Revoke").click()
+    question = operator.get_by_role("dialog")
+    expect(question).to_contain_text("This cannot be undone")
+    button = question.get_by_role("button", name="Revoke for good")
+    expect(button).to_be_disabled()
+    question.get_by_label("Type Release bot to confirm").fill("release bot")
+    expect(button).to_be_disabled()
+    question.get_by_role("link", name="Cancel").click()
+    assert 401 != status_of(server, token["token"])
+    operator.get_by_role("link", name="Revoke").click()
+    question.get_by_label("Type Release bot to confirm").fill("Release bot")
+    button.click()
+    expect(operator.get_by_text("Revoked", exact=True)).to_be_visible()
+    assert 401 == status_of(server, token["token"])
+    for name in ("Enable", "Rotate", "Edit"):
+        expect(operator.get_by_role("link", name=name)).to_have_count(0)
+        expect(operator.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_C12_a_forged_form_changes_nothing(
+    operator: Page, create: Callable[..., dict[str, str]], server: GatewayServer
+) -> None:
+    """A form without the session's own text is refused, by a page that says so."""
+    token = create(*KOPIMARK)
+    operator.goto(f"/tokens/{token['id']}/revoke")
+    operator.locator("input[name=form_token]").last.evaluate("field => { field.value = 'forged' }")
+    operator.get_by_label("Type CI to confirm").fill("CI")
+    operator.get_by_role("button", name="Revoke for good").click()
+    expect(operator.get_by_role("heading", name="That form is not from here")).to_be_visible()
+    assert 401 != status_of(server, token["token"])
+
+
+def test_S7_the_page_is_found_by_typing_what_it_is_for(operator: Page) -> None:
+    """From the side panel, and by Ctrl+K (Cmd+K) and `API key`; with the keyboard alone."""
+    operator.goto("/history")
+    for keys in ("Control+k", "Meta+k"):
+        operator.keyboard.press(keys)
+        operator.keyboard.type("API key")
+        chosen = operator.locator("[role=option][aria-selected=true]")
+        expect(chosen).to_have_text("Manage API tokens")
+        operator.keyboard.press("Enter")
+        expect(operator.get_by_role("heading", name="API tokens", level=1)).to_be_visible()
+        operator.goto("/history")
+    operator.keyboard.press("Control+k")
+    operator.keyboard.type("create")
+    operator.keyboard.press("ArrowDown")
+    operator.keyboard.press("ArrowUp")
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_role("heading", name="New token")).to_be_visible()
+    operator.get_by_role("navigation", name="Main").get_by_role("link", name="API tokens").click()
+    expect(operator.get_by_role("heading", name="API tokens", level=1)).to_be_visible()
+
+
+def test_C14_bundles_tick_scopes_that_are_grouped(operator: Page) -> None:
+    """Comvi's four scopes in three groups, its five bundles; what a bundle ticked can be changed by hand."""
+    operator.goto("/tokens/new?policy=comvi&project=7")
+    for group in ("Project", "Translations", "Schema"):
+        expect(operator.get_by_role("group", name=group, exact=True)).to_be_visible()
+    operator.get_by_role("textbox", name="Name").fill("reports")
+    operator.get_by_role("button", name="Push").click()
+    ticked = operator.locator("[name=scope]:checked")
+    expect(ticked).to_have_count(4)
+    operator.get_by_role("button", name="Reports").click()
+    expect(ticked).to_have_count(2)
+    expect(operator.get_by_role("textbox", name="Name")).to_have_value("reports")
+    operator.get_by_role("checkbox", name="schema:read").check()
+    operator.get_by_role("button", name="Create token").click()
+    operator.get_by_role("link", name="I have stored it").click()
+    held = operator.locator(".scope-list code").all_inner_texts()
+    assert ["project:read", "schema:read", "translations:read"] == sorted(held)
+
+
+def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], tokens: Commands, server: GatewayServer
+) -> None:
+    """By its user: a name, an end if he wants one, scopes; listed afterwards, never shown again, deleted for good."""
+    held = "*=me:read,projects:read,projects:write,actor_tokens:create"
+    options = ("--policy", "tokens-studio", *tokens.options, *tokens.policies)
+    run_apart("owner", "set", "ada", "--permission", held, *options)
+    first = create("--policy", "tokens-studio", "--owner", "ada", name="first")
+    page = sign_in(first["token"])
+    page.get_by_role("link", name="New token").click()
+    page.get_by_role("radio", name="Never").check(force=True)
+    expect(page.locator("[name=day]")).to_be_hidden()
+    text = make_token(page, "figma", "projects:read")
+    assert 401 != ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="API tokens").click()
+    row = page.get_by_role("row", name="figma")
+    expect(row).to_contain_text("Never")
+    assert text not in page.content()
+    row.get_by_role("link", name="figma").click()
+    assert text not in page.content()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Type figma to confirm").fill("figma")
+    page.get_by_role("button", name="Revoke for good").click()
+    expect(page.get_by_text("The token is revoked, for good")).to_be_visible()
+    assert 401 == ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+
+
+def test_two_tabs_that_change_one_token(operator: Page, create: Callable[..., dict[str, str]]) -> None:
+    """The one that comes second is told, and shows what is there now."""
+    path = f"/tokens/{create(*KOPIMARK, name='before')['id']}/edit"
+    other = operator.context.new_page()
+    for page in (operator, other):
+        page.goto(path)
+    for page, name in ((operator, "first"), (other, "second")):
+        page.get_by_role("textbox", name="Name").fill(name)
+        page.get_by_role("button", name="Save changes").click()
+    expect(operator.get_by_role("heading", name="first")).to_be_visible()
+    expect(other.get_by_role("alert")).to_contain_text("in the meantime")
+    expect(other.get_by_role("textbox", name="Name")).to_have_value("first")
+
+
+def test_a_session_used_after_its_end_is_sent_to_the_door(
+    operator: Page, create: Callable[..., dict[str, str]], tokens: Commands, server: GatewayServer
+) -> None:
+    """Revoking the token that signed in ends the session with its next click, also in a part of a page."""
+    operator.goto(LIST)
+    (admin,) = run_apart("token", "list", "--owner", "gateway", *tokens.options)
+    run_apart("token", "revoke", admin["id"], *tokens.options)
+    operator.get_by_label("Search tokens").fill("x")
+    expect(operator.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"&"
+
+
+def test_markup_in_every_text_field_is_text(
+    operator: Page, create: Callable[..., dict[str, str]], tokens: Commands
+) -> None:
+    """In forms, lists, details, history, messages and the palette: it is shown, and nothing runs."""
+    operator.goto("/tokens/new?policy=kopimark")
+    for label in ("Project", "Owner", "Description"):
+        operator.get_by_role("textbox", name=label).fill(MARKUP)
+    make_token(operator, MARKUP, "read")
+    expect(operator.get_by_text(MARKUP).first).to_be_visible()
+    operator.get_by_role("link", name="I have stored it").click()
+    expect(operator.get_by_role("heading", level=1)).to_contain_text(MARKUP)
+    operator.get_by_role("link", name="Revoke").click()
+    expect(operator.get_by_role("dialog")).to_contain_text(MARKUP)
+    operator.goto("/tokens?policy=kopimark")
+    expect(operator.get_by_role("row", name="alert")).to_contain_text(MARKUP)
+    operator.get_by_label("Search tokens").fill(MARKUP + "x")
+    expect(operator.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    operator.goto("/history")
+    expect(operator.get_by_text(MARKUP).first).to_be_visible()
+    operator.keyboard.press("Control+k")
+    operator.keyboard.type(MARKUP)
+    expect(operator.get_by_text(f"Find tokens named “{MARKUP}”")).to_be_visible()
+    operator.goto("/exports")
+    operator.get_by_label("Project").fill(MARKUP)
+    expect(operator.locator("#export-url")).to_contain_text("onerror")
+
+
+def test_the_page_works_without_scripts(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+) -> None:
+    """Search, create, edit, disable, rotate, revoke, build an address, sign out."""
+    page = sign_in(create("--admin", name="ops")["token"], java_script_enabled=False)
+    page.goto(LIST.replace("/tokens", "/tokens/new"))
+    text = make_token(page, "plain", "read")
+    page.goto(LIST)
+    page.get_by_label("Search tokens").fill("plain")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="plain").click()
+    page.get_by_role("button", name="Disable").click()
+    assert 401 == status_of(server, text)
+    page.get_by_role("button", name="Enable").click()
+    assert 401 != status_of(server, text)
+    page.get_by_role("link", name="Rotate").click()
+    page.get_by_role("radio", name="None").check()
+    page.get_by_role("button", name="Make the new token").click()
+    successor = page.get_by_label("The token", exact=True).input_value()
+    assert [401, True] == [status_of(server, text), 401 != status_of(server, successor)]
+    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Type plain to confirm").fill("plain")
+    page.get_by_role("button", name="Revoke for good").click()
+    assert 401 == status_of(server, successor)
+    page.goto("/exports")
+    page.get_by_label("Project").fill("website")
+    page.get_by_role("button", name="Build").click()
+    expect(page.locator("#export-url")).to_contain_text("/projects/website/export?format=json")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_nothing_is_wider_than_the_window(sign_in: SignedIn, create: Callable[..., dict[str, str]]) -> None:
+    """On a telephone, a tablet and a desk, also with the longest texts there may be."""
+    long = create(*KOPIMARK, "--scope", "read", name="x" * 255)
+    page = sign_in(create("--admin", name="o" * 255)["token"])
+    token = f"/tokens/{long['id']}"
+    for path in (LIST, "/tokens/new?policy=kopimark", token, f"{token}/revoke", "/exports", "/history", "/overview"):
+        page.goto(path)
+        for width in (360, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert width >= page.evaluate("document.documentElement.scrollWidth"), path

@@ -1,0 +1,97 @@
+"""Who may see and give what."""
+
+import msgspec
+import pytest
+
+from gateway.core.administration import TokenChange, TokenRequest
+from gateway.core.pages.reach import EVERYTHING, Reach, as_given, excess, grantable, reach_of, rotation_excess, why_none
+from tests.support.policies import make_record, small_policies
+
+POLICIES = small_policies().policies
+POLICY = POLICIES["small"]
+NOW = 1_800_000_000
+
+
+def test_a_tokens_holder_reaches_what_it_is_bound_to() -> None:
+    """The tokens of its project, and of no other project or policy."""
+    reach = reach_of(make_record(project="website"), POLICIES)
+    assert Reach("small", "website", None) == reach
+    assert [True, False, False] == [
+        reach.covers(record)
+        for record in (
+            make_record("sml_b", project="website"),
+            make_record("sml_b", project="app"),
+            make_record("sml_b", project="website", policy="other"),
+        )
+    ]
+
+
+def test_a_token_of_no_policy_or_bound_to_nothing_reaches_nothing() -> None:
+    """It opens no page."""
+    assert reach_of(make_record(policy="gone"), POLICIES) is None
+    assert reach_of(make_record(project=""), POLICIES) is None
+
+
+def test_reach_is_only_ever_narrowed() -> None:
+    """By what lies within it; anything else is out of reach."""
+    reach = Reach("small", "website", None)
+    assert reach == reach.narrowed("small", "website", None)
+    assert Reach("small", "website", "ada") == reach.narrowed(None, None, "ada")
+    assert [None, None] == [reach.narrowed("other", None, None), reach.narrowed("small", "app", None)]
+    assert Reach("small", "app", None) == EVERYTHING.narrowed("small", "app", None)
+
+
+def test_nobody_gives_a_scope_that_he_lacks() -> None:
+    """Implied scopes can be given; an operator gives any."""
+    writer, reader = make_record(scopes="write"), make_record(scopes="read")
+    assert {"read", "write"} == grantable(POLICY, writer) == grantable(POLICY, None)
+    assert {"read"} == grantable(POLICY, reader)
+    wanted = TokenRequest(name="x", project="website", scopes=("read", "write"))
+    assert ["", ""] == [excess(POLICY, giver, wanted) for giver in (writer, None)]
+    assert "does not hold write" in excess(POLICY, reader, wanted)
+
+
+@pytest.mark.parametrize(("ends", "is_refused"), [(NOW, False), (NOW - 1, False), (NOW + 1, True), (None, True)])
+def test_nothing_is_given_for_longer_than_one_has_it(ends: int | None, is_refused: bool) -> None:
+    """Neither a later end nor none."""
+    giver = make_record(expires_at=NOW)
+    wanted = TokenRequest(name="x", project="website", scopes=("read",), expires_at=ends)
+    assert is_refused == bool(excess(POLICY, giver, wanted))
+
+
+def test_what_a_token_has_already_is_not_given_again() -> None:
+    """A form that sends back what there is asks for nothing."""
+    giver, old = make_record(scopes="read", expires_at=NOW), make_record("sml_b", scopes="read write", expires_at=None)
+    same = TokenChange(name="renamed", scopes=("read", "write"), expires_at=None)
+    assert "" == excess(POLICY, giver, same, old)
+    assert excess(POLICY, giver, same, make_record("sml_b", scopes="read"))
+
+
+def test_what_is_made_stays_bound_to_its_maker() -> None:
+    """His plan, and his name: by that a creator's permissions go on counting."""
+    wanted = TokenRequest(name="x", project="website", owner="", plan="open", scopes=("read",))
+    given = as_given(make_record(plan="free", owner="ada"), wanted)
+    assert ("free", "ada") == (given.plan, given.owner)
+    assert wanted == as_given(None, wanted)
+
+
+def test_making_tokens_needs_what_making_children_needs() -> None:
+    """Where the policy names a scope for that; an operator needs none."""
+    asking = msgspec.structs.replace(POLICY, parent_scope="write")
+    assert why_none(asking, make_record(scopes="read"))
+    assert ["", "", ""] == [
+        why_none(asking, make_record(scopes="write")),
+        why_none(asking, None),
+        why_none(POLICY, make_record(scopes="read")),
+    ]
+
+
+def test_a_rotation_gives_away_no_more_than_one_has() -> None:
+    """The successor's text is shown: so it must not hold more, last longer or be somebody else's."""
+    giver = make_record(scopes="read", expires_at=NOW, owner="ada")
+    assert "" == rotation_excess(POLICY, giver, giver)
+    assert "" == rotation_excess(POLICY, giver, make_record("sml_b", scopes="read", expires_at=NOW, owner="ada"))
+    assert "" == rotation_excess(POLICY, None, make_record("sml_b", scopes="write", owner="bob"))
+    for changes in ({"scopes": "write"}, {"expires_at": None}, {"owner": "bob"}):
+        record = make_record("sml_b", **{"scopes": "read", "expires_at": NOW, "owner": "ada", **changes})
+        assert rotation_excess(POLICY, giver, record)

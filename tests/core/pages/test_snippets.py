@@ -1,0 +1,44 @@
+"""Ready lines."""
+
+import msgspec
+import pytest
+
+from gateway.core.pages.snippets import build_snippets, field_line, variable_name
+from gateway.core.policies.rules import CredentialSource
+from tests.support.policies import small_policies
+
+POLICY = small_policies().policies["small"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "variable"),
+    [
+        ("kopimark", "KOPIMARK_API_TOKEN"),
+        ("tokens-studio", "TOKENS_STUDIO_API_TOKEN"),
+        ("9lives", "GATEWAY_9LIVES_API_TOKEN"),
+    ],
+)
+def test_a_variable_is_one_that_every_shell_takes(policy: str, variable: str) -> None:
+    """Capitals, digits and underscores, and no digit first."""
+    assert variable == variable_name(policy)
+
+
+def test_the_field_is_the_policys() -> None:
+    """Bearer, or a field of its own."""
+    keyed = msgspec.structs.replace(POLICY, credentials=(CredentialSource(b"x-api-key", is_bearer=False),))
+    assert "Authorization: Bearer T" == field_line(POLICY, "T")
+    assert "X-Api-Key: T" == field_line(keyed, "T")
+
+
+def test_a_shell_reads_the_address_as_one_word() -> None:
+    """Whatever is in it: ampersands, quotes, spaces."""
+    curl = build_snippets(POLICY, "https://a.example/x?a=1&b='; rm")[0].text
+    assert """'https://a.example/x?a=1&b='"'"'; rm'""" in curl
+
+
+def test_no_snippet_is_left_with_a_brace_of_ours() -> None:
+    """What pipelines write in braces is theirs."""
+    texts = {one.key: one.text for one in build_snippets(POLICY, "https://a.example/")}
+    assert ["curl", "environment", "github", "gitlab"] == list(texts)
+    assert "SMALL_API_TOKEN: ${{ secrets.SMALL_API_TOKEN }}" in texts["github"]
+    assert all("{variable}" not in text and "{job}" not in text for text in texts.values())

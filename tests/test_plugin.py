@@ -1,0 +1,122 @@
+"""GatewayPlugin as an app's author meets it: in the app's own tests, and with mistakes. See system/test_plugin.py."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import Controller, Litestar, Router, get
+from litestar.di import NamedDependency
+from litestar.exceptions.base_exceptions import LitestarDeprecationWarning
+from litestar.params import FromQuery
+from litestar.testing import TestClient
+
+from gateway.core.errors import ConfigurationError
+from gateway.plugin import GatewayPlugin, Principal, Settings, requires
+
+POLICY = """
+name = "own"
+upstream = "none"
+token = { prefixes = ["own_"] }
+[scopes]
+read = "Read"
+write = "Write"
+[[rules]]
+match = "GET /ruled"
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "own.toml").write_text(POLICY)
+    return Settings(redis_url="memory://", policies=str(tmp_path))
+
+
+@get("/secret", guards=[requires("read")])
+async def secret() -> str:
+    return "secret"
+
+
+@get("/open")
+async def open_to_all(q: FromQuery[str]) -> str:
+    return q
+
+
+def test_an_apps_own_tests_go_through_the_gate(settings: Settings) -> None:
+    """With Litestar's test client and the embedded store, whose paths have the query in them."""
+    with TestClient(Litestar([secret, open_to_all], plugins=[GatewayPlugin(settings)])) as client:
+        assert (200, "a/b") == ((answer := client.get("/open?q=a/b")).status_code, answer.text)
+        refused = client.get("/secret?q=a/b")
+        assert (401, "missing_credentials") == (refused.status_code, refused.json()["code"])
+
+
+def test_guards_of_all_layers_are_needed(settings: Settings) -> None:
+    """Of the app, a router, a controller and the handler itself: OpenAPI has the scopes of all."""
+
+    class Things(Controller):
+        path = "/things"
+        guards = (requires("write"),)
+
+        @get("/", guards=[requires("read", "write")])
+        async def list_things(self) -> str:
+            return "things"
+
+    app = Litestar([Router("/api", route_handlers=[Things])], guards=[requires()], plugins=[GatewayPlugin(settings)])
+    schema: dict[str, Any] = app.openapi_schema.to_schema()
+    assert [{"gateway-bearer": ["write", "read"]}] == schema["paths"]["/api/things"]["get"]["security"]
+    with TestClient(app) as client:
+        assert [401, 401] == [client.get(path).status_code for path in ("/api/things", "/api/things/")]
+
+
+def test_the_principal_may_be_asked_for_in_short(settings: Settings) -> None:
+    """`principal: Principal` will do, though Litestar would have dependencies marked."""
+
+    @get("/me", guards=[requires()])
+    async def show_me(principal: Principal) -> str:
+        return principal.token_id
+
+    with pytest.warns(LitestarDeprecationWarning, match="Inferred dependency field 'principal'"):
+        app = Litestar([show_me], plugins=[GatewayPlugin(settings)])
+    assert "parameters" not in app.openapi_schema.to_schema()["paths"]["/me"]["get"]
+
+
+def test_an_app_without_a_document_needs_none(settings: Settings) -> None:
+    """OpenAPI may be switched off."""
+    with TestClient(Litestar([secret], plugins=[GatewayPlugin(settings)], openapi_config=None)) as client:
+        assert 401 == client.get("/secret").status_code
+
+
+def test_an_unknown_scope_ends_the_start(settings: Settings) -> None:
+    """Where the handler is registered, with what was meant."""
+
+    @get("/", guards=[requires("raed")])
+    async def handler() -> None: ...
+
+    with pytest.raises(
+        ConfigurationError, match=r"requires\(\) of .*handler: unknown scope 'raed': did you mean 'read'"
+    ):
+        Litestar([handler], plugins=[GatewayPlugin(settings)])
+
+
+def test_of_several_policies_one_is_the_apps(settings: Settings, tmp_path: Path) -> None:
+    """It has to be named, and to be there."""
+    other = POLICY.replace('"own"', '"other"').replace("/ruled", "/other")
+    (tmp_path / "other.toml").write_text(other)
+    for name in ("", "mine"):
+        with pytest.raises(ConfigurationError, match=r"GatewayPlugin: unknown policy"):
+            Litestar([], plugins=[GatewayPlugin(settings, policy=name)])
+    assert Litestar([], plugins=[GatewayPlugin(settings, policy="other")]).plugins.get(GatewayPlugin)
+
+
+def test_an_app_may_have_a_principal_of_its_own(settings: Settings) -> None:
+    """A dependency of that name is left as it is."""
+
+    @get("/mine")
+    async def mine(principal: NamedDependency[str]) -> str:
+        return principal
+
+    async def provide() -> str:
+        return "me"
+
+    app = Litestar([mine], plugins=[GatewayPlugin(settings)], dependencies={"principal": provide})
+    with TestClient(app) as client:
+        assert "me" == client.get("/mine").text

@@ -1,0 +1,229 @@
+"""Changes by forms: only the session's own, only within reach, and never twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.core.administration import TokenRequest, TokenState
+from tests.web.pages.conftest import TEST, Desk, Make, shown_text, tokens_on
+
+OpenDesk = Callable[..., Desk]
+NEW = {"policy": "shop", "project": "website", "expiry": "30", "scope": "texts:read"}
+
+
+def state(manage: Any, identity: str) -> TokenState:
+    found: TokenState = manage(lambda m: m.show_token(identity)).state
+    return found
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}])
+def test_C12_a_form_of_another_site_changes_nothing(operator: Desk, make: Make, manage: Any, headers: Any) -> None:
+    """Even one that knows the form's token, as no other site can."""
+    token = make()
+    data = {"form_token": operator.form_token(), "confirmation": "CI"}
+    answer = operator.client.post(f"/tokens/{token.view.identity}/revoke", data=data, headers=headers)
+    assert 403 == answer.status_code
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+
+
+@pytest.mark.parametrize("forged", ["", "0" * 64, "é"])
+def test_C12_a_forged_form_token_changes_nothing(operator: Desk, make: Make, manage: Any, forged: str) -> None:
+    """None, a guessed one, and one of another session."""
+    token = make()
+    paths = [f"/tokens/{token.view.identity}/{deed}" for deed in ("revoke", "disable", "enable", "rotate", "edit")]
+    for path in (*paths, "/tokens", "/sign-out"):
+        data = {"form_token": forged, "confirmation": "CI", "overlap": "0", "name": "x", **NEW}
+        assert 403 == operator.client.post(path, data=data, follow_redirects=False).status_code
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+    assert ["CI"] == tokens_on(operator.get("/tokens?policy=shop"))
+
+
+def test_C12_a_form_token_of_another_session_is_forged(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """Though it be of the same token."""
+    token = make()
+    one, other = open_desk(token.text), open_desk(token.text)
+    data = {"form_token": one.form_token()}
+    assert 403 == other.client.post(f"/tokens/{token.view.identity}/disable", data=data).status_code
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+
+
+def test_K2_a_new_token_is_shown_once(operator: Desk, redis_server: Any, manage: Any) -> None:
+    """In the answer to its form, which nobody may store, and on no page after it."""
+    answer = operator.post("/tokens", 200, **NEW, name="deploy", key="once")
+    text = shown_text(answer)
+    assert "no-store" == answer.headers["cache-control"]
+    (view,) = manage(lambda m: m.list_tokens("shop", "website"))
+    assert manage(lambda m: m.find_presented(text)).identity == view.identity
+    path = f"/tokens/{view.identity}"
+    pages = ["/tokens?policy=shop", path, f"{path}/edit", "/history", "/overview"]
+    assert [False] * len(pages) == [text in operator.client.get(page).text for page in pages]
+
+
+def test_a_form_that_is_sent_twice_makes_one_token(operator: Desk, manage: Any) -> None:
+    """A page that is loaded anew asks again: it is told so."""
+    operator.post("/tokens", 200, **NEW, name="deploy", key="once")
+    answer = operator.post("/tokens", 422, **NEW, name="deploy", key="once")
+    assert "was sent before" in answer.text
+    assert 1 == len(manage(lambda m: m.list_tokens("shop", "website")))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"name": "x" * 256},
+        {"name": "a\x07b"},
+        {"project": ""},
+        {"expiry": "5"},
+        {"expiry": "day", "day": "2001-01-01"},
+        {"expiry": "day", "day": "tomorrow"},
+        {"scope": "nonsense"},
+        {"description": "x" * 2001},
+        {"plan": "gold"},
+    ],
+)
+def test_a_form_with_a_mistake_is_shown_again_and_makes_nothing(
+    operator: Desk, manage: Any, wrong: dict[str, str]
+) -> None:
+    """With what was filled in, and a message that a screen reader speaks."""
+    answer = operator.post("/tokens", 422, **{**NEW, "name": "deploy", "key": "k", **wrong})
+    assert 'role="alert"' in answer.text
+    assert [] == manage(lambda m: m.list_tokens("shop", None))
+    if "name" not in wrong:
+        assert 'value="deploy"' in answer.text
+
+
+def test_T6_a_token_is_revoked_by_typing_its_name(operator: Desk, make: Make, manage: Any) -> None:
+    """Anything else revokes nothing; revoked, it cannot be brought back."""
+    path = f"/tokens/{make('My token').view.identity}"
+    assert "cannot be undone" in operator.get(f"{path}/revoke").text_content()
+    for typed in ("", "my token", "My token x"):
+        operator.post(f"{path}/revoke", 422, confirmation=typed)
+    assert TokenState.ACTIVE is state(manage, path.rpartition("/")[2])
+    operator.post(f"{path}/revoke", confirmation=" My token ")
+    assert TokenState.REVOKED is state(manage, path.rpartition("/")[2])
+    operator.post(f"{path}/enable", 409)
+    assert "revoked" in operator.get(f"{path}?done=revoked").text_content().lower()
+
+
+def test_two_tabs_that_change_one_token_do_not_undo_each_other(operator: Desk, make: Make, manage: Any) -> None:
+    """The second one is told, sees what is there now, and its change is not made."""
+    path = f"/tokens/{make().view.identity}"
+    version = operator.get(f"{path}/edit").xpath("//input[@name='version']/@value")[0]
+    first = {"name": "first", "expiry": "keep", "scope": "texts:read", "version": version}
+    operator.post(f"{path}/edit", **first)
+    answer = operator.post(f"{path}/edit", 409, **{**first, "name": "second"})
+    assert "in the meantime" in answer.text
+    assert 'value="first"' in answer.text
+    operator.post(f"{path}/disable", 409, version=version)
+    view = manage(lambda m: m.show_token(path.rpartition("/")[2]))
+    assert ("first", TokenState.ACTIVE) == (view.record.name, view.state)
+
+
+def test_a_rotation_shows_the_successor_and_ends_the_old_one_later(operator: Desk, make: Make, manage: Any) -> None:
+    """Both work during the overlap; a token is rotated once."""
+    token = make()
+    path = f"/tokens/{token.view.identity}/rotate"
+    operator.post(path, 422, overlap="5")
+    text = shown_text(operator.post(path, 200, overlap="86400"))
+    old, new = (manage(lambda m, t=t: m.find_presented(t)) for t in (token.text, text))
+    assert (TokenState.ACTIVE, TokenState.ACTIVE, new.identity) == (old.state, new.state, old.record.successor)
+    operator.post(path, 422, overlap="86400")
+
+
+def test_disabling_and_enabling(operator: Desk, make: Make, manage: Any) -> None:
+    """Each says what it did."""
+    identity = make().view.identity
+    for deed, expected in (("disable", TokenState.DISABLED), ("enable", TokenState.ACTIVE)):
+        version = manage(lambda m: m.show_token(identity)).version
+        answer = operator.post(f"/tokens/{identity}/{deed}", version=version)
+        assert expected is state(manage, identity)
+        operator.get(answer.headers["location"])
+
+
+def test_what_is_out_of_reach_reads_as_if_it_did_not_exist(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """Another project's token, another policy's, an admin's: 404, whatever is asked of it."""
+    desk = open_desk(make("mine").text)
+    others = [make("other", project="app"), make("acc", "accounts"), make("ops", "", scopes=("read",))]
+    for other in others:
+        path = f"/tokens/{other.view.identity}"
+        for page in ("", "/edit", "/rotate", "/revoke"):
+            desk.get(path + page, 404)
+        for deed in ("revoke", "disable", "enable", "rotate", "edit"):
+            desk.post(f"{path}/{deed}", 404, confirmation=other.view.record.name, overlap="0")
+        assert TokenState.ACTIVE is state(manage, other.view.identity)
+    for query in ("policy=accounts", "project=app", "policy=nonsense"):
+        desk.get(f"/tokens?{query}", 404)
+        desk.get(f"/tokens/new?{query}", 404)
+    desk.get("/overview", 404)
+    desk.post("/tokens", 404, **{**NEW, "project": "app", "name": "x"})
+    assert ["mine"] == tokens_on(desk.get("/tokens?state=all"))
+
+
+def test_nobody_gives_more_than_he_has(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """Neither by a new token, nor by a change, nor by taking over another one's successor."""
+    giver, larger = make("giver", scopes=("texts:read",)), make("larger", scopes=("texts:write",))
+    desk = open_desk(giver.text)
+    assert "does not hold texts:write" in desk.post("/tokens", 422, **{**NEW, "name": "x", "scope": "texts:write"}).text
+    path = f"/tokens/{giver.view.identity}/edit"
+    desk.post(path, 422, name="giver", expiry="keep", scope=["texts:read", "texts:write"])
+    desk.post(f"/tokens/{larger.view.identity}/rotate", 422, overlap="0")
+    desk.post("/tokens", 200, **{**NEW, "name": "x"})
+    assert {"texts:read", "texts:write"} == {
+        scope for view in manage(lambda m: m.list_tokens("shop")) for scope in view.record.scopes.split()
+    }
+
+
+def test_an_admin_token_for_looking_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """It sees all, and each change is refused."""
+    token = make()
+    desk = open_desk(make("auditor", "", scopes=("read",)).text)
+    path = f"/tokens/{token.view.identity}"
+    assert [] == desk.get(path).xpath("//a[contains(@href, '/revoke')]")
+    for deed in ("revoke", "disable", "rotate", "edit"):
+        desk.post(f"{path}/{deed}", 403, confirmation="CI", overlap="0", name="x")
+    desk.post("/tokens", 403, **NEW, name="x")
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+
+
+def test_a_child_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """What it made would outlive its parent."""
+    parent = make("parent")
+    wanted = TokenRequest(name="child", scopes=("texts:read",))
+    child = manage(lambda m: m.create_child(TEST, parent.view.identity, wanted))
+    desk = open_desk(child.text)
+    assert {"parent", "child"} == set(tokens_on(desk.get("/tokens")))
+    desk.post("/tokens", 403, **NEW, name="x")
+    for deed in ("revoke", "disable", "rotate", "edit"):
+        desk.post(f"/tokens/{parent.view.identity}/{deed}", 403, confirmation="parent", overlap="0", name="x")
+
+
+def test_C11_changes_are_told_of_the_token_that_made_them(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """`API key NAME`, not a person; an operator by his name."""
+    token, victim = make("release-bot"), make("victim")
+    desk = open_desk(token.text)
+    version = manage(lambda m: m.show_token(victim.view.identity)).version
+    desk.post(f"/tokens/{victim.view.identity}/disable", version=version)
+    for page in (f"/tokens/{victim.view.identity}", "/history"):
+        assert "API key release-bot disabled" in " ".join(desk.get(page).text_content().split())
+
+
+def test_large_forms_are_refused(operator: Desk) -> None:
+    """Nothing that a person fills in comes near the bound."""
+    data = {"form_token": operator.form_token(), "name": "x" * 100_000}
+    assert 413 == operator.client.post("/tokens", data=data).status_code
+
+
+def test_the_store_being_away_is_said(operator: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with Retry-After, and that nothing was changed."""
+    from gateway.adapters.redis_tokens import RedisTokens
+    from gateway.core.errors import StoreUnavailable
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(RedisTokens, "find_all", away)
+    answer = operator.client.get("/tokens?policy=shop")
+    assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+    assert "Nothing" in answer.text or "nothing" in answer.text

@@ -1,0 +1,139 @@
+"""What pages are made of: nothing inline, nothing of others, no text that becomes markup."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.core.administration import TokenRequest
+from gateway.web.admin.app import FIELDS
+from tests.web.pages.conftest import TEST, Desk, Make, tokens_on
+
+MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{ 7 * 7 }}"""
+
+
+def paths_of(identity: str) -> list[str]:
+    token = f"/tokens/{identity}"
+    return [
+        *("/sign-in", "/overview", "/tokens?policy=shop", "/tokens/new?policy=shop", "/exports", "/history"),
+        *(token, f"{token}/edit", f"{token}/rotate", f"{token}/revoke"),
+    ]
+
+
+def test_no_page_has_script_or_style_of_its_own(operator: Desk, make: Make) -> None:
+    """So the policy that forbids them costs nothing."""
+    for path in paths_of(make().view.identity):
+        page = operator.get(path)
+        assert [] == page.xpath("//script[not(@src)] | //style | //@style | //@*[starts-with(name(), 'on')]")
+        for address in page.xpath("//script/@src | //link/@href | //img/@src"):
+            assert address.startswith("/static/")
+            assert 200 == operator.client.get(address).status_code
+
+
+def test_every_answer_says_what_a_browser_may_not_do(operator: Desk, make: Make) -> None:
+    """Pages, files, health, redirections, refusals and what is not there."""
+    paths = [*paths_of(make().view.identity), "/", "/-/health", "/nowhere", "/tokens/nothing", "/static/x/page.js"]
+    for path in paths:
+        headers = operator.client.get(path, follow_redirects=False).headers
+        assert FIELDS == {name: headers.get(name) for name in FIELDS}
+    assert "unsafe" not in FIELDS["Content-Security-Policy"]
+
+
+def test_files_are_kept_by_browsers_and_pages_are_not(operator: Desk) -> None:
+    """A file's address changes with its content."""
+    address = operator.get("/history").xpath("//link[@rel='stylesheet']/@href")[0]
+    assert "immutable" in operator.client.get(address).headers["cache-control"]
+    assert "no-store" == operator.client.get("/history").headers["cache-control"]
+    assert 404 == operator.client.get("/static/x/nothing.css").status_code
+    assert 404 == operator.client.get("/static/x/..%2fparts.py").status_code
+
+
+def test_no_text_becomes_markup(operator: Desk, make: Make, manage: Any) -> None:
+    """In name, description, project and owner, in lists, forms, messages and the history."""
+    token = make(MARKUP, description=MARKUP, project=MARKUP, owner=MARKUP)
+    manage(lambda m: m.rotate_token(TEST, token.view.identity, 3600))
+    identity = token.view.identity
+    for path in (*paths_of(identity)[1:], f"/tokens?policy=shop&q={MARKUP}", f"/history?actor={MARKUP}"):
+        answer = operator.client.get(path)
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+    filled = {"policy": "shop", "project": MARKUP, "name": MARKUP, "description": MARKUP, "expiry": MARKUP}
+    answer = operator.post("/tokens", 422, **filled, scope=MARKUP, day=MARKUP, owner=MARKUP, plan=MARKUP, key="k")
+    assert "<script>alert" not in answer.text
+    answer = operator.post(f"/tokens/{identity}/revoke", 422, confirmation=MARKUP + "x")
+    assert "<script>alert" not in answer.text
+    assert MARKUP in operator.get(f"/tokens/{identity}").xpath("//h1")[0].text_content()
+
+
+def test_T5_a_list_has_name_prefix_creation_and_last_use(operator: Desk, make: Make) -> None:
+    """The beginning of the text and nothing more of it; no other project's."""
+    token = make("nightly")
+    make("elsewhere", project="app")
+    page = operator.get("/tokens?policy=shop&project=website")
+    assert ["nightly"] == tokens_on(page)
+    row = " ".join(page.xpath("//tbody/tr")[0].text_content().split())
+    assert token.view.record.shown in row
+    assert token.text not in operator.client.get("/tokens?policy=shop").text
+    assert "Never" in row
+    assert page.xpath("//tbody//time[@datetime and @title]")
+
+
+def test_ten_thousand_tokens_are_searched_and_paged_on_the_server(operator: Desk, manage: Any) -> None:
+    """A page has its rows only, every token is on one page, and a search finds the one."""
+
+    async def fill(management: Any) -> None:
+        for number in range(60):
+            wanted = TokenRequest(name=f"token-{number:03d}", project="website", scopes=("texts:read",))
+            await management.create_token(TEST, "shop", wanted)
+
+    manage(fill)
+    pages = [tokens_on(operator.get(f"/tokens?policy=shop&sort=name&page={page}")) for page in (1, 2, 3)]
+    assert [25, 25, 10] == [len(page) for page in pages]
+    assert [f"token-{number:03d}" for number in range(60)] == [*pages[0], *pages[1], *pages[2]]
+    assert ["token-042"] == tokens_on(operator.get("/tokens?policy=shop&q=042"))
+    assert "Nothing matches" in operator.get("/tokens?policy=shop&q=nonsense").text_content()
+
+
+@pytest.mark.parametrize("path", ["/tokens?policy=shop", "/exports", "/history", "/overview"])
+def test_every_page_can_be_used_without_seeing_it(operator: Desk, make: Make, path: str) -> None:
+    """A language, one main heading, a way past the navigation; each field has a label, each button a name."""
+    make()
+    page = operator.get(path)
+    assert "en" == page.xpath("/html/@lang")[0]
+    assert 1 == len(page.xpath("//h1"))
+    assert page.xpath("//a[@class='skip' and @href='#main']") and page.xpath("//main[@id='main']")
+    for field in page.xpath("//input[not(@type='hidden')] | //select | //textarea"):
+        labels = page.xpath("//label[@for=$id]", id=field.get("id", ""))
+        assert labels or field.xpath("ancestor::label") or field.get("aria-label"), field.attrib
+    for button in page.xpath("//button | //summary | //a"):
+        assert button.text_content().strip() or button.get("aria-label"), button.attrib
+
+
+def test_C14_scopes_are_grouped_by_category(operator: Desk) -> None:
+    """The policy's words, else the name before the first colon."""
+    page = operator.get("/tokens/new?policy=shop&project=website")
+    groups = {
+        group.xpath("h3")[0].text: group.xpath(".//input/@value") for group in page.xpath("//div[@class='scope-group']")
+    }
+    assert {"texts": ["texts:read", "texts:write"], "Wordings": ["keys:read"]} == groups
+
+
+def test_C14_a_bundle_ticks_its_scopes(operator: Desk) -> None:
+    """By an address, so without a script; what was filled in before stays."""
+    page = operator.get("/tokens/new?policy=shop&project=website&name=deploy&bundle=pull")
+    assert ["Pull"] == [button.text for button in page.xpath("//button[@name='bundle']/b")]
+    assert ["texts:read", "keys:read"] == page.xpath("//input[@name='scope' and @checked]/@value")
+    assert ["deploy"] == page.xpath("//input[@name='name']/@value")
+
+
+@pytest.fixture
+def away(operator: Desk) -> Callable[[str], Any]:
+    """What a part of a page gets when the session is over."""
+    operator.client.cookies.clear()
+    return lambda path: operator.client.get(path, headers={"hx-request": "true"}, follow_redirects=False)
+
+
+def test_a_part_of_a_page_is_not_replaced_by_the_door(away: Callable[[str], Any]) -> None:
+    """The whole page goes there."""
+    answer = away("/tokens")
+    assert (204, "/sign-in") == (answer.status_code, answer.headers["hx-redirect"])

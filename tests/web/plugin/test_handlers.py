@@ -1,0 +1,195 @@
+"""One run of a handler, from its messages to an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from gateway.core.errors import ClientGone, UpstreamBroken
+from gateway.core.messages import Response
+from gateway.web.plugin.handlers import AHEAD, CALL, AppUpstreams, Call, HandlerRun
+
+Send = Callable[[Any], Awaitable[None]]
+Handler = Callable[[Any, Any, Send], Awaitable[None]]
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"X-Name", b"a")]}
+
+
+def body(piece: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": piece, "more_body": more}
+
+
+def messages(*sent: dict[str, Any], then: Exception | None = None) -> Handler:
+    """A handler that sends these without a pause."""
+
+    async def handle(scope: Any, receive: Any, send: Send) -> None:
+        for message in sent:
+            await send(message)
+        if then is not None:
+            raise then
+
+    return handle
+
+
+def run(handler: Handler, work: Callable[[Response, HandlerRun, "asyncio.Task[None]"], Awaitable[None]]) -> None:
+    async def answer() -> None:
+        one = HandlerRun()
+        task = asyncio.create_task(one.do(cast(Any, handler), cast(Any, {}), cast(Any, None)))
+        await work(await one.answer(task), one, task)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await answer()
+
+    asyncio.run(bounded())
+
+
+def test_an_answer_that_is_all_there_is_whole() -> None:
+    """Names of fields are in lower case; nothing is left to be streamed."""
+
+    async def work(response: Response, _: HandlerRun, task: "asyncio.Task[None]") -> None:
+        assert (200, [(b"x-name", b"a")], b"all") == (response.head.status, response.head.fields, response.content)
+        await task
+
+    run(messages(START, body(b"all", more=False)), work)
+
+
+def test_an_answer_that_comes_bit_by_bit_is_a_stream() -> None:
+    """Its head is there before its content; a handler that is ahead of its reader waits."""
+    sent: list[int] = []
+
+    async def handle(scope: Any, receive: Any, send: Send) -> None:
+        await send(START)
+        await asyncio.sleep(0)
+        for number in range(9):
+            await send(body(b"%d" % number))
+            sent.append(number)
+        await send(body(b"", more=False))
+
+    async def work(response: Response, one: HandlerRun, _: "asyncio.Task[None]") -> None:
+        assert response.content is one
+        for _round in range(20):
+            await asyncio.sleep(0)
+        assert len(sent) <= AHEAD
+        assert b"012345678" == b"".join([piece async for piece in one])
+
+    run(handle, work)
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (messages(), UpstreamBroken),
+        (messages(body(b"", more=False)), UpstreamBroken),
+        (messages(START, START), UpstreamBroken),
+        (messages(START, body(b"a"), START), UpstreamBroken),
+        (messages(START, body(b"a"), then=ValueError("mistake")), UpstreamBroken),
+        (messages(START, body(b"a")), ClientGone),
+        (messages(then=ValueError("mistake")), ValueError),
+        (messages(START, then=ValueError("mistake")), ValueError),
+    ],
+)
+def test_what_is_no_answer_never_looks_whole(handler: Handler, error: type[Exception]) -> None:
+    """A handler's own error comes out before its content has begun; after that the content breaks off."""
+
+    async def work(response: Response, one: HandlerRun, _: "asyncio.Task[None]") -> None:
+        assert response.content is one
+        async for _piece in one:
+            pass
+
+    with pytest.raises(error):
+        run(handler, work)
+
+
+def test_a_stream_that_is_given_up_ends_its_handler_and_its_reader() -> None:
+    """Also where the handler has more to send than its reader has taken, and one that waits for more."""
+    ended: list[bool] = []
+
+    async def handle(scope: Any, receive: Any, send: Send) -> None:
+        await send(START)
+        await asyncio.sleep(0)
+        try:
+            while True:
+                await send(body(b"x"))
+        finally:
+            ended.append(True)
+
+    async def work(response: Response, one: HandlerRun, task: "asyncio.Task[None]") -> None:
+        assert b"x" == await anext(one)
+        await one.aclose()
+        with pytest.raises(ClientGone):
+            await anext(one)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [True] == ended
+
+    run(handle, work)
+
+
+def test_what_a_handler_does_after_its_answer_is_left_to_it() -> None:
+    """Giving up an answer that is complete does not end work in the background."""
+    done: list[bool] = []
+
+    async def handle(scope: Any, receive: Any, send: Send) -> None:
+        await send(START)
+        await send(body(b"all", more=False))
+        await asyncio.sleep(0)
+        done.append(True)
+
+    async def work(response: Response, one: HandlerRun, task: "asyncio.Task[None]") -> None:
+        await one.aclose()
+        await task
+        assert [True] == done
+
+    run(handle, work)
+
+
+def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
+    """Its path below the app's own, its fields with Host, nothing of what Litestar or the gate keep for themselves."""
+    seen: list[dict[str, Any]] = []
+
+    async def handle(scope: Any, receive: Any, send: Send) -> None:
+        seen.append(scope | {"received": await receive()})
+        await send(START)
+        await send(body(b"", more=False))
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "root_path": "/api",
+        "headers": [(b"host", b"own.example"), (b"authorization", b"Bearer secret")],
+        "state": {"_ls_connection_state": object(), "database": 1},
+        "route_handler": object(),
+        "path_template": "/x",
+        "path_params": {},
+        "extensions": {"http.response.pathsend": {}},
+    }
+    by = object()
+    fields = [
+        (b"accept", b"*/*"),
+        (b"via", b"1.1 gateway"),
+        (b"x-gateway-token-id", b"ab"),
+        (b"x-gateway-scopes", b"a b"),
+    ]
+
+    async def work() -> None:
+        CALL.set(Call(by, cast(Any, handle), cast(Any, scope), cast(Any, None), ("a",), is_shared=True))
+        await AppUpstreams().send(cast(Any, None), "GET", "/items/%62?q=1", fields, None)
+
+    asyncio.run(work())
+    (got,) = seen
+    assert ("GET", "/api/items/b", b"/api/items/%62", b"q=1") == tuple(
+        got[name] for name in ("method", "path", "raw_path", "query_string")
+    )
+    assert [(b"host", b"own.example"), fields[0], *fields[2:]] == got["headers"]
+    assert {"type": "http.request", "body": b"", "more_body": False} == got["received"]
+    assert {} == got["extensions"]
+    assert {"database", "gateway_admitted"} == got["state"].keys()
+    admitted = got["state"]["gateway_admitted"]
+    assert (by, ("a",), "ab", {"a", "b"}) == (
+        admitted.by,
+        admitted.scopes,
+        admitted.principal.token_id,
+        admitted.principal.scopes,
+    )
+    assert {"route_handler", "path_template", "path_params"}.isdisjoint(got)
