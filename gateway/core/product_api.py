@@ -2,8 +2,8 @@
 
 Rule 1: whoever presents a token manages tokens of the same policy and the same project (of the same owner, where the
 policy binds to owners). Any other token does not exist here.
-Rule 2: nobody gives what it does not have: scopes that are added are among the effective ones of the token that asks.
-A new token has the owner and the plan of that token.
+Rule 2: nobody gives what it does not have: scopes that are added are among the effective ones of the token that asks,
+and an end that is set is not behind its own. A new token has the owner and the plan of that token.
 Rule 3: a child makes and changes no tokens: they would outlive its parent.
 """
 
@@ -56,6 +56,8 @@ def build_request(
     if not scopes:
         raise NotGrantable("there is no scope to give")
     _check_given(policy, held, scopes)
+    ends = asked.get("expires_at", asker.expires_at)
+    _check_end(asker, ends)
     return TokenRequest(
         name=asked["name"],
         description=asked.get("description", ""),
@@ -64,7 +66,7 @@ def build_request(
         plan=asker.plan,
         scopes=scopes,
         not_before=asked.get("not_before"),
-        expires_at=asked.get("expires_at"),
+        expires_at=ends,
     )
 
 
@@ -81,6 +83,8 @@ def build_change(
     refuse_child(asker)
     if "scopes" in asked:
         _check_given(policy, held, [scope for scope in asked["scopes"] if not _holds(policy, record.scopes, scope)])
+    if "expires_at" in asked and asked["expires_at"] != record.expires_at:
+        _check_end(asker, asked["expires_at"])
     return TokenChange(**asked)
 
 
@@ -171,6 +175,12 @@ def _check_given(policy: Policy, held: str, scopes: Any) -> None:
     for scope in scopes:
         if scope in policy.scope_names and not _holds(policy, held, scope):
             raise NotGrantable(f"who asks does not hold {scope!r}")
+
+
+def _check_end(asker: TokenRecord, ends: int | None) -> None:
+    latest = asker.expires_at
+    if latest is not None and (ends is None or ends > latest):
+        raise NotGrantable(f"who asks ends {_time(latest)}: what it makes ends no later")
 
 
 def _holds(policy: Policy, held: str, scope: str) -> bool:

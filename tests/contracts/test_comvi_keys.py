@@ -271,6 +271,19 @@ def test_C9_nobody_grants_a_scope_that_it_does_not_have(admin: Keyholder, operat
     assert (403, "FORBIDDEN") == code(admin.call(f"POST {KEYS}", {"name": "y", "permissions": SCOPES}))
 
 
+def test_C9_nobody_makes_a_key_that_outlives_its_own(admin: Keyholder) -> None:
+    """A key with an end gives its end to the keys it makes; for a later one, or none, it is 403 FORBIDDEN."""
+    end, later = "2099-01-31T00:00:00Z", "2099-02-01T00:00:00Z"
+    brief = Keyholder(admin.user, admin.create(name="brief", expiresAt=end)["token"])
+    assert end == brief.create(name="as brief")["expiresAt"]
+    assert (403, "FORBIDDEN") == code(brief.call(f"POST {KEYS}", {"name": "x", "expiresAt": later}))
+    assert (403, "FORBIDDEN") == code(brief.call(f"POST {KEYS}", {"name": "x", "expiresAt": None}))
+    lasting = admin.create(name="lasting")["id"]
+    assert 200 == brief.call(f"PUT /api/v1/api-keys/{lasting}", {"expiresAt": None}).status, "as it is already"
+    assert 200 == brief.call(f"PUT /api/v1/api-keys/{lasting}", {"expiresAt": end}).status
+    assert (403, "FORBIDDEN") == code(brief.call(f"PUT /api/v1/api-keys/{lasting}", {"expiresAt": later}))
+
+
 def test_C9_who_may_not_manage_keys_is_forbidden(admin: Keyholder) -> None:
     """403 for a key that only reads, and for one of another project; 401 without a key."""
     reader = Keyholder(admin.user, admin.create(name="reader", permissions=READING)["token"])
