@@ -6,7 +6,7 @@ where that is still so; else it is made anew. What is refused raises a ChangeRef
 
 import msgspec
 
-from gateway.core.admin_tokens import bind_admin
+from gateway.core.admin_tokens import bind_admin, check_maker
 from gateway.core.administration import TokenChange, TokenRequest, mint_token, update_record
 from gateway.core.audit import (
     Action,
@@ -36,6 +36,7 @@ class Management(Writing):
     ) -> CreatedToken:
         """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
         async with self.refusals(actor, Action.CREATE, policy):
+            check_maker(actor, policy)
             found, now = self.policy(policy), await self._tokens.now()
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
@@ -47,6 +48,7 @@ class Management(Writing):
         """A child of a token: never with more than the parent has."""
         async with self.refusals(actor, Action.CREATE, identity=parent):
             record = await self._record(parent)
+            check_maker(actor, record.policy)
             policy, (view,), now = self.policy(record.policy), await self._view([record]), await self._tokens.now()
             owner = (await self._bounds(record)).owner
             draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
@@ -68,6 +70,7 @@ class Management(Writing):
         now = await self._tokens.now()
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            check_maker(actor, record.policy)
             updated = update_record(policy, record, change, now, await self._bounds(record))
             return await self._replace(actor, Action.UPDATE, policy, record, updated, now)
 
@@ -103,6 +106,7 @@ class Management(Writing):
         now = await self._tokens.now()
 
         async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
+            check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
             (view,), bounds = await self._view([record]), await self._bounds(record)
             rotated = rotate_record(
                 policy, record, view.state, rotation, self._draws(policy), self._pepper, now, bounds
