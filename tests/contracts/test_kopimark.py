@@ -105,6 +105,7 @@ def dump(redis_url: str) -> bytes:
     """Every key and value of a Redis."""
     with redis.Redis.from_url(redis_url) as client:
         readers = {b"string": client.get, b"hash": client.hgetall, b"set": client.smembers, b"zset": client.zscan}
+        readers |= {b"stream": client.xrange}
         return b"".join(key + repr(readers[client.type(key)](key)).encode() for key in client.scan_iter())
 
 
