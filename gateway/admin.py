@@ -102,5 +102,5 @@ def create_admin(
             await administration.close()
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)
-    api = build_api(administration.management, administration.exports, administration.access)
+    api = build_api(administration.management, administration.exports, administration.usage, administration.access)
     return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())

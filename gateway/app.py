@@ -36,6 +36,7 @@ from gateway.core.assertions import Issuer
 from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.management import Management
+from gateway.management.product import ProductApi
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
@@ -66,8 +67,8 @@ class Gateway:
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        replacements = parse_upstreams(settings.upstreams)
-        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None)
+        folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
+        self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
         self.upstreams = HttpUpstreams()
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
@@ -79,8 +80,7 @@ class Gateway:
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.encoder = ContentEncoder()
         contents = Contents(exports, self.encoder)
-        self.fetches = RedisFetches(self.exports_redis)
-        self.renderer = ProcessRenderer()
+        self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
         documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
@@ -97,6 +97,7 @@ class Gateway:
             pepper=settings.token_pepper.encode(),
             counting=self.counting,
             issuer=issuer,
+            product_api=ProductApi(self.management),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:

@@ -68,6 +68,16 @@ class PolicySource(Protocol):
         ...
 
 
+class ProductApi(Protocol):
+    """Who answers rules with `manage`: management/product.py."""
+
+    async def answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
+    ) -> Response:
+        """The answer to a request that may pass; raises StoreUnavailable."""
+        ...
+
+
 class Exchange:
     """Answers requests with the policies, Redis and backends it is given."""
 
@@ -82,7 +92,9 @@ class Exchange:
         pepper: bytes,
         counting: Counting | None = None,
         issuer: Issuer | None = None,
+        product_api: ProductApi | None = None,
     ) -> None:
+        self._product_api = product_api
         self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
@@ -142,7 +154,12 @@ class Exchange:
         if own is not None:
             return self.finish(request, admission, own)
         try:
-            response = await self._retrieval.answer(request, content, admission)
+            if admission.rule.manage is not None and self._product_api is not None:
+                response: Response | Refused = await self._product_api.answer(request, content, admission)
+            else:
+                response = await self._retrieval.answer(request, content, admission)
+        except StoreUnavailable:
+            response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except UpstreamError as error:
             detail = str(error) if isinstance(error, BrokenDocument) else ""
             reason, retry_after = UPSTREAM_REASONS[type(error)], error.retry_after

@@ -1,7 +1,7 @@
 """What others need of usage: to count it, and to show it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.core.messages import ResponseHead
 from gateway.core.outcomes import Authorized, Refused
@@ -16,6 +16,7 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
 class Usage(Protocol):
     """What was counted until a second ago, by all workers of all nodes. Methods raise StoreUnavailable.
 

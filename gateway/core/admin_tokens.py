@@ -2,6 +2,9 @@
 
 No policy file can have its name, which is empty, and every rule takes tokens of its own policy only: an admin token is
 never valid on proxied traffic. The management API takes tokens of this policy only: no other token is valid there.
+
+Rule: they are made and changed at the command line. Whoever presents one can end any, and rotate that one as it is: so
+one that leaked makes no others, and revoking its lineage is the end of it.
 """
 
 from collections.abc import Mapping
@@ -9,6 +12,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.administration import TokenRequest
+from gateway.core.audit import Actor
+from gateway.core.errors import NotGrantable
 from gateway.core.policies.guarding import build_rule, require
 from gateway.core.policies.matching import parse_pattern
 from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule
@@ -59,6 +64,12 @@ def admin_rule(*scopes: str) -> Rule:
 def is_admin(record: TokenRecord) -> bool:
     """Whether the token is one of the management API."""
     return record.policy == NAME
+
+
+def check_maker(actor: Actor, policy: str, rotated: str = "") -> None:
+    """NotGrantable where an admin token is made or changed with another, or with itself but by rotation."""
+    if policy == NAME and actor.token and actor.token != rotated:
+        raise NotGrantable("admin tokens are made and changed at the command line")
 
 
 def bind_admin(policy: Policy, request: TokenRequest) -> TokenRequest:

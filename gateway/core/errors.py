@@ -42,6 +42,8 @@ class ChangeRefused(GatewayError):
 
     code = "invalid"
     """What kind of refusal it is, for programs; dialects have words of their own for it."""
+    is_noted = False
+    """Whether the history has it already."""
 
 
 class NotFound(ChangeRefused):

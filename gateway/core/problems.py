@@ -19,7 +19,7 @@ _REGISTRY = "https://iana.org/assignments/http-problem-types#"
 _JSON = b"application/json"
 DETAIL = b"{detail}"
 """In a text of a policy's `[errors]`: what there is to say of this occurrence stands here."""
-_PROBLEM_JSON = b"application/problem+json"
+PROBLEM_JSON = b"application/problem+json"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ def build_refusal(
     if mistakes:
         extensions["errors"] = mistakes
     content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
-    fields.append((b"content-type", _JSON if dialect else _PROBLEM_JSON))
+    fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
     return Response(ResponseHead(problem.status, fields), content)
 

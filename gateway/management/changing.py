@@ -6,7 +6,7 @@ where that is still so; else it is made anew. What is refused raises a ChangeRef
 
 import msgspec
 
-from gateway.core.admin_tokens import bind_admin
+from gateway.core.admin_tokens import bind_admin, check_maker
 from gateway.core.administration import TokenChange, TokenRequest, mint_token, update_record
 from gateway.core.audit import (
     Action,
@@ -35,7 +35,8 @@ class Management(Writing):
         self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = ""
     ) -> CreatedToken:
         """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
-        async with self._refusals(actor, Action.CREATE, policy):
+        async with self.refusals(actor, Action.CREATE, policy):
+            check_maker(actor, policy)
             found, now = self.policy(policy), await self._tokens.now()
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
@@ -45,8 +46,9 @@ class Management(Writing):
 
     async def create_child(self, actor: Actor, parent: str, request: TokenRequest) -> CreatedToken:
         """A child of a token: never with more than the parent has."""
-        async with self._refusals(actor, Action.CREATE, identity=parent):
+        async with self.refusals(actor, Action.CREATE, identity=parent):
             record = await self._record(parent)
+            check_maker(actor, record.policy)
             policy, (view,), now = self.policy(record.policy), await self._view([record]), await self._tokens.now()
             owner = (await self._bounds(record)).owner
             draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
@@ -55,7 +57,7 @@ class Management(Writing):
 
     async def import_token(self, actor: Actor, policy: str, request: TokenRequest, imported: Imported) -> TokenView:
         """Takes a token over that exists elsewhere."""
-        async with self._refusals(actor, Action.IMPORT, policy):
+        async with self.refusals(actor, Action.IMPORT, policy):
             found, now = self.policy(policy), await self._tokens.now()
             owner = await self._owners.find(policy, request.owner) if request.owner else None
             record = import_token(found, request, imported, self._pepper, now, owner)
@@ -68,10 +70,11 @@ class Management(Writing):
         now = await self._tokens.now()
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            check_maker(actor, record.policy)
             updated = update_record(policy, record, change, now, await self._bounds(record))
             return await self._replace(actor, Action.UPDATE, policy, record, updated, now)
 
-        async with self._refusals(actor, Action.UPDATE, identity=identity):
+        async with self.refusals(actor, Action.UPDATE, identity=identity):
             return (await self._view([await self._change(identity, attempt, expected)]))[0]
 
     async def override_quota(
@@ -87,7 +90,7 @@ class Management(Writing):
                 updated = override_quota(policy, record, quota, request, now)
             return await self._replace(actor, Action.OVERRIDE, policy, record, updated, now)
 
-        async with self._refusals(actor, Action.OVERRIDE, identity=identity):
+        async with self.refusals(actor, Action.OVERRIDE, identity=identity):
             return (await self._view([await self._change(identity, attempt)]))[0]
 
     async def rotate_token(
@@ -103,6 +106,7 @@ class Management(Writing):
         now = await self._tokens.now()
 
         async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
+            check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
             (view,), bounds = await self._view([record]), await self._bounds(record)
             rotated = rotate_record(
                 policy, record, view.state, rotation, self._draws(policy), self._pepper, now, bounds
@@ -115,19 +119,19 @@ class Management(Writing):
             new, old = await self._view([successor, ending])
             return CreatedToken(new, rotated.text, old)
 
-        async with self._refusals(actor, Action.ROTATE, identity=identity):
+        async with self.refusals(actor, Action.ROTATE, identity=identity):
             return await self._change(identity, attempt, expected)
 
     async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
         """Ends a token for good; a second time changes nothing."""
-        async with self._refusals(actor, Action.REVOKE, identity=identity):
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
             await self._record(identity)
             await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
             return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
 
     async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
         """Ends a token with all that it was rotated from and to; the ids not revoked before."""
-        async with self._refusals(actor, Action.REVOKE, identity=identity):
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
             await self._record(identity)
             return await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
 
@@ -142,7 +146,7 @@ class Management(Writing):
 
     async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
         """Says what an owner may do, for the next request of each of its tokens."""
-        async with self._refusals(actor, Action.CHANGE_OWNER, policy):
+        async with self.refusals(actor, Action.CHANGE_OWNER, policy):
             found = self.policy(policy)
             for _ in range(ATTEMPTS):
                 old = await self._owners.find(policy, owner)

@@ -39,18 +39,19 @@ class Writing(Reading):
     """What all changes have in common."""
 
     @asynccontextmanager
-    async def _refusals(
-        self, actor: Actor, action: Action, policy: str = "", identity: str = ""
-    ) -> AsyncIterator[None]:
+    async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
         """Notes that a change was refused, but none of the texts that were asked for."""
         try:
             yield
         except ChangeRefused as refused:
+            if refused.is_noted:
+                raise
             known = policy if policy and policy in self._policies.current.policies else ""
             entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
             record = await self._tokens.find(entry.target) if entry.target else None
             entry = about_token(actor, action, record, {}) if record else entry
             await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            refused.is_noted = True
             raise
 
     @asynccontextmanager

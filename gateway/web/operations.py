@@ -48,14 +48,14 @@ class PublicHealth(Health, Protocol):
 def health_handlers(health: Health) -> list[HTTPRouteHandler]:
     """Is the process alive, and can it answer?"""
 
-    @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False)
+    @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False, include_in_schema=False)
     def show_health() -> Response[dict[str, Any]]:
         """The process is alive. `policies` says whether the files' present state is what is served."""
         mistakes = health.policy_mistakes()
         policies = "older than the files" if mistakes else "current"
         return _answer(200, {"status": "ok", "policies": policies, "policy_mistakes": len(mistakes)})
 
-    @route("/-/ready", http_method=["GET", "HEAD"])
+    @route("/-/ready", http_method=["GET", "HEAD"], include_in_schema=False)
     async def show_readiness() -> Response[dict[str, Any]]:
         """Requests can be answered: Redis is there. A load balancer sends no traffic on 503."""
         if await health.is_store_ready():

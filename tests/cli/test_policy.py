@@ -58,6 +58,7 @@ def test_the_schema_is_json_schema() -> None:
         "hosts",
         "upstream",
         "token",
+        "management",
         "scopes",
         "bundles",
         "plans",

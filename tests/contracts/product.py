@@ -1,6 +1,7 @@
 """What stands around the gateway in the tests of a contract: a product that notes what reaches it, operators, users."""
 
 import http.server
+import itertools
 import json
 import shutil
 import threading
@@ -75,6 +76,9 @@ class Product:
         self._server.server_close()
 
 
+NUMBERS = itertools.count(1)
+
+
 class Backend(Protocol):
     """Whatever listens in the product's place."""
 
@@ -117,8 +121,9 @@ class Operator:
         assert 0 != result.exit_code
         return f"{result.output}{result.exception}"
 
-    def create(self, *options: str, name: str = "CI") -> dict[str, Any]:
-        """A new token."""
+    def create(self, *options: str, name: str = "") -> dict[str, Any]:
+        """A new token; without a name it gets one that no other has."""
+        name = name or f"CI {next(NUMBERS)}"
         created: dict[str, Any] = self.run("token", "create", "--policy", self.policy, "--name", name, *options)
         return created
 
@@ -132,7 +137,7 @@ class Operator:
         self.run("owner", "set", owner, "--policy", self.policy, *options)
 
     def _where(self, command: tuple[str, ...]) -> tuple[str, ...]:
-        reads_policies = command[1] not in ("show", "list", "revoke")
+        reads_policies = command[1] not in ("show", "list", "revoke", "search")
         return ("--redis", self.redis_url, *(("--policies", str(POLICIES)) if reads_policies else ()))
 
 

@@ -1,5 +1,6 @@
 """Tokens Studio's published promises, kept by policies/tokens-studio.toml alone: contract rows S1 to S6."""
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -244,6 +245,33 @@ def test_S5_an_actor_token_never_has_more_than_its_parent(operator: Operator, op
     parent = operator.create("--owner", "u_7", "--expires", "30d", *scopes("projects:read", "actor_tokens:create"))
     assert message in operator.refused("token", "create", "--parent", parent["id"], "--name", "Figma", *options)
     assert [] == operator.show(parent["id"])["children"]
+
+
+def test_S5_a_key_makes_actor_tokens_over_http(product: Product, user: User, operator: Operator) -> None:
+    """With the key itself as the credential: the actor token in the answer works, has no more, and makes none."""
+    path = "POST /api/v1/me/actor-tokens"
+    parent = operator.create("--owner", "u_7", "--expires", "30d", *scopes("projects:read", "actor_tokens:create"))
+
+    def make(text: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        answer = user.ask(path, text, content=json.dumps(body).encode())
+        return answer.status, answer.json()
+
+    status, actor = make(parent["token"], {"name": "Figma", "scopes": ["project:read"]})
+    assert (201, ["projects:read"], "u_7", parent["expires"]) == (
+        status,
+        actor["scopes"],
+        actor["owner"],
+        actor["expires_at"],
+    )
+    assert [200] == statuses(user, str(actor["token"]), BRAND)
+    assert 403 == make(parent["token"], {"name": "x", "scopes": ["projects:write"]})[0]
+    assert 403 == make(parent["token"], {"name": "x", "expires_at": "2099-01-31T00:00:00Z"})[0]
+    assert 400 == make(parent["token"], {"name": "x", "owner": "u_8"})[0]
+    assert 403 == make(str(actor["token"]), {"name": "x"})[0]
+    plain = operator.create("--owner", "u_7", *scopes("projects:read"))
+    assert 403 == make(plain["token"], {"name": "x"})[0]
+    assert [actor["id"]] == operator.show(parent["id"])["children"]
+    assert path not in product.asked
 
 
 @pytest.mark.parametrize("end", ["revoked", "disabled", "expired", "narrowed"])

@@ -15,12 +15,14 @@ import uvicorn
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.admin import create_admin
 from gateway.app import create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.temporary_redis import run_redis
 from gateway.cli.serve import build_config
-from gateway.cli.serving import serving
+from gateway.cli.serving import build_admin_config, serving
+from gateway.core.admin_tokens import ADMIN, READ, WRITE, bind_admin
 from gateway.core.administration import TokenRequest, TokenState, mint_token, state_of
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import Policy
@@ -32,6 +34,8 @@ POLICY = Path(__file__).with_name("policy.toml")
 REDIS_TIMEOUT_SECONDS = 5.0
 """Ample: the backend works in the same event loop, and a demo on a busy machine should not end with a 503."""
 STOP_TIMEOUT_SECONDS = 2
+ADMIN_ADDRESS = "127.0.0.1:8081"
+"""As `gateway serve` has it; another port where this one is taken."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -41,6 +45,8 @@ class Stage(msgspec.Struct, frozen=True):
     backend_url: str
     redis_url: str
     """`memory://` for the embedded store, which no other process can reach."""
+    page_url: str
+    """Of the developer page."""
     moved_from: str | None
     """The address that was asked for, where it was taken."""
     policies: Path
@@ -59,6 +65,14 @@ class Stage(msgspec.Struct, frozen=True):
         text, record = mint_token(self.policy, request, random_bytes, b"", await self.tokens.now())
         await self.tokens.create(record)
         return text, record
+
+    async def mint_admin(self) -> str:
+        """The text of an admin token, for the developer page."""
+        request = bind_admin(ADMIN, TokenRequest(name="you", scopes=(READ, WRITE)))
+        random_bytes = secrets.token_bytes(random_bytes_needed(ADMIN.token_format))
+        text, record = mint_token(ADMIN, request, random_bytes, b"", await self.tokens.now())
+        await self.tokens.create(record)
+        return text
 
     async def state(self, record: TokenRecord) -> TokenState:
         """What the token is now."""
@@ -86,18 +100,23 @@ async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
         settings = Settings(
             redis_url=redis_url,
             policies=str(policies),
+            listen=url_of(listener).removeprefix("http://"),
             upstreams=f"{policy.name}={url_of(backend)}",
             redis_timeout=REDIS_TIMEOUT_SECONDS,
             stop_timeout=STOP_TIMEOUT_SECONDS,
         )
         client = open_client(redis_url, REDIS_TIMEOUT_SECONDS)
-        config = build_config(settings)
+        config, admin_config = build_config(settings), build_admin_config(settings)
         logging.getLogger().setLevel(logging.WARNING)  # uvicorn has set up its log: only what is wrong joins the story
         config.app = partial(create_app, settings, client)  # as `gateway serve` runs it, with a store we share
         await stack.enter_async_context(serving(config, listener))
+        admin, _ = listen(ADMIN_ADDRESS)
+        stack.callback(admin.close)
+        admin_config.app = partial(create_admin, settings, client)
+        await stack.enter_async_context(serving(admin_config, admin))
         tokens = RedisTokens(RedisConnection(client, REDIS_TIMEOUT_SECONDS))
         moved_from = address if was_taken else None
-        yield Stage(url_of(listener), url_of(backend), redis_url, moved_from, policies, policy, tokens)
+        yield Stage(url_of(listener), url_of(backend), redis_url, url_of(admin), moved_from, policies, policy, tokens)
 
 
 def find_redis(store: str) -> str | None:

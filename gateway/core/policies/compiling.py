@@ -16,6 +16,7 @@ from gateway.core.policies.document import (
 )
 from gateway.core.policies.drafts import Draft
 from gateway.core.policies.etag_rules import compile_tag_rule
+from gateway.core.policies.management_rules import compile_dialect, find_token
 from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.quota_rules import (
     allot_for_rule,
@@ -103,6 +104,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         rule_quotas=compile_rule_quotas(draft),
         has_unique_names=document.token.unique_names,
         has_numbers=document.token.numbers,
+        management=compile_dialect(draft),
     )
 
 
@@ -187,6 +189,8 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         counts_addresses=any(quota.per == "address" for one in allotments.values() for quota in one.quotas),
         etag=compile_tag_rule(table, path, draft.attempt),
         variants=compile_variants(table.variants, pattern, f"{path}.variants", draft.mistakes),
+        manage=table.manage,
+        token_segment=find_token(draft, pattern, table, path),
     )
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, ScopeName, Status, Units
+from gateway.core.policies.dialects import Operation
+from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, Parameter, ScopeName, Status, Units
+from gateway.core.policies.management_table import ManagementTable
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
 from gateway.core.policies.token_table import TokenTable
@@ -78,6 +80,10 @@ class RuleTable(Table, frozen=True, kw_only=True):
     cache: CacheTable | None = None
     etag: EtagTable | None = None
     variants: VariantsTable | None = None
+    manage: Operation | None = None
+    """Answered by the gateway itself: what becomes of tokens under the product's own path."""
+    token: Parameter | None = None
+    """The parameter of the path that names the token which is shown, changed or ended."""
 
 
 class TestTable(Table, frozen=True, kw_only=True):
@@ -113,4 +119,5 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     rules: Annotated[list[RuleTable], Meta(min_length=1)]
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own dialect."""
+    management: ManagementTable | None = None
     tests: list[TestTable] = []

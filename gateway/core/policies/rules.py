@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
+from gateway.core.policies.dialects import OWN, Dialect, Operation
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.policies.upstream import Upstream
 from gateway.core.quotas import Quota
@@ -104,6 +105,8 @@ class Policy(msgspec.Struct, frozen=True):
     has_unique_names: bool = False
     """Whether a name is given once only among the tokens of what they are bound to."""
     has_numbers: bool = False
+    management: Dialect = OWN
+    """How rules that manage tokens speak."""
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
@@ -144,6 +147,10 @@ class Rule(msgspec.Struct, frozen=True):
     etag: TagRule = BY_VALUE
     variants: VariantRule | None = None
     """How its exports are made of one document; None: the backend's answers are passed on as they are."""
+    manage: Operation | None = None
+    """What it does with tokens, where the gateway itself answers."""
+    token_segment: int | None = None
+    """Where in the path the token stands that it is about."""
     source: str = ""
     """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
     terms: bytes = b""

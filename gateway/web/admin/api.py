@@ -17,6 +17,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 
 from gateway import __version__
 from gateway.adapters.protocols import Exports
+from gateway.adapters.usage import Usage
 from gateway.core.audit import Actor
 from gateway.management import Management
 from gateway.web.admin.access import Access
@@ -25,13 +26,14 @@ from gateway.web.admin.oauth import introspect, revoke
 from gateway.web.admin.others import HANDLERS
 from gateway.web.admin.problems import EXCEPTION_HANDLERS
 from gateway.web.admin.tokens import TokenController, revoke_many
+from gateway.web.admin.usage import show_policy_usage, show_token_usage
 
 PATH = "/api/v1"
 MAXIMUM_CALL_BYTES = 256 * 1024
 """The largest call is an owner with a thousand projects."""
 
 
-def build_api(management: Management, exports: Exports, access: Access) -> Router:
+def build_api(management: Management, exports: Exports, usage: Usage, access: Access) -> Router:
     """The handlers, for an application whose OpenAPI configuration is `build_openapi`'s."""
 
     def provide_management() -> Management:
@@ -40,18 +42,30 @@ def build_api(management: Management, exports: Exports, access: Access) -> Route
     def provide_exports() -> Exports:
         return exports
 
+    def provide_usage() -> Usage:
+        return usage
+
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         await access(connection, handler)  # Litestar copies guards, and could not copy what the access has
         check_query(connection, handler)
 
     return Router(
         PATH,
-        route_handlers=[TokenController, revoke_many, *HANDLERS, introspect, revoke],
+        route_handlers=[
+            TokenController,
+            revoke_many,
+            *HANDLERS,
+            show_token_usage,
+            show_policy_usage,
+            introspect,
+            revoke,
+        ],
         guards=[guard],
         request_class=StrictRequest,
         dependencies={
             "management": Provide(provide_management, sync_to_thread=False),
             "exports": Provide(provide_exports, sync_to_thread=False),
+            "usage": Provide(provide_usage, sync_to_thread=False),
             "actor": Provide(_provide_actor, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
@@ -83,6 +97,7 @@ def build_openapi() -> OpenAPIConfig:
             Tag("policies", "What there is to choose from."),
             Tag("history", "Who changed what."),
             Tag("cache", "Stored exports."),
+            Tag("usage", "What was counted."),
             Tag("oauth", "Introspection and revocation as OAuth knows them."),
         ],
     )

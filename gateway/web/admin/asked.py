@@ -50,7 +50,7 @@ class NewChild(Body, frozen=True, kw_only=True):
 
 
 class NewToken(NewChild, frozen=True, kw_only=True):
-    """A token. Without scopes it holds all that its owner may grant; an empty policy makes one for this API."""
+    """A token. Without scopes it holds all that its owner may grant."""
 
     policy: PolicyName
     project: Binding = ""

@@ -71,7 +71,7 @@ class TokenController(Controller):
     async def create_token(
         self, management: Managing, actor: Caller, data: JSONBody[NewToken], idempotency_key: Key = ""
     ) -> Response[ShownToken]:
-        """Of a policy, bound to a project or an owner; or with an empty policy one for this API."""
+        """Of a policy, bound to a project or an owner. Tokens of this API are made at the command line."""
         created = await management.create_token(actor, data.policy, data.request(), idempotency_key)
         return _answer_created(show_created(created))
 

@@ -11,6 +11,7 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies import upstream_tables
 from gateway.core.policies.document import PolicyDocument, Table
 from gateway.core.policies.loading import load_policies
+from gateway.core.policies.management_table import ManagementTable, RefusalTable
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.rules import CacheRule
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
@@ -152,6 +153,27 @@ MISTAKES = {
     ],
     "bad_public_cache": [
         "$.rules[0].cache.shared_by: the requests of a public rule come without a token and have no token"
+    ],
+    "bad_manage": ["$.rules[0].manage: Invalid enum value 'lsit'"],
+    "bad_manage_public": [
+        "$.rules[0].manage: a rule with manage is answered by the gateway: it can be neither public, cached nor shaped",
+        "$.rules[1].manage: a rule with manage is answered by the gateway: it can be neither public, cached nor shaped",
+    ],
+    "bad_manage_token": [
+        "$.rules[0].manage: manage = 'delete' names its token in the path",
+        "$.rules[1].token: manage = 'list' names no token in the path",
+        "$.rules[2].token: the path of 'PUT /keys/{key}' has no parameter {id}",
+        "$.rules[3].token: only a rule with manage is about a token in its path",
+    ],
+    "bad_management": [
+        "$.management.fields.nmae: unknown field 'nmae': did you mean 'name'?",
+        "$.management.errors.name_token: unknown code 'name_token': did you mean 'name_taken'?",
+        "$.management.integers[0]: unknown field 'ids': did you mean 'id'?",
+        "$.management.fields: two fields have the same name",
+    ],
+    "bad_management_shape": [
+        "$.management.fields.scopes: 'a b' is not up to 64 letters, digits and underscores",
+        "$.management.errors.invalid.status: Expected `int` <= 499",
     ],
     "bad_shared_by": ["$.rules[0].cache.shared_by: Invalid enum value 'everybody'"],
     "bad_test_fails": [
@@ -417,6 +439,8 @@ def test_the_schema_has_every_table_and_every_key() -> None:
         BundleTable,
         VariantsTable,
         OptionTable,
+        ManagementTable,
+        RefusalTable,
     ]
     kinds: list[type[msgspec.Struct]] = [*Table.__subclasses__(), *of_upstreams, *others]
     tables = {kind.__name__: kind for kind in kinds}

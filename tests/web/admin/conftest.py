@@ -19,6 +19,7 @@ from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_usage import RedisUsage
 from gateway.core.addresses import TrustedProxies
 from gateway.management import Management
 from gateway.web.admin.access import Access
@@ -26,6 +27,7 @@ from gateway.web.admin.api import build_api, build_openapi
 from tests.management.policies import FixedPolicies
 from tests.support.command_line import run_json
 
+NOW = 1_800_000_000.0
 Mint = Callable[..., dict[str, str]]
 
 
@@ -47,7 +49,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litest
         admissions=RedisAdmissions(connection),
         failures=FailedCredentials(failed_credentials),
         pepper=b"",
-        clock=lambda: 1_800_000_000.0,
+        clock=lambda: NOW,
         new_id=lambda: f"call-{next(numbers)}",
         trusted=TrustedProxies(),
     )
@@ -58,7 +60,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litest
         await connection.close()
 
     return Litestar(
-        [build_api(management, RedisExports(connection, 0), access)],
+        [build_api(management, RedisExports(connection, 0), RedisUsage(connection, lambda: NOW), access)],
         lifespan=[run],
         openapi_config=build_openapi(),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],

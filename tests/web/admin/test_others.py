@@ -112,3 +112,17 @@ def test_stored_exports_are_purged(api: Api) -> None:
     for wrong in ({}, {"group": "a", "owner": "b"}, {"url": "export"}, {"url": "http://[/"}, {"group": "x" * 129}):
         assert (400, "invalid") == refused(api.post("/api/v1/cache/purges", json={"policy": "small", **wrong}))
     assert (404, "not_found") == refused(api.post("/api/v1/cache/purges", json={"policy": "none", "everything": True}))
+
+
+def test_what_was_counted_is_told(api: Api) -> None:
+    """Of a token by the day, of a policy by the hour, also where there is nothing; 404 for what there is not."""
+    identity = create(api)["id"]
+    days = api.get(f"/api/v1/tokens/{identity}/usage", params={"days": 3}).json()["days"]
+    assert [("2027-01-13T00:00:00Z", 0), ("2027-01-14T00:00:00Z", 0), ("2027-01-15T00:00:00Z", 0)] == [
+        (day["time"], day["requests"]) for day in days
+    ]
+    usage = api.get("/api/v1/policies/small/usage").json()
+    assert (24, 0, {}, None) == (len(usage["hours"]), usage["requests"], usage["refusals"], usage["hit_ratio"])
+    assert (404, "not_found") == refused(api.get("/api/v1/tokens/x/usage"))
+    assert (404, "not_found") == refused(api.get("/api/v1/policies/x/usage"))
+    assert (400, "invalid") == refused(api.get(f"/api/v1/tokens/{identity}/usage", params={"days": 32}))

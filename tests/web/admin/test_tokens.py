@@ -7,7 +7,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from tests.web.admin.conftest import create
+from tests.web.admin.conftest import Mint, create
 
 pytestmark = pytest.mark.redis
 
@@ -183,6 +183,25 @@ def test_a_name_that_is_taken_is_a_conflict(api: Api) -> None:
     assert (409, "name_taken") == refused(
         api.post(TOKENS, json={"policy": "unique", "project": "website", "name": "CI", "scopes": ["read"]})
     )
+
+
+def test_admin_tokens_are_made_at_the_command_line(api: Api, mint_admin: Mint) -> None:
+    """With one, none is made, changed or given another end; it is rotated by itself alone, and ended by any."""
+    other, own = mint_admin("--scope", "read")["id"], mint_admin("--expires", "30d")
+    with_own = {"Authorization": f"Bearer {own['token']}"}
+    for answer in (
+        api.post(TOKENS, json={"policy": "", "name": "x"}),
+        api.patch(f"{TOKENS}/{other}", json={"scopes": ["write"]}, headers={"If-Match": "*"}),
+        api.patch(f"{TOKENS}/{own['id']}", json={"expires_at": None}, headers={"If-Match": "*", **with_own}),
+        api.post(f"{TOKENS}/{other}/rotations", json={}),
+        api.post(f"{TOKENS}/{own['id']}/rotations", json={"expires_at": None}, headers=with_own),
+        api.post(f"{TOKENS}/{own['id']}/children", json={"name": "x"}, headers=with_own),
+    ):
+        assert (403, "not_grantable") == refused(answer)
+    rotated = api.post(f"{TOKENS}/{own['id']}/rotations", json={"overlap_seconds": 0}, headers=with_own)
+    assert (201, own["expires"]) == (rotated.status_code, rotated.json()["expires_at"])
+    assert 401 == api.get(TOKENS, headers=with_own).status_code
+    assert 204 == api.delete(f"{TOKENS}/{other}").status_code
 
 
 @pytest.mark.parametrize("identity", ["0" * 24, "x", "%2e%2e", "gwa_secret", "é"])

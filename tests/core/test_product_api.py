@@ -1,0 +1,109 @@
+"""What a token may do with others under a product's own paths."""
+
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.core.administration import TokenState
+from gateway.core.errors import ChangeRefused, NameTaken, NotGrantable
+from gateway.core.policies.dialects import OWN
+from gateway.core.product_api import build_change, build_request, build_token, may_manage, parse_asked, refuse
+from gateway.core.records import TokenRecord
+from gateway.core.token_views import TokenView
+from tests.core.samples import NOW, RECORD, load_shop
+
+SHOP = load_shop()
+
+
+def view(record: TokenRecord = RECORD, state: TokenState = TokenState.ACTIVE) -> TokenView:
+    return TokenView(record, state, None, state is TokenState.REVOKED, "v1")
+
+
+def test_a_token_manages_those_of_its_project() -> None:
+    """Not those of another project or policy, nor revoked ones; expired and disabled ones it does."""
+    assert may_manage(SHOP, RECORD, "website", view())
+    assert may_manage(SHOP, RECORD, "website", view(replace(RECORD, owner="another"), TokenState.EXPIRED))
+    assert not may_manage(SHOP, RECORD, "website", view(replace(RECORD, project="another")))
+    assert not may_manage(SHOP, RECORD, "website", view(replace(RECORD, policy="another")))
+    assert not may_manage(SHOP, RECORD, "website", view(state=TokenState.REVOKED))
+
+
+def test_where_the_policy_binds_to_owners_it_manages_its_owners() -> None:
+    """Of any project, unless it is for one itself: then of that one."""
+    policy, account_wide = replace(SHOP, bound_to="owner"), replace(RECORD, project="")
+    assert may_manage(policy, account_wide, "", view())
+    assert not may_manage(policy, account_wide, "", view(replace(RECORD, owner="another")))
+    assert may_manage(policy, RECORD, "", view())
+    assert not may_manage(policy, RECORD, "", view(account_wide))
+
+
+def test_a_new_token_has_the_owner_and_the_plan_of_the_one_that_asks() -> None:
+    """And without scopes all that this effectively has."""
+    request = build_request(SHOP, RECORD, "read", "website", {"name": "x"})
+    assert ("acme", "pro", ("read",), "website", None) == (
+        request.owner,
+        request.plan,
+        request.scopes,
+        request.project,
+        request.expires_at,
+    )
+
+
+def test_what_a_scope_implies_may_be_given() -> None:
+    """Who holds writing gives reading; nobody gives administering but who holds it; unknown scopes are core's."""
+    assert ("read",) == build_request(SHOP, RECORD, "write", "website", {"name": "x", "scopes": ("read",)}).scopes
+    with pytest.raises(NotGrantable):
+        build_request(SHOP, RECORD, "write", "website", {"name": "x", "scopes": ("admin",)})
+    assert ("raed",) == build_request(SHOP, RECORD, "read", "website", {"name": "x", "scopes": ("raed",)}).scopes
+
+
+def test_a_child_makes_and_changes_nothing() -> None:
+    """What it made would outlive its parent."""
+    child = replace(RECORD, parent="cd" * 12)
+    with pytest.raises(NotGrantable):
+        build_request(SHOP, child, "read", "website", {"name": "x"})
+    with pytest.raises(NotGrantable):
+        build_change(SHOP, child, "read", RECORD, {"name": "x"})
+
+
+@pytest.mark.parametrize("field", ["plan", "owner", "project", "id", "token", "created_at", "shown", "digest"])
+def test_what_is_not_the_clients_to_say_cannot_be_asked_for(field: str) -> None:
+    """It is an unknown field, like any other."""
+    with pytest.raises(ChangeRefused, match="unknown field"):
+        parse_asked(OWN, json.dumps({"name": "x", field: "x"}).encode())
+
+
+def test_times_may_be_written_as_iso_8601_knows_them() -> None:
+    """With an offset, without one in UTC, or as a date; null is no end."""
+    for text, expected in (
+        ("2027-01-15T08:00:00Z", NOW),
+        ("2027-01-15T09:00:00+01:00", NOW),
+        ("2027-01-15T08:00:00", NOW),
+        ("2027-01-15T08:00:00.999Z", NOW),
+        ("2027-01-15", NOW - 8 * 3600),
+        (None, None),
+    ):
+        assert {"expires_at": expected} == parse_asked(OWN, json.dumps({"expires_at": text}).encode())
+
+
+def test_without_a_dialect_our_own_names_and_problem_details_are_told() -> None:
+    """All fields, absent ones null; the text only where it is given; refusals with their code."""
+    told = build_token(OWN, view())
+    assert "token" not in told
+    assert ("website", None, "2027-01-14T08:00:00Z", ["read", "write"]) == (
+        told["project"],
+        told["expires_at"],
+        told["created_at"],
+        told["scopes"],
+    )
+    assert "shp_x" == build_token(OWN, view(), "shp_x")["token"]
+    answer = refuse(SHOP, NameTaken("it is taken"), "request-1")
+    assert isinstance(answer.content, bytes)
+    problem = json.loads(answer.content)
+    assert (409, "name_taken", "it is taken", "request-1") == (
+        answer.head.status,
+        problem["code"],
+        problem["detail"],
+        problem["request_id"],
+    )

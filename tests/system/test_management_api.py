@@ -1,0 +1,51 @@
+"""The management API on its own listener, beside the requests that it is about: real processes, a real Redis."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.client import Answer, ask
+from tests.support.command_line import run_json
+from tests.support.processes import GatewayServer
+from tests.system.conftest import Serve
+
+pytestmark = pytest.mark.redis
+
+EXPORT = "/api/v1/projects/website/translations/export?lang=de"
+
+
+def call(gateway: GatewayServer, token: str, request: str, body: Any = None, **fields: str) -> Answer:
+    """One call of the API."""
+    method, _, path = request.partition(" ")
+    content = None if body is None else json.dumps(body).encode()
+    lines = [("Content-Type", "application/json"), *((name.replace("_", "-"), value) for name, value in fields.items())]
+    return ask(gateway.admin_port, method, path, token=token, host="127.0.0.1", fields=lines, content=content)
+
+
+def test_what_the_api_changes_acts_on_the_next_request(serve: Serve, redis_url: str, policies: Path) -> None:
+    """A token is made, disabled, enabled and revoked; each is seen by the next request on either worker."""
+    where = ("--policies", str(policies), "--redis", redis_url)
+    admin = run_json("token", "create", "--admin", "--name", "ops", *where)["token"]
+    gateway = serve(redis_url, "--workers", "2", admin=True)
+    made = call(gateway, admin, "POST /api/v1/tokens", {"policy": "system", "project": "website", "name": "CI"})
+    token = made.json()
+    place = made.field("location")
+
+    def statuses() -> set[int]:
+        return {ask(gateway.port, "GET", EXPORT, token=token["token"]).status for _ in range(6)}
+
+    assert {200} == statuses()
+    tag = made.field("etag") or ""
+    disabled = call(gateway, admin, f"PATCH {place}", {"is_active": False}, If_Match=tag)
+    assert (200, {401}) == (disabled.status, statuses())
+    assert 412 == call(gateway, admin, f"PATCH {place}", {"is_active": True}, If_Match=tag).status
+    assert 200 == call(gateway, admin, f"PATCH {place}", {"is_active": True}, If_Match="*").status
+    assert {200} == statuses()
+    assert 204 == call(gateway, admin, f"DELETE {place}").status
+    assert {401} == statuses()
+    assert 401 == ask(gateway.admin_port, "GET", "/api/v1/tokens", token=token["token"], host="127.0.0.1").status
+    assert 404 == ask(gateway.port, "GET", "/-/api/v1/tokens", token=admin).status
+    document = call(gateway, admin, "GET /api/openapi.json").json()
+    assert all(path.startswith("/api/v1/") for path in document["paths"])
