@@ -38,8 +38,6 @@ scopes = ["admin"]
 match = "GET /export/{{name}}"
 cache = {{ fresh = "1h" }}
 """
-PATIENT = {"GATEWAY_REDIS_TIMEOUT": "10"}
-"""A busy machine is not what is looked for."""
 LAST = b"GET /last HTTP/1.1\r\n%bConnection: close\r\n\r\n"
 """Sent behind each row: what came before must not have left anything that changes how it is read."""
 
@@ -89,7 +87,7 @@ def gateway(
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "system.toml").write_text(POLICY.format(port=backend.port))
     options = ("--policies", str(folder), "--redis", redis_server.url)
-    server = GatewayServer(folder, *options, environment=PATIENT).wait()
+    server = GatewayServer(folder, *options).wait()
     yield server
     server.stop()
     assert "Traceback" not in server.text()
