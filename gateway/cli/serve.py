@@ -1,6 +1,7 @@
 """`gateway serve`: the public listener on uvicorn, one process or several."""
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -27,6 +28,9 @@ from gateway.settings import (
     read_settings,
 )
 
+MAXIMUM_DESCRIPTORS = 65536
+"""Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
+1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
 
@@ -52,6 +56,7 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     check_settings(settings)
     listener = bind(settings.listen)
     admin = bind(settings.admin_listen) if settings.admin_listen else None
+    raise_descriptor_limit()
     config = build_config(settings)
     click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
     if admin is not None:
@@ -76,6 +81,14 @@ class Workers(Multiprocess):
         super().terminate_all()
         for listener in self.sockets:
             listener.close()
+
+
+def raise_descriptor_limit() -> None:
+    """Takes what the system allows of MAXIMUM_DESCRIPTORS; workers inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAXIMUM_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAXIMUM_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_settings(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from gateway.core.addresses import ForwardingField
 from gateway.core.credentials import credential_fields
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import parse_host
@@ -59,11 +60,16 @@ def find_proxy(path: str) -> tuple[AskingProxy, str] | None:
     return None if proxy is None else (proxy, slash + rest)
 
 
-def read_original(proxy: AskingProxy, subrequest: RequestHead, rest: str) -> RequestHead | Reason | Lacking:
-    """The request that a subrequest asks about: its credential is the subrequest's own."""
-    if field_value(subrequest.fields, b"x-forwarded-for") is None:
+def read_original(
+    proxy: AskingProxy, subrequest: RequestHead, rest: str, client_field: ForwardingField = "x-forwarded-for"
+) -> RequestHead | Reason | Lacking:
+    """The request that a subrequest asks about: its credential is the subrequest's own.
+
+    `client_field` is where trusted proxies tell the client's address.
+    """
+    if field_value(subrequest.fields, client_field.encode()) is None:
         # Without it all clients would be one, and whoever guesses tokens would lock out everybody else.
-        return Lacking("x-forwarded-for")
+        return Lacking(client_field)
     original = proxy.read(subrequest, rest)
     if isinstance(original, RequestHead) and len(original.path) + len(original.query) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG

@@ -46,7 +46,7 @@ class ForwardAuth:
             return translate(proxy, refuse_overloaded(new_id))
         request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
         if isinstance(request, RequestHead):
-            request = read_original(proxy, request, rest)
+            request = read_original(proxy, request, rest, self._trusted.field)
         if isinstance(request, Lacking):
             logger.warning("request %s: the proxy that asks lacks %s", new_id, request.what)
             return translate(proxy, build_refusal(Reason.MISSING_ORIGINAL, None, new_id, lacking=request.what))

@@ -21,7 +21,7 @@ from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response
 from gateway.core.reasons import Reason
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import PIECE_BYTES, Outgoing
+from gateway.web.outgoing import PIECE_BYTES, Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
 from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         if unsent and (unsent < self._unsent_bytes or not self._unsent_bytes):
             self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
         elif unsent:
-            self._transport.abort()
+            reset(self._transport)
         elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         else:
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
             self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
         elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
-            self._transport.abort() if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
+            reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
         elif not self._terms.stays_open:
             self._close(is_all_read)
         else:

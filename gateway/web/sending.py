@@ -56,10 +56,10 @@ def build_whole(head: ResponseHead, content: bytes, terms: Terms) -> bytes:
     fields, status = head.fields, head.status
     start = build_start(status, fields if terms.stays_open else [*fields, CLOSE])
     length = b"\r\ncontent-length: %d\r\n" % len(content)
+    if terms.is_head or status in _WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
+        return start
     if length in start:
         return start + content
-    if terms.is_head or status in _WITHOUT_CONTENT:
-        return start
     if field_value(fields, b"content-length") is not None:
         raise UnsendableResponse("the content is not as long as the head says")
     return b"".join((start[:-4], length, b"\r\n", content))

@@ -51,6 +51,16 @@ async def names(upstreams: HttpUpstreams, address: Upstream, count: int, method:
     return [(await fetch(upstreams, address, method))[1] for _ in range(count)]
 
 
+def test_a_policy_without_a_backend_has_none() -> None:
+    """What is asked of it all the same is as if nobody listened."""
+
+    async def work() -> None:
+        with pytest.raises(UpstreamUnreachable, match="the policy has no backend"):
+            await HttpUpstreams().send(Upstream(()), "GET", "/", [], None)
+
+    asyncio.run(work())
+
+
 class Held:
     """A backend that answers when it is told to."""
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.load import Client, Load, Order, choose_client, put_load
-from tests.benchmarks.report import Sample, build_notes, build_redis_table, build_table
-from tests.benchmarks.stage import Row, set_up
+from tests.benchmarks.report import Sample, build_latency_table, build_notes, build_redis_table, build_table
+from tests.benchmarks.stage import CONNECTIONS, FEW_CONNECTIONS, Row, set_up
 from tests.benchmarks.usage import cpu_us, divide_cores, redis_usage
 
-CONNECTIONS = 32
 WARM_UP_SECONDS = 1.0
 """Connections to Redis and the backend are made, and the interpreter has specialised what runs often."""
 
@@ -41,6 +40,7 @@ def main() -> None:
                 sample = _measure(client, row, options.seconds, stage.redis_url, hello)
                 hello = hello or sample.cpu_us_per_request
                 samples[row.name].append(sample)
+        alone = {row.name: samples.pop(row.name) for row in rows if row.connections == 1}
         with_redis = {row.name: samples[row.name] for row in rows if row.uses_redis}
         apart = "a core of its own" if cores.are_apart else "NO core of its own: there is only one"
         lines = [
@@ -48,8 +48,11 @@ def main() -> None:
             "",
             *build_redis_table(with_redis),
             "",
-            f"2 KiB of content, one worker, {CONNECTIONS} keep-alive connections, the server on {apart}, load by "
-            f"{client}; median (lowest–highest) of {options.rounds} rounds of {options.seconds} s.",  # noqa: RUF001
+            *build_latency_table(alone),
+            "",
+            f"2 KiB of content, one worker, {CONNECTIONS} keep-alive connections (10 MiB: {FEW_CONNECTIONS}), the "
+            f"server on {apart}, load by {client}; median (lowest–highest) "  # noqa: RUF001
+            f"of {options.rounds} rounds of {options.seconds} s.",
             *build_notes(samples, stage.missing),
         ]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -65,7 +68,7 @@ def _measure(client: Client, row: Row, seconds: float, redis_url: str, hello: fl
 
 
 def _load(client: Client, row: Row, seconds: float) -> Load:
-    load = put_load(client, Order(row.port, row.target, row.fields, CONNECTIONS, seconds))
+    load = put_load(client, Order(row.port, row.target, row.fields, row.connections, seconds))
     if load.errors or load.statuses.keys() != {row.status}:
         raise SystemExit(f"{row.name}: {load.errors} errors, and answers by status {load.statuses}")
     return load

@@ -1,6 +1,7 @@
 """The backend behind every row: `python -m tests.benchmarks.backend PORT`. It costs as little as Python allows.
 
-It answers requests without content until it is stopped: LARGE_TARGET with 64 KiB, all others with 2 KiB.
+It answers requests without content until it is stopped: LARGE_TARGET with 64 KiB, HUGE_TARGET with 10 MiB, all others
+with 2 KiB.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import cast
 import uvloop
 
 LARGE_TARGET = "/export/large"
+HUGE_TARGET = "/live/huge"
 
 
 def build_content(size: int) -> bytes:
@@ -22,15 +24,16 @@ def build_content(size: int) -> bytes:
 
 
 CONTENT, LARGE_CONTENT = build_content(2 << 10), build_content(64 << 10)
-_LARGE = f"GET {LARGE_TARGET} ".encode()
+_LARGE, _HUGE = (f"GET {target} ".encode() for target in (LARGE_TARGET, HUGE_TARGET))
 
 
 class Backend(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, small: bytes, large: bytes) -> None:
+    def __init__(self, small: bytes, large: bytes, huge: bytes) -> None:
         self._small = small
         self._large = large
+        self._huge = huge
         self._unread = b""
         self._transport: asyncio.Transport
 
@@ -40,7 +43,8 @@ class Backend(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *heads, self._unread = (self._unread + data).split(b"\r\n\r\n")
         for head in heads:
-            self._transport.write(self._large if head.startswith(_LARGE) else self._small)
+            is_huge, is_large = head.startswith(_HUGE), head.startswith(_LARGE)
+            self._transport.write(self._huge if is_huge else self._large if is_large else self._small)
 
 
 def build_answer(content: bytes) -> bytes:
@@ -59,8 +63,8 @@ def build_answer(content: bytes) -> bytes:
 
 async def serve(port: int) -> None:
     """Answers on a port of the loopback interface."""
-    small, large = build_answer(CONTENT), build_answer(LARGE_CONTENT)
-    server = await asyncio.get_running_loop().create_server(lambda: Backend(small, large), "127.0.0.1", port)
+    answers = build_answer(CONTENT), build_answer(LARGE_CONTENT), build_answer(bytes(10 << 20))
+    server = await asyncio.get_running_loop().create_server(lambda: Backend(*answers), "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -13,6 +13,7 @@ from tests.benchmarks.usage import RedisUsage
 
 HEADINGS = ("", "CPU us/request", "x hello", "requests/s", "p50 ms", "p99 ms")
 REDIS_HEADINGS = ("Redis, of these rows", "script us/request", "requests/script call", "CPU us/request")
+LATENCY_HEADINGS = ("One connection, 2 KiB", "p50 us", "p99 us", "added to the backend's p50, us")
 BUSY = 0.9
 """Below this share of its core the server waited: for the load, for Redis, or for other work on the machine."""
 
@@ -61,6 +62,20 @@ def build_redis_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
             _spread(rounds, lambda one: one.redis.cpu_us / one.load.requests, ".1f"),
         )
         yield _line(name, *cells)
+
+
+def build_latency_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
+    """The lines of the table of what a request waits for that no other one is in the way of; the first row is bare."""
+    yield from _heading(LATENCY_HEADINGS)
+    bare = next(iter(samples.values()))
+    for name, rounds in samples.items():
+        added = [one.load.p50_us - other.load.p50_us for one, other in zip(rounds, bare, strict=True)]
+        yield _line(
+            name,
+            _spread(rounds, lambda one: one.load.p50_us, ".0f"),
+            _spread(rounds, lambda one: one.load.p99_us, ".0f"),
+            "" if rounds is bare else f"{statistics.median(added):.0f}",
+        )
 
 
 def build_notes(samples: dict[str, list[Sample]], missing: Iterable[str]) -> Iterator[str]:

@@ -45,7 +45,7 @@ ROWS: dict[str, Sequence[str]] = {
     "xml, all languages": ("format=xml",),
 }
 QUIET_SECONDS = 2
-ROUNDS = 5
+ROUNDS = 7
 
 
 def main() -> None:

@@ -13,13 +13,16 @@ from pathlib import Path
 import msgspec
 import redis
 
-from tests.benchmarks.backend import LARGE_TARGET
+from tests.benchmarks.backend import HUGE_TARGET, LARGE_TARGET
 from tests.benchmarks.usage import Cores, pinned
 from tests.support.client import ask
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
 
 Field = tuple[str, str]
 
+CONNECTIONS = 32
+FEW_CONNECTIONS = 4
+"""For content that is long: what is measured is what a byte costs."""
 CLIENT_FIELDS: tuple[Field, ...] = (("User-Agent", "benchmark"), ("Accept", "application/json"))
 ASKED: tuple[Field, ...] = (
     ("X-Original-Method", "GET"),
@@ -60,7 +63,7 @@ match = "GET /export/**"
 scopes = ["read"]
 cache = {{ fresh = "1h" }}
 [[rules]]
-match = "GET /live"
+match = "GET /live/**"
 scopes = ["read"]
 """
 NGINX = """
@@ -77,7 +80,9 @@ http {{
   upstream backend {{ server 127.0.0.1:{backend}; keepalive 64; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location / {{
+      proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_max_temp_file_size 0;
+    }}
   }}
 }}
 """
@@ -95,6 +100,7 @@ class Row(msgspec.Struct, frozen=True):
     cache_status: str = ""
     """How Cache-Status begins, where it has to be there."""
     uses_redis: bool = False
+    connections: int = CONNECTIONS
 
     def probe(self) -> None:
         """Makes sure that one request is answered as the row says."""
@@ -134,7 +140,7 @@ class Stage:
         else:
             self.missing.append("the naive stack: it needs httpx (pip install token-gateway[bench])")
         if nginx := shutil.which("nginx"):
-            yield self._nginx(nginx)
+            yield from self._nginx(nginx)
         else:
             self.missing.append("nginx: it is not on the PATH")
 
@@ -167,6 +173,9 @@ class Stage:
             yield Row(f"gateway: cached export, {algorithm}", pid, port, "/export", fields, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)
         yield Row("gateway: proxied", pid, port, "/live", one, uses_redis=True)
+        yield Row("gateway: proxied, 10 MiB", pid, port, HUGE_TARGET, one, connections=FEW_CONNECTIONS)
+        yield Row("the backend itself", pid, self._backend, "/live", connections=1)
+        yield Row("through the gateway", pid, port, "/live", one, connections=1)
         asking = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
         port, pid = self._serve_gateway("asked gateway", common, asking)
         yield Row("gateway: forward-auth", pid, port, "/-/authorize/nginx", (*one, *ASKED), uses_redis=True)
@@ -200,13 +209,15 @@ class Stage:
         fields = (*CLIENT_FIELDS, ("Authorization", f"Bearer {NAIVE_TOKEN}"))
         return Row("naive stack: proxied", pid, port, "/live", fields, uses_redis=True)
 
-    def _nginx(self, executable: str) -> Row:
+    def _nginx(self, executable: str) -> Iterator[Row]:
         port = free_port()
         configuration = self._folder / "nginx.conf"
         configuration.write_text(NGINX.format(folder=self._folder, port=port, backend=self._backend))
         command = [executable, "-c", str(configuration), "-p", str(self._folder), "-e", f"{self._folder}/nginx.log"]
         pid = self._run("nginx", command, port, self._cores.server)
-        return Row("nginx, for orientation: proxied, no checks", pid, port, "/live")
+        yield Row("nginx, for orientation: proxied, no checks", pid, port, "/live")
+        yield Row("nginx: proxied, 10 MiB", pid, port, HUGE_TARGET, connections=FEW_CONNECTIONS)
+        yield Row("through nginx, no checks", pid, port, "/live", connections=1)
 
     def _start(self, name: str, module: str, port: str) -> int:
         self._run(name, [sys.executable, "-m", module, port], int(port), self._cores.rest)

@@ -125,7 +125,7 @@ def test_C3_a_key_that_does_not_exist_is_not_active_or_has_expired_is_401(
     product: Product, user: User, operator: Operator
 ) -> None:
     """All with the same answer; enabled again, a key works again."""
-    disabled, ends = operator.create("--project", "5"), operator.create("--project", "5", "--expires", "1s")
+    disabled, ends = operator.create("--project", "5"), operator.create("--project", "5", "--expires", "5s")
     operator.run("token", "update", disabled["id"], "--disable")
     unknown = disabled["token"][:-1] + ("x" if disabled["token"][-1] != "x" else "y")
     wait_until(lambda: 401 == user.status(TRANSLATIONS, ends["token"]), "the key has expired")

@@ -377,13 +377,27 @@ def test_the_page_works_without_scripts(
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def test_nothing_is_wider_than_the_window(sign_in: SignedIn, create: Callable[..., dict[str, str]]) -> None:
+def test_nothing_is_wider_than_the_window(
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], tokens: Commands
+) -> None:
     """On a telephone, a tablet and a desk, also with the longest texts there may be."""
     long = create(*KOPIMARK, "--scope", "read", name="x" * 255)
+    studio = ("--policy", "tokens-studio", *tokens.options, *tokens.policies)
+    run_apart("owner", "set", "u" * 128, *studio)
+    create("--policy", "tokens-studio", "--owner", "u" * 128, name="All scopes there are")
     page = sign_in(create("--admin", name="o" * 255)["token"])
     token = f"/tokens/{long['id']}"
-    for path in (LIST, "/tokens/new?policy=kopimark", token, f"{token}/revoke", "/exports", "/history", "/overview"):
+    for path in (
+        LIST,
+        "/tokens?policy=tokens-studio",
+        "/tokens/new?policy=tokens-studio",
+        token,
+        f"{token}/revoke",
+        "/exports",
+        "/history",
+        "/overview",
+    ):
         page.goto(path)
-        for width in (360, 768, 1280):
+        for width in (360, 768, 900, 1280):
             page.set_viewport_size({"width": width, "height": 800})
             assert width >= page.evaluate("document.documentElement.scrollWidth"), path

@@ -110,6 +110,10 @@ def test_envoy_needs_a_path_and_the_client() -> None:
     """Without a path prefix of its own the address would be the path."""
     assert Lacking("the original path behind the address") == read("envoy", CLIENT)
     assert Lacking("x-forwarded-for") == read("envoy/items/1")
+    subrequest = make_request(CLIENT)
+    assert Lacking("forwarded") == read_original(PROXIES["envoy"], subrequest, "/items/1", "forwarded")
+    telling = make_request((b"forwarded", b"for=203.0.113.9"))
+    assert isinstance(read_original(PROXIES["envoy"], telling, "/items/1", "forwarded"), RequestHead)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A Litestar app of one's own, with the gateway in it: `litestar --app tests.examples.plugin_app:app run`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,11 +14,14 @@ from litestar.types import Receive, Scope, Send
 from gateway.plugin import GatewayPlugin, Principal, requires
 
 ENDED: list[int] = []
+MADE: Counter[str] = Counter()
 
 
 @get("/projects/{project:str}/export", guards=[requires("exports:read")])
 async def export(project: FromPath[str], principal: NamedDependency[Principal]) -> dict[str, Any]:
     """Asked once a minute, whoever pulls it: the policy's rule has a cache."""
+    MADE[project] += 1
+    await asyncio.sleep(0.1)
     return {"project": project, "texts": {f"key.{number}": f"text {number}" for number in range(50)}}
 
 
@@ -77,6 +81,12 @@ async def ticks() -> Stream:
     return Stream(count(), media_type="text/plain")
 
 
+@get("/made")
+async def count_made() -> dict[str, int]:
+    """How often each export was made."""
+    return MADE
+
+
 @get("/ended")
 async def count_ended() -> int:
     """How many of the streams have ended."""
@@ -115,6 +125,7 @@ app = Litestar(
         show_request,
         ticks,
         count_ended,
+        count_made,
         broken,
         talk,
         mounted,

@@ -82,6 +82,10 @@ class RedisServer(Process):
         wait_until(lambda: is_listening(self.port), f"redis-server listens on {self.port}")
 
 
+PATIENT = {"GATEWAY_REDIS_TIMEOUT": "10"}
+"""For tests that are not about a silent Redis: a busy machine is not to look like one."""
+
+
 class GatewayServer(Process):
     """`gateway serve` as its user starts it, with an access log."""
 
@@ -99,7 +103,7 @@ class GatewayServer(Process):
         listeners = ("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}" * admin)
         own = (*listeners, "--access-log", str(self.access_log))
         command = [sys.executable, *program, "serve", *own, *options]
-        super().__init__(command, folder / f"gateway-{self.port}.log", environment)
+        super().__init__(command, folder / f"gateway-{self.port}.log", {**PATIENT, **(environment or {})})
 
     def wait(self) -> "GatewayServer":
         """Returns once requests are accepted."""

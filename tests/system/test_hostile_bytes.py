@@ -86,7 +86,8 @@ def gateway(
     """A running gateway whose log has no traceback at the end, and whose backend has never been puzzled."""
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "system.toml").write_text(POLICY.format(port=backend.port))
-    server = GatewayServer(folder, "--policies", str(folder), "--redis", redis_server.url).wait()
+    options = ("--policies", str(folder), "--redis", redis_server.url)
+    server = GatewayServer(folder, *options).wait()
     yield server
     server.stop()
     assert "Traceback" not in server.text()
@@ -144,6 +145,15 @@ def test_a_head_within_the_limits(gateway: GatewayServer, backend: RecordingBack
     assert [200] == statuses_of(send_raw(gateway.port, b"GET /large HTTP/1.1\r\n" + common + head + b"\r\n"))
     (received,) = [one for one in backend.take() if one.line == "GET /large"]
     assert fields == [field for field in received.fields if field in fields]
+
+
+@pytest.mark.parametrize("target", [b"/a", b"/a/../b", b"/nowhere", b"/-/health", b"/-/nothing", b"/-/authorize/nginx"])
+@pytest.mark.parametrize("field", [b"X-A: b", b"Host: b.example"])
+def test_an_answer_to_head_ends_with_its_head(gateway: GatewayServer, target: bytes, field: bytes) -> None:
+    """Also of a refusal (RFC 9110 9.3.2): what came behind would be taken for the next answer."""
+    sent = b"HEAD %b HTTP/1.1\r\nHost: a.example\r\n%b\r\n\r\n" % (target, field)
+    answer = send_raw(gateway.port, sent + b"GET /-/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert answer.partition(b"\r\n\r\n")[2].startswith(b"HTTP/1.1 200 ")
 
 
 def test_every_limit_is_documented() -> None:

@@ -1,5 +1,6 @@
 """More requests than a worker may have at once are refused at once, and cost nothing but their refusal."""
 
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.cli.serve import MAXIMUM_DESCRIPTORS
 from tests.support.client import ask
 from tests.support.processes import GatewayServer, wait_until
 from tests.support.raw import RawBackend, read_head, request_bytes
@@ -100,3 +102,17 @@ def test_who_leaves_gives_back_room(serve: Serve, redis_url: str, policies: Path
             assert 503 == ask(gateway.port, "GET", "/quick", token=token).status
         wait_until(lambda: 200 == ask(gateway.port, "GET", "/quick", token=token).status, "there is room again")
         behave.may_end.set()
+
+
+def test_a_gateway_takes_all_the_connections_that_it_may_have(serve: Serve, redis_url: str) -> None:
+    """The soft limit of open files, often 1,024, is raised: else connections would run out before requests do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # what a child process begins with
+    try:
+        gateway = serve(redis_url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    line = next(
+        line for line in Path(f"/proc/{gateway.popen.pid}/limits").read_text().splitlines() if "open files" in line
+    )
+    assert min(hard, MAXIMUM_DESCRIPTORS) == int(line.split()[3])

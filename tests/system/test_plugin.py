@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,16 @@ def test_an_export_is_made_once_and_then_not_modified(app: App, mint: Mint) -> N
     changed = ask(app.port, "POST", "/projects/shop/texts", token=writer, fields=fields, content=content)
     assert (201, {"changed": 1, "by": "CI"}) == (changed.status, changed.json())
     assert "gateway; fwd=uri-miss; stored" == app.get(SHOP, reader).field("cache-status")
+
+
+def test_a_handler_is_asked_once_for_all(app: App, mint: Mint) -> None:
+    """Twenty who pull the same at once are one call of the handler."""
+    text = mint("--scope", "exports:read", project="crowd")["token"]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: app.get("/projects/crowd/export", text), range(20)))
+    assert [200] * 20 == [answer.status for answer in answers]
+    assert 1 == len({answer.content for answer in answers})
+    assert 1 == app.get("/made").json()["crowd"]
 
 
 def test_a_document_of_a_handler_has_variants(app: App, mint: Mint) -> None:

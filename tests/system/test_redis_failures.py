@@ -13,6 +13,8 @@ from tests.system.conftest import Serve, mint
 pytestmark = pytest.mark.redis
 
 TARGET = "/api/v1/whoami"
+BOUND = {"GATEWAY_REDIS_TIMEOUT": "0.25"}
+"""As it is by default; tests of other things are more patient."""
 
 
 def assert_unavailable(answer: Answer) -> None:
@@ -33,7 +35,7 @@ def test_redis_away_at_the_start(serve: Serve, redis_executable: str, policies: 
     port = free_port()
     unknown = "sys_" + "0" * 34
     unknown += build_checksum(unknown)
-    gateway = serve(f"redis://127.0.0.1:{port}/0")
+    gateway = serve(f"redis://127.0.0.1:{port}/0", environment=BOUND)
     assert 200 == ask(gateway.port, "GET", "/-/health").status
     ready = ask(gateway.port, "GET", "/-/ready")
     assert (503, "1") == (ready.status, ready.field("retry-after"))
@@ -50,7 +52,7 @@ def test_redis_killed_in_mid_run_and_started_again(
 ) -> None:
     """While it is gone every request is 503; a new one, without the scripts, is used at once."""
     first = RedisServer(redis_executable, tmp_path)
-    gateway = serve(first.url)
+    gateway = serve(first.url, environment=BOUND)
     text = mint(first.url, policies)["token"]
     assert 200 == ask(gateway.port, "GET", TARGET, token=text).status
     first.stop(signal.SIGKILL)
@@ -69,7 +71,7 @@ def test_redis_restarted_between_two_requests(
 ) -> None:
     """A restart that no request saw costs none: connections and scripts are renewed on the way."""
     first = RedisServer(redis_executable, tmp_path)
-    gateway = serve(first.url)
+    gateway = serve(first.url, environment=BOUND)
     assert 200 == ask(gateway.port, "GET", TARGET, token=mint(first.url, policies)["token"]).status
     first.stop()
     second = RedisServer(redis_executable, tmp_path, first.port)
@@ -81,7 +83,7 @@ def test_redis_restarted_between_two_requests(
 
 def test_redis_silent_in_mid_run(serve: Serve, own_redis: RedisServer, policies: Path) -> None:
     """A stopped process costs one request the wait and none after it, and is found again when it goes on."""
-    gateway = serve(own_redis.url)
+    gateway = serve(own_redis.url, environment=BOUND)
     text = mint(own_redis.url, policies)["token"]
     assert 200 == ask(gateway.port, "GET", TARGET, token=text).status
     own_redis.send(signal.SIGSTOP)
@@ -96,7 +98,7 @@ def test_a_stored_export_is_not_given_away_while_redis_is_silent(
     serve: Serve, own_redis: RedisServer, policies: Path
 ) -> None:
     """Content in the worker's memory does not answer a request that could not be authorised."""
-    gateway = serve(own_redis.url)
+    gateway = serve(own_redis.url, environment=BOUND)
     text = mint(own_redis.url, policies)["token"]
     export = "/api/v1/projects/website/translations/export?lang=de"
     assert [200, 200] == [ask(gateway.port, "GET", export, token=text).status for _ in range(2)]

@@ -78,7 +78,7 @@ def test_a_stop_lets_a_download_end(serve: Serve, redis_url: str, policies: Path
             wait_until(lambda: not is_listening(gateway.port), "a load balancer sees that the gateway stops")
             origin.may_end.set()
             assert SIZE == len(read_rest(download))
-        assert 0 == gateway.stop()
+        assert 0 == gateway.popen.wait(30)
         assert "Traceback" not in gateway.text()
 
 
@@ -92,7 +92,7 @@ def test_a_stop_cuts_a_stream_that_does_not_end(serve: Serve, redis_url: str, po
         with open_stream(gateway, mint(redis_url, policies)["token"], CHUNK) as events:
             gateway.send(signal.SIGTERM)
             assert b"" == read_rest(events)
-        assert 0 == gateway.stop()
+        assert 0 == gateway.popen.wait(30)
         assert "Traceback" not in gateway.text()
         origin.may_end.set()
 

@@ -19,7 +19,7 @@ HEAD = Terms(is_head=True)
         (200, LENGTH_5, b"hello", LAST, OK + LINES + b"connection: close\r\n\r\nhello"),
         (200, LENGTH_5, b"", HEAD, OK + LINES + b"\r\n"),
         (200, [], b"", HEAD, OK + b"\r\n"),
-        (200, LENGTH_5, b"hello", HEAD, OK + LINES + b"\r\nhello"),
+        (200, LENGTH_5, b"hello", HEAD, OK + LINES + b"\r\n"),
         (304, [(b"etag", b'W/"1"')], b"", PLAIN, b'HTTP/1.1 304 Not Modified\r\netag: W/"1"\r\n\r\n'),
         (304, LENGTH_5, b"", PLAIN, b"HTTP/1.1 304 Not Modified\r\n" + LINES + b"\r\n"),
         (204, [], b"", PLAIN, b"HTTP/1.1 204 No Content\r\n\r\n"),
@@ -27,5 +27,5 @@ HEAD = Terms(is_head=True)
     ],
 )
 def test_whole_answers(status: int, fields: list[Field], content: bytes, terms: Terms, expected: bytes) -> None:
-    """The fields as they are, and a length where one is missing and there could be content."""
+    """The fields as they are, and a length where one is missing and there could be content; to HEAD never content."""
     assert expected == build_whole(ResponseHead(status, fields), content, terms)

@@ -89,6 +89,7 @@ async def show_ending(stage: Stage, told: TokenRecord) -> None:
         [
             ("gateway", stage.gateway_url),
             ("backend", stage.backend_url),
+            ("page", f"{stage.page_url} (sign in with {await stage.mint_admin()})"),
             ("policy", f"{stage.policies / 'policy.toml'} (edit it: the gateway follows)"),
         ]
     )

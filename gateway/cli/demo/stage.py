@@ -14,13 +14,15 @@ import uvicorn
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.admin import create_admin
 from gateway.app import build_management, create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.temporary_redis import run_redis
 from gateway.cli.options import PolicyFolder
 from gateway.cli.serve import build_config
-from gateway.cli.serving import serving
+from gateway.cli.serving import build_admin_config, serving
+from gateway.core.admin_tokens import NAME, READ, WRITE
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.audit import Actor
 from gateway.core.errors import ConfigurationError
@@ -34,6 +36,8 @@ REDIS_TIMEOUT_SECONDS = 5.0
 """Ample: the backend works in the same event loop, and a demo on a busy machine should not end with a 503."""
 STOP_TIMEOUT_SECONDS = 2
 ACTOR = Actor("demo", "operator")
+ADMIN_ADDRESS = "127.0.0.1:8081"
+"""As `gateway serve` has it; another port where this one is taken."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class Stage(msgspec.Struct, frozen=True):
     backend_url: str
     redis_url: str
     """`memory://` for the embedded store, which no other process can reach."""
+    page_url: str
+    """Of the developer page."""
     moved_from: str | None
     """The address that was asked for, where it was taken."""
     policies: Path
@@ -63,6 +69,11 @@ class Stage(msgspec.Struct, frozen=True):
     async def revoke(self, record: TokenRecord) -> None:
         """The token's end."""
         await self.management.revoke_token(ACTOR, record.identity)
+
+    async def mint_admin(self) -> str:
+        """The text of an admin token, for the developer page."""
+        request = TokenRequest(name="you", scopes=(READ, WRITE))
+        return (await self.management.create_token(ACTOR, NAME, request)).text
 
     async def state(self, record: TokenRecord) -> TokenState:
         """What the token is now."""
@@ -89,19 +100,25 @@ async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
         settings = Settings(
             redis_url=redis_url,
             policies=str(policies),
+            listen=url_of(listener).removeprefix("http://"),
             upstreams=f"{policy.name}={url_of(backend)}",
             redis_timeout=REDIS_TIMEOUT_SECONDS,
             stop_timeout=STOP_TIMEOUT_SECONDS,
         )
         client = open_client(redis_url, REDIS_TIMEOUT_SECONDS)
-        config = build_config(settings)
+        config, admin_config = build_config(settings), build_admin_config(settings)
         logging.getLogger().setLevel(logging.WARNING)  # uvicorn has set up its log: only what is wrong joins the story
         config.app = partial(create_app, settings, client)  # as `gateway serve` runs it, with a store we share
         await stack.enter_async_context(serving(config, listener))
+        admin, _ = listen(ADMIN_ADDRESS)
+        stack.callback(admin.close)
+        admin_config.app = partial(create_admin, settings, client)
+        await stack.enter_async_context(serving(admin_config, admin))
         connection = RedisConnection(client, REDIS_TIMEOUT_SECONDS)
         management = build_management(connection, RedisTokens(connection), PolicyFolder(str(policies)), "")
         moved_from = address if was_taken else None
-        yield Stage(url_of(listener), url_of(backend), redis_url, moved_from, policies, policy, management)
+        urls = url_of(listener), url_of(backend), redis_url, url_of(admin)
+        yield Stage(*urls, moved_from, policies, policy, management)
 
 
 def find_redis(store: str) -> str | None:

@@ -95,7 +95,7 @@ def parse_listing(text: str, state: str, sort: str, page: str) -> Listing:
 def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
     """The page of the rows that is asked for; the last one where there are fewer."""
     wanted, words = STATES[listing.state], listing.text.casefold().split()
-    found = [row for row in rows if row.state in wanted and all(word in _searched(row.record) for word in words)]
+    found = [row for row in rows if row.state in wanted and _agrees(row.record, words)]
     found.sort(key=lambda row: token_id(row.record.digest))  # what is equal keeps its place from one page to the next
     found.sort(key=SORTS[listing.key], reverse=listing.is_descending)
     count = max(1, -(-len(found) // PAGE_SIZE))
@@ -104,6 +104,10 @@ def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
     return Page(found[start : start + PAGE_SIZE], number, count, len(found), len(rows))
 
 
-def _searched(record: TokenRecord) -> str:
-    parts = (record.name, record.shown, token_id(record.digest), record.project, record.owner, record.scopes)
-    return "\n".join(parts).casefold()
+def _agrees(record: TokenRecord, words: Sequence[str]) -> bool:
+    """Whether each word is somewhere in what is shown of the token, or is the beginning of its id."""
+    if not words:
+        return True
+    parts = (record.name, record.shown, record.project, record.owner, record.scopes)
+    text = "\n".join(parts).casefold()
+    return all(word in text or record.identity.startswith(word) for word in words)

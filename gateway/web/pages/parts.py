@@ -1,5 +1,6 @@
 """What all pages have in common: what they are given, how a template is filled, who may ask for them."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from litestar.exceptions import NotFoundException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 from litestar.template import TemplateConfig
+from markupsafe import Markup, escape
 
 from gateway.adapters.admin_protocols import Tokens
 from gateway.adapters.usage import Usage
@@ -34,6 +36,8 @@ SECURE_COOKIE = "__Host-gateway"
 """The prefix has browsers insist on Secure, on this very host, and on the whole of it (RFC 6265bis 4.1.3.2)."""
 COOKIE = "gateway"
 """Where the listener is spoken to without TLS, on the loopback interface."""
+
+_PARTS = re.compile(r"(?<=[^/:])/(?=[^/])|\?|&amp;")
 
 Asking = Request[Any, Any, Any]
 
@@ -164,9 +168,15 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "iso": lambda seconds: build_timestamp(seconds).decode(),
         "deed": describe_deed,
         "changes": describe_changes,
+        "breakable": _breakable,
         "bars": build_bars,
         "share": describe_share,
         "number": describe_number,
     }
     templates.globals |= {"asset": asset_address}
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates))
+
+
+def _breakable(url: str) -> Markup:
+    """The address, escaped, with places where a line may break: before what a reader takes for a part of its own."""
+    return Markup(_PARTS.sub("<wbr>\\g<0>", str(escape(url))))  # noqa: S704 - escaped just now

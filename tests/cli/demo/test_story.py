@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from gateway.cli.demo import stage, story
 from gateway.core.errors import ConfigurationError
+from tests.support.client import ask
 from tests.support.processes import Process, free_port, is_listening, wait_until
 
 DEMO = [sys.executable, "-m", "gateway", "demo"]
@@ -105,11 +106,11 @@ def test_a_port_that_is_taken_is_said_and_another_one_used() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_demo_cleanly(store: str, number: signal.Signals, tmp_path: Path) -> None:
-    """Exit code 0, no complaint, and neither the gateway nor the backend nor redis-server is left."""
+    """Exit code 0, no complaint, and none of gateway, developer page, backend and redis-server is left."""
     process = start(tmp_path, "--store", store)
     listening = [port for port in ports(process.text()) if is_listening(port)]
 
-    assert len(listening) == (3 if store == "redis" else 2)
+    assert len(listening) == (4 if store == "redis" else 3)
     assert process.stop(number) == 0
     assert [port for port in ports(process.text()) if is_listening(port)] == []
     assert process.text().endswith("The demo has ended; nothing of it is left running.\n")
@@ -117,8 +118,6 @@ def test_a_signal_ends_the_demo_cleanly(store: str, number: signal.Signals, tmp_
 
 def test_the_second_token_is_live(tmp_path: Path) -> None:
     """Who keeps the demo running gets a token that works, beside the one the story revoked."""
-    from tests.support.client import ask
-
     process = start(tmp_path, "--store", "memory")
     try:
         told, live = TOKEN.findall(process.text())
@@ -127,6 +126,19 @@ def test_the_second_token_is_live(tmp_path: Path) -> None:
         answers = [ask(int(export[1]), "GET", export[2], token=token) for token in (told, live)]
         assert [answer.status for answer in answers] == [401, 200]
         assert re.search(r"CI job +[0-9a-f]{24} +revoked\n +yours +[0-9a-f]{24} +active\n", process.text())
+    finally:
+        process.stop()
+
+
+def test_the_developer_page_can_be_signed_in_to(tmp_path: Path, store: str) -> None:
+    """With the admin token that the demo prints beside its address."""
+    process = start(tmp_path, "--store", store)
+    try:
+        page = re.search(r"page +http://127\.0\.0\.1:([0-9]+) \(sign in with (gwa_[0-9A-Za-z]{40})\)", process.text())
+        assert page is not None
+        form = ("Content-Type", "application/x-www-form-urlencoded")
+        answer = ask(int(page[1]), "POST", "/sign-in", fields=[form], content=f"token={page[2]}".encode())
+        assert (303, "/") == (answer.status, answer.field("location"))
     finally:
         process.stop()
 

@@ -21,12 +21,13 @@ def names(views: list[TokenView]) -> list[str]:
 
 
 def test_every_word_must_be_found_somewhere() -> None:
-    """In name, shown prefix, id, project, owner or scopes, in any case."""
+    """In name, shown prefix, project, owner or scopes, in any case; or it begins the id."""
     views = [view("Deploy web", project="website"), view("deploy app", project="app")]
     views.append(view("nightly", project="app", scopes="deploy"))
     assert ["Deploy web"] == names(select(views, Listing(text="DEPLOY site")).rows)
     assert {"Deploy web", "deploy app", "nightly"} == set(names(select(views, Listing(text="deploy")).rows))
-    assert ["nightly"] == names(select(views, Listing(text=views[2].identity)).rows)
+    assert ["nightly"] == names(select(views, Listing(text=views[2].identity[:8])).rows)
+    assert [] == names(select(views, Listing(text=views[2].identity[4:])).rows)
 
 
 def test_what_is_over_is_hidden_until_it_is_asked_for() -> None:

@@ -48,6 +48,17 @@ def test_C12_a_form_token_of_another_session_is_forged(open_desk: OpenDesk, make
     assert TokenState.ACTIVE is state(manage, token.view.identity)
 
 
+def test_C12_a_request_with_a_token_of_its_own_needs_no_form_token(operator: Desk, make: Make, manage: Any) -> None:
+    """The management API takes a token and nothing else: a browser's session is none there."""
+    token, admin = make(), make("api", "", scopes=("read", "write"))
+    path, foreign = f"/api/v1/tokens/{token.view.identity}/revoke", {"sec-fetch-site": "cross-site"}
+    assert 401 == operator.client.post(path).status_code
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+    headers = {"authorization": f"Bearer {admin.text}", **foreign}
+    assert operator.client.post(path, headers=headers).is_success
+    assert TokenState.REVOKED is state(manage, token.view.identity)
+
+
 def test_K2_a_new_token_is_shown_once(operator: Desk, redis_server: Any, manage: Any) -> None:
     """In the answer to its form, which nobody may store, and on no page after it."""
     answer = operator.post("/tokens", 200, **NEW, name="deploy", key="once")

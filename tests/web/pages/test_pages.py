@@ -113,7 +113,7 @@ def test_C14_scopes_are_grouped_by_category(operator: Desk) -> None:
     """The policy's words, else the name before the first colon."""
     page = operator.get("/tokens/new?policy=shop&project=website")
     groups = {
-        group.xpath("h3")[0].text: group.xpath(".//input/@value") for group in page.xpath("//div[@class='scope-group']")
+        group.xpath("p")[0].text: group.xpath(".//input/@value") for group in page.xpath("//div[@class='scope-group']")
     }
     assert {"texts": ["texts:read", "texts:write"], "Wordings": ["keys:read"]} == groups
 

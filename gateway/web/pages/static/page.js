@@ -66,7 +66,7 @@
       if (option.dataset.search) {
         option.hidden = !typed;
         find("[data-typed]", option).textContent = typed;
-        find("a", option).href = option.dataset.search + encodeURIComponent(typed);
+        option.dataset.href = option.dataset.search + encodeURIComponent(typed);
       } else {
         const known = option.dataset.words.split(" ");
         option.hidden = !words.every((word) => known.some((one) => one.startsWith(word)));
@@ -84,11 +84,12 @@
   if (palette) {
     options.forEach((option, index) => { option.id = `place-${index}`; });
     field.addEventListener("input", narrow);
+    palette.addEventListener("mouseover", (event) => { const over = event.target.closest("[role=option]"); if (over) choose(over); });
     field.addEventListener("keydown", (event) => {
       const places = shown(), index = places.indexOf(chosen);
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (step) { event.preventDefault(); choose(places[(index + step + places.length) % places.length]); }
-      if (event.key === "Enter" && chosen) { event.preventDefault(); find("a", chosen).click(); }
+      if (event.key === "Enter" && chosen) { event.preventDefault(); location.href = chosen.dataset.href; }
     });
     if (/Mac|iP(hone|ad)/.test(navigator.platform)) all("[data-palette-keys]").forEach((one) => { one.textContent = "⌘ K"; });
   }
@@ -102,6 +103,7 @@
     const at = (selector) => event.target.closest(selector);
     all(".menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.removeAttribute("open"); });
     if (at("[data-copy]")) return void copy(at("[data-copy]"));
+    if (at("[data-href]")) { location.href = at("[data-href]").dataset.href; return; }
     if (at("[data-palette]")) return void openPalette();
     if (event.target.tagName === "DIALOG") return void event.target.close();
     if (at("[data-close]") && at("dialog")) { event.preventDefault(); return void at("dialog").close(); }
