@@ -194,7 +194,8 @@ def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], 
     """Raises ChangeRefused where one of the changed fields is more than owner or parent can give."""
     if "scopes" in changed:
         granted = grantable_to(policy, record, bounds)
-        giver = f"the parent {record.parent}" if bounds.parent else f"the owner {record.owner}"
+        giver = f"the owner {record.owner}" if bounds.owner else f"the policy {policy.name}"
+        giver = f"the parent {record.parent}" if bounds.parent else giver
         for scope in record.scopes.split():
             if scope not in granted:
                 raise NotGrantable(f"{giver} may not grant {scope!r}: it has {', '.join(sorted(granted)) or 'none'}")

@@ -106,13 +106,15 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
 def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, project: str) -> set[str]:
     """The scopes that a new token may hold; ChangeRefused where its owner is not active, or not known and must be.
 
+    None that no plan could ever let it use.
+
     A token without a project is for all of the owner's: each request bounds it to what the owner has in its project.
     """
     if record is None and policy.has_known_owners:
         known = f"the policy {policy.name} has tokens of known owners only"
         raise ChangeRefused(f"{known}: tell of {owner or 'one'} with `gateway owner set`")
     if record is None:
-        return set(policy.scopes)
+        return policy.usable_scopes()
     if record.status is not OwnerStatus.ACTIVE:
         raise NotGrantable(f"the owner {owner} is {record.status}: its tokens would be refused")
     if project:
@@ -122,7 +124,8 @@ def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, pro
         held = scopes.split()
     else:
         held = " ".join(record.permissions.values()).split()
-    return set[str]().union(*(implied_by(scope, policy.scopes) for scope in policy.own_scopes(held).split()))
+    granted = set[str]().union(*(implied_by(scope, policy.scopes) for scope in policy.own_scopes(held).split()))
+    return granted & policy.usable_scopes()
 
 
 def _list(permissions: Mapping[str, str]) -> str:

@@ -158,3 +158,12 @@ def test_a_policy_may_have_tokens_of_known_owners_only(owner: str, told: str) ->
         with pytest.raises(ChangeRefused, match=f"shop has tokens of known owners only: tell of {told} with"):
             make_record(policy, request, "ab" * 32, "shp_", NOW)
     assert "ada" == make_record(policy, REQUEST, "ab" * 32, "shp_", NOW, ADA).owner
+
+
+def test_a_scope_that_no_plan_includes_cannot_be_given() -> None:
+    """It is there for requests to be refused by it; a token that seems to hold it would only mislead."""
+    plans = {name: replace(plan, held=frozenset({"read"})) for name, plan in POLICY.plans.items()}
+    policy = replace(POLICY, plans=plans)
+    assert {"read"} == grantable_scopes(policy, "", None, "website") == grantable_scopes(policy, "ada", ADA, "website")
+    with pytest.raises(ChangeRefused, match="the policy shop may not grant 'write': it has read"):
+        make_record(policy, replace(REQUEST, owner="", scopes=("write",)), "0" * 64, "shown", NOW)

@@ -65,7 +65,9 @@ def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | No
         sides.append(" ".join(owner.permissions.values()))
     held = [set(side.split()) for side in sides]
     return frozenset(
-        scope for scope in policy.scopes if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
+        scope
+        for scope in policy.usable_scopes()
+        if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
     )
 
 

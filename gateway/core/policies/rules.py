@@ -112,6 +112,10 @@ class Policy(msgspec.Struct, frozen=True):
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
         return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
+    def usable_scopes(self) -> set[str]:
+        """The scopes that tokens of one plan at least may use; others are there to be refused."""
+        return set[str]().union(*(self.scopes if plan.held is None else plan.held for plan in self.plans.values()))
+
     def own_scopes(self, named: Iterable[str]) -> str:
         """The scopes that are named, as records hold them: own names, each once, sorted; what is not known stays."""
         return " ".join(sorted({self.scope_names.get(name, name) for name in named}))
