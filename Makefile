@@ -39,7 +39,7 @@ types: install
 fuzz: install
 	@GATEWAY_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest tests/system/test_fuzzed_heads.py $(ARGS)
 
-# The measured table of ARCHITECTURE.md.
+# The tables of tests/benchmarks/MEASURED.md.
 bench: install
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 

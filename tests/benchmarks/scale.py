@@ -50,7 +50,7 @@ scopes = ["read"]
 """
 CREATED = 1_795_000_000
 BATCH = 32
-"""Admissions in one script call: as many connections as the table of ARCHITECTURE.md is measured with."""
+"""Admissions in one script call: as many connections as the tables of MEASURED.md are measured with."""
 FEW = 1000
 ADMISSIONS = 20_000
 ROUNDS = 3
