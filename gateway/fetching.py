@@ -151,7 +151,7 @@ class Fetching:
             coding, encoded = encodings.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
-                await self._let_go(it, head, storing.ENCODED)
+                await self._let_go(it, head, storing.BROKEN_CODING)
                 return self._stream(Response(head, encoded), it.admission, it.why)
             head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
         before = it.stored.head if it.stored is not None else None

@@ -314,6 +314,28 @@ def test_a_session_used_after_its_end_is_sent_to_the_door(
     expect(operator.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_searching_sorting_and_going_back(operator: Page, create: Callable[..., dict[str, str]]) -> None:
+    """A search keeps the order, the address has both, and going back shows what was there before."""
+    for name in ("alpha", "beta", "alphabet"):
+        create(*KOPIMARK, name=name)
+    operator.goto(LIST)
+    names = operator.locator(".row-link")
+    operator.get_by_role("link", name="Token", exact=True).click()
+    expect(names).to_have_text(["alpha", "alphabet", "beta"])
+    operator.get_by_label("Search tokens").fill("alpha")
+    expect(names).to_have_text(["alpha", "alphabet"])
+    assert "sort=name" in operator.url and "q=alpha" in operator.url
+    operator.get_by_label("Search tokens").fill("")
+    expect(names).to_have_count(3)
+    operator.get_by_label("Project").fill("app")
+    expect(operator.get_by_role("heading", name="No tokens yet")).to_be_visible()
+    expect(operator.locator("#head")).to_contain_text("kopimark / app")
+    operator.go_back()
+    expect(names).to_have_text(["alpha", "alphabet", "beta"])
+    operator.keyboard.press("Control+k")
+    expect(operator.get_by_role("dialog", name="Quick menu")).to_be_visible()
+
+
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"&"
 
 

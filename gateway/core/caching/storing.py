@@ -19,7 +19,7 @@ from gateway.core.caching.freshness import (
 )
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.credentials import credential_fields
-from gateway.core.encodings import find_coding, is_decodable, is_encodable
+from gateway.core.encodings import is_encodable
 from gateway.core.etags import choose_tag, weaken
 from gateway.core.fields import build_http_date, parse_cache_control, parse_http_date, parse_list
 from gateway.core.forwarding import end_to_end_fields, is_reserved
@@ -102,17 +102,11 @@ def _is_authorised_without_leave(it: Answered) -> bool:
     return (is_foreign or (is_own and not may_share)) and it.directives.keys().isdisjoint(_SHARING)
 
 
-def _stays_encoded(it: Answered) -> bool:
-    """Not as it was asked for, and it stays so: clients that do not accept the coding would get it too."""
-    return find_coding(it.head.fields) != b"" and not is_decodable(it.head.fields)
-
-
 def _varies_beyond_fields(it: Answered) -> bool:
     named = parse_list(field_values(it.head.fields, b"vary"))
     return any(name == b"*" or is_reserved(name) for name in named)
 
 
-ENCODED = "content-encoding"
 OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("method", _is_other_method),  # RFC 9111 3: the method is understood; here GET
     ("partial", _is_part),  # 3.3, 4.3.4
@@ -122,9 +116,10 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("private", _is_private),  # 5.2.2.7
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
-    (ENCODED, _stays_encoded),  # RFC 9110 12.5.3
     ("vary", _varies_beyond_fields),  # 4.1; the gateway's own identity fields are different for each token
 )
+BROKEN_CODING = "content-encoding"
+"""What speaks against content that is not in the coding that it says it is in."""
 OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
 """Objections to one request's answer: what is stored for others may be as good as before."""
 

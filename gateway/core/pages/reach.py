@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.core.administration import TokenChange, TokenRequest
 from gateway.core.fields import build_timestamp
+from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 
@@ -54,12 +55,17 @@ def reach_of(record: TokenRecord, policies: Mapping[str, Policy]) -> Reach | Non
     return Reach(policy.name, record.project or None, owner)
 
 
-def grantable(policy: Policy, giver: TokenRecord | None) -> frozenset[str]:
-    """The scopes that may be given; `giver` is the token signed in with, None for an operator."""
-    if giver is None:
-        return frozenset(policy.scopes)
+def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | None = None) -> frozenset[str]:
+    """The scopes that may be given; `giver` is the token signed in with, None for an operator.
+
+    `owner` is the record of whom a new token is for, where he has one; what he may not do it cannot be given.
+    """
+    sides = [" ".join(policy.scopes) if giver is None else giver.scopes]
+    if owner is not None:
+        sides.append(" ".join(owner.permissions.values()))
+    held = [set(side.split()) for side in sides]
     return frozenset(
-        scope for scope in policy.scopes if not policy.scope_grants[scope].isdisjoint(giver.scopes.split())
+        scope for scope in policy.scopes if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
     )
 
 

@@ -68,7 +68,7 @@ class TokenLists(Controller):
             owner=reach.owner or "",
             scopes=bundle.scopes if bundle else (),
         )
-        return render_form(pages, visitor, policy, form)
+        return await render_form(pages, visitor, policy, form)
 
     @post(status_code=200)
     async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
@@ -84,9 +84,9 @@ class TokenLists(Controller):
             await _check_first(pages, visitor, filled)
             created = await pages.management.create_token(visitor.actor, policy.name, wanted)
         except FormMistake as mistake:
-            return render_form(pages, visitor, policy, filled, mistake)
+            return await render_form(pages, visitor, policy, filled, mistake)
         except ChangeRefused as refusal:
-            return render_form(pages, visitor, policy, filled, FormMistake("", str(refusal)))
+            return await render_form(pages, visitor, policy, filled, FormMistake("", str(refusal)))
         return render_created(pages, visitor, policy, created)
 
 
@@ -123,10 +123,11 @@ def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
     return list(groups.items())
 
 
-def render_form(
+async def render_form(
     pages: Pages, visitor: Visitor, policy: Policy, form: TokenForm, mistake: FormMistake | None = None
 ) -> Template:
     """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
+    owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
     form = msgspec.structs.replace(form, key=pages.random_text())
     return pages.render(
         "token_new.html",
@@ -136,7 +137,7 @@ def render_form(
         form=form,
         mistake=mistake,
         groups=group_scopes(policy),
-        grantable=grantable(policy, visitor.giver),
+        grantable=grantable(policy, visitor.giver, owner),
         expiries=EXPIRIES,
         bundles=policy.bundles,
     )

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from gateway.core.administration import TokenChange, TokenRequest
+from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.pages.reach import EVERYTHING, Reach, as_given, excess, grantable, reach_of, rotation_excess, why_none
 from tests.support.policies import make_record, small_policies
 
@@ -73,6 +74,13 @@ def test_what_is_made_stays_bound_to_its_maker() -> None:
     given = as_given(make_record(plan="free", owner="ada"), wanted)
     assert ("free", "ada") == (given.plan, given.owner)
     assert wanted == as_given(None, wanted)
+
+
+def test_nothing_is_given_that_the_owner_lacks() -> None:
+    """Of an owner with a record what he holds in any project; each request bounds it further."""
+    owner = OwnerRecord(OwnerStatus.ACTIVE, {"app": "read"}, 1)
+    assert {"read"} == grantable(POLICY, None, owner) == grantable(POLICY, make_record(scopes="write"), owner)
+    assert frozenset() == grantable(POLICY, None, OwnerRecord(OwnerStatus.ACTIVE, {}, 1))
 
 
 def test_making_tokens_needs_what_making_children_needs() -> None:

@@ -51,11 +51,11 @@ def test_C12_a_form_token_of_another_session_is_forged(open_desk: OpenDesk, make
 def test_C12_a_request_with_a_token_of_its_own_needs_no_form_token(operator: Desk, make: Make, manage: Any) -> None:
     """The management API takes a token and nothing else: a browser's session is none there."""
     token, admin = make(), make("api", "", scopes=("read", "write"))
-    path, foreign = f"/api/v1/tokens/{token.view.identity}/revoke", {"sec-fetch-site": "cross-site"}
-    assert 401 == operator.client.post(path).status_code
+    path, foreign = f"/api/v1/tokens/{token.view.identity}", {"sec-fetch-site": "cross-site"}
+    assert 401 == operator.client.delete(path).status_code
     assert TokenState.ACTIVE is state(manage, token.view.identity)
     headers = {"authorization": f"Bearer {admin.text}", **foreign}
-    assert operator.client.post(path, headers=headers).is_success
+    assert 204 == operator.client.delete(path, headers=headers).status_code
     assert TokenState.REVOKED is state(manage, token.view.identity)
 
 

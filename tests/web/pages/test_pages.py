@@ -1,15 +1,26 @@
 """What pages are made of: nothing inline, nothing of others, no text that becomes markup."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from gateway.adapters import names
 from gateway.core.administration import TokenRequest
+from gateway.core.usage import Counted, write_counted
+from gateway.settings import Settings
 from gateway.web.admin.app import FIELDS
-from tests.web.pages.conftest import TEST, Desk, Make, tokens_on
+from tests.support.processes import wait_until
+from tests.web.pages.conftest import NOW, TEST, Desk, Make, tokens_on
 
 MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{ 7 * 7 }}"""
+
+
+def words_of(page: Any) -> str:
+    """All that a page says, a space between two pieces."""
+    return " ".join(" ".join(page.itertext()).split())
 
 
 def paths_of(identity: str) -> list[str]:
@@ -124,6 +135,38 @@ def test_C14_a_bundle_ticks_its_scopes(operator: Desk) -> None:
     assert ["Pull"] == [button.text for button in page.xpath("//button[@name='bundle']/b")]
     assert ["texts:read", "keys:read"] == page.xpath("//input[@name='scope' and @checked]/@value")
     assert ["deploy"] == page.xpath("//input[@name='name']/@value")
+
+
+def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_url: str) -> None:
+    """Requests, refusals by reason, the busiest tokens by name, and the state of each policy."""
+    token, hour = make("busy-bot"), int(NOW) // 3600
+    answered, refused = (Counted("shop", *what) for what in (("", "2xx", "hit"), ("quota_exceeded", "4xx", "")))
+    with redis.Redis.from_url(redis_url) as client:
+        counts = {write_counted(answered): 30, write_counted(refused): 10}
+        client.hset(names.policy_usage("shop", hour), mapping=counts)
+        client.zadd(names.busiest(hour), {token.view.identity: 30})
+        name, field = names.token_usage(token.view.identity, hour)
+        client.hset(name, field, "30")
+    said = words_of(operator.get("/overview"))
+    for words in ("Requests, 24 hours 40", "Refused 25 %", "busy-bot shop 30", "quota_exceeded 10", "Served"):
+        assert words in said
+    assert "30 in 30 days" in words_of(operator.get(f"/tokens/{token.view.identity}"))
+    titles = operator.get("/tokens?policy=shop").xpath("//*[local-name()='title']/text()")
+    assert "30 requests in 14 days" in titles
+
+
+def test_the_overview_says_when_files_have_mistakes(operator: Desk, settings: Settings) -> None:
+    """With the place, and that the last good set is served."""
+    (Path(settings.policies) / "shop.toml").write_text("nonsense = 1")
+    wait_until(lambda: "shop.toml" in operator.client.get("/overview").text, "the page names the file")
+    assert "The last good set is served" in operator.get("/overview").text_content()
+
+
+def test_T9_a_token_shows_where_it_stands_in_its_limits(operator: Desk, make: Make) -> None:
+    """Of each quota what is used and what is left."""
+    said = words_of(operator.get(f"/tokens/{make().view.identity}"))
+    assert "minute 0 of 100" in said
+    assert "100 left" in said
 
 
 @pytest.fixture
