@@ -12,7 +12,8 @@ from litestar import Litestar
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_bounded import BoundedConnection
+from gateway.adapters.redis_connection import Client, open_client
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
@@ -39,11 +40,11 @@ class Administration:
     ) -> None:
         self._owns_client = client is None
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
-        self.redis = RedisConnection(client, ADMIN_TIMEOUT_SECONDS)
+        self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
         can_assert = bool(settings.assertion_key)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
         self.tokens = RedisTokens(self.redis)
-        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
+        self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
         self.exports = RedisExports(self.redis, 0)
         trusted = parse_trusted_proxies(settings)

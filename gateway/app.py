@@ -69,9 +69,9 @@ class Gateway:
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
         folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
         self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
-        self.upstreams = HttpUpstreams()
-        self.tokens = RedisTokens(self.redis)
-        self.management = build_management(self.redis, self.tokens, self.policies, settings.token_pepper)
+        self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
+        self.managing = BoundedConnection(client, settings.redis_timeout)  # not to crowd out admissions
+        self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
@@ -135,6 +135,7 @@ class Gateway:
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
+        await self.managing.close()
         await self.counting.close()
         await self.counting_redis.close()
         await self.redis.close()
@@ -142,10 +143,9 @@ class Gateway:
             self.access_log.close()
 
 
-def build_management(
-    connection: RedisConnection, tokens: RedisTokens, policies: PolicySource, pepper: str
-) -> Management:
+def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
     """What may be seen and changed of tokens and owners, in the Redis of the connection."""
+    tokens = RedisTokens(connection)
     return Management(
         policies=policies,
         tokens=tokens,

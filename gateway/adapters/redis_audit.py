@@ -11,6 +11,8 @@ from gateway.core.audit import AuditEntry, AuditQuery, decode_entry, encode_entr
 
 AT_ONCE = 200
 """Entries of each stream that are read in one go."""
+AT_FIRST = 8
+"""Of each of all streams: the newest of all are among these, unless few are meant."""
 _Place = tuple[int, int, str]
 """Milliseconds and count of a stream's id, and the stream: no two entries have the same."""
 
@@ -41,8 +43,9 @@ class RedisAudit:
         if query.until is not None and query.until <= 0:
             return []
         pending = dict.fromkeys(_streams(query), upper)
+        count = AT_FIRST if len(pending) > AT_FIRST else AT_ONCE
         while pending:
-            pieces = await self._read(pending, lower)
+            pieces = await self._read(pending, lower, count)
             horizon: _Place = (0, 0, "")
             for stream, entries in pieces.items():
                 for identity, fields in entries:
@@ -51,20 +54,21 @@ class RedisAudit:
                         entry = decode_entry(fields[b"entry"], _format_place(place), place[0] / 1000)
                         if query.matches(entry):
                             found[place] = entry
-                if len(entries) < AT_ONCE:
+                if len(entries) < count:
                     del pending[stream]
                 else:
                     pending[stream] = f"({entries[-1][0].decode()}"
                     horizon = max(horizon, (*_parse_id(entries[-1][0]), _tag(stream)))
+            count = AT_ONCE
             if sum(place >= horizon for place in found) >= limit:
                 break
         return [found[place] for place in sorted(found, reverse=True)[:limit]]
 
-    async def _read(self, pending: dict[str, str], lower: str) -> dict[str, list[Any]]:
+    async def _read(self, pending: dict[str, str], lower: str, count: int) -> dict[str, list[Any]]:
         async def read(client: Client) -> list[Any]:
             async with client.pipeline(transaction=False) as pipeline:
                 for stream, upper in pending.items():
-                    pipeline.execute_command("XREVRANGE", stream, upper, lower, "COUNT", AT_ONCE)
+                    pipeline.execute_command("XREVRANGE", stream, upper, lower, "COUNT", count)
                 return await pipeline.execute()
 
         return dict(zip(pending, await self._connection.run(read), strict=True))

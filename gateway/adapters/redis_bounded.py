@@ -1,4 +1,5 @@
-"""A connection to Redis for what comes in crowds: exports that are read, stored and waited for."""
+"""A connection to Redis for what comes in crowds: exports that are read, stored and waited for, calls that manage
+tokens. Whoever was let in on another connection is not in their way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -65,7 +65,7 @@ def with_management(
     """Runs `work` on tokens and owners in the Redis at the URL, under the policies of a folder, and closes it."""
 
     def build(connection: RedisConnection) -> Management:
-        return build_management(connection, RedisTokens(connection), PolicyFolder(policies), pepper)
+        return build_management(connection, PolicyFolder(policies), pepper)
 
     return with_connection(redis_url, lambda connection: work(build(connection)))
 

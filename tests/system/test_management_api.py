@@ -1,6 +1,9 @@
 """The management API on its own listener, beside the requests that it is about: real processes, a real Redis."""
 
+import asyncio
 import json
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,9 @@ import pytest
 
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
+from tests.support.crowd import send_crowd
 from tests.support.processes import GatewayServer
-from tests.system.conftest import Serve
+from tests.system.conftest import Serve, mint
 
 pytestmark = pytest.mark.redis
 
@@ -49,3 +53,20 @@ def test_what_the_api_changes_acts_on_the_next_request(serve: Serve, redis_url: 
     assert 404 == ask(gateway.port, "GET", "/-/api/v1/tokens", token=admin).status
     document = call(gateway, admin, "GET /api/openapi.json").json()
     assert all(path.startswith("/api/v1/") for path in document["paths"])
+
+
+def test_a_crowd_that_manages_tokens_is_in_nobodys_way(serve: Serve, redis_url: str, policies: Path) -> None:
+    """More than Redis has connections for list tokens at once: all are answered, and so are the others meanwhile."""
+    file = policies / "system.toml"
+    file.write_text(file.read_text() + '[[rules]]\nmatch = "GET /keys"\nmanage = "list"\ncost = 0\n')
+    token = mint(redis_url, policies)["token"]
+    gateway = serve(redis_url, environment={"GATEWAY_REDIS_TIMEOUT": "5"})
+
+    async def crowd(target: str, clients: int, requests: int) -> set[int]:
+        tokens: Iterator[str] = repeat(token, requests)
+        return {one.status for one in await send_crowd([gateway.port], target, lambda: next(tokens, None), clients)}
+
+    async def both() -> tuple[set[int], set[int]]:
+        return await asyncio.gather(crowd("/keys", 250, 1000), crowd("/api/v1/whoami", 8, 300))
+
+    assert [{200}, {200}] == list(asyncio.run(both()))

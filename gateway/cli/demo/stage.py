@@ -13,7 +13,6 @@ import uvicorn
 
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
 from gateway.admin import create_admin
 from gateway.app import build_management, create_app
 from gateway.cli.demo.backend import create_backend
@@ -115,7 +114,7 @@ async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
         admin_config.app = partial(create_admin, settings, client)
         await stack.enter_async_context(serving(admin_config, admin))
         connection = RedisConnection(client, REDIS_TIMEOUT_SECONDS)
-        management = build_management(connection, RedisTokens(connection), PolicyFolder(str(policies)), "")
+        management = build_management(connection, PolicyFolder(str(policies)), "")
         moved_from = address if was_taken else None
         urls = url_of(listener), url_of(backend), redis_url, url_of(admin)
         yield Stage(*urls, moved_from, policies, policy, management)
