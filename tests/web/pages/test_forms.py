@@ -144,13 +144,15 @@ def test_a_rotation_shows_the_successor_and_ends_the_old_one_later(operator: Des
 
 
 def test_disabling_and_enabling(operator: Desk, make: Make, manage: Any) -> None:
-    """Each says what it did."""
+    """Each says what it did; an address that says otherwise is not repeated."""
     identity = make().view.identity
     for deed, expected in (("disable", TokenState.DISABLED), ("enable", TokenState.ACTIVE)):
         version = manage(lambda m: m.show_token(identity)).version
         answer = operator.post(f"/tokens/{identity}/{deed}", version=version)
         assert expected is state(manage, identity)
-        operator.get(answer.headers["location"])
+        assert f"is {deed}d" in operator.get(answer.headers["location"]).text_content()
+        other = {"disable": "enabled", "enable": "disabled"}[deed]
+        assert f"The token is {other}" not in operator.get(f"/tokens/{identity}?done={other}").text_content()
 
 
 def test_what_is_out_of_reach_reads_as_if_it_did_not_exist(open_desk: OpenDesk, make: Make, manage: Any) -> None:
