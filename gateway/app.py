@@ -33,7 +33,7 @@ from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, PolicySource
 from gateway.fetching import Fetching
 from gateway.management import Management
 from gateway.management.product import ProductApi
@@ -143,7 +143,7 @@ class Gateway:
 
 
 def build_management(
-    connection: RedisConnection, tokens: RedisTokens, policies: PolicyFiles, pepper: str
+    connection: RedisConnection, tokens: RedisTokens, policies: PolicySource, pepper: str
 ) -> Management:
     """What may be seen and changed of tokens and owners, in the Redis of the connection."""
     return Management(

@@ -1,6 +1,7 @@
 """The roles of the folders, read off the syntax trees: imports go one way, core does no IO, and files stay short."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,9 @@ CLOCKS_AND_CONSOLE = {"now", "utcnow", "today", "open", "print", "input"}
 TWO_LIBRARIES = {"gateway/adapters/redis_connection.py": {"fakeredis", "redis"}}
 """The embedded store stands in for Redis behind the same client, so it is chosen where the client is opened."""
 
+CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replace\(")
+"""What RedisTokens and RedisOwners do to what is stored."""
+
 MAXIMUM_FILE_LINES = 250
 LONG_FILES = {"gateway/adapters/names.py"}
 """All names in Redis stand in one place, to be read as a list."""
@@ -114,6 +118,13 @@ def test_only_the_outside_reads_settings(file: Path) -> None:
     """Settings are known to the composition root and the command line; everything else is given what it needs."""
     layer = layer_of(name_of(file).removesuffix(".py").replace("/", "."))
     assert "settings" not in own_imports_of(file) or layer in SETTINGS_READERS
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_tokens_are_changed_by_management_only(file: Path) -> None:
+    """So no door can change a token or an owner without an actor and an entry of the history."""
+    if not {"adapters", "management"} & set(file.relative_to(ROOT).parts):
+        assert None is CHANGE.search(file.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("file", CORE, ids=name_of)

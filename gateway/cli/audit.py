@@ -144,11 +144,16 @@ def _print(entries: Sequence[AuditEntry], as_json: bool) -> None:
             click.echo(msgspec.json.encode(describe(entry)))
             continue
         outcome = "" if entry.outcome == DONE else f" REFUSED ({entry.outcome})"
-        changes = ", ".join(f"{field}: {_text(old)} -> {_text(new)}" for field, (old, new) in entry.changes.items())
+        changes = ", ".join(_describe_change(field, *pair) for field, pair in entry.changes.items())
         about = " ".join(filter(None, (entry.target, f"({entry.name})" if entry.name else "")))
         line = f"{format_time(int(entry.time))}  {entry.actor.title}  {entry.action}{outcome}  {about}  {changes}"
         click.echo(line.rstrip())
 
 
+def _describe_change(field: str, old: object, new: object) -> str:
+    return f"{field}: {_text(new)}" if old is None else f"{field}: {_text(old)} -> {_text(new)}"
+
+
 def _text(value: object) -> str:
-    return "-" if value in (None, "") else str(value)
+    """On one line: a description may have several."""
+    return "-" if value in (None, "") else " ".join(str(value).split())

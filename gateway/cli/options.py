@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import os
-import secrets
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import TypeVar
 import click
 
 from gateway.adapters.policy_files import read_policies
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.app import build_management
 from gateway.core.audit import Actor
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import PolicySet
@@ -67,16 +65,7 @@ def with_management(
     """Runs `work` on tokens and owners in the Redis at the URL, under the policies of a folder, and closes it."""
 
     def build(connection: RedisConnection) -> Management:
-        tokens = RedisTokens(connection)
-        return Management(
-            policies=PolicyFolder(policies),
-            tokens=tokens,
-            owners=tokens.owners,
-            audit=RedisAudit(connection),
-            claims=RedisClaims(connection, tokens),
-            random_bytes=secrets.token_bytes,
-            pepper=pepper.encode(),
-        )
+        return build_management(connection, RedisTokens(connection), PolicyFolder(policies), pepper)
 
     return with_connection(redis_url, lambda connection: work(build(connection)))
 

@@ -32,63 +32,67 @@ class Management(Writing):
     """All that may be seen and changed."""
 
     async def create_token(
-        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = ""
+        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = "", *, now: int | None = None
     ) -> CreatedToken:
         """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
         async with self.refusals(actor, Action.CREATE, policy):
             check_maker(actor, policy)
-            found, now = self.policy(policy), await self._tokens.now()
+            found, at = self.policy(policy), await self._at(now)
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
-            text, record = mint_token(found, request, self._draw(found), self._pepper, now, owner)
+            text, record = mint_token(found, request, self._draw(found), self._pepper, at, owner)
             async with self._once(actor, policy, request, idempotency_key, record.identity):
                 return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
 
-    async def create_child(self, actor: Actor, parent: str, request: TokenRequest) -> CreatedToken:
+    async def create_child(
+        self, actor: Actor, parent: str, request: TokenRequest, *, now: int | None = None
+    ) -> CreatedToken:
         """A child of a token: never with more than the parent has."""
         async with self.refusals(actor, Action.CREATE, identity=parent):
             record = await self._record(parent)
             check_maker(actor, record.policy)
-            policy, (view,), now = self.policy(record.policy), await self._view([record]), await self._tokens.now()
+            policy, (view,), at = self.policy(record.policy), await self._view([record]), await self._at(now)
             owner = (await self._bounds(record)).owner
             draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
-            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, now, maker)
+            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, at, maker)
             return CreatedToken(await self._create(actor, Action.CREATE, policy, child), text)
 
-    async def import_token(self, actor: Actor, policy: str, request: TokenRequest, imported: Imported) -> TokenView:
+    async def import_token(
+        self, actor: Actor, policy: str, request: TokenRequest, imported: Imported, *, now: int | None = None
+    ) -> TokenView:
         """Takes a token over that exists elsewhere."""
         async with self.refusals(actor, Action.IMPORT, policy):
-            found, now = self.policy(policy), await self._tokens.now()
+            found, at = self.policy(policy), await self._at(now)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
-            record = import_token(found, request, imported, self._pepper, now, owner)
+            record = import_token(found, request, imported, self._pepper, at, owner)
             return await self._create(actor, Action.IMPORT, found, record)
 
     async def update_token(
-        self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None
+        self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None, *, now: int | None = None
     ) -> TokenView:
         """Changes a token in place; where it no longer has the `expected` version, ChangedMeanwhile."""
-        now = await self._tokens.now()
+        at = await self._at(now)
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
             check_maker(actor, record.policy)
-            updated = update_record(policy, record, change, now, await self._bounds(record))
-            return await self._replace(actor, Action.UPDATE, policy, record, updated, now)
+            updated = update_record(policy, record, change, at, await self._bounds(record))
+            return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.UPDATE, identity=identity):
             return (await self._view([await self._change(identity, attempt, expected)]))[0]
 
     async def override_quota(
-        self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None
+        self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None, *, now: int | None = None
     ) -> TokenView:
         """Gives a token a limit of its own for a while; without a request, takes it away."""
-        now = await self._tokens.now()
+        at = await self._at(now)
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
             if request is None:
-                updated = remove_override(policy, record, quota, now)
+                updated = remove_override(policy, record, quota, at)
             else:
-                updated = override_quota(policy, record, quota, request, now)
-            return await self._replace(actor, Action.OVERRIDE, policy, record, updated, now)
+                updated = override_quota(policy, record, quota, request, at)
+            return await self._replace(actor, Action.OVERRIDE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.OVERRIDE, identity=identity):
             return (await self._view([await self._change(identity, attempt)]))[0]
@@ -100,19 +104,19 @@ class Management(Writing):
         overlap_seconds: int,
         expires_at: int | msgspec.UnsetType | None = msgspec.UNSET,
         expected: str | None = None,
+        *,
+        now: int | None = None,
     ) -> CreatedToken:
         """A successor with the token's settings; the token ends after the overlap. `expires_at` is the successor's."""
         rotation = Rotation(overlap_seconds=overlap_seconds, expires_at=expires_at)
-        now = await self._tokens.now()
+        at = await self._at(now)
 
         async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
             check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
             (view,), bounds = await self._view([record]), await self._bounds(record)
-            rotated = rotate_record(
-                policy, record, view.state, rotation, self._draws(policy), self._pepper, now, bounds
-            )
+            rotated = rotate_record(policy, record, view.state, rotation, self._draws(policy), self._pepper, at, bounds)
             successor = await self._claims.give_number(policy, rotated.successor)
-            ending = msgspec.structs.replace(rotated.old, updated_at=now)
+            ending = msgspec.structs.replace(rotated.old, updated_at=at)
             entry = about_token(actor, Action.ROTATE, record, compare_records(record, ending))
             if not await self._tokens.rotate(record, ending, successor, entry):
                 return None

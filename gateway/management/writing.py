@@ -38,6 +38,10 @@ Changed = TypeVar("Changed")
 class Writing(Reading):
     """What all changes have in common."""
 
+    async def _at(self, now: int | None) -> int:
+        """When a change is made, in Unix seconds: its caller's, who reckoned with it, else the store's."""
+        return await self._tokens.now() if now is None else now
+
     @asynccontextmanager
     async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
         """Notes that a change was refused, but none of the texts that were asked for."""

@@ -52,7 +52,10 @@ local function note_use(bucket, id, resolution, now)
   end
 end
 
--- All variants that are stored for the URI: which of them the request selects is for core/caching to say.
+local heads = {}
+
+-- All variants that are stored for the URI: which of them the request selects is for core/caching to say. Read once for
+-- all who ask in the same tick: what many builds pull at once is the same.
 local function stored_heads(terms, record, id, export_key)
   local who = 'everybody'
   if terms.shared_by ~= 'public' then
@@ -62,7 +65,8 @@ local function stored_heads(terms, record, id, export_key)
     return ''
   end
   local key = table.concat({ VERSION, 'export', terms.shared_by, #who, who, export_key }, ':')
-  return redis.call('HVALS', key)
+  heads[key] = heads[key] or redis.call('HVALS', key)
+  return heads[key]
 end
 
 local now = clock(ARGV[1])

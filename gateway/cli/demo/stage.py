@@ -1,7 +1,6 @@
 """The demo's stage: the example backend, a store and the gateway, in one event loop but over real sockets."""
 
 import logging
-import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -16,24 +15,27 @@ from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.admin import create_admin
-from gateway.app import create_app
+from gateway.app import build_management, create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.temporary_redis import run_redis
+from gateway.cli.options import PolicyFolder
 from gateway.cli.serve import build_config
 from gateway.cli.serving import build_admin_config, serving
-from gateway.core.admin_tokens import ADMIN, READ, WRITE, bind_admin
-from gateway.core.administration import TokenRequest, TokenState, mint_token, state_of
+from gateway.core.admin_tokens import NAME, READ, WRITE
+from gateway.core.administration import TokenRequest, TokenState
+from gateway.core.audit import Actor
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
-from gateway.core.tokens import random_bytes_needed, token_id
+from gateway.management import Management
 from gateway.settings import Settings
 
 POLICY = Path(__file__).with_name("policy.toml")
 REDIS_TIMEOUT_SECONDS = 5.0
 """Ample: the backend works in the same event loop, and a demo on a busy machine should not end with a 503."""
 STOP_TIMEOUT_SECONDS = 2
+ACTOR = Actor("demo", "operator")
 ADMIN_ADDRESS = "127.0.0.1:8081"
 """As `gateway serve` has it; another port where this one is taken."""
 
@@ -52,7 +54,7 @@ class Stage(msgspec.Struct, frozen=True):
     policies: Path
     """The folder with the policy file that is served."""
     policy: Policy
-    tokens: RedisTokens
+    management: Management
 
     @property
     def has_redis(self) -> bool:
@@ -61,23 +63,21 @@ class Stage(msgspec.Struct, frozen=True):
 
     async def mint(self, request: TokenRequest) -> tuple[str, TokenRecord]:
         """A new token's text and record."""
-        random_bytes = secrets.token_bytes(random_bytes_needed(self.policy.token_format))
-        text, record = mint_token(self.policy, request, random_bytes, b"", await self.tokens.now())
-        await self.tokens.create(record)
-        return text, record
+        created = await self.management.create_token(ACTOR, self.policy.name, request)
+        return created.text, created.view.record
+
+    async def revoke(self, record: TokenRecord) -> None:
+        """The token's end."""
+        await self.management.revoke_token(ACTOR, record.identity)
 
     async def mint_admin(self) -> str:
         """The text of an admin token, for the developer page."""
-        request = bind_admin(ADMIN, TokenRequest(name="you", scopes=(READ, WRITE)))
-        random_bytes = secrets.token_bytes(random_bytes_needed(ADMIN.token_format))
-        text, record = mint_token(ADMIN, request, random_bytes, b"", await self.tokens.now())
-        await self.tokens.create(record)
-        return text
+        request = TokenRequest(name="you", scopes=(READ, WRITE))
+        return (await self.management.create_token(ACTOR, NAME, request)).text
 
     async def state(self, record: TokenRecord) -> TokenState:
         """What the token is now."""
-        (is_revoked,) = await self.tokens.are_revoked([token_id(record.digest)])
-        return state_of(record, is_revoked, await self.tokens.now())
+        return (await self.management.get_token(record.identity)).state
 
 
 @asynccontextmanager
@@ -114,9 +114,11 @@ async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
         stack.callback(admin.close)
         admin_config.app = partial(create_admin, settings, client)
         await stack.enter_async_context(serving(admin_config, admin))
-        tokens = RedisTokens(RedisConnection(client, REDIS_TIMEOUT_SECONDS))
+        connection = RedisConnection(client, REDIS_TIMEOUT_SECONDS)
+        management = build_management(connection, RedisTokens(connection), PolicyFolder(str(policies)), "")
         moved_from = address if was_taken else None
-        yield Stage(url_of(listener), url_of(backend), redis_url, url_of(admin), moved_from, policies, policy, tokens)
+        urls = url_of(listener), url_of(backend), redis_url, url_of(admin)
+        yield Stage(*urls, moved_from, policies, policy, management)
 
 
 def find_redis(store: str) -> str | None:

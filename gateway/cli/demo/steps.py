@@ -120,7 +120,7 @@ class Story:
         identity = token_id(self.record.digest)
         if self._stage.has_redis:
             show_command(f"gateway token revoke {identity} --redis {self._stage.redis_url}")
-        await self._stage.tokens.revoke(identity)
+        await self._stage.revoke(self.record)
         show_command(f"curl -i {BEARER} $EXPORT")
         reply = await self._ask("GET", EXPORT, Authorization=self._bearer)
         show_reply(reply, "WWW-Authenticate")

@@ -35,7 +35,7 @@ def update(identity: str, policies: str, redis_url: str | None, as_json: bool, *
             values["not_before"] = parse_start(starts, now)
         if ends:
             values["expires_at"] = parse_end(ends, now)
-        return await management.update_token(operator(), identity, TokenChange(**values))
+        return await management.update_token(operator(), identity, TokenChange(**values), now=now)
 
     described = describe_view(with_management(redis_url, work, policies))
     if as_json:

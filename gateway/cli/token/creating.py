@@ -79,13 +79,14 @@ def create(
         raise click.UsageError("Missing option '--policy'.")
 
     async def work(management: Management) -> CreatedToken:
-        request = read_request(wanted, await management.now())
+        now = await management.now()
+        request = read_request(wanted, now)
         if not parent:
-            return await management.create_token(operator(), ADMIN if is_admin else policy_name or "", request)
+            return await management.create_token(operator(), ADMIN if is_admin else policy_name or "", request, now=now)
         policy = (await management.get_token(parent)).record.policy
         if policy_name not in (None, policy):
             raise ChangeRefused(f"a child has the policy of its parent, {policy}")
-        return await management.create_child(operator(), parent, request)
+        return await management.create_child(operator(), parent, request, now=now)
 
     created = with_management(redis_url, work, policies, pepper)
     described = describe_view(created.view)
@@ -127,8 +128,9 @@ def import_token(
     imported = ByText(_read_text()) if digest is None else ByDigest(digest, shown or "")
 
     async def work(management: Management) -> TokenView:
-        request = read_request(wanted, await management.now())
-        return await management.import_token(operator(), policy.name, request, imported)
+        now = await management.now()
+        request = read_request(wanted, now)
+        return await management.import_token(operator(), policy.name, request, imported, now=now)
 
     described = describe_view(with_management(redis_url, work, policies, pepper))
     if as_json:

@@ -36,8 +36,9 @@ def override(
         raise click.UsageError("name LIMIT, --until and --reason, or --remove")
 
     async def work(management: Management) -> TokenView:
-        request = None if remove else _read_request(wanted, await management.now())
-        return await management.override_quota(operator(), identity, quota, request)
+        now = await management.now()
+        request = None if remove else _read_request(wanted, now)
+        return await management.override_quota(operator(), identity, quota, request, now=now)
 
     described = describe_view(with_management(redis_url, work, policies))
     if as_json:

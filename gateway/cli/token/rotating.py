@@ -36,8 +36,9 @@ def rotate(
     """
 
     async def work(management: Management) -> CreatedToken:
-        ends = parse_end(expires, await management.now()) if expires else msgspec.UNSET
-        return await management.rotate_token(operator(), identity, overlap, ends)
+        now = await management.now()
+        ends = parse_end(expires, now) if expires else msgspec.UNSET
+        return await management.rotate_token(operator(), identity, overlap, ends, now=now)
 
     rotated = with_management(redis_url, work, policies, pepper)
     old = rotated.predecessor or rotated.view
