@@ -188,6 +188,15 @@ def test_nobody_gives_more_than_he_has(open_desk: OpenDesk, make: Make, manage: 
     }
 
 
+def test_nobody_acts_in_another_name(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """A token that names no owner makes none that does, and takes over none that does."""
+    desk, bobs = open_desk(make("giver").text), make("bob's", owner="bob")
+    desk.post("/tokens", 200, **NEW, name="x", owner="bob")
+    desk.post(f"/tokens/{bobs.view.identity}/rotate", 422, overlap="0")
+    views = manage(lambda m: m.list_tokens("shop", "website"))
+    assert {"giver": "", "x": "", "bob's": "bob"} == {view.record.name: view.record.owner for view in views}
+
+
 def test_an_admin_token_for_looking_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
     """It sees all, and each change is refused."""
     token = make()
