@@ -3,8 +3,8 @@
 Rule 1: an operator (an admin token) reaches everything. Any other token reaches what it is bound to: a project's token
 the tokens of that project, an owner's token those of that owner, in its own policy and nowhere else.
 Rule 2: nobody gives more than he has. A token that was signed in with is the bound of what it makes: no scope that it
-lacks, no later end than its own, its own plan. A child changes nothing: what it made would outlive its parent. Where a
-policy names the scope that making children needs, making tokens here needs it too.
+lacks, no later end than its own, its own plan, and nobody's name but his. A child changes nothing: what it made would
+outlive its parent. Where a policy names the scope that making children needs, making tokens here needs it too.
 Rule 3: what is out of reach reads as if it did not exist.
 """
 
@@ -79,10 +79,10 @@ def why_none(policy: Policy, giver: TokenRecord | None) -> str:
 
 
 def as_given(giver: TokenRecord | None, wanted: TokenRequest) -> TokenRequest:
-    """The same with what follows from who gives: his plan, and his name, by whose permissions it stays bound."""
+    """The same with what follows from who gives: his plan, and his owner, in whose name and bounds it will act."""
     if giver is None:
         return wanted
-    return msgspec.structs.replace(wanted, plan=giver.plan, owner=giver.owner or wanted.owner)
+    return msgspec.structs.replace(wanted, plan=giver.plan, owner=giver.owner)
 
 
 def excess(
@@ -103,8 +103,10 @@ def rotation_excess(policy: Policy, giver: TokenRecord | None, record: TokenReco
     """Why the giver cannot have the text of a token's successor; empty where he can."""
     if giver is None or giver.digest == record.digest:
         return ""
-    if giver.owner and record.owner != giver.owner:
-        return "Only whoever it belongs to can rotate this token."
+    if (record.owner, record.plan) != (giver.owner, giver.plan):
+        return (
+            "This token acts for somebody else, or under another plan: only an operator or its own owner can rotate it."
+        )
     return _excess(policy, giver, set(record.scopes.split()), record.expires_at)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from textwrap import indent
 
 import msgspec
 
@@ -37,13 +38,16 @@ def build_snippets(policy: Policy, url: str) -> tuple[Snippet, ...]:
     """How to call `url` from a shell and from two kinds of pipelines."""
     variable = variable_name(policy.name)
     quoted = shlex.quote(url)
-    curl = f'curl --fail --header "{field_line(policy, f"${variable}")}" \\\n  {quoted}'
-    job = f'curl --fail --silent --show-error --header "{field_line(policy, f"${variable}")}" --output export {quoted}'
+    field = field_line(policy, f"${variable}")
+    job = f'curl --fail --silent --show-error \\\n  --header "{field}" \\\n  --output export {quoted}'
+    curl = f'curl --fail --header "{field}" \\\n  {quoted}'
+    github = _GITHUB.format(variable=variable, job=indent(job, " " * 10))
+    gitlab = _GITLAB.format(variable=variable, job=indent(job, " " * 6))
     return (
         Snippet("curl", "curl", "", curl),
         Snippet("environment", "Environment", ".env, kept out of version control", f"{variable}=paste-the-token-here"),
-        Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", _GITHUB.format(variable=variable, job=job)),
-        Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", _GITLAB.format(variable=variable, job=job)),
+        Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", github),
+        Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", gitlab),
     )
 
 
@@ -60,7 +64,7 @@ jobs:
         env:
           {variable}: ${{{{ secrets.{variable} }}}}
         run: |
-          {job}
+{job}
 """
 _GITLAB = """\
 # Settings, CI/CD, Variables: add {variable}, masked
@@ -69,5 +73,5 @@ pull:
     - if: $CI_PIPELINE_SOURCE == "schedule"
   script:
     - |
-      {job}
+{job}
 """

@@ -1,5 +1,6 @@
 """One token: what is known of it, and its changes."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litestar import Controller, get, post
@@ -38,6 +39,13 @@ DONE = {
     "revoked": "The token is revoked, for good. Its next request is refused.",
 }
 """What a page says after a change, by the word in its address."""
+IS_DONE: Mapping[str, Callable[[TokenView], bool]] = {
+    "saved": lambda view: view.record.updated_at is not None,
+    "disabled": lambda view: not view.record.is_active,
+    "enabled": lambda view: view.record.is_active,
+    "revoked": lambda view: view.is_revoked,
+}
+"""Addresses can be made up: only what is so is said."""
 
 
 class TokenPages(Controller):
@@ -51,7 +59,7 @@ class TokenPages(Controller):
     ) -> Template:
         """All that is known of the token, none of it secret."""
         view = await pages.token(visitor, identity)
-        return await _render(pages, visitor, view, notice=DONE.get(request.query_params.get("done", ""), ""))
+        return await _render(pages, visitor, view, notice=_notice_of(view, request.query_params.get("done", "")))
 
     @get("/edit")
     async def ask_for_changes(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
@@ -142,6 +150,10 @@ def _check_excess(policy: Policy, visitor: Visitor, change: TokenChange, view: T
     problem = excess(policy, visitor.giver, change, view.record)
     if problem:
         raise FormMistake("", problem)
+
+
+def _notice_of(view: TokenView, done: str) -> str:
+    return DONE[done] if done in DONE and IS_DONE[done](view) else ""
 
 
 async def _switch(

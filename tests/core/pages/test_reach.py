@@ -69,10 +69,11 @@ def test_what_a_token_has_already_is_not_given_again() -> None:
 
 
 def test_what_is_made_stays_bound_to_its_maker() -> None:
-    """His plan, and his name: by that a creator's permissions go on counting."""
-    wanted = TokenRequest(name="x", project="website", owner="", plan="open", scopes=("read",))
-    given = as_given(make_record(plan="free", owner="ada"), wanted)
-    assert ("free", "ada") == (given.plan, given.owner)
+    """His plan, and his owner: backends are told that one, and his permissions go on counting."""
+    wanted = TokenRequest(name="x", project="website", owner="bob", plan="open", scopes=("read",))
+    for owner in ("ada", ""):
+        given = as_given(make_record(plan="free", owner=owner), wanted)
+        assert ("free", owner) == (given.plan, given.owner)
     assert wanted == as_given(None, wanted)
 
 
@@ -100,6 +101,7 @@ def test_a_rotation_gives_away_no_more_than_one_has() -> None:
     assert "" == rotation_excess(POLICY, giver, giver)
     assert "" == rotation_excess(POLICY, giver, make_record("sml_b", scopes="read", expires_at=NOW, owner="ada"))
     assert "" == rotation_excess(POLICY, None, make_record("sml_b", scopes="write", owner="bob"))
-    for changes in ({"scopes": "write"}, {"expires_at": None}, {"owner": "bob"}):
+    for changes in ({"scopes": "write"}, {"expires_at": None}, {"owner": "bob"}, {"owner": ""}, {"plan": "pro"}):
         record = make_record("sml_b", **{"scopes": "read", "expires_at": NOW, "owner": "ada", **changes})
         assert rotation_excess(POLICY, giver, record)
+    assert rotation_excess(POLICY, make_record(scopes="read"), make_record("sml_b", scopes="read", owner="bob"))

@@ -144,13 +144,15 @@ def test_a_rotation_shows_the_successor_and_ends_the_old_one_later(operator: Des
 
 
 def test_disabling_and_enabling(operator: Desk, make: Make, manage: Any) -> None:
-    """Each says what it did."""
+    """Each says what it did; an address that says otherwise is not repeated."""
     identity = make().view.identity
     for deed, expected in (("disable", TokenState.DISABLED), ("enable", TokenState.ACTIVE)):
         version = manage(lambda m: m.show_token(identity)).version
         answer = operator.post(f"/tokens/{identity}/{deed}", version=version)
         assert expected is state(manage, identity)
-        operator.get(answer.headers["location"])
+        assert f"is {deed}d" in operator.get(answer.headers["location"]).text_content()
+        other = {"disable": "enabled", "enable": "disabled"}[deed]
+        assert f"The token is {other}" not in operator.get(f"/tokens/{identity}?done={other}").text_content()
 
 
 def test_what_is_out_of_reach_reads_as_if_it_did_not_exist(open_desk: OpenDesk, make: Make, manage: Any) -> None:
@@ -184,6 +186,15 @@ def test_nobody_gives_more_than_he_has(open_desk: OpenDesk, make: Make, manage: 
     assert {"texts:read", "texts:write"} == {
         scope for view in manage(lambda m: m.list_tokens("shop")) for scope in view.record.scopes.split()
     }
+
+
+def test_nobody_acts_in_another_name(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """A token that names no owner makes none that does, and takes over none that does."""
+    desk, bobs = open_desk(make("giver").text), make("bob's", owner="bob")
+    desk.post("/tokens", 200, **NEW, name="x", owner="bob")
+    desk.post(f"/tokens/{bobs.view.identity}/rotate", 422, overlap="0")
+    views = manage(lambda m: m.list_tokens("shop", "website"))
+    assert {"giver": "", "x": "", "bob's": "bob"} == {view.record.name: view.record.owner for view in views}
 
 
 def test_an_admin_token_for_looking_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
