@@ -118,6 +118,7 @@ def test_K2_a_token_is_shown_once(operator: Page, server: GatewayServer, redis_s
     for path in (LIST, "/history", "/overview"):
         operator.goto(path)
         assert text not in operator.content()
+    assert text not in server.text() + server.access_log.read_text()
 
 
 def test_K10_the_builder_shows_the_exact_address(
