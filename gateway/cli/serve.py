@@ -55,7 +55,7 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     settings = read_settings()
     check_settings(settings)
     listener = bind(settings.listen)
-    admin = bind(settings.admin_listen) if settings.admin_listen else None
+    admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
     raise_descriptor_limit()
     config = build_config(settings)
     click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
@@ -112,6 +112,19 @@ def check_settings(settings: Settings) -> None:
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
+
+
+def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
+    """The admin listener's socket; None without an address, and where another gateway has the one by default."""
+    if not listen:
+        return None
+    try:
+        return bind(listen)
+    except ConfigurationError as error:
+        if is_asked_for:
+            raise
+        click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
+        return None
 
 
 def bind(listen: str) -> socket.socket:

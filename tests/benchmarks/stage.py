@@ -191,7 +191,17 @@ class Stage:
         self, name: str, common: tuple[str, ...], environment: dict[str, str] | None = None
     ) -> tuple[int, int]:
         port = free_port()
-        command = [sys.executable, "-m", "gateway", "serve", *common, "--listen", f"127.0.0.1:{port}"]
+        command = [
+            sys.executable,
+            "-m",
+            "gateway",
+            "serve",
+            *common,
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--admin-listen",
+            "",
+        ]
         return port, self._run(name, command, port, self._cores.server, environment)
 
     def _mint(self, plan: str, common: tuple[str, ...]) -> Field:

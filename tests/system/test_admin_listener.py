@@ -4,13 +4,15 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import ask
-from tests.support.processes import GatewayServer, is_listening, wait_until
+from tests.support.processes import GatewayServer, Process, free_port, is_listening, wait_until
 
 Serve = Callable[..., GatewayServer]
 
@@ -91,3 +93,19 @@ def test_a_taken_admin_port_ends_the_start(redis_url: str, policies: Path, tmp_p
         wait_until(lambda: server.popen.poll() is not None, "the start has ended")
     assert 2 == server.stop()
     assert f"cannot listen on {taken}" in server.text()
+
+
+def test_a_second_gateway_of_a_machine_goes_without_the_default_admin_port(
+    redis_url: str, policies: Path, tmp_path: Path
+) -> None:
+    """Whoever names no address for it gets the public listener all the same, and is told."""
+    port = free_port()
+    command = [sys.executable, "-m", "gateway", "serve", "--policies", str(policies), "--redis", redis_url]
+    with socket.socket() as other:
+        with suppress(OSError):  # then it is somebody else's already
+            other.bind(("127.0.0.1", 8081))
+            other.listen()
+        server = Process([*command, "--listen", f"127.0.0.1:{port}"], tmp_path / "second.log")
+        wait_until(lambda: is_well(port) or server.popen.poll() is not None, "it answers")
+        assert 0 == server.stop()
+    assert "no developer page: listen: cannot listen on 127.0.0.1:8081" in server.text()
