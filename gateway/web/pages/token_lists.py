@@ -116,10 +116,12 @@ def check_may_change(visitor: Visitor) -> None:
 
 
 def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
-    """Scopes by category, each in the policy's order."""
+    """Scopes by category, each in the policy's order; none that tokens of no plan could use."""
     groups: dict[str, list[str]] = {}
+    usable = policy.usable_scopes()
     for name, scope in policy.scopes.items():
-        groups.setdefault(scope.category, []).append(name)
+        if name in usable:
+            groups.setdefault(scope.category, []).append(name)
     return list(groups.items())
 
 
