@@ -10,6 +10,7 @@ Rule 3: a value that a client sent is never repeated to it: it might be a secret
     list    = "" / "*" / element *( "," element )    ; the first two: all
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote_plus
@@ -38,7 +39,7 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,23}")
 
 
-class Option(msgspec.Struct, frozen=True):
+class Option(msgspec.Struct, frozen=True, cache_hash=True):
     """An option that a rule offers."""
 
     name: str
@@ -69,9 +70,17 @@ class VariantRule(msgspec.Struct, frozen=True):
 
 def parse_variant(rule: VariantRule, query: str, segments: tuple[str, ...]) -> Variant | InvalidOptions:
     """The variant that a request asks for by its query and the decoded segments of its path."""
-    asked, mistakes = _read_query(rule, query)
+    return _parse_variant(rule.form, rule.options, query, segments)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse_variant(
+    form: DocumentForm, options: tuple[Option, ...], query: str, segments: tuple[str, ...]
+) -> Variant | InvalidOptions:
+    """Remembered, as builds ask for the same again and again: a stored variant costs what any stored export does."""
+    asked, mistakes = _read_query(options, query)
     chosen: dict[Setting, tuple[str, ...] | None] = {}
-    for option in rule.options:
+    for option in options:
         raw = asked.get(option.name) if option.segment is None else segments[option.segment]
         value = option.default if raw is None else _choose(option, raw)
         if isinstance(value, OptionMistake):
@@ -80,7 +89,7 @@ def parse_variant(rule: VariantRule, query: str, segments: tuple[str, ...]) -> V
             mistakes.append(value)
         else:
             chosen[option.sets] = value
-    return InvalidOptions(tuple(mistakes)) if mistakes else _build_variant(rule.form, chosen)
+    return InvalidOptions(tuple(mistakes)) if mistakes else _build_variant(form, chosen)
 
 
 def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] | None]) -> Variant:
@@ -99,9 +108,9 @@ def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] 
     )
 
 
-def _read_query(rule: VariantRule, query: str) -> tuple[dict[str, str], list[OptionMistake]]:
+def _read_query(options: tuple[Option, ...], query: str) -> tuple[dict[str, str], list[OptionMistake]]:
     """The text of each option, and what is wrong with the query as such."""
-    offered = {option.name: option for option in rule.options if option.segment is None}
+    offered = {option.name: option for option in options if option.segment is None}
     asked: dict[str, str] = {}
     mistakes: list[OptionMistake] = []
     for piece in filter(None, query.split("&")):

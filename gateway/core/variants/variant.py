@@ -42,7 +42,7 @@ class Variant(msgspec.Struct, frozen=True, array_like=True):
         return _encoder.encode(self).decode()
 
 
-class DocumentForm(msgspec.Struct, frozen=True, array_like=True):
+class DocumentForm(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """How a backend writes its document, compiled from the policy."""
 
     kind: DocumentKind
