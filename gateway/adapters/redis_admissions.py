@@ -22,7 +22,7 @@ from gateway.core.tokens import token_id
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
 
-MAXIMUM_UNDER_WAY = 2
+MAXIMUM_UNDER_WAY = 1
 """Script calls at once. What arrives meanwhile leaves with the next: the busier the gateway, the larger its batches."""
 
 
