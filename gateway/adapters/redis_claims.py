@@ -28,7 +28,7 @@ class RedisClaims:
         self._connection = connection
         self._tokens = tokens
         self._claim = read_script("claim.lua")
-        self._claim_key = read_script("claim_key.lua")
+        self._compare_and_set = read_script("compare_and_set.lua")
 
     async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
         """One claim, made once."""
@@ -80,7 +80,7 @@ class RedisClaims:
         if await self._tokens.find(made) is not None:
             return KeyClaim("theirs", made)
         if now - int(since) >= GRACE_SECONDS and await self._connection.run_script(
-            self._claim_key, [name], [raw, ours, KEPT_SECONDS]
+            self._compare_and_set, [name], [raw, ours, KEPT_SECONDS * 1000]
         ):
             return KeyClaim("ours")
         return KeyClaim("pending")
@@ -89,7 +89,7 @@ class RedisClaims:
         name = names.idempotency(key)
         raw: Any = await self._connection.run(lambda client: client.get(name))
         if raw and raw.decode().startswith(f"{fingerprint}:{identity}:"):
-            await self._connection.run_script(self._claim_key, [name], [raw, "", 0])
+            await self._connection.run_script(self._compare_and_set, [name], [raw, "", 0])
 
     async def find_number(self, policy: str, number: int) -> TokenRecord | None:
         raw: Any = await self._connection.run(lambda client: client.hget(names.token_numbers(policy), str(number)))

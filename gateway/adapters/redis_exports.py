@@ -49,7 +49,7 @@ class RedisExports:
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
         self._heads = read_script("exports.lua", "document_heads.lua")
-        self._end = read_script("end_fetch.lua")
+        self._end = read_script("compare_and_set.lua")
         self._purge = read_script("exports.lua", "purge.lua")
 
     def forget(self) -> None:

@@ -42,7 +42,7 @@ class RedisFetches:
         self._look_seconds = look_seconds
         self._mark_seconds = marks
         self._begin = read_script("exports.lua", "begin_fetch.lua")
-        self._end = read_script("end_fetch.lua")
+        self._end = read_script("compare_and_set.lua")
         self._holder = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._landings: dict[str, asyncio.Future[Landing]] = {}

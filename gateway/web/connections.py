@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
                 await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
         except ClientGone:
-            pass
+            pass  # there is nobody to answer, and nothing that went wrong here
         except asyncio.CancelledError:
             if not self._is_lost:
                 raise

@@ -65,7 +65,9 @@ class PublicListener:
         Its own addresses answer however busy it is: what looks after the gateway has to see it then.
         """
         path = received.path
-        if not (path.startswith(RESERVED_PATH) or (b"%" in path[:6] and _decode(path).startswith(RESERVED_PATH))):
+        if not (
+            path.startswith(RESERVED_PATH) or (b"%" in path[:6] and unquote_to_bytes(path).startswith(RESERVED_PATH))
+        ):
             return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
         if path.startswith(_FORWARD_AUTH_PATH):
             return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
@@ -106,7 +108,3 @@ class Proxy:
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
             return self._exchange.give_up(request)
-
-
-def _decode(path: bytes) -> bytes:
-    return unquote_to_bytes(path)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import POLICIES
+from tests.contracts.product import Product
 from tests.support.command_line import run_json
 from tests.support.processes import GatewayServer, RedisServer
 
@@ -64,3 +65,17 @@ class Commands:
 def tokens(redis_url: str) -> Commands:
     """The token commands, on an empty Redis."""
     return Commands(redis_url)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Product]:
+    """The product, as long as the gateway in front of it runs."""
+    product = Product()
+    yield product
+    product.close()
+
+
+@pytest.fixture
+def product(running: Product) -> Product:
+    """The product, asked for nothing yet."""
+    return running.forget()

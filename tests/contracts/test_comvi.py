@@ -17,20 +17,6 @@ FORBIDDEN = (403, "FORBIDDEN")
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Product]:
-    """The product, as long as the gateway in front of it runs."""
-    product = Product()
-    yield product
-    product.close()
-
-
-@pytest.fixture
-def product(running: Product) -> Product:
-    """The product, asked for nothing yet."""
-    return running.forget()
-
-
-@pytest.fixture(scope="module")
 def gateway(
     redis_server: RedisServer, running: Product, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayServer]:
