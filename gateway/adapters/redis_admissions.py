@@ -6,24 +6,22 @@ Redis little more than one.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_line import ScriptLine
 from gateway.adapters.redis_scripts import read_script, read_token, read_windows
 from gateway.core.addresses import client_network
 from gateway.core.decision import NO_KIN, Asked, Facts
-from gateway.core.errors import StoreUnavailable
 from gateway.core.records import digest_rest
 from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
-
-MAXIMUM_UNDER_WAY = 1
-"""Script calls at once. What arrives meanwhile leaves with the next: the busier the gateway, the larger its batches."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -36,39 +34,37 @@ class RedisAdmissions:
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
-        self._connection = connection
-        self._script = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
+        self._line = ScriptLine(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
-        self._sending: set[asyncio.Task[None]] = set()
+        self._is_under_way = False
+        """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
+        its batches."""
 
     def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token; see protocols.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
-        if not self._waiting and len(self._sending) < MAXIMUM_UNDER_WAY:
+        if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         self._waiting.append(_Waiting(asked, facts))
         return facts
 
     def _flush(self) -> None:
-        while self._waiting and len(self._sending) < MAXIMUM_UNDER_WAY:
-            batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
-            task = asyncio.create_task(self._send(batch))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+        batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
+        keys, arguments = self._arguments(batch)
+        self._is_under_way = True
+        self._line.call(keys, arguments, partial(self._take, batch))
 
-    def _sent(self, task: "asyncio.Task[None]") -> None:
-        self._sending.discard(task)
-        self._flush()
-
-    async def _send(self, batch: Sequence[_Waiting]) -> None:
-        try:
-            now, *replies = await self._connection.run_script(self._script, *self._arguments(batch))
-        except StoreUnavailable as error:
+    def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
+        self._is_under_way = False
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        if isinstance(answer, Exception):
             for waiting in batch:
                 if not waiting.facts.done():
-                    waiting.facts.set_exception(error)
+                    waiting.facts.set_exception(answer)
             return
+        now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
             if waiting.facts.done():  # its request may have gone meanwhile
                 continue

@@ -18,6 +18,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.adapters.patience import Patience
 from gateway.adapters.redis_packing import packing
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
@@ -25,9 +26,6 @@ EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
-
-LAST_TURNS = 8
-"""Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
@@ -69,7 +67,7 @@ class RedisConnection:
 
     def __init__(self, client: Client, timeout_seconds: float) -> None:
         self.client = client
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._probing: asyncio.Task[None] | None = None
 
     @property
@@ -85,11 +83,10 @@ class RedisConnection:
         if self._probing is not None:
             raise StoreUnavailable("Redis has not answered yet")
         try:
-            async with _bound(self._timeout_seconds):
+            async with _bound(self.timeout_seconds):
                 return await command()
         except _UNREACHABLE as error:
-            self._open(error)
-            raise StoreUnavailable(f"Redis did not answer: {_describe(error)}") from error
+            raise self.open_circuit(error) from error
         except RedisError as error:
             raise StoreUnavailable(f"Redis refused: {error}") from error
 
@@ -132,16 +129,18 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
-    def _open(self, error: BaseException) -> None:
+    def open_circuit(self, error: BaseException) -> StoreUnavailable:
+        """Asks Redis no more until it has answered a probe; gives what to tell whoever has waited in vain."""
         if self._probing is None:
             logger.warning("Redis does not answer (%s); refusing requests until it does", _describe(error))
             self._probing = asyncio.create_task(self._probe())
+        return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
     async def _probe(self) -> None:
         while True:
             await asyncio.sleep(PROBE_INTERVAL_SECONDS)
             try:
-                async with asyncio.timeout(self._timeout_seconds):
+                async with asyncio.timeout(self.timeout_seconds):
                     await self.client.ping()
             except (RedisError, OSError, TimeoutError):
                 continue
@@ -154,17 +153,18 @@ class Script:
     """A Lua script, run by its digest."""
 
     def __init__(self, source: str) -> None:
+        self.sha = ""
+        """What Redis calls it; empty before it was first sent there."""
         self._source = source
-        self._sha = ""
 
     async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
         """The script's answer."""
-        if self._sha:
+        if self.sha:
             try:
                 return await self._call(client.connection_pool, keys, arguments)
             except redis.exceptions.NoScriptError:
                 logger.info("Redis has lost its scripts; sending them again")
-        self._sha = await client.script_load(self._source)
+        self.sha = await client.script_load(self._source)
         return await self._call(client.connection_pool, keys, arguments)
 
     async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:
@@ -174,7 +174,7 @@ class Script:
         """
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
-            await connection.send_command("EVALSHA", self._sha, len(keys), *keys, *arguments)
+            await connection.send_command("EVALSHA", self.sha, len(keys), *keys, *arguments)
             return await connection.read_response()
         finally:
             await pool.release(connection)
@@ -182,26 +182,14 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError after so long, but not before what has arrived meanwhile was read.
-
-    A loop that was held up by this worker's own work comes back to timers that are due and answers that wait: without
-    a last look it would take Redis for silent, and refuse everybody for the fault of one.
-    """
+    """TimeoutError after so long; see Patience."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
-    next_look: asyncio.Handle = loop.call_later(seconds, lambda: look(LAST_TURNS))
-
-    def look(turns: int) -> None:  # turns, not a time: in that the worker might be held up again
-        nonlocal next_look
-        if turns:
-            next_look = loop.call_soon(look, turns - 1)
-        else:
-            bound.reschedule(loop.time())
-
+    patience = Patience(seconds, lambda: bound.reschedule(loop.time()))
     try:
         async with bound:
             yield
     finally:
-        next_look.cancel()
+        patience.cancel()
 
 
 def _describe(error: BaseException) -> str:
