@@ -96,9 +96,9 @@ class Retrieval:
             return answering.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, answering.choose_coding(request, reuse, self._contents.offered)
         if not answering.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._contents.recall(export_name(request, admission), head, coding) if coding else b""
+            encoded = self._contents.recall(export_name(admission), head, coding) if coding else b""
             return answering.build_reused(request, reuse, encoded, now, coding)
-        name = export_name(request, admission)
+        name = export_name(admission)
         if content is None:
             content = await self._contents.read(name, head, coding)
         else:
@@ -134,7 +134,7 @@ class Retrieval:
     async def _wait_or_fetch(
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
-        name = export_name(request, admission)
+        name = export_name(admission)
         turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
         if isinstance(turn, Response):
             return turn
@@ -175,7 +175,7 @@ class Retrieval:
 
     def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
         """Asks the backend in the background (stale-while-revalidate, RFC 5861 3), once at a time."""
-        name, cache = export_name(request, admission), admission.rule.cache
+        name, cache = export_name(admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
         whole = msgspec.structs.replace(request, method="GET")
@@ -210,9 +210,8 @@ def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
     return reusing.select_export(_decode(admission.rule, admission.facts.stored_heads), request.fields)
 
 
-def export_name(request: RequestHead, admission: Authorized) -> str | None:
+def export_name(admission: Authorized) -> str | None:
     """The name under which the admission script looked for the export; None where it has none."""
-    cache = admission.rule.cache
-    who = keys.entitlement(cache, admission.record) if cache else ""
-    key = keys.export_key(admission.rule, request, admission.wanted)
+    cache, key = admission.rule.cache, admission.facts.export_key
+    who = keys.entitlement(cache, admission.record) if cache and key else ""
     return names.export(cache.shared_by, who, key) if cache and who else None

@@ -99,14 +99,15 @@ class Shaping:
     ) -> tuple[Authorized, str | None]:
         """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
         rule = admission.rule
-        behind = msgspec.structs.replace(admission, rule=document_rule(rule, request), wanted=None)
-        name = export_name(found, behind)
-        heads: tuple[bytes, ...] = ()
+        whole = document_rule(rule, request)
+        facts = msgspec.structs.replace(admission.facts, stored_heads=(), export_key=keys.export_key(whole, found))
+        behind = Authorized(whole, admission.record, facts)
+        name = export_name(behind)
         if name is not None and rule.cache is not None:
             who = keys.entitlement(rule.cache, admission.record)
             groups = keys.groups_of(rule, request, who, [])
             heads = await self._exports.document_heads(name, rule.policy.name, groups)
-        facts = msgspec.structs.replace(admission.facts, stored_heads=heads)
+            facts = msgspec.structs.replace(facts, stored_heads=heads)
         return msgspec.structs.replace(behind, facts=facts), name
 
     async def _render(

@@ -103,6 +103,7 @@ def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
         project=asked.project,
         kin=kin,
         address=asked.address,
+        export_key=asked.export_key,
         lease=asked.lease if is_charged else "",
         cost=asked.rule.cost.reserved if is_charged else 0,
     )

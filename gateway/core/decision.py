@@ -68,6 +68,8 @@ class Facts(msgspec.Struct, frozen=True):
     kin: Kin = NO_KIN
     address: str = ""
     """The client's."""
+    export_key: str = ""
+    """What was looked for; empty where no stored export could answer the request."""
     lease: str = ""
     """Names the request among those in flight, where it is counted among them."""
     cost: int = 0

@@ -55,13 +55,20 @@ def test_an_absent_redis_is_said_at_once(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: RedisServer) -> None:
+HAS_ASKED = pytest.mark.parametrize("has_asked", [False, True], ids=["first-call", "later-call"])
+"""The first admission goes through redis-py, and later ones over a line of their own."""
+
+
+@HAS_ASKED
+def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: RedisServer, has_asked: bool) -> None:
     """A stopped process costs the first call the timeout and later calls nothing; when it goes on, so do we."""
 
     async def work() -> None:
         connection = connect(own_redis.url)
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
+        if has_asked:
+            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         own_redis.send(signal.SIGSTOP)
         answers = await asyncio.gather(
             *(admissions.admit(Asked(rule_for("GET /export"), record.digest)) for _ in range(20)),
@@ -143,13 +150,16 @@ def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
     asyncio.run(work())
 
 
-def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: RedisServer) -> None:
+@HAS_ASKED
+def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
     """A full Redis refuses the admission, which is StoreUnavailable; the circuit stays closed, as it does answer."""
 
     async def work() -> None:
         connection = connect(own_redis.url)
         admissions, record = RedisAdmissions(connection), make_record()
         await RedisTokens(connection).create(record)
+        if has_asked:
+            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         await connection.client.config_set("maxmemory", 1)
         with pytest.raises(StoreUnavailable, match="refused"):
             await admissions.admit(Asked(rule_for("GET /export"), record.digest))

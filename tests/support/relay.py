@@ -23,9 +23,14 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self._server.close()
+        self.break_off()
+        await self._server.wait_closed()
+
+    def break_off(self) -> None:
+        """Closes what is open; new connections are taken as before."""
         for writer in self._writers:
             writer.close()
-        await self._server.wait_closed()
+        self._writers.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
