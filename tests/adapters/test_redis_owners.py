@@ -41,8 +41,8 @@ def of_ada(text: str, **changes: object) -> TokenRecord:
     return make_record(text, **{"owner": "ada", "plan": "open", **changes})
 
 
-async def reason_for(connection: RedisConnection, record: TokenRecord, project: str = "") -> Reason | None:
-    verdict = decide(EXPORT, await RedisAdmissions(connection).admit(Asked(EXPORT, record.digest, project=project)))
+async def reason_for(admissions: RedisAdmissions, record: TokenRecord, project: str = "") -> Reason | None:
+    verdict = decide(EXPORT, await admissions.admit(Asked(EXPORT, record.digest, project=project)))
     return verdict.reason if isinstance(verdict, Deny) else None
 
 
@@ -68,9 +68,10 @@ def test_a_name_without_a_record_bounds_nothing(store_url: str) -> None:
     """A policy can use owners as plain names: its tokens do what they hold."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         record = of_ada("a")
         await RedisTokens(connection).create(record)
-        assert None is await reason_for(connection, record)
+        assert None is await reason_for(admissions, record)
 
     run(store_url, work)
 
@@ -79,6 +80,7 @@ def test_every_change_acts_on_the_next_request(store_url: str) -> None:
     """Of tokens that were there before, in many buckets, and of one that comes after."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         tokens, owners = RedisTokens(connection), RedisOwners(connection)
         records = [of_ada(f"sml_{number}") for number in range(20)]
         for record in records[:-1]:
@@ -98,7 +100,7 @@ def test_every_change_acts_on_the_next_request(store_url: str) -> None:
             assert await owners.replace("small", "ada", old, new)
             if old is None:
                 await tokens.create(records[-1])
-            assert {expected} == {await reason_for(connection, record, project) for record in records}
+            assert {expected} == {await reason_for(admissions, record, project) for record in records}
             old = new
 
     run(store_url, work)
@@ -127,6 +129,7 @@ def test_a_copy_is_never_written_over_a_newer_one(store_url: str) -> None:
     """Who read the record before it was changed, and writes his copy after, does no harm."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         tokens, record = RedisTokens(connection), of_ada("a")
         await tokens.create(record)
         await tokens.owners.replace("small", "ada", None, ADA)
@@ -134,7 +137,7 @@ def test_a_copy_is_never_written_over_a_newer_one(store_url: str) -> None:
         await tokens.owners.replace("small", "ada", ADA, blocked)
         copy = names.owner_copy(token_id(record.digest), "small", "ada")
         assert 0 == await tokens.owners._write([copy], "", ADA)
-        assert Reason.OWNER_BLOCKED is await reason_for(connection, record)
+        assert Reason.OWNER_BLOCKED is await reason_for(admissions, record)
 
     run(store_url, work)
 
@@ -143,12 +146,13 @@ def test_owners_of_other_policies_and_ids_like_names_are_others(store_url: str) 
     """An id with a colon, or one that looks like the end of a name, blocks nobody else."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         tokens, record = RedisTokens(connection), of_ada("a")
         await tokens.create(record)
         blocked = OwnerRecord(OwnerStatus.BLOCKED, {}, 1)
         for policy, owner in (("another", "ada"), ("small", "ada:tokens"), ("small", "ada%3Atokens"), ("small", "ad")):
             assert await tokens.owners.replace(policy, owner, None, blocked)
-        assert None is await reason_for(connection, record)
+        assert None is await reason_for(admissions, record)
         assert [record] == await tokens.find_all("small", None, "ada")
 
     run(store_url, work)
@@ -158,6 +162,7 @@ def test_an_owner_of_many_projects_is_read_back(store_url: str) -> None:
     """Thousands of projects are stored in every bucket, a few at once, and a request finds the one that it is about."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         tokens, record = RedisTokens(connection), of_ada("a", project="")
         others = [of_ada(f"sml_{number}", project="") for number in range(9)]
         for one in (record, *others):
@@ -166,7 +171,7 @@ def test_an_owner_of_many_projects_is_read_back(store_url: str) -> None:
         await tokens.owners.replace("small", "ada", None, many)
         assert many == await tokens.owners.find("small", "ada")
         for one in (record, *others):
-            facts = await RedisAdmissions(connection).admit(Asked(EXPORT, one.digest, project="last"))
+            facts = await admissions.admit(Asked(EXPORT, one.digest, project="last"))
             assert OwnerStanding("active", "write") == facts.kin.owner
 
     run(store_url, work)
@@ -206,6 +211,7 @@ def test_in_whatever_order_they_ask_a_new_token_goes_by_the_change(store_url: st
     """A token is made while its owner is blocked: every order of their questions to the store ends with a refusal."""
 
     async def work(connection: RedisConnection) -> None:
+        admissions = RedisAdmissions(connection)
         tokens, outcomes = RedisTokens(connection), []
         for number, positions in enumerate(combinations(range(8), 4)):
             owner = f"owner-{number}"
@@ -226,7 +232,7 @@ def test_in_whatever_order_they_ask_a_new_token_goes_by_the_change(store_url: st
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(make())
                 group.create_task(block())
-            outcomes.append(await reason_for(connection, record))
+            outcomes.append(await reason_for(admissions, record))
         assert [Reason.OWNER_BLOCKED] * 70 == outcomes
 
     run(store_url, work)
@@ -242,6 +248,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
 
     async def work(connection: RedisConnection) -> None:
         random, made, is_over = Random(seed), list[TokenRecord](), asyncio.Event()
+        admissions = RedisAdmissions(connection)
 
         async def create(number: int) -> None:
             async with connected(redis_url) as own:
@@ -254,7 +261,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
 
         async def change() -> None:
             async with connected(redis_url) as own:
-                owners, old = RedisOwners(own), None
+                owners, admissions, old = RedisOwners(own), RedisAdmissions(own), None
                 for version in range(1, 16):
                     status = random.choice([OwnerStatus.ACTIVE, OwnerStatus.BLOCKED, OwnerStatus.REMOVED])
                     new = OwnerRecord(status, {"*": "read"}, version)
@@ -262,7 +269,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
                     known, old = list(made), new
                     expected = None if status is OwnerStatus.ACTIVE else Reason.OWNER_BLOCKED
                     for record in random.sample(known, min(20, len(known))):
-                        assert expected == await reason_for(own, record)
+                        assert expected == await reason_for(admissions, record)
                 is_over.set()
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
@@ -272,7 +279,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
         last = await RedisOwners(connection).find("small", "ada")
         assert last is not None and len(made) > 40
         expected = None if last.status is OwnerStatus.ACTIVE else Reason.OWNER_BLOCKED
-        assert {expected} == {await reason_for(connection, record) for record in made}
+        assert {expected} == {await reason_for(admissions, record) for record in made}
 
     run(redis_url, work)
 

@@ -23,6 +23,8 @@ class Order(msgspec.Struct, frozen=True):
     fields: tuple[tuple[str, str], ...]
     connections: int
     seconds: float
+    tokens: str = ""
+    """A file with tokens, one a line, that the requests are made with in turn; wrk only."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -62,7 +64,8 @@ def put_load(client: Client, order: Order) -> Load:
 def _wrk(order: Order) -> list[str]:
     fields = [part for name, value in order.fields for part in ("-H", f"{name}: {value}")]
     size = ["-t", "1", "-c", str(order.connections), "-d", str(max(1, round(order.seconds)))]
-    return ["wrk", *size, "-s", str(SCRIPT), *fields, f"http://127.0.0.1:{order.port}{order.target}"]
+    command = ["wrk", *size, "-s", str(SCRIPT), *fields, f"http://127.0.0.1:{order.port}{order.target}"]
+    return [*command, "--", order.tokens] if order.tokens else command
 
 
 def _own(order: Order) -> list[str]:

@@ -1,4 +1,5 @@
--- Makes wrk count every status (its own count of errors begins at 400) and print a `Load` (load.py) as JSON.
+-- Makes wrk count every status (its own count of errors begins at 400) and print a `Load` (load.py) as JSON. An argument
+-- names a file of tokens, which the requests have in turn.
 
 local threads = {}
 
@@ -6,8 +7,19 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
-function init(_)
+function init(arguments)
   statuses = {}
+  if arguments[1] then
+    local requests, last = {}, 0
+    for token in io.lines(arguments[1]) do
+      wrk.headers['Authorization'] = 'Bearer ' .. token
+      requests[#requests + 1] = wrk.format()
+    end
+    request = function()
+      last = last % #requests + 1
+      return requests[last]
+    end
+  end
 end
 
 function response(status, _, _)
