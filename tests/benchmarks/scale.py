@@ -159,6 +159,7 @@ def make_records(share: int) -> Iterator[TokenRecord]:
     for number in numbers():
         token_digest = _digest(number)
         yield TokenRecord(
+            last_use=CREATED,
             digest=token_digest,
             policy="tokencraft",
             is_active=True,
@@ -186,7 +187,6 @@ def _fill(client: "redis.Redis", records: Iterator[TokenRecord]) -> dict[str, fl
         "index of owners": lambda pipe, one: pipe.hset(
             names.owner_tokens(one.policy, one.owner), token_id(one.digest), ""
         ),
-        "last use": lambda pipe, one: pipe.hset(*names.last_used(token_id(one.digest)), CREATED),
     }
     for kind, write in kinds.items():
         before = client.info("memory")["used_memory"]
