@@ -25,8 +25,8 @@ class RedisTokens:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self.owners = RedisOwners(connection)
-        self._replace = read_script("audit.lua", "replace.lua")
-        self._rotate = read_script("audit.lua", "rotate.lua")
+        self._replace = read_script("audit.lua", "records.lua", "replace.lua")
+        self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
         self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
 
@@ -58,7 +58,7 @@ class RedisTokens:
     async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
         """The records of the ids, as far as they are there."""
         ask = _asking("MGET", lambda bucket: map(names.token, bucket))
-        raws = await self._ask_buckets(identities, bucket_of, ask)
+        raws = await self._ask_buckets(identities, ask)
         return [decode_record(identity, raws[identity]) for identity in identities if raws[identity]]
 
     async def children(self, identity: str) -> list[TokenRecord]:
@@ -126,14 +126,8 @@ class RedisTokens:
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
         ask = _asking("SMISMEMBER", lambda bucket: [names.revoked(bucket[0]), *bucket])
-        answers = await self._ask_buckets(identities, bucket_of, ask)
+        answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
-
-    async def last_uses(self, identities: Sequence[str]) -> list[int | None]:
-        """The last use of each token in Unix seconds."""
-        ask = _asking("HMGET", lambda few: [names.last_used(few[0])[0], *(names.last_used(one)[1] for one in few)])
-        answers = await self._ask_buckets(identities, lambda one: names.last_used(one)[0], ask)
-        return [None if answers[one] is None else int(answers[one]) for one in identities]
 
     async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
@@ -174,13 +168,11 @@ class RedisTokens:
         outcome: int = await self._connection.run_script(self._replace, keys, arguments)
         return outcome
 
-    async def _ask_buckets(
-        self, identities: Sequence[str], part_of: Callable[[str], str], ask: "_Ask"
-    ) -> dict[str, Any]:
-        """Each id's answer to a command that takes the ids of a part at once: ten thousand tokens are 256 commands."""
-        parts = [list(part) for _, part in groupby(sorted(set(identities), key=part_of), part_of)]
-        answers = await self._connection.run(lambda client: _pipeline(client, [ask(part) for part in parts]))
-        return dict(zip(chain.from_iterable(parts), chain.from_iterable(answers), strict=True))
+    async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
+        """Each id's answer to a command that takes a bucket's ids at once: ten thousand tokens are 256 commands."""
+        buckets = [list(bucket) for _, bucket in groupby(sorted(set(identities)), bucket_of)]
+        answers = await self._connection.run(lambda client: _pipeline(client, [ask(bucket) for bucket in buckets]))
+        return dict(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
 
 
 def _note(entry: AuditEntry | None) -> bytes:
@@ -191,7 +183,7 @@ _Ask = Callable[[list[str]], Sequence[str]]
 
 
 def _asking(command: str, arguments: Callable[[list[str]], Iterable[str]]) -> _Ask:
-    return lambda part: (command, *arguments(part))
+    return lambda bucket: (command, *arguments(bucket))
 
 
 async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[Any]:

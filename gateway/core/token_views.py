@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.core.administration import TokenState, state_of
 from gateway.core.children import bound_by
-from gateway.core.records import TokenRecord, encode_record
+from gateway.core.records import TokenRecord, encode_record, without_use
 
 VERSION_DIGITS = 20
 
@@ -18,8 +18,6 @@ class TokenView(msgspec.Struct, frozen=True):
     record: TokenRecord
     """Of a child, bound by its parent's."""
     state: TokenState
-    last_use: int | None
-    """Unix seconds, exact to the policy's resolution."""
     is_revoked: bool
     """The token itself; of a child whose parent is revoked the state says so, and this does not."""
     version: str
@@ -34,6 +32,11 @@ class TokenView(msgspec.Struct, frozen=True):
     def number(self) -> int:
         """Its number among the policy's tokens; 0 where the policy has none."""
         return self.record.number
+
+    @property
+    def last_use(self) -> int | None:
+        """Unix seconds, exact to the policy's resolution; None: never."""
+        return self.record.last_use or None
 
 
 class CreatedToken(msgspec.Struct, frozen=True):
@@ -50,7 +53,6 @@ class CreatedToken(msgspec.Struct, frozen=True):
 
 def build_views(
     records: Sequence[TokenRecord],
-    last_uses: Sequence[int | None],
     parents: Mapping[str, TokenRecord],
     revoked: Mapping[str, bool],
     now: int,
@@ -61,15 +63,16 @@ def build_views(
     """
     states = {one: state_of(parent, revoked[one], now) for one, parent in parents.items()}
     views = []
-    for record, last_use in zip(records, last_uses, strict=True):
+    for record in records:
         parent = states.get(record.parent, TokenState.REVOKED) if record.parent else TokenState.ACTIVE
         is_revoked = revoked[record.identity]
         bound = bound_by(parents[record.parent], record) if record.parent in parents else record
         state, version = state_of(record, is_revoked, now, parent), version_of(record, is_revoked)
-        views.append(TokenView(bound, state, last_use, is_revoked, version))
+        views.append(TokenView(bound, state, is_revoked, version))
     return views
 
 
 def version_of(record: TokenRecord, is_revoked: bool) -> str:
     """A digest of all that a change can change."""
-    return hashlib.sha256(encode_record(record) + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]
+    settings = without_use(encode_record(record))
+    return hashlib.sha256(settings + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]

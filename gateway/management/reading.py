@@ -146,5 +146,4 @@ class Reading:
         parents = {parent.identity: parent for parent in found}
         asked = [*identities, *parents]
         revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
-        last_uses = await self._tokens.last_uses(identities)
-        return build_views(records, last_uses, parents, revoked, await self._tokens.now())
+        return build_views(records, parents, revoked, await self._tokens.now())
