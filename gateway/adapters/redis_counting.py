@@ -3,7 +3,7 @@
 A request costs one increment of a dict. Once a second, and at the end, what has come together leaves in one call (a
 second, small one says who is busiest). What Redis does not take is kept for the next second. So a killed worker loses
 what it counted in its last second, and a connection that breaks between a call and its answer may have the counts of
-that call twice. Each command has one key, so a Cluster takes them as they are.
+that call twice.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_scripts import read_script
 from gateway.adapters.redis_usage import run_each
 from gateway.core.errors import StoreUnavailable
 from gateway.core.messages import ResponseHead
@@ -60,6 +61,7 @@ class RedisCounting:
         self._connection = connection
         self._events = events
         self._clock = clock
+        self._script = read_script("count.lua")
         self._noted: defaultdict[Noted, int] = defaultdict(int)
         self._hour = 0
         """In which the first of these requests was answered."""
@@ -151,15 +153,15 @@ class RedisCounting:
 
     async def _send(self, counters: Sequence[_Counter]) -> bool:
         """Whether Redis took all of them; those that it took are kept no longer."""
-        expiring = {counter.key for counter in counters if counter.hour is not None}
-        commands = [("HINCRBY", counter.key, counter.field, self._kept[counter]) for counter in counters]
+        arguments: list[str | int] = [KEEP_SECONDS]
+        for counter in counters:
+            arguments += (counter.field, self._kept[counter], int(counter.hour is not None))
+        keys = [counter.key for counter in counters]
         try:
-            replies = await run_each(
-                self._connection, [*commands, *(("EXPIRE", key, KEEP_SECONDS) for key in expiring)]
-            )
+            reached = await self._connection.run_script(self._script, keys, arguments)
         except StoreUnavailable:
             return False
-        taken = {one: reply for one, reply in zip(counters, replies, strict=False) if isinstance(reply, int)}
+        taken = {one: number for one, number in zip(counters, reached, strict=True) if number is not None}
         for counter in taken:
             del self._kept[counter]
         await self._rank(taken)

@@ -1,12 +1,13 @@
 """`python -m tests.benchmarks.scale`: what many tokens cost Redis, in bytes and in time. Nothing is asserted.
 
-Records are the gateway's own, written as its commands write them, only many at once. Times are what Redis says of
-itself (INFO commandstats), so neither this client nor the machine's other work is in them.
+Records are the gateway's own, written as its commands write them, only many at once. Times of the script are what Redis
+says of itself (INFO commandstats), so neither this client nor the machine's other work is in them; whole requests are
+in scale_requests.py.
 """
 
 import argparse
 import asyncio
-import hashlib
+import os
 import shutil
 import sys
 import tempfile
@@ -31,19 +32,21 @@ from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord, encode_record
-from gateway.core.tokens import token_id
+from gateway.core.tokens import digest, token_id
+from tests.benchmarks.scale_requests import Case, compare
+from tests.benchmarks.usage import divide_cores, pinned
 from tests.support.processes import RedisServer, wait_until
 
 POLICY = """
 name = "tokencraft"
 upstream = "http://127.0.0.1:9001"
-token = { prefixes = ["dtk_"] }
+token = { prefixes = ["dtk_"], checksum = false }
 [scopes]
 read = "Read"
 write = { description = "Write", implies = ["read"] }
 [plans.pro]
 scopes = ["write"]
-quotas = { minute = "100/minute" }
+quotas = { minute = "1000000000/minute" }
 [[rules]]
 match = "GET /export"
 scopes = ["read"]
@@ -51,7 +54,8 @@ scopes = ["read"]
 CREATED = 1_795_000_000
 BATCH = 32
 """Admissions in one script call: as many connections as the tables of MEASURED.md are measured with."""
-FEW = 1000
+FEW, MANY = 1000, 100_000
+"""Tokens in use."""
 ADMISSIONS = 20_000
 ROUNDS = 5
 OWNED = 10_000
@@ -71,7 +75,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Measures and prints."""
-    options = _parse(sys.argv[1:])
+    options, cores = _parse(sys.argv[1:]), divide_cores()
     executable = shutil.which("redis-server")
     if executable is None:
         raise SystemExit("this needs redis-server on the PATH")
@@ -79,9 +83,20 @@ def main() -> None:
         stores = []
         for _ in range(2):
             folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="gateway-scale-"))
-            stores.append(Store(RedisServer(executable, Path(folder), options=DEBUGGING)))
+            with pinned(cores.rest):
+                stores.append(Store(RedisServer(executable, Path(folder), options=DEBUGGING)))
             ending.callback(stores[-1].server.stop)
         asyncio.run(_measure(stores[0], stores[1], options.tokens, options.share))
+        if shutil.which("wrk") is None:
+            _say("no wrk on the PATH: whole requests are not measured")
+            return
+        os.sched_setaffinity(0, cores.rest)  # load generators inherit it
+        cases = [
+            Case(store.server.url, stored, [_text(one) for one in sorted(Random(7).sample(range(stored), used))])
+            for store, used, stored in _cases(stores[0], stores[1], options.tokens)
+        ]
+        for line in compare(cases, POLICY, Path(folder), cores):
+            _say(line)
 
 
 class Store:
@@ -133,7 +148,7 @@ async def _measure(small: Store, large: Store, count: int, share: int) -> None:
 async def _compare_admissions(small: Store, large: Store, count: int) -> None:
     """The same number of tokens in use among few and among very many; and where all of them are in use."""
     random, rule = Random(7), _rule()
-    cases = ((small, FEW, FEW), (large, FEW, count), (large, count, count))
+    cases = _cases(small, large, count)
     digests = [[_digest(one) for one in random.sample(range(stored), used)] for _, used, stored in cases]
     asked = [random.choices(of_case, k=ADMISSIONS) for of_case in digests]
     rounds = []
@@ -142,6 +157,11 @@ async def _compare_admissions(small: Store, large: Store, count: int) -> None:
     for (_, used, stored), spent in zip(cases, zip(*rounds[1:], strict=True), strict=True):
         told = f"{median(spent):.1f} us ({min(spent):.1f} to {max(spent):.1f})"
         _say(f"an admission of one of {used:,} tokens in use, among {stored:,}: {told}")
+
+
+def _cases(small: Store, large: Store, count: int) -> tuple[tuple[Store, int, int], ...]:
+    """Which store, how many tokens are in use, and how many there are."""
+    return (small, FEW, FEW), (large, FEW, count), (large, min(count, MANY), count)
 
 
 async def _list_project(client: "redis.Redis", tokens: RedisTokens) -> None:
@@ -230,8 +250,12 @@ def since(client: "redis.Redis", before: Usage) -> Usage:
     )
 
 
+def _text(number: int) -> str:
+    return f"dtk_{number}"
+
+
 def _digest(number: int) -> str:
-    return hashlib.sha256(b"%d" % number).hexdigest()
+    return digest(_text(number), b"")
 
 
 def _rule() -> Rule:

@@ -17,6 +17,7 @@ from tests.benchmarks.stage import ASKED, CONNECTIONS
 from tests.benchmarks.usage import Cores, cpu_us, pinned, redis_usage
 from tests.support.processes import Process, free_port, is_listening, wait_until
 
+TARGET = ("X-Original-URL", "https://api.example.com/export")
 ROUNDS = 5
 SECONDS = 3
 
@@ -67,7 +68,7 @@ def compare(cases: Sequence[Case], policy: str, folder: Path, cores: Cores) -> I
 def _serve(case: Case, policies: Path, folder: Path, cores: Cores) -> Iterator[tuple[int, int, Path]]:
     """A gateway of the case's own: its process, its port and the file with its tokens."""
     port, own = free_port(), folder / f"{case.stored}-{len(case.tokens)}"
-    own.write_text("\n".join(case.tokens))
+    own.write_text("\n".join(case.tokens) + "\n")
     command = [sys.executable, "-m", "gateway", "serve", "--policies", str(policies), "--redis", case.redis_url]
     with pinned(cores.server):
         listen = ["--listen", f"127.0.0.1:{port}", "--admin-listen", ""]
@@ -81,7 +82,7 @@ def _serve(case: Case, policies: Path, folder: Path, cores: Cores) -> Iterator[t
 
 def _measure(case: Case, pid: int, port: int, tokens: Path) -> Cost:
     before, redis_before = cpu_us(pid), redis_usage(case.redis_url).cpu_us
-    order = Order(port, "/-/authorize/nginx", ASKED, CONNECTIONS, SECONDS, str(tokens))
+    order = Order(port, "/-/authorize/nginx", (*ASKED[:1], TARGET, *ASKED[2:]), CONNECTIONS, SECONDS, str(tokens))
     load: Load = put_load("wrk", order)
     if load.errors or load.statuses.keys() != {200}:
         raise SystemExit(f"{case.name}: {load.errors} errors, and answers by status {load.statuses}")
