@@ -28,7 +28,6 @@ from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
 from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.tokens import token_id
 from gateway.core.variants.sources import keep_directives
 
 LONG_BYTES = 1024 * 1024
@@ -227,8 +226,7 @@ class Fetching:
             fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
         stream = answer.content
         if admission.record is not None and not isinstance(stream, bytes):
-            for identity in filter(None, (token_id(admission.record.digest), admission.record.parent)):
-                stream = self._streams.watch(identity, stream)
+            stream = self._streams.watch(admission.record.revoked_with, stream)
         return Response(ResponseHead(answer.head.status, fields), stream)
 
 

@@ -1,6 +1,7 @@
 """What the exchange and the command line need of the outside world."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -119,10 +120,16 @@ class Upstreams(Protocol):
 
 
 class Streams(Protocol):
-    """Answers that are still flowing."""
+    """Answers that are still flowing, and WebSockets that are open."""
 
-    def watch(self, token_id: str, content: ContentStream) -> ContentStream:
-        """The same content, which breaks off with StreamRevoked when the token is revoked."""
+    def watch(self, token_ids: Sequence[str], content: ContentStream) -> ContentStream:
+        """The same content, which breaks off with StreamRevoked when one of the tokens is revoked."""
+        ...
+
+    def until_revoked(
+        self, token_ids: Sequence[str], end: Callable[[], Awaitable[None]]
+    ) -> AbstractContextManager[None]:
+        """Calls `end`, which must not wait for a client, when a token is revoked while the `with` block runs."""
         ...
 
 

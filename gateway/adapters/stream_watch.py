@@ -1,8 +1,8 @@
 """Ends the open streams of tokens that are revoked: a revocation is true for what is already flowing, too."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.messages import ContentStream
@@ -11,6 +11,7 @@ POLL_SECONDS = 1.0
 """A revoked token's streams end within this and the time of one question to Redis: less than two seconds."""
 
 Question = Callable[[Sequence[str]], Awaitable[list[bool]]]
+End = Callable[[], Awaitable[None]]
 
 
 class StreamWatch:
@@ -19,16 +20,24 @@ class StreamWatch:
     def __init__(self, are_revoked: Question, poll_seconds: float = POLL_SECONDS) -> None:
         self._are_revoked = are_revoked
         self._poll_seconds = poll_seconds
-        self._streams: defaultdict[str, set[WatchedStream]] = defaultdict(set)
+        self._ends: dict[str, set[End]] = {}
+        """What ends the open streams of a token, by its id."""
         self._watching: asyncio.Task[None] | None = None
 
-    def watch(self, token_id: str, content: ContentStream) -> ContentStream:
-        """The same content, which breaks off with StreamRevoked when the token is revoked."""
-        stream = WatchedStream(content, lambda ended: self._forget(token_id, ended))
-        self._streams[token_id].add(stream)
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch())
+    def watch(self, token_ids: Sequence[str], content: ContentStream) -> ContentStream:
+        """The same content, which breaks off with StreamRevoked when one of the tokens is revoked."""
+        stream = WatchedStream(content, lambda ended: self._forget(token_ids, ended.end))
+        self._remember(token_ids, stream.end)
         return stream
+
+    @contextmanager
+    def until_revoked(self, token_ids: Sequence[str], end: End) -> Iterator[None]:
+        """Calls `end` when one of the tokens is revoked while the `with` block runs."""
+        self._remember(token_ids, end)
+        try:
+            yield
+        finally:
+            self._forget(token_ids, end)
 
     def close(self) -> None:
         """Stops asking."""
@@ -37,24 +46,31 @@ class StreamWatch:
             self._watching = None
 
     async def _watch(self) -> None:
-        while self._streams:
+        while self._ends:
             await asyncio.sleep(self._poll_seconds)
-            token_ids = list(self._streams)
+            token_ids = list(self._ends)
             try:
                 answers = await self._are_revoked(token_ids)
             except StoreUnavailable:
                 continue  # nobody can revoke in a Redis that is away; asked again as soon as it may be back
             for token_id, is_revoked in zip(token_ids, answers, strict=True):
                 if is_revoked:
-                    for stream in list(self._streams[token_id]):
-                        await stream.end()
+                    for end in self._ends.pop(token_id, ()):
+                        await end()
         self._watching = None
 
-    def _forget(self, token_id: str, stream: "WatchedStream") -> None:
-        streams = self._streams[token_id]
-        streams.discard(stream)
-        if not streams:
-            del self._streams[token_id]
+    def _remember(self, token_ids: Sequence[str], end: End) -> None:
+        for token_id in token_ids:
+            self._ends.setdefault(token_id, set()).add(end)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+    def _forget(self, token_ids: Sequence[str], end: End) -> None:
+        for token_id in token_ids:
+            ends = self._ends.get(token_id, set())
+            ends.discard(end)
+            if not ends:
+                self._ends.pop(token_id, None)
 
 
 class WatchedStream:

@@ -63,6 +63,11 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
         """The token's id."""
         return token_id(self.digest)
 
+    @property
+    def revoked_with(self) -> tuple[str, ...]:
+        """The ids of the tokens with whose revocation this one is over: itself, and its parent where it has one."""
+        return (self.identity, self.parent) if self.parent else (self.identity,)
+
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the access log: what was decided, from which inputs. No field can hold a credential."""

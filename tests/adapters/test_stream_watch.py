@@ -42,7 +42,7 @@ def test_a_stream_ends_when_its_token_is_revoked() -> None:
 
         watch = StreamWatch(are_revoked, SOON)
         bad, good = Endless(), Endless()
-        streams = [watch.watch("bad", bad), watch.watch("good", good)]
+        streams = [watch.watch(["bad"], bad), watch.watch(["good"], good)]
         async with asyncio.timeout(10):
             with pytest.raises(StreamRevoked):
                 async for _ in streams[0]:
@@ -68,7 +68,7 @@ def test_nothing_is_asked_without_an_open_stream() -> None:
         watch = StreamWatch(are_revoked, SOON)
         for _ in range(2):
             is_asked.clear()
-            stream = watch.watch("token", Endless())
+            stream = watch.watch(["token"], Endless())
             async with asyncio.timeout(10):
                 await is_asked.wait()
                 watching = watch._watching
@@ -76,6 +76,61 @@ def test_nothing_is_asked_without_an_open_stream() -> None:
                 assert watching is not None
                 await asyncio.wait([watching])
             assert None is watch._watching
+
+    asyncio.run(work())
+
+
+def test_a_stream_that_ends_while_redis_is_asked() -> None:
+    """It is neither ended again nor asked about for ever, whatever the answer is."""
+
+    async def work() -> None:
+        is_asked, may_answer, ended = asyncio.Event(), asyncio.Event(), []
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            is_asked.set()
+            await may_answer.wait()
+            return [True for _ in token_ids]
+
+        async def end() -> None:
+            ended.append("again")
+
+        watch = StreamWatch(are_revoked, SOON)
+        async with asyncio.timeout(10):
+            with watch.until_revoked(["token"], end):
+                await is_asked.wait()
+            may_answer.set()
+            assert watch._watching is not None
+            await asyncio.wait([watch._watching])
+        assert [] == ended
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("revoked", ["child", "parent"])
+def test_what_is_open_until_a_revocation_is_ended_once(revoked: str) -> None:
+    """By the first of its tokens that is revoked, however long it takes to end."""
+
+    async def work() -> None:
+        asked: list[list[str]] = []
+        is_asked_again, ended = asyncio.Event(), []
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            asked.append(sorted(token_ids))
+            if len(asked) > 2:
+                is_asked_again.set()
+            return [token_id == revoked for token_id in token_ids]
+
+        async def end() -> None:
+            ended.append(len(asked))
+
+        watch = StreamWatch(are_revoked, SOON)
+        async with asyncio.timeout(10):
+            with watch.until_revoked(["child", "parent"], end):
+                await is_asked_again.wait()
+        assert [1] == ended
+        assert ["child", "parent"] == asked[0]
+        assert revoked not in asked[1]
+        watch.close()
 
     asyncio.run(work())
 
@@ -93,7 +148,7 @@ def test_a_redis_that_is_away_ends_no_stream() -> None:
                 raise StoreUnavailable("away")
             return [True for _ in token_ids]
 
-        stream = StreamWatch(are_revoked, SOON).watch("token", Endless())
+        stream = StreamWatch(are_revoked, SOON).watch(["token"], Endless())
         async with asyncio.timeout(10):
             with pytest.raises(StreamRevoked):
                 await anext(aiter(stream))

@@ -7,8 +7,9 @@ from typing import Any
 
 from litestar import Litestar, Request, Response, WebSocket, asgi, get, post, websocket
 from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
-from litestar.response import Stream
+from litestar.response import ServerSentEvent, Stream
 from litestar.types import Receive, Scope, Send
 
 from gateway.plugin import GatewayPlugin, Principal, requires
@@ -81,6 +82,17 @@ async def ticks() -> Stream:
     return Stream(count(), media_type="text/plain")
 
 
+@get("/events", guards=[requires("exports:read")])
+async def events() -> ServerSentEvent:
+    """One event, and then nothing for ever."""
+
+    async def tell() -> AsyncIterator[str]:
+        yield "hello"
+        await asyncio.Event().wait()
+
+    return ServerSentEvent(tell())
+
+
 @get("/made")
 async def count_made() -> dict[str, int]:
     """How often each export was made."""
@@ -89,7 +101,7 @@ async def count_made() -> dict[str, int]:
 
 @get("/ended")
 async def count_ended() -> int:
-    """How many of the streams have ended."""
+    """How many of the streams and WebSockets have ended."""
     return len(ENDED)
 
 
@@ -105,6 +117,29 @@ async def talk(socket: WebSocket[Any, Any, Any], principal: NamedDependency[Prin
     await socket.accept()
     await socket.send_text(f"{principal.token_name} {socket.headers.get('Authorization', 'and no credential')}")
     await socket.close()
+
+
+@websocket("/echo", guards=[requires("exports:read")])
+async def echo(socket: WebSocket[Any, Any, Any]) -> None:
+    """Sends everything back until its client leaves."""
+    await socket.accept()
+    try:
+        while True:
+            await socket.send_text(await socket.receive_text())
+    except WebSocketDisconnect as left:
+        ENDED.append(left.code)
+
+
+@websocket("/ticking", guards=[requires("exports:read")])
+async def tick(socket: WebSocket[Any, Any, Any]) -> None:
+    """Sends without end, and never looks whether anybody is there."""
+    await socket.accept()
+    try:
+        while True:
+            await socket.send_text("tick")
+            await asyncio.sleep(0.05)
+    finally:
+        ENDED.append(0)
 
 
 @asgi("/mounted", is_mount=True, copy_scope=True)
@@ -124,10 +159,13 @@ app = Litestar(
         open_to_all,
         show_request,
         ticks,
+        events,
         count_ended,
         count_made,
         broken,
         talk,
+        echo,
+        tick,
         mounted,
     ],
     plugins=[GatewayPlugin()],

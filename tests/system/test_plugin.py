@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from gateway.core.tokens import build_checksum
 from tests.support.client import Answer, ask
@@ -181,13 +182,14 @@ def test_a_revoked_token_is_refused_on_the_next_request(app: App, mint: Mint) ->
     assert (401, "invalid_token") == (refused.status, refused.json()["code"])
 
 
-def test_an_open_stream_ends_with_its_token(app: App, mint: Mint) -> None:
-    """A handler that streams without end is cut when the token is revoked, and never ended cleanly."""
+@pytest.mark.parametrize(("target", "first"), [("/ticks", b"tick 0\n"), ("/events", b"data: hello\r\n")])
+def test_an_open_stream_ends_with_its_token(app: App, mint: Mint, target: str, first: bytes) -> None:
+    """A handler that streams without end, or is silent, is cut when the token is revoked, and never ended cleanly."""
     created = mint("--scope", "exports:read")
     connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
-    connection.request("GET", "/ticks", headers={"Authorization": f"Bearer {created['token']}"})
+    connection.request("GET", target, headers={"Authorization": f"Bearer {created['token']}"})
     response = connection.getresponse()
-    assert (200, b"tick 0\n") == (response.status, response.readline())
+    assert (200, first) == (response.status, response.readline())
     assert 0 == run_command("token", "revoke", created["id"], *app.where[2:]).exit_code
     with pytest.raises(http.client.IncompleteRead):
         response.read()
@@ -244,6 +246,34 @@ def test_a_websocket_is_authorized_when_it_is_opened(app: App, mint: Mint) -> No
         pass
     response = refused.value.response
     assert (401, "missing_credentials") == (response.status_code, json.loads(response.body or b"{}")["code"])
+
+
+@pytest.mark.parametrize("target", ["/echo", "/ticking"])
+@pytest.mark.parametrize("is_child", [False, True])
+def test_an_open_websocket_ends_with_its_token(app: App, mint: Mint, target: str, is_child: bool) -> None:
+    """Closed with 1008 when the token or its parent is revoked, and its handler ends; another token's goes on."""
+    revoked, kept = mint("--scope", "exports:read"), mint("--scope", "exports:read")
+    child = run_json("token", "create", "--parent", revoked["id"], "--name", "actor", *app.where)
+    before, log = app.get("/ended").json(), app.text()
+
+    def open_websocket(path: str, token: str) -> AbstractContextManager[ClientConnection]:
+        return connect(f"ws://127.0.0.1:{app.port}{path}", additional_headers={"Authorization": f"Bearer {token}"})
+
+    text = (child if is_child else revoked)["token"]
+    with open_websocket(target, text) as cut, open_websocket("/echo", kept["token"]) as going:
+        cut.send("tick")
+        assert "tick" == cut.recv()
+        assert 0 == run_command("token", "revoke", revoked["id"], *app.where[2:]).exit_code
+        with pytest.raises(ConnectionClosedError):
+            while cut.recv(timeout=15) == "tick":
+                pass
+        assert (1008, "invalid_token") == (cut.close_code, cut.close_reason)
+        wait_until(lambda: app.get("/ended").json() > before, "the handler ends")
+        going.send("still here")
+        assert "still here" == going.recv()
+        assert before + 1 == app.get("/ended").json()
+    wait_until(lambda: "the WebSocket was closed" in app.text().removeprefix(log), "the log tells of it")
+    assert "Traceback" not in app.text().removeprefix(log)
 
 
 def test_the_document_tells_of_tokens(app: App) -> None:

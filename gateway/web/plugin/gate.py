@@ -7,7 +7,7 @@ Rule 2: paths are read as the app's router reads them. One that could be read ot
 
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -15,6 +15,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
+from gateway.adapters.protocols import Streams
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
@@ -31,12 +32,8 @@ from gateway.exchange import Exchange, PolicySource
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
 from gateway.web.plugin.handlers import CALL, VIA, Call, with_host
+from gateway.web.plugin.sockets import OpenSocket, deny
 from gateway.web.receiving import accept
-
-DENIAL = "websocket.http.response"
-"""The extension of ASGI by which a WebSocket is refused with a whole answer."""
-POLICY_VIOLATION = 1008
-"""The close code of RFC 6455 7.4.1 where there is no such extension: the client sees 403."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +45,7 @@ class Gate:
         self,
         exchange: Exchange,
         policies: PolicySource,
+        streams: Streams,
         policy: str,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -55,6 +53,7 @@ class Gate:
     ) -> None:
         self._exchange = exchange
         self._policies = policies
+        self._streams = streams
         self._policy = policy
         self._clock = clock
         self._new_id = new_id
@@ -100,24 +99,33 @@ class Gate:
             CALL.reset(token)
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        """A WebSocket: authorized when it is opened, and the handler's from then on."""
+        """A WebSocket: authorized when it is opened, and the handler's from then on, until its token is revoked."""
         request = self._accept(scope)
         if isinstance(request, Response):
-            await _deny(request, scope, send)
+            await deny(request, scope, send)
             return
         rule = self._find_rule(scope, request)
         scope["headers"] = request.fields
+        record = None
         if rule is not None:
             admission = await self._exchange.permit(request, rule)
             if isinstance(admission, Response):
-                await _deny(_without_intermediary(admission), scope, send)
+                await deny(_without_intermediary(admission), scope, send)
                 return
             record = admission.record
             scopes = effective_scopes(rule, admission.facts) if record else ""
             fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
             scope["headers"] = with_host(request.fields, fields)
             scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
-        await app(scope, receive, send)
+        if record is None:
+            await app(scope, receive, send)
+            return
+        socket = OpenSocket(receive, send)
+        try:
+            with self._streams.until_revoked(record.revoked_with, socket.end):
+                await socket.serve(app, scope)
+        except StreamRevoked as error:
+            logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:
         """The head of a request, its path as the router reads it; or the refusal of one that is malformed."""
@@ -168,12 +176,3 @@ def _without_intermediary(response: Response) -> Response:
     """The answer without what only another server in between would say; Date is the server's own."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
     return Response(ResponseHead(response.head.status, fields), response.content)
-
-
-async def _deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
-    if DENIAL not in (scope.get("extensions") or {}):
-        await send(cast(Any, {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""}))
-        return
-    head = refusal.head
-    await send(cast(Any, {"type": f"{DENIAL}.start", "status": head.status, "headers": head.fields}))
-    await send(cast(Any, {"type": f"{DENIAL}.body", "body": refusal.content, "more_body": False}))

@@ -1,0 +1,78 @@
+"""A WebSocket that is refused, and one that is open as long as its token is not revoked."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, cast
+
+from litestar.types import ASGIApp, Receive, Send, WebSocketScope
+
+from gateway.core.errors import StreamRevoked
+from gateway.core.messages import Response
+
+DENIAL = "websocket.http.response"
+"""The extension of ASGI by which a WebSocket is refused with a whole answer."""
+POLICY_VIOLATION = 1008
+"""The close code (RFC 6455 7.4.1) of a revoked token's; before a WebSocket is open the client sees 403 instead."""
+REVOKED = {"code": POLICY_VIOLATION, "reason": "invalid_token"}
+"""What both ends are told: no more than refusals say."""
+LAST = {"websocket.close", "websocket.disconnect", f"{DENIAL}.start"}
+"""Messages behind which there is nothing left to close."""
+
+
+class OpenSocket:
+    """An admitted WebSocket between server and handler; to its handler, `end` is a client that leaves.
+
+    Rule 1: once it is ended, no message of the client reaches the handler, and none of the handler the client.
+    Rule 2: the client is told without waiting for the handler, which may be busy or never look.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_over = False
+        self._closing: asyncio.Task[None] | None = None
+        """Since it was ended."""
+
+    async def serve(self, app: ASGIApp, scope: WebSocketScope) -> None:
+        """Lets the handler have it; raises StreamRevoked at the end of one that was ended."""
+        try:
+            await app(scope, self._pass_in, self._pass_out)
+        except OSError:  # what a server raises for a client that has left
+            if self._closing is None:
+                raise
+        if self._closing is not None:
+            await self._closing  # a server may take the handler's end for an abrupt one
+            raise StreamRevoked("its token was revoked")
+
+    async def end(self) -> None:
+        """Closes it, without waiting for the client."""
+        if self._closing is None and not self._is_over:
+            self._closing = asyncio.create_task(self._close())
+
+    async def _close(self) -> None:
+        with suppress(OSError):  # the client has left meanwhile
+            await self._send(cast(Any, {"type": "websocket.close", **REVOKED}))
+
+    async def _pass_in(self) -> Any:
+        message = await self._receive()  # it comes to an end when the server has closed
+        if self._closing is not None:
+            return {"type": "websocket.disconnect", **REVOKED}
+        self._is_over = self._is_over or message["type"] in LAST
+        return message
+
+    async def _pass_out(self, message: Any) -> None:
+        if self._closing is None:
+            self._is_over = self._is_over or message["type"] in LAST
+            await self._send(message)
+        elif message["type"] not in LAST:
+            raise ConnectionAbortedError("the token of this WebSocket was revoked")
+
+
+async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
+    """Refuses a WebSocket that is not open yet, with the whole answer where the server can send one."""
+    if DENIAL not in (scope.get("extensions") or {}):
+        await send(cast(Any, {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""}))
+        return
+    head = refusal.head
+    await send(cast(Any, {"type": f"{DENIAL}.start", "status": head.status, "headers": head.fields}))
+    await send(cast(Any, {"type": f"{DENIAL}.body", "body": refusal.content, "more_body": False}))
