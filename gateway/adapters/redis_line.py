@@ -1,6 +1,6 @@
 """A line to Redis for one call after the other, and the calls of one script on it.
 
-redis-py opens the connection (address, TLS, user, Sentinel); what it does for each command after that, through a pool,
+redis-py opens the connection (address, TLS, user, database); what it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
 ARCHITECTURE.md). So the line takes the open connection over, and at the first thing that is not as usual gives it back:
 redis-py knows what to do then.
