@@ -12,7 +12,7 @@ from tests.support.policies import make_record
 def view(name: str, state: TokenState = TokenState.ACTIVE, last_use: int | None = None, **changes: object) -> TokenView:
     record = make_record(f"sml_{name}", name=name, **changes)
     return TokenView(
-        record=record, state=state, last_use=last_use, is_revoked=state is TokenState.REVOKED, version="version"
+        record=record, state=state, last_use=last_use, is_revoked=state is TokenState.REVOKED, stored=record
     )
 
 
