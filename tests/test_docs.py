@@ -75,7 +75,6 @@ def test_every_name_in_redis_is_documented() -> None:
     made = [
         names.token(identity),
         names.revoked(identity),
-        names.last_used(identity)[0],
         names.project_tokens("p", "x"),
         names.owner_tokens("p", "x"),
         names.quotas("token", "p", identity),

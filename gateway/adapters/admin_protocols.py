@@ -15,6 +15,7 @@ class Tokens(Protocol):
     """Administration of token records. Every method raises StoreUnavailable when Redis did not acknowledge.
 
     An `entry` goes to the history together with the change, where there is one. Of revocations it need not say whose.
+    Using a token changes nothing: a record that was only used meanwhile is still `old`, and keeps its last use.
     """
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
@@ -74,10 +75,6 @@ class Tokens(Protocol):
 
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
-        ...
-
-    async def last_uses(self, token_ids: Sequence[str]) -> list[int | None]:
-        """The last use of each token in Unix seconds, exact to the policy's resolution."""
         ...
 
     async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:

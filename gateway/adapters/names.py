@@ -1,8 +1,7 @@
 """Every name the gateway uses in Redis. `gw1` is the version of this layout.
 
-    gw1:{7f}:token:<id>                 the record of a token, a JSON array (core/records.py)
+    gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
-    gw1:{7f}:last_used:<two>            hash, rest of the id to Unix seconds; <two> digits follow the bucket's
     gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
     gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
     gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
@@ -43,14 +42,12 @@ mistaken for the end of the name is percent-encoded, but where it is the end.
 
 from gateway.core.caching.entries import MARK_LENGTH
 from gateway.core.quotas import Partition, Quota
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import BUCKET_DIGITS, bucket_of
+from gateway.core.records import LAST_USE_OFFSET, LAST_USE_WIDTH, TokenRecord
+from gateway.core.tokens import bucket_of
 
 VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 EXPORT_LENGTH = len(VERSION) + len(":export")
-LAST_USED_DIGITS = BUCKET_DIGITS + 2
-"""How much of an id names the hash of last uses: of a million tokens fifteen share one, and Redis keeps it compact."""
 USAGE_HOURS = 5 * 24
 """How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
 
@@ -71,12 +68,6 @@ def token(token_id: str) -> str:
 def revoked(token_id: str) -> str:
     """The revocation set that the token would be in."""
     return f"{bucket(token_id)}revoked"
-
-
-def last_used(token_id: str) -> tuple[str, str]:
-    """The hash of last uses that the token is in, and its field there."""
-    hash_name = f"{bucket(token_id)}last_used:{token_id[BUCKET_DIGITS:LAST_USED_DIGITS]}"
-    return hash_name, token_id[LAST_USED_DIGITS:]
 
 
 def quotas(per: Partition, policy: str, who: str) -> str:
@@ -257,8 +248,8 @@ def lua_prelude() -> str:
         "BUCKET_LENGTH": BUCKET_LENGTH,
         "EXPORT_LENGTH": EXPORT_LENGTH,
         "MARK_LENGTH": MARK_LENGTH,
-        "BUCKET_DIGITS": BUCKET_DIGITS,
-        "LAST_USED_DIGITS": LAST_USED_DIGITS,
+        "LAST_USE_OFFSET": LAST_USE_OFFSET,
+        "LAST_USE_WIDTH": LAST_USE_WIDTH,
         "VERSION": f"'{VERSION}'",
         "AUDIT_LENGTH": AUDIT_LENGTH,
         **{f"RECORD_{field.upper()}": index for index, field in enumerate(TokenRecord.__struct_fields__, start=1)},

@@ -30,8 +30,8 @@ class RedisTokens:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self.owners = RedisOwners(connection)
-        self._replace = read_script("audit.lua", "replace.lua")
-        self._rotate = read_script("audit.lua", "rotate.lua")
+        self._replace = read_script("audit.lua", "records.lua", "replace.lua")
+        self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
         self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
 
@@ -65,7 +65,7 @@ class RedisTokens:
     async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
         """The records of the ids, as far as they are there."""
         ask = _asking("MGET", lambda bucket: map(names.token, bucket))
-        raws = await self._ask_buckets(identities, bucket_of, ask)
+        raws = await self._ask_buckets(identities, ask)
         records: list[TokenRecord] = []
         for start in range(0, len(identities), AT_ONCE):
             few = identities[start : start + AT_ONCE]
@@ -137,14 +137,8 @@ class RedisTokens:
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
         ask = _asking("SMISMEMBER", lambda bucket: [names.revoked(bucket[0]), *bucket])
-        answers = await self._ask_buckets(identities, bucket_of, ask)
+        answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
-
-    async def last_uses(self, identities: Sequence[str]) -> list[int | None]:
-        """The last use of each token in Unix seconds."""
-        ask = _asking("HMGET", lambda few: [names.last_used(few[0])[0], *(names.last_used(one)[1] for one in few)])
-        answers = await self._ask_buckets(identities, lambda one: names.last_used(one)[0], ask)
-        return [None if answers[one] is None else int(answers[one]) for one in identities]
 
     async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
@@ -185,18 +179,16 @@ class RedisTokens:
         outcome: int = await self._connection.run_script(self._replace, keys, arguments)
         return outcome
 
-    async def _ask_buckets(
-        self, identities: Sequence[str], part_of: Callable[[str], str], ask: "_Ask"
-    ) -> dict[str, Any]:
-        """Each id's answer to a command that takes the ids of a part, which begin alike, at once.
+    async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
+        """Each id's answer to a command that takes a bucket's ids at once, in pieces.
 
-        In pieces; ten thousand tokens in 256 buckets are some 265 commands.
+        Ten thousand tokens are some 265 commands.
         """
         ordered, told = sorted(set(identities)), dict[str, Any]()
         for start in range(0, len(ordered), AT_ONCE):
-            parts = [list(part) for _, part in groupby(ordered[start : start + AT_ONCE], part_of)]
-            answers = await self._connection.run(partial(_pipeline, commands=[ask(part) for part in parts]))
-            told.update(zip(chain.from_iterable(parts), chain.from_iterable(answers), strict=True))
+            buckets = [list(bucket) for _, bucket in groupby(ordered[start : start + AT_ONCE], bucket_of)]
+            answers = await self._connection.run(partial(_pipeline, commands=[ask(bucket) for bucket in buckets]))
+            told.update(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
         return told
 
 
@@ -214,7 +206,7 @@ _Ask = Callable[[list[str]], Sequence[str]]
 
 
 def _asking(command: str, arguments: Callable[[list[str]], Iterable[str]]) -> _Ask:
-    return lambda part: (command, *arguments(part))
+    return lambda bucket: (command, *arguments(bucket))
 
 
 async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[Any]:

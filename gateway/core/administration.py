@@ -104,6 +104,7 @@ def make_record(
         check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
     plan = request.plan if request.plan is not None else next(iter(policy.plans))
     record = TokenRecord(
+        last_use=0,
         digest=token_digest,
         policy=policy.name,
         is_active=True,
@@ -160,9 +161,9 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int, parent: TokenState
     return TokenState.ACTIVE
 
 
-def idle_since(record: TokenRecord, last_use: int | None) -> int:
+def idle_since(record: TokenRecord) -> int:
     """Since when the token has not been used, in Unix seconds: its last use, its creation where there is none."""
-    return record.created_at if last_use is None else last_use
+    return record.last_use or record.created_at
 
 
 def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:

@@ -19,8 +19,7 @@ from gateway.core.errors import ChangeRefused, NotGrantable, TokenEnded
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
-from gateway.core.rotation import REFUSING_STATES, mint_into
-from gateway.core.tokens import bucket_of, shown_part
+from gateway.core.rotation import REFUSING_STATES, mint_beside
 
 _ASKED = ("name", "description", "scopes", "not_before", "expires_at")
 
@@ -50,22 +49,15 @@ def make_child(
     identity, bounds = parent.identity, Bounds(owner, parent)
     granted = check_parent(policy, parent, state, bounds, maker)
     _check_shared(parent, request)
-    text, token_digest = mint_into(bucket_of(identity), policy, draws, pepper)
+    text, new = mint_beside(policy, parent, draws, pepper, now)
     child = msgspec.structs.replace(
-        parent,
-        digest=token_digest,
-        shown=shown_part(text, policy.token_format),
+        new,
         name=request.name,
         scopes=policy.own_scopes(request.scopes or granted - {policy.parent_scope}),
         not_before=request.not_before,
         expires_at=parent.expires_at if request.expires_at is None else request.expires_at,
-        created_at=now,
-        predecessor="",
-        successor="",
         parent=identity,
         description=request.description,
-        updated_at=None,
-        number=0,
     )
     check_record(policy, child, _ASKED, now)
     check_bounds(policy, child, _ASKED, bounds)

@@ -1,8 +1,11 @@
 """What is kept: of a token, and of each request.
 
-The scripts read `TokenRecord` by position, so fields are only ever appended, with a default. A million tokens are a
-million records, so what is written says nothing twice: of the digest only what the token's id does not have, in
-base64url, and no lineage where that is the token itself.
+The scripts read `TokenRecord` by position, so fields are only ever appended, with a default. Its last use comes first
+because admissions write that in place: it has a fixed place and a fixed width, whatever follows. Everything else is
+changed by people only, and what compares two records compares that (`without_use`).
+
+A million tokens are a million records, so what is written says nothing twice: of the digest only what the token's id
+does not have, in base64url, and no lineage where that is the token itself.
 """
 
 import functools
@@ -13,10 +16,17 @@ import msgspec
 from gateway.core.quotas import Override
 from gateway.core.tokens import ID_LENGTH, token_id
 
+LAST_USE_OFFSET = 1
+"""Where an encoded record has its last use, in bytes: behind the bracket of the array."""
+LAST_USE_WIDTH = 10
+"""How long that is, blanks before the digits: it suffices until the year 2286."""
+
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """What Redis knows of a token; nothing in it is secret. Times are Unix seconds by Redis' clock."""
 
+    last_use: int
+    """Exact to the policy's resolution; 0: never. Only admissions write it over: a change keeps what Redis has."""
     digest: str
     policy: str
     is_active: bool
@@ -95,7 +105,6 @@ _decoder = msgspec.json.Decoder(TokenRecord)
 
 
 @functools.lru_cache(maxsize=4096)
-@functools.lru_cache(maxsize=4096)
 def digest_rest(token_digest: str) -> str:
     """What a record holds of its digest: all but the id, base64url without padding."""
     return urlsafe_b64encode(bytes.fromhex(token_digest[ID_LENGTH:])).rstrip(b"=").decode()
@@ -114,12 +123,17 @@ def encode_record(record: TokenRecord) -> bytes:
         values[_LINEAGE] = ""
     while len(values) > _REQUIRED and values[-1] == _DEFAULTS[len(values) - 1 - _REQUIRED]:
         values.pop()
-    return _encoder.encode(values)
+    return f"[{record.last_use:{LAST_USE_WIDTH}},".encode() + _encoder.encode(values[1:])[1:]
+
+
+def without_use(encoded: bytes) -> bytes:
+    """The part of an encoded record that is another one after every change of the token, and the same after its use."""
+    return encoded[LAST_USE_OFFSET + LAST_USE_WIDTH :]
 
 
 @functools.lru_cache(maxsize=4096)
 def decode_record(identity: str, raw: bytes) -> TokenRecord:
-    """The record that `raw` holds of a token; remembered by its bytes, so a changed record is decoded anew."""
+    """The record that `raw` holds of a token; remembered by its bytes, so what was changed or used is decoded anew."""
     record = _decoder.decode(raw)
     whole = identity + urlsafe_b64decode(record.digest + "=" * (-len(record.digest) % 4)).hex()
     return msgspec.structs.replace(record, digest=whole, lineage=record.lineage or identity)

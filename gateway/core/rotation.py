@@ -60,27 +60,37 @@ def rotate_record(
         raise TokenEnded(f"token {identity} is {state}: there is nothing to rotate, create another one")
     if record.successor:
         raise TokenEnded(f"token {identity} was rotated already, to {record.successor}: rotate that one")
-    text, token_digest = mint_into(bucket_of(record.lineage), policy, draws, pepper)
-    successor = msgspec.structs.replace(
-        record,
-        digest=token_digest,
-        shown=shown_part(text, policy.token_format),
-        created_at=now,
-        expires_at=record.expires_at if rotation.expires_at is msgspec.UNSET else rotation.expires_at,
-        predecessor=identity,
-        updated_at=None,
-        number=0,
-    )
+    text, new = mint_beside(policy, record, draws, pepper, now)
+    expires_at = record.expires_at if rotation.expires_at is msgspec.UNSET else rotation.expires_at
+    successor = msgspec.structs.replace(new, expires_at=expires_at, predecessor=identity)
     if rotation.expires_at is not msgspec.UNSET:
         check_record(policy, successor, ("expires_at",), now)
         check_bounds(policy, successor, ("expires_at",), bounds)
     ends = now + rotation.overlap_seconds
     ends = min(ends, LATEST_END if record.expires_at is None else record.expires_at)
-    old = msgspec.structs.replace(record, expires_at=ends, successor=token_id(token_digest))
+    old = msgspec.structs.replace(record, expires_at=ends, successor=successor.identity)
     return Rotated(text, old, successor)
 
 
-def mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: bytes) -> tuple[str, str]:
+def mint_beside(
+    policy: Policy, record: TokenRecord, draws: Iterable[bytes], pepper: bytes, now: int
+) -> tuple[str, TokenRecord]:
+    """A new token in the bucket of another: its text, and a record of the other's settings and none of its history."""
+    text, token_digest = _mint_into(bucket_of(record.lineage), policy, draws, pepper)
+    return text, msgspec.structs.replace(
+        record,
+        last_use=0,
+        digest=token_digest,
+        shown=shown_part(text, policy.token_format),
+        created_at=now,
+        predecessor="",
+        successor="",
+        updated_at=None,
+        number=0,
+    )
+
+
+def _mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: bytes) -> tuple[str, str]:
     """The text and the digest of the first token drawn that falls into the bucket."""
     for random_bytes, _ in zip(draws, range(MAXIMUM_DRAWS), strict=False):
         text = mint(policy.token_format, random_bytes)

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.core.administration import TokenState, state_of
 from gateway.core.children import bound_by
-from gateway.core.records import TokenRecord, encode_record
+from gateway.core.records import TokenRecord, encode_record, without_use
 
 VERSION_DIGITS = 20
 
@@ -18,8 +18,6 @@ class TokenView(msgspec.Struct, frozen=True, gc=False):
     record: TokenRecord
     """Of a child, bound by its parent's."""
     state: TokenState
-    last_use: int | None
-    """Unix seconds, exact to the policy's resolution."""
     is_revoked: bool
     """The token itself; of a child whose parent is revoked the state says so, and this does not."""
     stored: TokenRecord
@@ -40,6 +38,11 @@ class TokenView(msgspec.Struct, frozen=True, gc=False):
         """Its number among the policy's tokens; 0 where the policy has none."""
         return self.record.number
 
+    @property
+    def last_use(self) -> int | None:
+        """Unix seconds, exact to the policy's resolution; None: never."""
+        return self.record.last_use or None
+
 
 class CreatedToken(msgspec.Struct, frozen=True):
     """A new token, and the only copy of its text."""
@@ -55,7 +58,6 @@ class CreatedToken(msgspec.Struct, frozen=True):
 
 def build_views(
     records: Sequence[TokenRecord],
-    last_uses: Sequence[int | None],
     parents: Mapping[str, TokenRecord],
     revoked: Mapping[str, bool],
     now: int,
@@ -65,15 +67,16 @@ def build_views(
     A child whose parent is gone is over.
     """
     views = []
-    for record, last_use in zip(records, last_uses, strict=True):
+    for record in records:
         parent, is_revoked, bound = parents.get(record.parent), revoked[record.identity], record
         parents_state = TokenState.REVOKED if record.parent else TokenState.ACTIVE
         if parent is not None:
             bound, parents_state = bound_by(parent, record), state_of(parent, revoked[record.parent], now)
-        views.append(TokenView(bound, state_of(record, is_revoked, now, parents_state), last_use, is_revoked, record))
+        views.append(TokenView(bound, state_of(record, is_revoked, now, parents_state), is_revoked, record))
     return views
 
 
 def version_of(record: TokenRecord, is_revoked: bool) -> str:
     """A digest of all that a change can change."""
-    return hashlib.sha256(encode_record(record) + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]
+    settings = without_use(encode_record(record))
+    return hashlib.sha256(settings + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]

@@ -150,10 +150,8 @@ class Reading:
         parents = {parent.identity: parent for parent in found}
         asked = [*identities, *parents]
         revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
-        last_uses = await self._tokens.last_uses(identities)
         now, views = await self._tokens.now(), list[TokenView]()
         for start in range(0, len(records), AT_ONCE):
-            few = slice(start, start + AT_ONCE)
-            views += build_views(records[few], last_uses[few], parents, revoked, now)
+            views += build_views(records[start : start + AT_ONCE], parents, revoked, now)
             await asyncio.sleep(0)
         return views

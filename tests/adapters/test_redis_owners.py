@@ -148,8 +148,8 @@ def test_owners_of_other_policies_and_ids_like_names_are_others(store_url: str) 
         blocked = OwnerRecord(OwnerStatus.BLOCKED, {}, 1)
         for policy, owner in (("another", "ada"), ("small", "ada:tokens"), ("small", "ada%3Atokens"), ("small", "ad")):
             assert await tokens.owners.replace(policy, owner, None, blocked)
-        assert None is await reason_for(connection, record)
         assert [record] == await tokens.find_all("small", None, "ada")
+        assert None is await reason_for(connection, record)
 
     run(store_url, work)
 

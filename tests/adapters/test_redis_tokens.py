@@ -8,12 +8,18 @@ import msgspec
 import pytest
 
 from gateway.adapters import names, redis_tokens
+from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.audit import Action, Actor, AuditEntry
+from gateway.core.decision import Asked
 from gateway.core.errors import ChangeRefused
 from gateway.core.records import TokenRecord, decode_record
 from gateway.core.tokens import token_id
-from tests.support.policies import make_record
+from tests.support.policies import make_record, rule_for
+
+USED = 1_800_000_000
+ADA = Actor("ada", "operator")
 
 
 def run(url: str, work: Callable[[RedisTokens], Awaitable[None]]) -> None:
@@ -88,6 +94,92 @@ def test_of_two_changes_at_once_one_wins(store_url: str) -> None:
         outcomes = await asyncio.gather(*(tokens.replace(record, one) for one in changed))
         assert [False, True] == sorted(outcomes)
         assert changed[outcomes.index(True)] == await tokens.find(token_id(record.digest))
+
+    run(store_url, work)
+
+
+async def use(tokens: RedisTokens, record: TokenRecord) -> int:
+    """Uses the token, ten minutes after it was last used; when that was, in Unix seconds."""
+    found = await tokens.find(token_id(record.digest))
+    assert found is not None
+    admissions = RedisAdmissions(tokens._connection)
+    admissions.now = ((found.last_use or USED) + 600) * 1000
+    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    return admissions.now // 1000
+
+
+def test_a_use_in_between_is_no_change(store_url: str) -> None:
+    """A change made from what was read before the token was used is made, and the newest use stays."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record(plan="open")
+        identity = token_id(record.digest)
+        await tokens.create(record)
+        await use(tokens, record)
+        read = await tokens.find(identity)
+        assert read is not None
+        last_use = await use(tokens, record)
+        changed = msgspec.structs.replace(read, name="changed", description="longer than it was")
+        assert await tokens.replace(read, changed)
+        assert msgspec.structs.replace(changed, last_use=last_use) == await tokens.find(identity)
+        assert read.last_use < last_use
+
+    run(store_url, work)
+
+
+def test_an_older_record_brings_no_older_use_back(store_url: str) -> None:
+    """What is put back as it once was still says when the token was last used."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record(plan="open")
+        identity = token_id(record.digest)
+        await tokens.create(record)
+        assert await tokens.replace(record, msgspec.structs.replace(record, name="another"))
+        last_use = await use(tokens, record)
+        found = await tokens.find(identity)
+        assert found is not None
+        assert await tokens.replace(found, record)
+        assert msgspec.structs.replace(record, last_use=last_use) == await tokens.find(identity)
+        with pytest.raises(ChangeRefused, match="exists already"):
+            await tokens.create(record)
+        assert msgspec.structs.replace(record, last_use=last_use) == await tokens.find(identity)
+
+    run(store_url, work)
+
+
+def test_a_change_that_is_sent_again_was_made_though_the_token_was_used_meanwhile(store_url: str) -> None:
+    """Its answer was lost, the token was used, and it says once more that it is done; there is one entry of it."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record(plan="open")
+        identity = token_id(record.digest)
+        await tokens.create(record)
+        changed, entry = msgspec.structs.replace(record, name="changed"), AuditEntry(actor=ADA, action=Action.UPDATE)
+        assert await tokens.replace(record, changed, entry)
+        last_use = await use(tokens, record)
+        assert await tokens.replace(record, changed, entry)
+        assert not await tokens.replace(record, msgspec.structs.replace(record, name="another"), entry)
+        assert msgspec.structs.replace(changed, last_use=last_use) == await tokens.find(identity)
+        assert 1 == await tokens._connection.client.xlen(names.audit(identity))
+
+    run(store_url, work)
+
+
+def test_a_use_in_between_does_not_stop_a_rotation(store_url: str) -> None:
+    """Both records are written and the token keeps its newest use; so it is when all of it is sent again."""
+
+    async def work(tokens: RedisTokens) -> None:
+        record = make_record(plan="open")
+        await tokens.create(record)
+        old, successor = successor_of(record)
+        last_use = await use(tokens, record)
+        assert await tokens.rotate(record, old, successor)
+        assert msgspec.structs.replace(old, last_use=last_use) == await tokens.find(token_id(record.digest))
+        assert successor == await tokens.find(token_id(successor.digest))
+        uses = [await use(tokens, one) for one in (record, successor)]
+        assert await tokens.rotate(record, old, successor)
+        found = [await tokens.find(token_id(one.digest)) for one in (record, successor)]
+        assert uses == [one.last_use for one in found if one]
 
     run(store_url, work)
 
@@ -167,7 +259,7 @@ def test_a_record_of_an_earlier_version_can_be_changed(store_url: str) -> None:
         record = make_record()
         await tokens.create(record)
         raw = await tokens._connection.client.get(names.token(token_id(record.digest)))
-        assert raw is not None and 13 == len(json.loads(raw))
+        assert raw is not None and 14 == len(json.loads(raw))
         found = await tokens.find(token_id(record.digest))
         assert found is not None
         changed = msgspec.structs.replace(found, name="changed")
@@ -221,7 +313,6 @@ def test_a_project_is_listed_without_a_scan(redis_url: str) -> None:
             records = await tokens.find_all("small", project, None)
             identities = [token_id(record.digest) for record in records]
             assert [False] * len(records) == await tokens.are_revoked(identities)
-            assert [None] * len(records) == await tokens.last_uses(identities)
             stats = await client.info("commandstats")
             called = {name.removeprefix("cmdstat_"): numbers["calls"] for name, numbers in stats.items()}
             assert scans == ("scan" in called)

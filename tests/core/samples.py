@@ -90,6 +90,7 @@ def make_request(*fields: Field, method: str = "GET", path: str = "/items/1", qu
 
 
 RECORD = TokenRecord(
+    last_use=0,
     digest="ab" * 32,
     policy="shop",
     is_active=True,

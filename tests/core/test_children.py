@@ -50,10 +50,10 @@ def test_a_child_is_of_its_parents_kind() -> None:
 
 
 def test_a_child_of_a_rotated_token_has_no_predecessor() -> None:
-    """It is nobody's successor, though its parent is."""
-    rotated = replace(PARENT, predecessor="cd" * 12, lineage="ab" + "cd" * 11)
+    """It is nobody's successor, though its parent is; nor was it used, though its parent was."""
+    rotated = replace(PARENT, predecessor="cd" * 12, lineage="ab" + "cd" * 11, last_use=NOW)
     child = make(rotated)
-    assert ("", "", rotated.lineage) == (child.predecessor, child.successor, child.lineage)
+    assert ("", "", rotated.lineage, 0) == (child.predecessor, child.successor, child.lineage, child.last_use)
 
 
 def test_a_child_gets_all_there_is_where_nothing_is_named() -> None:

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.quotas import Override
-from gateway.core.records import AccessRecord, TokenRecord, decode_record, encode_record
+from gateway.core.records import (
+    LAST_USE_OFFSET,
+    LAST_USE_WIDTH,
+    AccessRecord,
+    TokenRecord,
+    decode_record,
+    encode_record,
+    without_use,
+)
 from gateway.core.tokens import token_id
 from tests.core.samples import NOW, RECORD
 
@@ -17,6 +25,7 @@ times = st.integers(-(2**63), 2**63 - 1)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 records = st.builds(
     TokenRecord,
+    last_use=st.integers(0, 10**LAST_USE_WIDTH - 1),
     digest=digests,
     not_before=st.none() | times,
     expires_at=st.none() | times,
@@ -36,27 +45,40 @@ def test_a_record_is_read_back(record: TokenRecord, is_first: bool) -> None:
 def test_a_record_says_nothing_twice() -> None:
     """Of the digest it holds what the id in its name has not, and of a lineage of one nothing."""
     array = json.loads(encode_record(RECORD))
-    rest = urlsafe_b64decode(array[0] + "=")
-    assert (bytes.fromhex(RECORD.digest[24:]), "") == (rest, array[7])
-    assert ["cd" * 12] == json.loads(encode_record(replace(RECORD, lineage="cd" * 12)))[7:8]
+    rest = urlsafe_b64decode(array[1] + "=")
+    assert (bytes.fromhex(RECORD.digest[24:]), "") == (rest, array[8])
+    assert ["cd" * 12] == json.loads(encode_record(replace(RECORD, lineage="cd" * 12)))[8:9]
+
+
+@given(records, st.integers(0, 10**LAST_USE_WIDTH - 1))
+def test_a_last_use_is_written_in_place(record: TokenRecord, last_use: int) -> None:
+    """Ten characters behind the bracket hold it, whatever it is and whatever follows: all else stays byte for byte."""
+    written = encode_record(record)
+    in_place = written[:LAST_USE_OFFSET] + b"%10d" % last_use + written[LAST_USE_OFFSET + LAST_USE_WIDTH :]
+    assert in_place == encode_record(replace(record, last_use=last_use))
+    assert without_use(written) == without_use(in_place)
+    assert last_use == json.loads(in_place)[0]
 
 
 def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     """The admission script finds each field by its position."""
     positions = {name: index for index, name in enumerate(TokenRecord.__struct_fields__)}
     array = json.loads(encode_record(RECORD))
-    assert [RECORD.policy, True, None, None, "read write", "pro"] == array[1:7]
-    appended = {"predecessor": 13, "successor": 14, "parent": 15, "overrides": 16}
-    appended |= {"description": 17, "updated_at": 18, "number": 19}
-    assert {"project": 8, "owner": 9, "name": 10, "shown": 11, "created_at": 12, **appended} == {
-        name: position for name, position in positions.items() if position >= 8
+    assert [RECORD.policy, True, None, None, "read write", "pro"] == array[2:8]
+    appended = {"predecessor": 14, "successor": 15, "parent": 16, "overrides": 17}
+    appended |= {"description": 18, "updated_at": 19, "number": 20}
+    assert {"project": 9, "owner": 10, "name": 11, "shown": 12, "created_at": 13, **appended} == {
+        name: position for name, position in positions.items() if position >= 9
     }
 
 
 def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
     """It is decoded, and encoded again it is the same bytes: a change compares them."""
     rest = b"q6urq6urq6urq6urq6urq6urq6s"
-    written = b'["%s","shop",true,null,null,"read","pro","","website","acme","nightly","shp_0123",1799913600]' % rest
+    written = (
+        b'[1799913700,"%s","shop",true,null,null,"read","pro","","website","acme","nightly","shp_0123",1799913600]'
+        % rest
+    )
     record = decode_record("ab" * 12, written)
     assert ("", "", "") == (record.predecessor, record.successor, record.parent)
     assert written == encode_record(record)

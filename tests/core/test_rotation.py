@@ -51,6 +51,12 @@ def test_a_successor_takes_over_the_settings() -> None:
     assert rotated.text not in repr(rotated)
 
 
+def test_a_successor_was_never_used() -> None:
+    """What the token before it was used for says nothing of who has the new text by now."""
+    rotated = rotate(replace(RECORD, last_use=NOW))
+    assert (0, NOW) == (rotated.successor.last_use, rotated.old.last_use)
+
+
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 2**32))
 def test_a_successor_is_in_the_bucket_of_its_lineage(raw: bytes, seed: int) -> None:
     """Whatever the bucket: its counters are in the same slot as those of the first token."""

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.core.administration import TokenChange, TokenRequest, TokenState
 from gateway.core.audit import Action, Actor, AuditEntry, AuditQuery
+from gateway.core.decision import Asked
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NotFound, NotGrantable, TokenEnded
 from gateway.core.importing import ByText
 from gateway.core.overrides import OverrideRequest
 from gateway.core.owners import OwnerChange, OwnerStatus
 from gateway.core.tokens import build_checksum
 from gateway.management import Management
+from tests.support.policies import rule_for
 
 pytestmark = pytest.mark.redis
 
@@ -95,6 +99,29 @@ def test_what_changes_nothing_is_no_change(run: Run) -> None:
         await management.revoke_token(ADA, created.identity)
         await management.revoke_lineage(ADA, created.identity)
         assert [Action.REVOKE, Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
+
+    run(work)
+
+
+def test_using_a_token_is_in_no_history(run: Run, redis_url: str) -> None:
+    """A use adds no entry, leaves the version, and is in no change's from what to what; the views have it."""
+
+    async def work(management: Management) -> None:
+        created = (await management.create_token(ADA, "small", WEBSITE)).view
+        connection = RedisConnection(open_client(redis_url, 5), 5)
+        await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), created.record.digest))
+        await connection.close()
+        used = await management.get_token(created.identity)
+        assert (None, True, created.version) == (created.last_use, (used.last_use or 0) > 0, used.version)
+        same = await management.update_token(ADA, created.identity, TokenChange(name="CI"), created.version)
+        assert [Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
+        renamed = await management.update_token(ADA, created.identity, TokenChange(name="Nightly"), created.version)
+        assert {"name": ("CI", "Nightly")} == (await newest(management)).changes
+        rotated = await management.rotate_token(ADA, created.identity, 60, expected=renamed.version)
+        assert {"expires_at", "successor"} == set((await newest(management)).changes)
+        ending = await management.get_token(created.identity)
+        assert [used.last_use] * 3 == [same.last_use, renamed.last_use, ending.last_use]
+        assert rotated.view.last_use is None
 
     run(work)
 

@@ -58,6 +58,7 @@ def make_record(text: str = "sml_token", **changes: object) -> TokenRecord:
     """A record of the small policy for a token text of one's own."""
     token_digest = digest(text, b"")
     values: dict[str, object] = {
+        "last_use": 0,
         "digest": token_digest,
         "policy": "small",
         "is_active": True,

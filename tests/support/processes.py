@@ -74,11 +74,11 @@ class Process:
 class RedisServer(Process):
     """A redis-server of the tests' own."""
 
-    def __init__(self, executable: str, folder: Path, port: int | None = None) -> None:
+    def __init__(self, executable: str, folder: Path, port: int | None = None, options: tuple[str, ...] = ()) -> None:
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [executable, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-        super().__init__(command, folder / "redis.log")
+        super().__init__([*command, *options], folder / "redis.log")
         wait_until(lambda: is_listening(self.port), f"redis-server listens on {self.port}")
 
 

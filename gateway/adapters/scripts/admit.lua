@@ -43,12 +43,12 @@ local function is_permitted(record, owner, parent, project, needed)
     and (not parent or holds_scopes(parent[3][RECORD_SCOPES], needed))
 end
 
-local function note_use(bucket, id, resolution, now)
-  local key = bucket .. 'last_used:' .. string.sub(id, BUCKET_DIGITS + 1, LAST_USED_DIGITS)
-  local field, seconds = string.sub(id, LAST_USED_DIGITS + 1), math.floor(now / 1000)
-  local last = redis.call('HGET', key, field)
-  if not last or seconds - tonumber(last) >= resolution then
-    redis.call('HSET', key, field, seconds)
+-- Written in place: the rest of the record stays, and no clock, however wrong, writes beyond the last use's place.
+local function note_use(key, record, resolution, now)
+  local seconds = math.min(math.floor(now / 1000), 10 ^ LAST_USE_WIDTH - 1)
+  local last = record[RECORD_LAST_USE]
+  if last == 0 or seconds - last >= resolution then
+    redis.call('SETRANGE', key, LAST_USE_OFFSET, string.format('%' .. LAST_USE_WIDTH .. '.0f', seconds))
   end
 end
 
@@ -103,7 +103,7 @@ for i, key in ipairs(KEYS) do
     reply[5] = tell_kin(owner, parent)
     local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
     if is_known and has_parent and may_act(record, now) then
-      note_use(bucket, id, terms.resolution, now)
+      note_use(key, record, terms.resolution, now)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
       local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
       if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then

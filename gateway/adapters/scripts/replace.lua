@@ -1,5 +1,5 @@
 -- Puts a record in the place of another, or of none: nothing else can change it in between, and a revoked token
--- stays revoked whatever is written.
+-- stays revoked whatever is written. records.lua stands before this.
 --
 -- KEYS[1] the record, KEYS[2] the revocation set, KEYS[3] the history
 -- ARGV[1] the id, ARGV[2] the old record or '', ARGV[3] the new one, ARGV[4] the entry of the history or ''
@@ -12,12 +12,12 @@ if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then
   return -1
 end
 local record = redis.call('GET', KEYS[1]) or ''
-if record == ARGV[3] and ARGV[2] ~= '' then
+if is_same(record, ARGV[3]) and ARGV[2] ~= '' then
   return 1
 end
-if record ~= ARGV[2] then
+if not is_same(record, ARGV[2]) then
   return 0
 end
 note(KEYS[3], ARGV[4])
-redis.call('SET', KEYS[1], ARGV[3])
+put(KEYS[1], record, ARGV[3])
 return 1

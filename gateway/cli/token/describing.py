@@ -7,28 +7,21 @@ import click
 import msgspec
 
 from gateway.cli.times import format_time
-from gateway.core.administration import TokenState
-from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView
-from gateway.core.tokens import token_id
 
 TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires")
 """The columns of lists; `show` and --json have all there is."""
 
 
 def describe_view(view: TokenView) -> dict[str, Any]:
-    """All that may be shown of a token, as it was seen."""
-    return describe(view.record, view.state, view.last_use)
-
-
-def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> dict[str, Any]:
     """All that may be shown of a token. Its digest is not secret, but of no use to anybody."""
+    record = view.record
     return {
-        "id": token_id(record.digest),
+        "id": view.identity,
         "name": record.name,
         "description": record.description or None,
         "shown": record.shown,
-        "state": state,
+        "state": view.state,
         "policy": record.policy or None,
         "plan": record.plan or None,
         "scopes": record.scopes.split(),
@@ -36,7 +29,7 @@ def describe(record: TokenRecord, state: TokenState, last_use: int | None) -> di
         "owner": record.owner or None,
         "created": format_time(record.created_at),
         "updated": format_time(record.updated_at),
-        "last_used": format_time(last_use),
+        "last_used": format_time(view.last_use),
         "not_before": format_time(record.not_before),
         "expires": format_time(record.expires_at),
         "predecessor": record.predecessor or None,

@@ -42,7 +42,7 @@ def list_tokens(
     async def work(management: Management) -> list[TokenView]:
         views = await management.list_tokens(policy_name, project, owner)
         latest = await management.now() - (unused or 0)
-        return [view for view in views if unused is None or idle_since(view.record, view.last_use) <= latest]
+        return [view for view in views if unused is None or idle_since(view.record) <= latest]
 
     described = [describe_view(view) for view in with_management(redis_url, work)]
     if as_json:

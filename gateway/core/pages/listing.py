@@ -22,8 +22,6 @@ class Listed(Protocol):
     def record(self) -> TokenRecord: ...
     @property
     def state(self) -> TokenState: ...
-    @property
-    def last_use(self) -> int | None: ...
 
 
 Row = TypeVar("Row", bound=Listed)
@@ -31,7 +29,7 @@ Row = TypeVar("Row", bound=Listed)
 SORTS: Mapping[str, Callable[[Any], Any]] = {
     "name": lambda row: row.record.name.casefold(),
     "created": lambda row: row.record.created_at,
-    "used": lambda row: row.last_use or 0,
+    "used": lambda row: row.record.last_use,
     "expires": lambda row: LATEST if row.record.expires_at is None else row.record.expires_at,
 }
 """What a list can be sorted by."""

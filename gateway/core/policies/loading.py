@@ -95,7 +95,7 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
 
 def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
     scopes = rule.policy.own_scopes(rule.policy.scopes if test.scopes is None else test.scopes)
-    record = TokenRecord("", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
+    record = TokenRecord(0, "", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
     return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)

@@ -4,11 +4,8 @@ import time
 from functools import partial
 
 import pytest
-import redis
 
-from gateway.adapters import names
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.tokens import token_id
 from tests.conftest import run_with_tokens
 from tests.support.command_line import run_command, run_json
 from tests.support.policies import make_record
@@ -23,12 +20,9 @@ def test_tokens_not_used_for_long_are_listed(where: tuple[str, ...]) -> None:
     ages = {"old": (99, None), "new": (1, None), "used": (99, 1), "forgotten": (99, 50), "other": (99, None)}
     for name, (created, used) in ages.items():
         project = "other" if name == "other" else "website"
-        record = make_record(name, name=name, project=project, created_at=now - created * DAY)
+        times = {"created_at": now - created * DAY, "last_use": 0 if used is None else now - used * DAY}
+        record = make_record(name, name=name, project=project, **times)
         run_with_tokens(where[1], partial(RedisTokens.create, record=record))
-        if used is not None:
-            identity = token_id(record.digest)
-            with redis.Redis.from_url(where[1]) as client:
-                client.hset(*names.last_used(identity), now - used * DAY)
 
     def listed(*options: str) -> set[str]:
         return {one["name"] for one in run_json("token", "list", *options, *where[:2])}

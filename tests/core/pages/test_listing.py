@@ -9,11 +9,9 @@ from gateway.core.token_views import TokenView
 from tests.support.policies import make_record
 
 
-def view(name: str, state: TokenState = TokenState.ACTIVE, last_use: int | None = None, **changes: object) -> TokenView:
+def view(name: str, state: TokenState = TokenState.ACTIVE, **changes: object) -> TokenView:
     record = make_record(f"sml_{name}", name=name, **changes)
-    return TokenView(
-        record=record, state=state, last_use=last_use, is_revoked=state is TokenState.REVOKED, stored=record
-    )
+    return TokenView(record=record, state=state, is_revoked=state is TokenState.REVOKED, stored=record)
 
 
 def names(views: list[TokenView]) -> list[str]:
@@ -47,7 +45,7 @@ def test_a_list_is_sorted_by_what_is_asked(sort: str, expected: str) -> None:
     views = [
         view("a", last_use=5, created_at=30, expires_at=100),
         view("b", last_use=9, created_at=10, expires_at=None),
-        view("c", last_use=None, created_at=20, expires_at=50),
+        view("c", created_at=20, expires_at=50),
     ]
     assert expected.split() == names(select(views, Listing(sort=sort)).rows)
 

@@ -107,7 +107,7 @@ def test_a_token_from_before_a_scope_was_renamed_goes_on(plan: str) -> None:
     rule = STUDIO.match("", "GET", ("projects",))
     assert rule is not None
     for held in ("project:read", "view", "edit"):
-        record = TokenRecord("ab" * 32, "studio", True, None, None, held, plan, "ab" * 12, "", "", "CI", "", NOW)
+        record = TokenRecord(0, "ab" * 32, "studio", True, None, None, held, plan, "ab" * 12, "", "", "CI", "", NOW)
         assert isinstance(decide(rule, Facts(NOW * 1000, record, False, True, (), ())), Allow)
     assert "projects:read" in POLICY.effective_scopes(["view"], plan).split()
     assert [{"projects:read", "projects:write", "edit", "project:read", "view"}] == [

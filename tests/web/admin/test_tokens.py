@@ -7,6 +7,12 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.core.decision import Asked
+from gateway.core.tokens import digest
+from tests.conftest import run_with_connection
+from tests.support.policies import rule_for
 from tests.web.admin.conftest import Mint, create
 
 pytestmark = pytest.mark.redis
@@ -69,6 +75,23 @@ def test_a_change_names_the_version_that_it_is_for(api: Api) -> None:
         disabled["name"],
         disabled["scopes"],
     )
+
+
+def test_a_version_is_the_same_after_a_use(api: Api, redis_url: str) -> None:
+    """A change of what was read before the token was used is made, and the answer still has that use."""
+    created = create(api)
+    place, tag = f"{TOKENS}/{created['id']}", f'"{created["version"]}"'
+
+    async def use(connection: RedisConnection) -> None:
+        facts = await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), digest(created["token"], b"")))
+        assert facts.record is not None
+
+    run_with_connection(redis_url, use)
+    used = api.get(place)
+    assert (None, tag) == (created["last_used_at"], used.headers["etag"])
+    assert used.json()["last_used_at"] is not None
+    changed = api.patch(place, json={"name": "Nightly"}, headers={"If-Match": tag}).json()
+    assert ("Nightly", used.json()["last_used_at"]) == (changed["name"], changed["last_used_at"])
 
 
 def test_rotation_children_and_revocation(api: Api) -> None:
