@@ -1,6 +1,7 @@
 """Composition root of the admin listener: as app.py, for a process that answers people and not their programs."""
 
 import asyncio
+import gc
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -93,6 +94,7 @@ def create_admin(
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
+        gc.freeze()  # as in app.py: what is there by now stays
         watching = asyncio.create_task(administration.policies.watch(lambda: None))
         try:
             yield

@@ -27,7 +27,10 @@ class Tokens(Protocol):
         ...
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
-        """The records that agree with what is given, newest first. Without project and owner it scans all tokens."""
+        """The records that agree with what is given, newest first, then by name, then by id.
+
+        Without project and owner it scans all tokens.
+        """
         ...
 
     async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:

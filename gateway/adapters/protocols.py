@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+from gateway.core.audit import AuditEntry
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.messages import ContentStream, Field, Response
@@ -53,8 +54,11 @@ class Exports(Protocol):
         """Ends one variant, or all where none is named: the backend has answered otherwise since."""
         ...
 
-    async def purge(self, policy: str, groups: Sequence[str]) -> int:
-        """Ends all that is in any of the groups, and what is fetched for them; how many. Raises StoreUnavailable."""
+    async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
+        """Ends all that is in any of the groups, and what is fetched for them; how many. Raises StoreUnavailable.
+
+        An `entry` goes to the history, where it is somebody's act.
+        """
         ...
 
 

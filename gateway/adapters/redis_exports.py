@@ -15,6 +15,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_contents import PIECE_BYTES, RedisContents
 from gateway.adapters.redis_scripts import read_script
+from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.caching.fetching import Stored, Storing
 from gateway.core.errors import StoreUnavailable
 
@@ -50,7 +51,7 @@ class RedisExports:
         self._store = read_script("exports.lua", "store.lua")
         self._heads = read_script("exports.lua", "document_heads.lua")
         self._end = read_script("compare_and_set.lua")
-        self._purge = read_script("exports.lua", "purge.lua")
+        self._purge = read_script("exports.lua", "audit.lua", "purge.lua")
 
     def forget(self) -> None:
         """Empties the worker's memory; what is in Redis stays."""
@@ -144,15 +145,20 @@ class RedisExports:
             self.counts["remove-failed"] += 1
             logger.warning("a stored export could not be removed: %s", error)
 
-    async def purge(self, policy: str, groups: Sequence[str]) -> int:
+    async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
         """Ends all exports in any of the groups, and what is being fetched for them; how many were stored.
 
-        Raises StoreUnavailable where Redis did not acknowledge: then some may be left.
+        Raises StoreUnavailable where Redis did not acknowledge: then some may be left, and the history says how many
+        have ended.
         """
-        arguments: list[Any] = ["" if self.now is None else self.now, PURGE_MEMORY_MILLISECONDS, PURGE_BATCH]
-        total, has_more = 0, 1
+        clock = "" if self.now is None else self.now
+        keys, note = _group_keys(policy, groups), b""
+        if entry is not None:
+            keys, note = [*keys, names.audit()], encode_entry(entry)
+        total, has_more, noted = 0, 1, b""
         while has_more:
-            ended, has_more = await self._connection.run_script(self._purge, _group_keys(policy, groups), arguments)
+            arguments: list[Any] = [clock, PURGE_MEMORY_MILLISECONDS, PURGE_BATCH, note, total, noted]
+            ended, has_more, noted = await self._connection.run_script(self._purge, keys, arguments)
             total += ended
         return total
 

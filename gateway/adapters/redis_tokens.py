@@ -1,7 +1,10 @@
 """Administration of token records, off the path of requests."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
 
 from gateway.adapters import names
@@ -14,9 +17,11 @@ from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord, decode_record, encode_record
-from gateway.core.tokens import bucket_of, token_id
+from gateway.core.tokens import ID_LENGTH, bucket_of, token_id
 
 _ABSENT = b""
+AT_ONCE = 1000
+"""Tokens that are asked for and read in one go: others who wait for this process wait for milliseconds."""
 
 
 class RedisTokens:
@@ -53,19 +58,25 @@ class RedisTokens:
             for record in records
             if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
         ]
-        return sorted(wanted, key=lambda record: (-record.created_at, record.name))
+        listed = newest_first(wanted)
+        await asyncio.sleep(0)  # sorting many takes as long as reading a piece
+        return listed
 
     async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
         """The records of the ids, as far as they are there."""
         ask = _asking("MGET", lambda bucket: map(names.token, bucket))
         raws = await self._ask_buckets(identities, ask)
-        return [decode_record(identity, raws[identity]) for identity in identities if raws[identity]]
+        records: list[TokenRecord] = []
+        for start in range(0, len(identities), AT_ONCE):
+            few = identities[start : start + AT_ONCE]
+            records += [decode_record(identity, raws[identity]) for identity in few if raws[identity]]
+            await asyncio.sleep(0)
+        return records
 
     async def children(self, identity: str) -> list[TokenRecord]:
         """The children of a token, newest first."""
         members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
-        records = await self.find_each([member.decode() for member in members])
-        return sorted(records, key=lambda record: (-record.created_at, record.name))
+        return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
@@ -150,9 +161,9 @@ class RedisTokens:
         if policy is not None and (project or owner):
             index = names.project_tokens(policy, project) if project else names.owner_tokens(policy, owner or "")
             (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
-            return [member.decode() for member in members]
+            return sorted(member.decode() for member in members)
         keys = await self._connection.run(lambda client: _scan(client, names.all_tokens()))
-        return sorted({key.decode().rpartition(":")[2] for key in keys})
+        return [key[-ID_LENGTH:].decode() for key in keys]
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
@@ -169,10 +180,22 @@ class RedisTokens:
         return outcome
 
     async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
-        """Each id's answer to a command that takes a bucket's ids at once: ten thousand tokens are 256 commands."""
-        buckets = [list(bucket) for _, bucket in groupby(sorted(set(identities)), bucket_of)]
-        answers = await self._connection.run(lambda client: _pipeline(client, [ask(bucket) for bucket in buckets]))
-        return dict(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
+        """Each id's answer to a command that takes a bucket's ids at once, in pieces.
+
+        Ten thousand tokens are some 265 commands.
+        """
+        ordered, told = sorted(set(identities)), dict[str, Any]()
+        for start in range(0, len(ordered), AT_ONCE):
+            buckets = [list(bucket) for _, bucket in groupby(ordered[start : start + AT_ONCE], bucket_of)]
+            answers = await self._connection.run(partial(_pipeline, commands=[ask(bucket) for bucket in buckets]))
+            told.update(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
+        return told
+
+
+def newest_first(records: Iterable[TokenRecord]) -> list[TokenRecord]:
+    """By creation, then by name; what is equal in both stays as it was."""
+    by_name = sorted(records, key=attrgetter("name"))
+    return sorted(by_name, key=attrgetter("created_at"), reverse=True)
 
 
 def _note(entry: AuditEntry | None) -> bytes:
@@ -194,4 +217,9 @@ async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[A
 
 
 async def _scan(client: Client, pattern: str) -> list[bytes]:
-    return sorted({key async for key in client.scan_iter(match=pattern, count=1000)})
+    found, cursor = set[Any](), 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=1000)
+        found.update(keys)
+        if cursor == 0:
+            return sorted(found)

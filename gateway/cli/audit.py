@@ -1,4 +1,4 @@
-"""`gateway audit`: who changed which token or owner, what was refused, and what it said before and after."""
+"""`gateway audit`: who changed which token or owner, from what to what, who purged what, and what was refused."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ OVERLAP_SECONDS = 5
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 QUERY_OPTIONS = (
-    click.option("--policy", help="Only what is about tokens and owners of this policy."),
-    click.option("--project", help="Only what is about tokens of this project."),
-    click.option("--owner", help="Only what is about this owner and its tokens."),
+    click.option("--policy", help="Only what is about tokens, owners and exports of this policy."),
+    click.option("--project", help="Only what is about tokens and exports of this project."),
+    click.option("--owner", help="Only what is about this owner, its tokens and exports."),
     click.option("--token", "target", metavar="ID", help="Only what is about this token."),
     click.option("--actor", help="Only what was done by this name, or with the token of this id."),
-    click.option("--action", help="Only this action, such as token.revoke, or all of token or owner."),
+    click.option("--action", help="Only this action, such as token.revoke, or all of token, owner or export."),
     click.option("--refused", is_flag=True, help="Only what was refused."),
     click.option("--since", help="From when on: 24h (ago), or a time such as 2027-01-31T00:00:00Z."),
     click.option("--until", help="Until when, likewise."),
@@ -53,7 +53,7 @@ def audit() -> None:
 @redis_option
 @json_option
 def tail(lines: int, follow: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
-    """Print the last changes, the newest at the end."""
+    """Print the last changes and purges, the newest at the end."""
 
     async def work(management: Management) -> None:
         query = read_query(wanted, await management.now())
@@ -145,7 +145,7 @@ def _print(entries: Sequence[AuditEntry], as_json: bool) -> None:
             continue
         outcome = "" if entry.outcome == DONE else f" REFUSED ({entry.outcome})"
         changes = ", ".join(_describe_change(field, *pair) for field, pair in entry.changes.items())
-        about = " ".join(filter(None, (entry.target, f"({entry.name})" if entry.name else "")))
+        about = " ".join(filter(None, (entry.target or entry.policy, f"({entry.name})" if entry.name else "")))
         line = f"{format_time(int(entry.time))}  {entry.actor.title}  {entry.action}{outcome}  {about}  {changes}"
         click.echo(line.rstrip())
 

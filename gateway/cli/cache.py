@@ -5,8 +5,9 @@ import json
 import click
 
 from gateway.adapters.redis_exports import RedisExports
-from gateway.cli.options import json_option, redis_option, with_connection
-from gateway.core.caching.purging import Purge, find_groups
+from gateway.cli.options import json_option, operator, redis_option, with_connection
+from gateway.core.caching.purging import Purge, about_purge, find_groups
+from gateway.core.errors import ChangeRefused
 
 
 @click.group()
@@ -37,14 +38,18 @@ def purge(
 ) -> None:
     """End stored exports: the next request for one asks the backend.
 
-    Name one of --url, --group, --project, --owner, --token, --all. What is being fetched meanwhile is not stored.
+    Name one of --url, --group, --project, --owner, --token, --all. What is being fetched meanwhile is not stored. The
+    history has who purged what, and how many exports have ended.
     """
     named = {"url": url, "group": group, "project": project, "owner": owner, "token": token}
     if sum(map(bool, named.values())) + everything != 1:
         raise click.UsageError("name exactly one of --url, --group, --project, --owner, --token, --all")
+    meant = Purge(everything=everything, **{name: text or "" for name, text in named.items()})
     try:
-        groups = find_groups(Purge(everything=everything, **{name: text or "" for name, text in named.items()}))
-    except ValueError as error:
+        groups, entry = find_groups(meant), about_purge(operator(), policy_name, meant)
+    except ChangeRefused as error:
         raise click.UsageError(str(error)) from error
-    purged = with_connection(redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups))
+    purged = with_connection(
+        redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups, entry)
+    )
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")

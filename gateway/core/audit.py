@@ -1,4 +1,4 @@
-"""The history of changes: who changed what, when, from what to what; and what was asked for and refused.
+"""The history of changes: who changed or purged what, when, from what to what; and what was asked for and refused.
 
 Rule 1: an entry and its change are written by one script: neither is there without the other.
 Rule 2: an entry has nothing secret. Of what was refused it keeps no text that was asked for: people paste tokens into
@@ -48,6 +48,7 @@ class Action(StrEnum):
     ROTATE = "token.rotate"
     REVOKE = "token.revoke"
     CHANGE_OWNER = "owner.change"
+    PURGE = "export.purge"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -57,7 +58,7 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     action: Action
     policy: str = ""
     target: str = ""
-    """The id of the token, or of the owner."""
+    """The id of the token, or of the owner; of a purge that of the token whose exports were meant, if any."""
     name: str = ""
     """Of the token, as it was called then."""
     project: str = ""

@@ -12,16 +12,21 @@ from gateway.core.records import TokenRecord, encode_record, without_use
 VERSION_DIGITS = 20
 
 
-class TokenView(msgspec.Struct, frozen=True):
-    """A token at one moment; nothing in it is secret."""
+class TokenView(msgspec.Struct, frozen=True, gc=False):
+    """A token at one moment; nothing in it is secret, and nothing leads back to it, so none is searched for cycles."""
 
     record: TokenRecord
     """Of a child, bound by its parent's."""
     state: TokenState
     is_revoked: bool
     """The token itself; of a child whose parent is revoked the state says so, and this does not."""
-    version: str
-    """Another one after every change of the token; using it changes nothing."""
+    stored: TokenRecord
+    """The record as it is without its parent's: what a change is made from."""
+
+    @property
+    def version(self) -> str:
+        """Another one after every change of the token; using it changes nothing. Most of a long list is never asked."""
+        return version_of(self.stored, self.is_revoked)
 
     @property
     def identity(self) -> str:
@@ -61,14 +66,13 @@ def build_views(
 
     A child whose parent is gone is over.
     """
-    states = {one: state_of(parent, revoked[one], now) for one, parent in parents.items()}
     views = []
     for record in records:
-        parent = states.get(record.parent, TokenState.REVOKED) if record.parent else TokenState.ACTIVE
-        is_revoked = revoked[record.identity]
-        bound = bound_by(parents[record.parent], record) if record.parent in parents else record
-        state, version = state_of(record, is_revoked, now, parent), version_of(record, is_revoked)
-        views.append(TokenView(bound, state, is_revoked, version))
+        parent, is_revoked, bound = parents.get(record.parent), revoked[record.identity], record
+        parents_state = TokenState.REVOKED if record.parent else TokenState.ACTIVE
+        if parent is not None:
+            bound, parents_state = bound_by(parent, record), state_of(parent, revoked[record.parent], now)
+        views.append(TokenView(bound, state_of(record, is_revoked, now, parents_state), is_revoked, record))
     return views
 
 

@@ -1,5 +1,6 @@
 """What there is to see of tokens, owners and the history."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.adapters.admin_protocols import Audit, Claims, Owners, Tokens
@@ -16,6 +17,9 @@ from gateway.core.token_views import TokenView, build_views
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, digest, token_id
 from gateway.core.whoami import identity_rule
 from gateway.exchange import PolicySource
+
+AT_ONCE = 1000
+"""Tokens that are looked at in one go: others who wait for this process wait for milliseconds."""
 
 
 class Reading:
@@ -146,4 +150,8 @@ class Reading:
         parents = {parent.identity: parent for parent in found}
         asked = [*identities, *parents]
         revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
-        return build_views(records, parents, revoked, await self._tokens.now())
+        now, views = await self._tokens.now(), list[TokenView]()
+        for start in range(0, len(records), AT_ONCE):
+            views += build_views(records[start : start + AT_ONCE], parents, revoked, now)
+            await asyncio.sleep(0)
+        return views

@@ -2,20 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_audit import RedisAudit
+from gateway.adapters.redis_connection import RedisConnection, Script, open_client
 from gateway.adapters.redis_contents import RedisContents
 from gateway.adapters.redis_exports import MAXIMUM_VARIANTS, PURGE_BATCH, ContentMemory, RedisExports
+from gateway.core.audit import Actor, AuditQuery
 from gateway.core.caching.fetching import Lead, Storing
+from gateway.core.caching.purging import Purge, about_purge
 from gateway.core.errors import StoreUnavailable
 from tests.support.processes import RedisServer, free_port
 
 NOW = 1_800_000_000_000
 NAME = names.export("project", "x", "abc")
+PURGED = about_purge(Actor('"ended":[null,0]', "operator"), "small", Purge(group="a"))
 STORING = Storing(
     policy="small",
     name=NAME,
@@ -151,6 +156,24 @@ def test_the_oldest_variant_makes_room(store_url: str) -> None:
     run(store_url, work)
 
 
+def test_a_purge_that_is_somebodys_act_is_in_the_history(store_url: str) -> None:
+    """With how many exports ended, also where there were none; what a backend ends by itself is nobody's act."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, audit = exports(connection), RedisAudit(connection)
+        await store.write(STORING)
+        await store.purge("small", ["group:x"])
+        assert [] == await audit.search(AuditQuery(), 10)
+        for ended in (1, 0):
+            assert ended == await store.purge("small", ["group:a"], PURGED)
+            entry = (await audit.search(AuditQuery(), 10))[0]
+            changes = {"group": (None, "a"), "ended": (None, ended)}
+            assert replace(PURGED, changes=changes, id=entry.id, time=entry.time) == entry
+        assert 2 == len(await audit.search(AuditQuery(action="export"), 10))
+
+    run(store_url, work)
+
+
 @pytest.mark.parametrize("group", ["all", "group:a"])
 def test_a_purge_is_seen_at_once(store_url: str, group: str) -> None:
     """Heads and contents of all exports in the group are gone, in other groups they stay."""
@@ -194,15 +217,42 @@ def test_a_fetch_that_takes_longer_than_purges_are_remembered_stores_nothing(sto
 
 
 def test_a_large_group_is_purged_in_several_goes(store_url: str) -> None:
-    """However many exports there are, all end, and Redis is not held up for long."""
+    """However many exports there are, all end, and Redis is not held up for long; the history has it as one purge."""
 
     async def work(connection: RedisConnection) -> None:
         store = exports(connection)
         for number in range(2 * PURGE_BATCH + 1):
             name = names.export("project", "x", str(number))
             await store.write(replace(STORING, name=name, groups=("all",), content=b""))
-        assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"])
+        assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"], PURGED)
         assert [] == await connection.client.keys("gw1:export:*")
+        (entry,) = await RedisAudit(connection).search(AuditQuery(), 10)
+        assert (None, 2 * PURGE_BATCH + 1) == entry.changes["ended"]
+
+    run(store_url, work)
+
+
+def test_of_a_purge_that_comes_to_nothing_half_way_the_history_has_that_half(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has ended stands there: Redis may go away in between."""
+
+    async def work(connection: RedisConnection) -> None:
+        store, audit, run_script = exports(connection), RedisAudit(connection), connection.run_script
+        for number in range(PURGE_BATCH + 1):
+            name = names.export("project", "x", str(number))
+            await store.write(replace(STORING, name=name, groups=("all",), content=b""))
+
+        async def run_first(script: Script, keys: list[str], arguments: list[Any]) -> Any:
+            if await audit.search(AuditQuery(), 10):
+                raise StoreUnavailable("away")
+            return await run_script(script, keys, arguments)
+
+        monkeypatch.setattr(connection, "run_script", run_first)
+        with pytest.raises(StoreUnavailable):
+            await store.purge("small", ["all"], PURGED)
+        (entry,) = await audit.search(AuditQuery(), 10)
+        assert (None, PURGE_BATCH) == entry.changes["ended"]
 
     run(store_url, work)
 
@@ -455,3 +505,17 @@ def test_memory_counts_what_it_replaces() -> None:
         memory.put(("a", b"h"), b"12345")
     memory.put(("b", b"h"), b"12345")
     assert [b"12345", b"12345"] == [memory.get((name, b"h")) for name in "ab"]
+
+
+@pytest.mark.redis
+def test_a_full_redis_can_be_purged(own_redis: RedisServer) -> None:
+    """It is what makes room; the history has it all the same."""
+
+    async def work(connection: RedisConnection) -> None:
+        store = exports(connection)
+        await store.write(STORING)
+        await connection.client.config_set("maxmemory", "1")
+        assert 1 == await store.purge("small", ["group:a"], PURGED)
+        assert 1 == len(await RedisAudit(connection).search(AuditQuery(), 10))
+
+    run(own_redis.url, work)

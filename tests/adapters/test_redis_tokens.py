@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from gateway.adapters import names
+from gateway.adapters import names, redis_tokens
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.audit import Action, Actor, AuditEntry
 from gateway.core.decision import Asked
 from gateway.core.errors import ChangeRefused
-from gateway.core.records import TokenRecord
+from gateway.core.records import TokenRecord, decode_record
 from gateway.core.tokens import token_id
 from tests.support.policies import make_record, rule_for
 
@@ -265,6 +265,37 @@ def test_a_record_of_an_earlier_version_can_be_changed(store_url: str) -> None:
         changed = msgspec.structs.replace(found, name="changed")
         assert await tokens.replace(found, changed)
         assert await tokens.rotate(changed, *successor_of(changed))
+
+    run(store_url, work)
+
+
+def test_many_tokens_are_read_in_pieces(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have their turn in between; the list is as it is in one go: by creation, by name, and by id."""
+
+    async def work(tokens: RedisTokens) -> None:
+        for number in range(24):
+            await tokens.create(make_record(f"sml_{number}", name=f"n{number % 2}", created_at=number // 8))
+        whole = await tokens.find_all(None, None, None)
+        assert sorted(whole, key=lambda one: (-one.created_at, one.name, one.identity)) == whole
+        assert 24 == len(whole)
+        read: list[int] = [0]
+
+        def decode(identity: str, raw: bytes) -> TokenRecord:
+            read[-1] += 1
+            return decode_record(identity, raw)
+
+        async def take_turns() -> None:
+            while True:
+                read.append(0)
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(redis_tokens, "AT_ONCE", 5)
+        monkeypatch.setattr(redis_tokens, "decode_record", decode)
+        others = asyncio.create_task(take_turns())
+        assert whole == await tokens.find_all(None, None, None) == await tokens.find_all("small", "website", None)
+        others.cancel()
+        assert (48, 5) == (sum(read), max(read))
+        assert [False] * 24 == await tokens.are_revoked([one.identity for one in whole])
 
     run(store_url, work)
 

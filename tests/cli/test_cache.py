@@ -1,6 +1,7 @@
 """`gateway cache purge`: what it ends, and what it says where it cannot."""
 
 import asyncio
+import getpass
 
 import pytest
 from msgspec.structs import replace
@@ -64,6 +65,24 @@ def test_what_is_named_is_ended(redis_url: str, options: tuple[str, ...], purged
     assert {"purged": 0} == run_json(*common, "--policy", "other")
     assert {"purged": purged} == run_json(*common, "--policy", "shop")
     assert "Purged 0 stored export(s) of shop.\n" == run_command(*common, "--policy", "shop").stdout
+
+
+def test_a_purge_is_in_the_history(redis_url: str) -> None:
+    """Under the login name, with what was named and how many exports ended; what was not purged is not there."""
+    store(redis_url)
+    common = ("--policy", "shop", "--redis", redis_url)
+    run_command("cache", "purge", "--project", "website", *common)
+    run_command("cache", "purge", "--all", *common)
+    run_command("cache", "purge", "--url", "/export", *common)
+    history = ("--action", "export.purge", "--redis", redis_url)
+    everything, website = run_json("audit", "search", *history)
+    assert (getpass.getuser(), "operator", "shop") == (website["actor"], website["actor_kind"], website["policy"])
+    assert {"project": [None, "website"], "ended": [None, 1]} == website["changes"]
+    assert {"everything": [None, True], "ended": [None, 1]} == everything["changes"]
+    assert [website] == run_json("audit", "search", "--project", "website", *history)
+    assert 2 == len(run_command("audit", "export", *history).stdout.splitlines())
+    printed = run_command("audit", "tail", *history).stdout.splitlines()
+    assert f"{website['time']}  {getpass.getuser()}  export.purge  shop  project: website, ended: 1" == printed[0]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ SHOP = load_shop()
 
 
 def view(record: TokenRecord = RECORD, state: TokenState = TokenState.ACTIVE) -> TokenView:
-    return TokenView(record, state, state is TokenState.REVOKED, "v1")
+    return TokenView(record, state, state is TokenState.REVOKED, record)
 
 
 def test_a_token_manages_those_of_its_project() -> None:

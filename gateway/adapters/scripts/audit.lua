@@ -1,7 +1,8 @@
 -- Appends an entry to a history, in the script that makes the change and before it: neither is there without the other.
+-- Returns the entry's id in the stream.
 
 local function note(stream, entry)
   if entry ~= '' then
-    redis.call('XADD', stream, 'MAXLEN', '~', AUDIT_LENGTH, '*', 'entry', entry)
+    return redis.call('XADD', stream, 'MAXLEN', '~', AUDIT_LENGTH, '*', 'entry', entry)
   end
 end

@@ -1,10 +1,12 @@
-"""What an operator names to be purged, and the groups that it is."""
+"""What an operator names to be purged, the groups that it is, and its entry of the history."""
 
 from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.core.audit import Action, Actor, AuditEntry, id_or_nothing
 from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
+from gateway.core.errors import ChangeRefused
 from gateway.core.fields import parse_host
 
 
@@ -20,7 +22,7 @@ class Purge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_groups(purge: Purge) -> list[str]:
-    """The groups that end; ValueError says what is wrong with what is named."""
+    """The groups that end; ChangeRefused says what is wrong with what is named."""
     groups = [
         *([_group_of_url(purge.url)] if purge.url else []),
         *([named_group(purge.group)] if purge.group else []),
@@ -30,13 +32,36 @@ def find_groups(purge: Purge) -> list[str]:
         *([WHOLE_POLICY] if purge.everything else []),
     ]
     if len(groups) != 1:
-        raise ValueError("name exactly one of url, group, project, owner, token, everything")
+        raise ChangeRefused("name exactly one of url, group, project, owner, token, everything")
     return groups
 
 
+def about_purge(actor: Actor, policy: str, purge: Purge) -> AuditEntry:
+    """What the history says of a purge: what was named, and how many exports have `ended`, which the store counts.
+
+    Of a token only an id is kept: people paste a token's text in its place.
+    """
+    identity = id_or_nothing(purge.token)
+    named = msgspec.structs.asdict(purge) | {"token": identity}
+    return AuditEntry(
+        actor=actor,
+        action=Action.PURGE,
+        policy=policy,
+        target=identity,
+        project=purge.project,
+        owner=purge.owner,
+        changes={what: (None, named[what]) for what in named if getattr(purge, what)} | {"ended": (None, 0)},
+    )
+
+
 def _group_of_url(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     host = parse_host(parts.netloc.encode("ascii", "replace"))
     if not host or not parts.path.startswith("/"):
-        raise ValueError(f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export")
+        raise ChangeRefused(
+            f"{url!r} is no URL of an export: write it with its host, such as http://app.example/export"
+        )
     return uri_group(host, f"{parts.path}?{parts.query}" if parts.query else parts.path)

@@ -7,13 +7,14 @@ from gateway.core.audit import DONE, Action, AuditEntry
 from gateway.core.pages.times import describe_moment
 
 _DEEDS: Mapping[Action, tuple[str, str]] = {
-    Action.CREATE: ("created", "create"),
-    Action.IMPORT: ("imported", "import"),
-    Action.UPDATE: ("changed", "change"),
-    Action.OVERRIDE: ("changed a limit of", "change a limit of"),
-    Action.ROTATE: ("rotated", "rotate"),
-    Action.REVOKE: ("revoked", "revoke"),
+    Action.CREATE: ("created", "create it"),
+    Action.IMPORT: ("imported", "import it"),
+    Action.UPDATE: ("changed", "change it"),
+    Action.OVERRIDE: ("changed a limit of", "change a limit of it"),
+    Action.ROTATE: ("rotated", "rotate it"),
+    Action.REVOKE: ("revoked", "revoke it"),
     Action.CHANGE_OWNER: ("changed the owner", "change the owner"),
+    Action.PURGE: ("purged stored exports", "purge stored exports"),
 }
 _REFUSALS: Mapping[str, str] = {
     "name_taken": "the name is taken",
@@ -28,13 +29,13 @@ _QUIET = ("name", "project", "owner")
 
 
 def describe_deed(entry: AuditEntry) -> str:
-    """`rotated`; `tried to rotate, and was refused: it was over`. A switch is told by what it does."""
+    """`rotated`; `tried to rotate it, and was refused: it was over`. A switch is told by what it does."""
     done, attempted = _DEEDS[entry.action]
     if entry.outcome != DONE:
-        return f"tried to {attempted} it, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
+        return f"tried to {attempted}, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
     if set(entry.changes) == {"is_active"}:
         return "enabled" if entry.changes["is_active"][1] else "disabled"
-    return done
+    return f"{done} of {entry.policy}" if entry.action is Action.PURGE else done
 
 
 def describe_changes(entry: AuditEntry) -> Iterator[tuple[str, str, str]]:
@@ -54,4 +55,4 @@ def _write(field: str, value: Any) -> str:
         return "never" if field == "expires_at" else ""
     if field in _TIMES and isinstance(value, int):
         return describe_moment(value)
-    return str(value)
+    return "yes" if value is True else str(value)

@@ -31,6 +31,11 @@ def describe_day(seconds: int) -> str:
     return f"{moment.day} {moment:%b %Y}"
 
 
+def last_day(seconds: int) -> str:
+    """The last day, such as 2027-01-31, that has ended by then, in UTC."""
+    return datetime.fromtimestamp(seconds - 86400, UTC).strftime("%Y-%m-%d")
+
+
 def parse_day(text: str) -> int | None:
     """Unix seconds of the end of a day such as 2027-01-31, in UTC; None for what is none."""
     try:

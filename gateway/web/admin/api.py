@@ -95,7 +95,7 @@ def build_openapi() -> OpenAPIConfig:
             Tag("tokens", "Make, show, change, rotate and revoke tokens."),
             Tag("owners", "What the owners of tokens may do."),
             Tag("policies", "What there is to choose from."),
-            Tag("history", "Who changed what."),
+            Tag("history", "Who changed or purged what."),
             Tag("cache", "Stored exports."),
             Tag("usage", "What was counted."),
             Tag("oauth", "Introspection and revocation as OAuth knows them."),

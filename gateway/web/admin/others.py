@@ -7,13 +7,13 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UnsetType
 
 from gateway.core.audit import Action, AuditQuery
-from gateway.core.caching.purging import Purge, find_groups
+from gateway.core.caching.purging import Purge, about_purge, find_groups
 from gateway.core.errors import NotFound
 from gateway.core.owners import OwnerChange
 from gateway.core.variants.offers import build_offer
 from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, to_seconds
 from gateway.web.admin.given import Caller, Exporting, Managing
-from gateway.web.admin.problems import CallRefused, documented
+from gateway.web.admin.problems import documented
 from gateway.web.admin.shown import History, Purged, ShownOwner, ShownOwners, show_entry, show_owner
 from gateway.web.admin.shown_policies import ShownOffers, ShownPolicies, ShownProject, ShownProjects, show_policy
 from gateway.web.admin.tokens import MAXIMUM_PAGE, READING, WRITING
@@ -103,7 +103,13 @@ async def change_owner(
     return show_owner(policy, owner, await management.change_owner(actor, policy, owner, change))
 
 
-@get("/audit", opt=READING, tags=("history",), responses=documented(401, 403), summary="Search the history of changes")
+@get(
+    "/audit",
+    opt=READING,
+    tags=("history",),
+    responses=documented(401, 403),
+    summary="Search the history of changes and purges",
+)
 async def search_history(
     management: Managing,
     policy: Annotated[str | None, QueryParameter(max_length=63)] = None,
@@ -118,7 +124,7 @@ async def search_history(
     limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
     cursor: Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,15}-[0-9]{1,15}-[a-z0-9]{2,8}$")] = None,
 ) -> History:
-    """The newest first: who changed what, from what to what; and what was refused."""
+    """The newest first: who changed or purged what, from what to what; and what was refused."""
     query = AuditQuery(
         policy=policy,
         project=project,
@@ -142,14 +148,13 @@ async def search_history(
     responses=documented(401, 403, 404),
     summary="End stored exports",
 )
-async def purge(management: Managing, exports: Exporting, data: JSONBody[NewPurge]) -> Purged:
-    """The next request for one asks the backend, on every worker and node."""
-    management.policy(data.policy)
-    try:
-        groups = find_groups(Purge(**{name: getattr(data, name) for name in Purge.__struct_fields__}))
-    except ValueError as error:
-        raise CallRefused("invalid", str(error)) from error
-    return Purged(await exports.purge(data.policy, groups))
+async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
+    """The next request for one asks the backend, on every worker and node. The history has who purged what."""
+    meant = Purge(**{name: getattr(data, name) for name in Purge.__struct_fields__})
+    async with management.refusals(actor, Action.PURGE, data.policy):
+        management.policy(data.policy)
+        groups = find_groups(meant)
+    return Purged(await exports.purge(data.policy, groups, about_purge(actor, data.policy, meant)))
 
 
 HANDLERS = [

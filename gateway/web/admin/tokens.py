@@ -172,10 +172,10 @@ async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRev
 
 def cut_page(views: Sequence[TokenView], limit: int, cursor: str | None) -> tuple[Sequence[TokenView], str | None]:
     """The page behind the token that the cursor names, and the cursor of the next one."""
-    places = {view.identity: place for place, view in enumerate(views)}
-    if cursor is not None and cursor not in places:
+    place = -1 if cursor is None else next((at for at, view in enumerate(views) if view.identity == cursor), None)
+    if place is None:
         raise CallRefused("invalid", "the cursor is of no token that is listed here")
-    start = 0 if cursor is None else places[cursor] + 1
+    start = place + 1
     page = views[start : start + limit]
     return page, page[-1].identity if start + limit < len(views) else None
 

@@ -1,10 +1,13 @@
 """What the forms of tokens ask for, read from what a browser sent."""
 
+from collections.abc import Mapping
+
 import msgspec
 from litestar.datastructures import FormMultiDict
 
 from gateway.core.administration import TokenChange, TokenRequest
-from gateway.core.pages.times import parse_day
+from gateway.core.pages.sessions import IDLE_SECONDS
+from gateway.core.pages.times import describe_day, last_day, parse_day
 from gateway.core.policies.rules import Policy
 from gateway.web.pages.parts import text_of
 
@@ -55,8 +58,27 @@ def read_token_form(form: FormMultiDict) -> TokenForm:
     return TokenForm(**texts, description=description, scopes=scopes)
 
 
-def build_request(form: TokenForm, policy: Policy, now: int) -> TokenRequest:
-    """What is asked of a new token; FormMistake for what cannot be read."""
+def offer_expiries(now: int, latest: int | None) -> dict[str, str]:
+    """What is offered to who can give nothing that ends later than `latest` (Unix seconds): at last that end itself."""
+    if latest is None:
+        return dict(EXPIRIES)
+    longest = (latest - now - IDLE_SECONDS) // DAY_SECONDS  # days count from when the form is sent
+    offered = {value: words for value, words in EXPIRIES.items() if value.isdecimal() and int(value) <= longest}
+    if (parse_day(last_day(latest)) or 0) > now:
+        offered["day"] = EXPIRIES["day"]
+    return {**offered, "latest": f"When yours ends, {describe_day(latest)}"}
+
+
+def choose_offered(form: TokenForm, expiries: Mapping[str, str]) -> TokenForm:
+    """The same, with one of the times chosen that are offered: what may be most likely meant, where another one was."""
+    if form.expiry in expiries:
+        return form
+    chosen = next(value for value in ("keep", DEFAULT_EXPIRY, "latest") if value in expiries)
+    return msgspec.structs.replace(form, expiry=chosen)
+
+
+def build_request(form: TokenForm, policy: Policy, now: int, latest: int | None) -> TokenRequest:
+    """What is asked of a new token by who can give nothing that ends later; FormMistake for what cannot be read."""
     check_name(form)
     if policy.scopes and not form.scopes:
         raise FormMistake("scopes", "Pick at least one scope: a token without any is good for nothing.")
@@ -70,12 +92,12 @@ def build_request(form: TokenForm, policy: Policy, now: int) -> TokenRequest:
         owner=form.owner,
         scopes=form.scopes,
         plan=form.plan or None,
-        expires_at=read_expiry(form, now),
+        expires_at=read_expiry(form, now, latest),
     )
 
 
-def build_change(form: TokenForm, policy: Policy, now: int) -> TokenChange:
-    """What is to be changed of a token; FormMistake for what cannot be read. `keep` leaves the end as it is."""
+def build_change(form: TokenForm, policy: Policy, now: int, latest: int | None) -> TokenChange:
+    """What is to be changed of a token, likewise. `keep` leaves the end as it is."""
     check_name(form)
     if policy.scopes and not form.scopes:
         raise FormMistake("scopes", "Pick at least one scope, or disable the token.")
@@ -83,7 +105,7 @@ def build_change(form: TokenForm, policy: Policy, now: int) -> TokenChange:
         name=form.name,
         description=form.description,
         scopes=form.scopes,
-        expires_at=msgspec.UNSET if form.expiry == "keep" else read_expiry(form, now),
+        expires_at=msgspec.UNSET if form.expiry == "keep" else read_expiry(form, now, latest),
     )
 
 
@@ -93,10 +115,12 @@ def check_name(form: TokenForm) -> None:
         raise FormMistake("name", "Give the token a name: it is how you will tell it from others.")
 
 
-def read_expiry(form: TokenForm, now: int) -> int | None:
-    """The end in Unix seconds, None for never; FormMistake for what is neither."""
+def read_expiry(form: TokenForm, now: int, latest: int | None) -> int | None:
+    """The end in Unix seconds, None for never; FormMistake for what is neither. It may be more than can be given."""
     if form.expiry == "never":
         return None
+    if form.expiry == "latest" and latest is not None:
+        return latest
     if form.expiry == "day":
         ends = parse_day(form.day)
         if ends is None or ends <= now:

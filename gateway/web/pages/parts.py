@@ -23,7 +23,7 @@ from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
 from gateway.core.pages.telling import describe_changes, describe_deed
-from gateway.core.pages.times import describe_day, describe_distance, describe_moment
+from gateway.core.pages.times import describe_day, describe_distance, describe_moment, last_day
 from gateway.core.policies.rules import Policy, PolicySet
 from gateway.core.token_views import TokenView
 from gateway.exchange import PolicySource
@@ -165,6 +165,7 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "ago": describe_distance,
         "moment": describe_moment,
         "day": describe_day,
+        "last_day": last_day,
         "iso": lambda seconds: build_timestamp(seconds).decode(),
         "deed": describe_deed,
         "changes": describe_changes,

@@ -15,7 +15,14 @@ from gateway.core.pages.snippets import build_snippets, variable_name
 from gateway.core.policies.rules import Policy
 from gateway.core.token_views import CreatedToken
 from gateway.web.pages.addresses import example_url
-from gateway.web.pages.forms import DEFAULT_EXPIRY, EXPIRIES, FormMistake, TokenForm, build_request, read_token_form
+from gateway.web.pages.forms import (
+    FormMistake,
+    TokenForm,
+    build_request,
+    choose_offered,
+    offer_expiries,
+    read_token_form,
+)
 from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages
 from gateway.web.pages.visitors import Visitor
 
@@ -62,7 +69,7 @@ class TokenLists(Controller):
         form = TokenForm(
             name=query.get("name", ""),
             description=query.get("description", ""),
-            expiry=query.get("expiry", DEFAULT_EXPIRY),
+            expiry=query.get("expiry", ""),
             day=query.get("day", ""),
             project=reach.project or "",
             owner=reach.owner or "",
@@ -80,7 +87,7 @@ class TokenLists(Controller):
         check_may_change(visitor)
         filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
         try:
-            wanted = _bounded(build_request(filled, policy, int(pages.clock())), policy, visitor)
+            wanted = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
             await _check_first(pages, visitor, filled)
             created = await pages.management.create_token(visitor.actor, policy.name, wanted)
         except FormMistake as mistake:
@@ -130,7 +137,8 @@ async def render_form(
 ) -> Template:
     """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
     owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
-    form = msgspec.structs.replace(form, key=pages.random_text())
+    expiries = offer_expiries(int(pages.clock()), visitor.latest)
+    form = msgspec.structs.replace(choose_offered(form, expiries), key=pages.random_text())
     return pages.render(
         "token_new.html",
         visitor,
@@ -140,7 +148,7 @@ async def render_form(
         mistake=mistake,
         groups=group_scopes(policy),
         grantable=grantable(policy, visitor.giver, owner),
-        expiries=EXPIRIES,
+        expiries=expiries,
         bundles=policy.bundles,
     )
 

@@ -18,11 +18,12 @@ from gateway.core.token_views import TokenView
 from gateway.core.whoami import identity_rule
 from gateway.web.pages.forms import (
     DEFAULT_OVERLAP,
-    EXPIRIES,
     OVERLAPS,
     FormMistake,
     TokenForm,
     build_change,
+    choose_offered,
+    offer_expiries,
     read_token_form,
 )
 from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
@@ -76,7 +77,7 @@ class TokenPages(Controller):
         view, asked = await pages.token(visitor, identity), read_token_form(form)
         policy = pages.policy(view.record.policy)
         try:
-            change = build_change(asked, policy, int(pages.clock()))
+            change = build_change(asked, policy, int(pages.clock()), visitor.latest)
             _check_excess(policy, visitor, change, view)
             await pages.management.update_token(visitor.actor, identity, change, text_of(form, "version"))
         except FormMistake as mistake:
@@ -217,17 +218,18 @@ def _render_edit(
 ) -> Template:
     policy = pages.policy(view.record.policy)
     held = frozenset(view.record.scopes.split())
+    expiries = {"keep": "As it is", **offer_expiries(int(pages.clock()), visitor.latest)}
     return pages.render(
         "token_edit.html",
         visitor,
         status=status if mistake else 200,
         view=view,
         policy=policy,
-        form=form,
+        form=choose_offered(form, expiries),
         mistake=mistake,
         groups=group_scopes(policy),
         grantable=grantable(policy, visitor.giver) | held,
-        expiries={"keep": "As it is", **EXPIRIES},
+        expiries=expiries,
     )
 
 

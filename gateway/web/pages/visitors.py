@@ -96,6 +96,11 @@ class Visitor(msgspec.Struct, frozen=True):
         return None if self.is_operator else self.record
 
     @property
+    def latest(self) -> int | None:
+        """The latest end that may be given away, in Unix seconds; None where any may be."""
+        return self.giver.expires_at if self.giver else None
+
+    @property
     def form_token(self) -> str:
         """What each form carries."""
         return form_token(self.session_id)

@@ -11,7 +11,7 @@ from tests.support.policies import make_record
 
 def view(name: str, state: TokenState = TokenState.ACTIVE, **changes: object) -> TokenView:
     record = make_record(f"sml_{name}", name=name, **changes)
-    return TokenView(record=record, state=state, is_revoked=state is TokenState.REVOKED, version="version")
+    return TokenView(record=record, state=state, is_revoked=state is TokenState.REVOKED, stored=record)
 
 
 def names(views: list[TokenView]) -> list[str]:

@@ -27,3 +27,11 @@ def test_times_are_told_as_moments() -> None:
     """And no end as never."""
     entry = AuditEntry(actor=ACTOR, action=Action.UPDATE, changes={"expires_at": (None, 1_800_000_000)})
     assert [("expires", "never", "15 January 2027, 08:00:00 UTC")] == list(describe_changes(entry))
+
+
+def test_a_purge_is_told_with_what_was_named_and_how_much_ended() -> None:
+    """Of which policy, too: it is about no token."""
+    changes = {"everything": (None, True), "ended": (None, 3)}
+    entry = AuditEntry(actor=ACTOR, action=Action.PURGE, policy="shop", changes=changes)
+    assert "purged stored exports of shop" == describe_deed(entry)
+    assert [("everything", "", "yes"), ("ended", "", "3")] == list(describe_changes(entry))

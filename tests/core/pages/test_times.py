@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.pages.times import describe_day, describe_distance, describe_moment, parse_day
+from gateway.core.pages.times import describe_day, describe_distance, describe_moment, last_day, parse_day
 
 NOW = 1_795_266_309  # 21 November 2026, 13:05:09 UTC
 
@@ -39,6 +39,7 @@ def test_a_day_is_over_at_its_end() -> None:
     ends = parse_day("2026-11-21")
     assert ends is not None
     assert "22 November 2026, 00:00:00 UTC" == describe_moment(ends)
+    assert ["2026-11-20", "2026-11-21", "2026-11-21"] == [last_day(ends - 1), last_day(ends), last_day(ends + 86399)]
 
 
 @pytest.mark.parametrize("text", ["", "2026-02-30", "21.11.2026", "2026-11-21T00:00", "0000-01-01"])

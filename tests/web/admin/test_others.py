@@ -114,6 +114,22 @@ def test_stored_exports_are_purged(api: Api) -> None:
     assert (404, "not_found") == refused(api.post("/api/v1/cache/purges", json={"policy": "none", "everything": True}))
 
 
+def test_a_purge_is_in_the_history(api: Api) -> None:
+    """With the admin token that was presented, what was named and how many exports ended; so is a refused one."""
+    api.post("/api/v1/cache/purges", json={"policy": "small", "owner": "ada"})
+    api.post("/api/v1/cache/purges", json={"policy": "none", "group": "secret"})
+    refusal, done = api.get("/api/v1/audit", params={"action": "export.purge"}).json()["entries"]
+    assert ("API key ops", "admin", "small", "ada", "done") == (
+        done["actor"],
+        done["actor_kind"],
+        done["policy"],
+        done["owner"],
+        done["outcome"],
+    )
+    assert {"owner": [None, "ada"], "ended": [None, 0]} == done["changes"]
+    assert ("not_found", "", {}) == (refusal["outcome"], refusal["policy"], refusal["changes"])
+
+
 def test_what_was_counted_is_told(api: Api) -> None:
     """Of a token by the day, of a policy by the hour, also where there is nothing; 404 for what there is not."""
     identity = create(api)["id"]

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from gateway.core.administration import TokenRequest, TokenState
-from tests.web.pages.conftest import TEST, Desk, Make, shown_text, tokens_on
+from gateway.core.pages.sessions import IDLE_SECONDS
+from tests.web.pages.conftest import NOW, TEST, Clock, Desk, Make, shown_text, tokens_on
 
 OpenDesk = Callable[..., Desk]
+DAY = 86400
 NEW = {"policy": "shop", "project": "website", "expiry": "30", "scope": "texts:read"}
 
 
@@ -186,6 +188,44 @@ def test_nobody_gives_more_than_he_has(open_desk: OpenDesk, make: Make, manage: 
     assert {"texts:read", "texts:write"} == {
         scope for view in manage(lambda m: m.list_tokens("shop")) for scope in view.record.scopes.split()
     }
+
+
+@pytest.mark.parametrize(
+    ("ends_in", "offered", "chosen"),
+    [
+        (None, ["7", "30", "90", "365", "day", "never"], "90"),
+        (200 * DAY, ["7", "30", "90", "day", "latest"], "90"),
+        (30 * DAY + IDLE_SECONDS, ["7", "30", "day", "latest"], "latest"),
+        (7 * DAY + IDLE_SECONDS - 1, ["day", "latest"], "latest"),
+        (600, ["latest"], "latest"),
+    ],
+)
+def test_a_form_offers_no_later_end_than_one_can_give(
+    open_desk: OpenDesk, clock: Clock, make: Make, manage: Any, ends_in: int | None, offered: list[str], chosen: str
+) -> None:
+    """So it passes as it is shown, for as long as the session holds; what is not offered is not chosen either."""
+    ends = None if ends_in is None else int(NOW) + ends_in
+    giver = make("giver", scopes=("texts:read",), expires_at=ends)
+    desk = open_desk(giver.text)
+    edit = desk.get(f"/tokens/{giver.view.identity}/edit")
+    assert ["keep", *offered] == edit.xpath("//input[@name='expiry']/@value")
+    for asked in ("", "&expiry=400"):
+        page = desk.get(f"/tokens/new?policy=shop{asked}")
+        assert offered == page.xpath("//input[@name='expiry']/@value")
+        assert [chosen] == page.xpath("//input[@name='expiry'][@checked]/@value")
+    clock.now += min(IDLE_SECONDS, ends_in or IDLE_SECONDS) - 1
+    for number, expiry in enumerate(offered):
+        filled = {**NEW, "expiry": expiry, "day": page.xpath("string(//input[@name='day']/@max)") or "2031-01-01"}
+        desk.post("/tokens", 200, **filled, name=f"n{number}", key=f"k{number}")
+    made = {view.record.name: view.record.expires_at for view in manage(lambda m: m.list_tokens("shop", "website"))}
+    assert 1 + len(offered) == len(made)
+    if ends is not None:
+        assert ends == made[f"n{offered.index('latest')}"] == max(filter(None, made.values()))
+
+
+def test_an_end_of_somebody_elses_is_nobodys_to_pick(operator: Desk) -> None:
+    """An operator has no end of his own to give."""
+    assert "Pick one of the times" in operator.post("/tokens", 422, **{**NEW, "name": "x", "expiry": "latest"}).text
 
 
 def test_nobody_acts_in_another_name(open_desk: OpenDesk, make: Make, manage: Any) -> None:

@@ -9,9 +9,11 @@ import redis
 
 from gateway.adapters import names
 from gateway.core.administration import TokenRequest
+from gateway.core.owners import OwnerChange
 from gateway.core.usage import Counted, write_counted
 from gateway.settings import Settings
 from gateway.web.admin.app import FIELDS
+from tests.support.command_line import run_command
 from tests.support.processes import wait_until
 from tests.web.pages.conftest import NOW, TEST, Desk, Make, tokens_on
 
@@ -180,3 +182,18 @@ def test_a_part_of_a_page_is_not_replaced_by_the_door(away: Callable[[str], Any]
     """The whole page goes there."""
     answer = away("/tokens")
     assert (204, "/sign-in") == (answer.status_code, answer.headers["hx-redirect"])
+
+
+def test_the_history_tells_purges_and_owners_in_words(operator: Desk, manage: Any, settings: Settings) -> None:
+    """Of which policy, what was named and how much ended; an owner is no token, so no link to one is made of it."""
+    change = OwnerChange(permissions={"website": ("texts:read",)})
+    manage(lambda m: m.change_owner(TEST, "shop", "ada", change))
+    purge = ("cache", "purge", "--policy", "shop", "--group", MARKUP, "--redis", settings.redis_url)
+    assert 0 == run_command(*purge).exit_code
+    page = operator.get("/history")
+    latest, before = (words_of(entry) for entry in page.xpath("//ol[@class='history']/li")[:2])
+    assert "purged stored exports of shop" in latest
+    assert f"group {MARKUP}" in latest
+    assert "ended 0" in latest
+    assert "changed the owner ada" in before
+    assert [] == page.xpath("//ol[@class='history']//a[@href='/tokens/ada']")
