@@ -46,6 +46,11 @@ def small_policies() -> PolicySet:
     return load_policies({"small.toml": SMALL})
 
 
+def small_policy(cache: str) -> str:
+    """The text of the small policy whose exports are cached in another way."""
+    return SMALL.replace('cache = { fresh = "1m" }', f"cache = {{ {cache} }}", 1)
+
+
 def rule_for(request: str, policies: PolicySet | None = None) -> Rule:
     """The rule of a request such as "GET /export"."""
     method, _, path = request.partition(" ")
