@@ -227,16 +227,9 @@ async def test_slow_uploading_client_is_no_timeout() -> None:
 async def test_the_whole_answer_in_time() -> None:
     """total_timeout ends an answer that keeps coming; before the head it is a time-out like any other."""
     clock = ManualClock()
-
-    async def trickle(peer: Peer) -> None:
-        await peer.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        await peer.read_to_end()
-
-    async with RawBackend(trickle) as backend, http_upstreams(clock) as upstreams:
+    async with RawBackend(once(CHUNKED)) as backend, http_upstreams(clock) as upstreams:
         address = replace(backend.address(), total_timeout_seconds=12)
-        response = await upstreams.send(address, "GET", "/", [], None)
-        assert not isinstance(response.content, bytes)
-        content, writer = aiter(response.content), (await backend.peer()).writer
+        content, writer = await start(upstreams, address), (await backend.peer()).writer
         for _ in range(2):
             clock.advance(4)
             writer.write(b"1\r\na\r\n")
@@ -250,17 +243,10 @@ async def test_the_whole_answer_in_time() -> None:
 async def test_silence_between_pieces_has_its_own_limit() -> None:
     """idle_timeout may be longer than the time for the head, as for events that come now and then, or shorter."""
     clock = ManualClock()
-
-    async def events(peer: Peer) -> None:
-        await peer.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        await peer.read_to_end()
-
-    async with RawBackend(events) as backend, http_upstreams(clock) as upstreams:
+    async with RawBackend(once(CHUNKED)) as backend, http_upstreams(clock) as upstreams:
         for idle, quiet in ((60.0, 55.0), (2.0, 1.0)):
             address = replace(backend.address(), idle_timeout_seconds=idle)
-            response = await upstreams.send(address, "GET", "/", [], None)
-            assert not isinstance(response.content, bytes)
-            content, writer = aiter(response.content), backend.peers[-1].writer
+            content, writer = await start(upstreams, address), backend.peers[-1].writer
             for _ in range(12):
                 clock.advance(quiet / 12)
             writer.write(b"1\r\na\r\n")
