@@ -1,102 +1,129 @@
-"""What the cache and the backend have to do with one request: the embedded store, scripted backends, all else real."""
-
-import asyncio
-from collections.abc import AsyncIterator
+"""What is stored answers the next request: which answers are, for whom, and what of them."""
 
 import pytest
 
-from gateway.adapters.redis_fetches import RedisFetches
-from gateway.core.errors import UpstreamTimeout, UpstreamUnreachable
-from gateway.core.messages import Response, field_value
+from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
+from gateway.core.messages import Response
 from gateway.core.tokens import build_checksum
-from tests.support.policies import SMALL, make_record
-from tests.test_exchange import NOW, TEXT, Pieces, Room, field, ok, run
+from tests.support.policies import make_record, small_policy
+from tests.support.room import NOW, TEXT, Pieces, Room, asked, cache_status, field, ok, run
 
-TAGGED = (b"etag", b'"v1"')
-
-
-def policy(cache: str) -> str:
-    """The small policy with another cache."""
-    return SMALL.replace('cache = { fresh = "1m" }', f"cache = {{ {cache} }}", 1)
+BACKEND_SAYS = small_policy('shared_by = "project"')
 
 
-BACKEND_SAYS = policy('shared_by = "project"')
-SECOND = "sml_" + "5" * 34 + build_checksum("sml_" + "5" * 34)
+def test_an_export_is_stored_reused_and_not_sent_again() -> None:
+    """Asked once of the backend: then the same answer with its age, and 304 for who has it."""
+
+    async def work(room: Room) -> None:
+        first = await room.ask("GET /export?a=1")
+        assert b"gateway; fwd=uri-miss; stored" == field(first, b"cache-status")
+        tag = field(first, b"etag") or b""
+        assert tag.startswith(b'W/"')
+        assert b"private, no-cache" == field(first, b"cache-control")
+        room.now = NOW + 2500
+        second = await room.ask("GET /export?a=1")
+        assert (b"content", b"2", b"gateway; hit; ttl=57") == (
+            second.content,
+            field(second, b"age"),
+            field(second, b"cache-status"),
+        )
+        assert tag == field(second, b"etag")
+        for if_none_match in (tag, tag.removeprefix(b"W/"), b'"a", ' + tag + b', "b"', b"*"):
+            third = await room.ask("GET /export?a=1", (b"if-none-match", if_none_match))
+            assert (304, b"", tag) == (third.head.status, third.content, field(third, b"etag"))
+        assert 1 == len(room.upstreams.sent)
+        assert b'W/"other"' != tag
+        assert 200 == (await room.ask("GET /export?a=1", (b"if-none-match", b'W/"other"'))).head.status
+
+    run(work, ok((b"content-type", b"text/css")))
 
 
-def asked(room: Room, number: int, name: bytes) -> bytes | None:
-    """A field of what the backend was asked."""
-    return field_value(room.upstreams.sent[number].fields, name)
+def test_a_304_carries_what_the_200_would_have() -> None:
+    """Content-Location, Date, ETag, Vary, Cache-Control and Expires, and no field of the content itself."""
+
+    async def work(room: Room) -> None:
+        stored = await room.ask("GET /export")
+        answer = await room.ask("GET /export", (b"if-none-match", b"*"))
+        kept = {name for name, _ in answer.head.fields}
+        expected = {b"content-location", b"date", b"etag", b"vary", b"cache-control", b"expires"}
+        assert expected | {b"age", b"cache-status", b"x-request-id"} == kept
+        assert field(stored, b"date") == field(answer, b"date")
+
+    fields = [
+        (b"content-location", b"/x"),
+        (b"date", b"Sat, 21 Nov 2026 06:00:00 GMT"),
+        (b"vary", b"accept-language"),
+        (b"expires", b"Sat, 21 Nov 2026 07:00:00 GMT"),
+        (b"content-type", b"text/plain"),
+        (b"content-language", b"de"),
+        (b"last-modified", b"Sat, 21 Nov 2026 05:00:00 GMT"),
+    ]
+    run(work, ok(*fields))
 
 
-def status_of(answer: Response) -> bytes | None:
-    return field(answer, b"cache-status")
+def test_a_fresh_answer_that_the_client_has_is_304_too() -> None:
+    """The backend is asked for all of it, unconditionally, and the client is told that nothing has changed."""
+
+    async def work(room: Room) -> None:
+        tag = field(await room.ask("GET /export?1"), b"etag") or b""
+        answer = await room.ask("GET /export?2", (b"if-none-match", tag), (b"range", b"bytes=0-1"))
+        assert (304, b"") == (answer.head.status, answer.content)
+        assert [] == [name for name, _ in room.upstreams.sent[1].fields if name in (b"if-none-match", b"range")]
+
+    run(work, ok(), ok())
 
 
-def test_a_stale_export_is_asked_about_with_the_backends_own_validators() -> None:
-    """304: the stored content again, fresh from now on, with the fields that the backend says anew."""
+def test_exports_are_shared_within_a_project_and_not_beyond() -> None:
+    """A second token of the project gets the stored answer, one of another project makes the backend be asked."""
+
+    async def work(room: Room) -> None:
+        texts = [f"sml_{digit * 34}" for digit in "123"]
+        texts = [text + build_checksum(text) for text in texts]
+        for text, project in zip(texts, ("website", "other", ""), strict=True):
+            await room.create(make_record(text, plan="open", project=project))
+        await room.ask("GET /export")
+        contents = [(await room.ask("GET /export", text=text)).content for text in texts]
+        assert [b"first", b"second", b"third"] == contents
+        assert b"fourth" == (await room.ask("GET /export", text=texts[2])).content
+
+    run(work, *(ok(content=content) for content in (b"first", b"second", b"third", b"fourth")))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok((b"cache-control", b"no-store")),
+        ok((b"cache-control", b"private")),
+        ok((b"set-cookie", b"a=1")),
+        ok((b"vary", b"*")),
+        ok(status=203),
+        ok(status=404),
+        ok((b"gateway-cache-control", b"no-store"), (b"cache-control", b"public, max-age=60")),
+    ],
+)
+def test_what_may_not_be_stored_is_asked_for_again(answer: Response) -> None:
+    """The backend's own word, a cookie, Vary: * or another status keep an answer out of the cache."""
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        room.now = NOW + 61_000
-        validated = await room.ask("GET /export", (b"if-none-match", b'"other"'))
-        assert (200, b"content", b"gateway; fwd=stale; fwd-status=304; stored", b"2") == (
-            validated.head.status,
-            validated.content,
-            status_of(validated),
-            field(validated, b"x"),
-        )
-        assert (b'"v1"', b"then") == (asked(room, 1, b"if-none-match"), asked(room, 1, b"if-modified-since"))
-        room.now = NOW + 120_000
         again = await room.ask("GET /export")
-        assert (b"gateway; hit; ttl=1", b"59", b"2") == (status_of(again), field(again, b"age"), field(again, b"x"))
+        assert b"gateway; fwd=uri-miss; stored" == field(again, b"cache-status")
+        assert 2 == len(room.upstreams.sent)
 
-    run(work, ok(TAGGED, (b"last-modified", b"then"), (b"x", b"1")), ok((b"x", b"2"), status=304, content=b""))
-
-
-def test_a_client_that_has_what_was_validated_gets_304() -> None:
-    """The backend's 304 to the gateway, and the gateway's to the client, are two things."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        answer = await room.ask("GET /export", (b"if-none-match", b'W/"v1"'))
-        assert (304, b"gateway; fwd=stale; fwd-status=304; stored") == (answer.head.status, status_of(answer))
-
-    run(work, ok(TAGGED), ok(status=304, content=b""))
+    run(work, answer, ok())
 
 
-def test_a_made_tag_is_not_asked_about() -> None:
-    """A backend that has given no validator does not know the gateway's own tag: it is asked for the whole."""
+def test_a_variant_is_reused_for_the_same_fields_only() -> None:
+    """Vary: another language makes the backend be asked."""
 
     async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        answer = await room.ask("GET /export")
-        assert (None, b"gateway; fwd=stale; stored") == (asked(room, 1, b"if-none-match"), status_of(answer))
+        german, french = (b"accept-language", b"de"), (b"accept-language", b"fr")
+        await room.ask("GET /export", german)
+        assert b"content" == (await room.ask("GET /export", german)).content
+        missed = await room.ask("GET /export", french)
+        assert (b"contenu", b"gateway; fwd=vary-miss; stored") == (missed.content, field(missed, b"cache-status"))
 
-    run(work, ok(), ok(), policy=policy('fresh = "1m", keep = "1h"'))
-
-
-def test_no_cache_asks_about_what_is_stored() -> None:
-    """A client's no-cache is end-to-end validation, and so is a backend's for each use."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export?client")
-        answer = await room.ask("GET /export?client", (b"cache-control", b"no-cache"))
-        assert (b'"v1"', b"gateway; fwd=request; fwd-status=304; stored") == (
-            asked(room, 1, b"if-none-match"),
-            status_of(answer),
-        )
-        await room.ask("GET /export?backend")
-        answer = await room.ask("GET /export?backend")
-        assert (b'"v1"', b"gateway; fwd=stale; fwd-status=304; stored") == (
-            asked(room, 3, b"if-none-match"),
-            status_of(answer),
-        )
-
-    unchanged = ok(status=304, content=b"")
-    run(work, ok(TAGGED), unchanged, ok(TAGGED, (b"cache-control", b"no-cache")), unchanged)
+    run(work, ok((b"vary", b"Accept-Language")), ok((b"vary", b"Accept-Language"), content=b"contenu"))
 
 
 def test_variants_are_kept_side_by_side() -> None:
@@ -139,261 +166,29 @@ def test_who_wants_only_what_is_stored_costs_the_backend_nothing() -> None:
     run(work, ok())
 
 
-def test_many_at_once_are_one_request_and_each_is_charged() -> None:
-    """One answer is stored, the others are collapsed; the quota counts them all."""
-
-    async def work(room: Room) -> None:
-        answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(20)))
-        statuses = [status_of(answer) for answer in answers]
-        assert (1, 19) == (
-            statuses.count(b"gateway; fwd=uri-miss; stored"),
-            statuses.count(b"gateway; fwd=uri-miss; collapsed"),
-        )
-        assert {b'"minute";r=%d;t=60' % left for left in range(31, 51)} == {field(one, b"ratelimit") for one in answers}
-        assert 19 == room.retrieval.counts["collapsed"]
-
-    run(work, ok(), plan="pro")
-
-
-def test_two_projects_never_wait_for_each_other() -> None:
-    """Each fetches its own, also at the same moment."""
-
-    async def work(room: Room) -> None:
-        await room.create(make_record(SECOND, plan="open", project="other"))
-        answers = await asyncio.gather(room.ask("GET /export"), room.ask("GET /export", text=SECOND))
-        assert {b"one", b"two"} == {answer.content for answer in answers}
-
-    run(work, ok(content=b"one"), ok(content=b"two"))
-
-
-def test_those_who_waited_for_another_variant_fetch_theirs_together() -> None:
-    """What varies is known only from the first answer: then each language is one request, however many want it."""
-
-    async def work(room: Room) -> None:
-        languages = [b"de", b"fr", b"fr", b"de", b"fr"]
-        answers = await asyncio.gather(*(room.ask("GET /export", (b"accept-language", one)) for one in languages))
-        assert [b"de", b"fr", b"fr", b"de", b"fr"] == [answer.content for answer in answers]
-        assert 2 == len(room.upstreams.sent)
-
-    vary = (b"vary", b"accept-language")
-    run(work, ok(vary, content=b"de"), ok(vary, content=b"fr"))
-
-
-@pytest.mark.parametrize("refusal", [(b"cache-control", b"private"), (b"set-cookie", b"a=1"), (b"vary", b"*")])
-def test_what_is_not_for_others_is_fetched_by_each(refusal: tuple[bytes, bytes]) -> None:
-    """Nobody gets another one's answer by waiting for it."""
-
-    async def work(room: Room) -> None:
-        answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(3)))
-        assert {b"0", b"1", b"2"} == {answer.content for answer in answers}
-
-    run(work, *(ok(refusal, content=b"%d" % number) for number in range(3)))
-
-
-def test_a_failure_is_shared_by_those_who_wait() -> None:
-    """A backend that does not answer is asked once, not once by each."""
-
-    async def work(room: Room) -> None:
-        answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(5)))
-        assert [504] * 5 == [answer.head.status for answer in answers]
-        assert 1 == len(room.upstreams.sent)
-
-    run(work, UpstreamTimeout("x"))
-
-
-def test_while_a_backend_fails_the_stale_answer_is_there_at_once() -> None:
-    """For a moment after a failure the backend is not asked again by who has something to fall back on."""
-
-    async def work(room: Room) -> None:
-        room.fetches = RedisFetches(room.connection, look_seconds=0, marks={"failed": 600})
-        room.retrieval._fetches = room.retrieval._fetching._fetches = room.fetches
-        room.now = NOW
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        for _ in range(3):
-            assert b"content" == (await room.ask("GET /export")).content
-        assert (2, 3) == (len(room.upstreams.sent), room.retrieval.counts["stood-in"])
-
-    run(work, ok(), UpstreamUnreachable("x"), policy=policy('fresh = "1m", stale_if_error = "1h"'))
-
-
-def test_keep_says_how_long_the_last_good_answer_stands_in() -> None:
-    """Without `stale_if_error` it is for as long as it is kept."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 60_000 + 3_599_000
-        assert 200 == (await room.ask("GET /export")).head.status
-        room.now = NOW + 60_000 + 3_600_000
-        assert 502 == (await room.ask("GET /export")).head.status
-
-    failure = UpstreamUnreachable("x")
-    run(work, ok(), failure, failure, policy=policy('fresh = "1m", keep = "1h"'))
-
-
-def test_a_refused_answer_ends_what_was_stored_before_it() -> None:
-    """After a 404 the old answer does not come back when the backend fails."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        statuses = [(await room.ask("GET /export")).head.status for _ in range(2)]
-        assert [404, 502] == statuses
-
-    run(work, ok(), ok(status=404), UpstreamUnreachable("x"), policy=policy('fresh = "1m", stale_if_error = "1h"'))
-
-
 def test_what_one_client_forbids_ends_nothing_for_others() -> None:
     """A no-store of a request is about its own answer: what is stored stays."""
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
         private = await room.ask("GET /export", (b"cache-control", b"no-store"))
-        assert (b"own", b"gateway; fwd=request") == (private.content, status_of(private))
+        assert (b"own", b"gateway; fwd=request") == (private.content, cache_status(private))
         assert b"content" == (await room.ask("GET /export")).content
 
     run(work, ok(), ok(content=b"own"))
 
 
-def test_a_stale_answer_is_refreshed_behind_the_client() -> None:
-    """Who comes in the time of stale-while-revalidate waits for nothing; after HEAD too, the whole is asked for."""
+def test_content_that_has_gone_is_asked_for_again() -> None:
+    """A head whose content Redis no longer has, and memory neither, is a miss."""
 
     async def work(room: Room) -> None:
         await room.ask("GET /export")
-        room.now = NOW + 61_000
-        stale = await room.ask("HEAD /export")
-        assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == status_of(stale)
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        (name,) = await room.connection.client.keys("gw1:content:*")
+        await room.connection.client.delete(name)
+        room.exports.forget()
         assert b"new" == (await room.ask("GET /export")).content
-        assert ["GET", "GET"] == [sent.method for sent in room.upstreams.sent]
 
-    run(work, ok(), ok(content=b"new"), policy=policy('fresh = "1m", stale_while_revalidate = "1h"'))
-
-
-def test_a_refreshing_that_fails_is_nobodys_failure(caplog: pytest.LogCaptureFixture) -> None:
-    """The stale answer goes on being used for its time, and the log says why."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        assert 200 == (await room.ask("GET /export")).head.status
-        await asyncio.gather(*room.retrieval._refreshing.values())
-        assert 200 == (await room.ask("GET /export")).head.status
-        await asyncio.gather(*room.retrieval._refreshing.values())
-
-    failure = UpstreamUnreachable("nobody there")
-    run(work, ok(), failure, failure, policy=policy('fresh = "1m", stale_while_revalidate = "1h"'))
-    assert "could not be refreshed: nobody there" in caplog.text
-
-
-def test_a_revoked_token_gets_nothing_stale() -> None:
-    """Stale answers are given under the same admission as fresh ones: unknown and over-quota tokens are refused."""
-
-    async def work(room: Room) -> None:
-        await room.create(make_record(SECOND, plan="free", scopes="read"))
-        await room.ask("GET /export")
-        room.now = NOW + 61_000
-        statuses = [(await room.ask("GET /export", text=SECOND)).head.status for _ in range(3)]
-        assert [200, 200, 429] == statuses
-        assert (
-            401
-            == (await room.ask("GET /export", text="sml_" + "8" * 34 + build_checksum("sml_" + "8" * 34))).head.status
-        )
-
-    failure = UpstreamUnreachable("x")
-    run(work, ok(), failure, failure, policy=policy('fresh = "1m", stale_if_error = "1h"'))
-
-
-def test_a_write_ends_what_is_stored_and_what_is_being_fetched() -> None:
-    """The answer to a fetch that began before the write is given, and not stored."""
-
-    async def work(room: Room) -> None:
-        await room.ask("GET /export")
-        room.now = NOW + 1
-        assert 204 == (await room.ask("DELETE /export")).head.status
-        room.now = NOW + 2
-        assert b"new" == (await room.ask("GET /export")).content
-        room.now = NOW + 1
-        await room.exports.purge("small", ["all"])
-        raced = await room.ask("GET /export")
-        assert (b"raced", b"gateway; fwd=uri-miss") == (raced.content, status_of(raced))
-
-    run(work, ok(), ok(status=204, content=b""), ok(content=b"new"), ok(content=b"raced"))
-
-
-def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
-    """Not even by waiting for a fetch that began before: those who waited ask anew, together."""
-    purging = asyncio.Event()
-
-    class Slow(Pieces):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            await purging.wait()
-            yield b"old"
-
-    async def work(room: Room) -> None:
-        before = asyncio.create_task(room.ask("GET /export"))
-        while not room.upstreams.sent:
-            await asyncio.sleep(0)
-        room.now = NOW + 1
-        await room.exports.purge("small", ["all"])
-        room.now = NOW + 2
-        after = [asyncio.create_task(room.ask("GET /export")) for _ in range(3)]
-        for _ in range(50):
-            await asyncio.sleep(0)
-        purging.set()
-        assert b"old" == (await before).content
-        assert [b"new"] * 3 == [answer.content for answer in await asyncio.gather(*after)]
-        assert 2 == len(room.upstreams.sent)
-
-    run(work, ok(content=Slow()), ok(content=b"new"))
-
-
-def test_an_errors_time_is_the_backends_to_say() -> None:
-    """A 404 with a time is stored for it; it has no tag of the gateway's, and is never 304."""
-
-    async def work(room: Room) -> None:
-        for expected in (b"gateway; fwd=uri-miss; stored", b"gateway; hit; ttl=9"):
-            answer = await room.ask("GET /export", (b"if-none-match", b"*"))
-            assert (404, expected, None) == (answer.head.status, status_of(answer), field(answer, b"etag"))
-            room.now = NOW + 1
-
-    run(work, ok((b"cache-control", b"max-age=10"), status=404), policy=BACKEND_SAYS)
-
-
-def test_a_rule_passes_the_backends_cache_control() -> None:
-    """From the cache as from the backend; by default clients are told to ask for each use."""
-
-    async def work(room: Room) -> None:
-        for _ in range(2):
-            assert b"max-age=10" == field(await room.ask("GET /export"), b"cache-control")
-
-    cached = ok((b"cache-control", b"max-age=10"))
-    run(work, cached, policy=policy('shared_by = "project", client_cache_control = "backend"'))
-
-
-def test_a_digest_for_who_wants_one() -> None:
-    """Repr-Digest from the backend's answer and from the stored one alike (RFC 9530)."""
-
-    async def work(room: Room) -> None:
-        want = (b"want-repr-digest", b"sha-256=1")
-        digests = {field(await room.ask("GET /export", want), b"repr-digest") for _ in range(2)}
-        assert {b"sha-256=:7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M=:"} == digests
-        assert None is field(await room.ask("GET /export"), b"repr-digest")
-
-    run(work, ok())
-
-
-def test_long_content_is_not_collected_where_its_length_is_told() -> None:
-    """It streams from its first byte, and nobody waits for it."""
-    long = Pieces(b"x")
-
-    async def work(room: Room) -> None:
-        answer = await room.ask("GET /export")
-        assert not isinstance(answer.content, bytes)
-        await answer.content.aclose()
-        assert long.is_closed
-
-    run(work, ok((b"content-length", b"9000000"), content=long))
+    run(work, ok(), ok(content=b"new"))
 
 
 def test_a_head_that_nobody_can_read_is_not_there() -> None:
@@ -410,14 +205,92 @@ def test_a_head_that_nobody_can_read_is_not_there() -> None:
     run(work, ok(), ok(content=b"new"))
 
 
+def test_head_and_other_methods_fill_no_cache() -> None:
+    """HEAD is answered from a stored export and stores none; a write passes by the cache."""
+
+    async def work(room: Room) -> None:
+        assert b"gateway; fwd=uri-miss" == field(await room.ask("HEAD /export"), b"cache-status")
+        whole = await room.ask("GET /export")
+        head = await room.ask("HEAD /export")
+        assert (b"", field(whole, b"content-length")) == (head.content, b"7")
+        written = await room.ask("POST /export")
+        assert (201, None) == (written.head.status, field(written, b"cache-status"))
+
+    run(work, ok(content=b""), ok(), ok(status=201))
+
+
+def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
+    """An export in pieces is collected and tagged; one beyond the limit streams through as it is."""
+    huge = Pieces(b"x" * MAXIMUM_EXPORT_BYTES, b"y", b"z")
+
+    async def work(room: Room) -> None:
+        small = await room.ask("GET /export?small")
+        assert (b"one two", b"7") == (small.content, field(small, b"content-length"))
+        large = await room.ask("GET /export?large")
+        assert not isinstance(large.content, bytes)
+        assert MAXIMUM_EXPORT_BYTES + 2 == sum([len(piece) async for piece in large.content])
+        await large.content.aclose()
+        assert (None, True) == (field(large, b"etag"), huge.is_closed)
+
+    run(work, ok(content=Pieces(b"one ", b"two")), ok(content=huge))
+
+
+def test_long_content_is_not_collected_where_its_length_is_told() -> None:
+    """It streams from its first byte, and nobody waits for it."""
+    long = Pieces(b"x")
+
+    async def work(room: Room) -> None:
+        answer = await room.ask("GET /export")
+        assert not isinstance(answer.content, bytes)
+        await answer.content.aclose()
+        assert long.is_closed
+
+    run(work, ok((b"content-length", b"9000000"), content=long))
+
+
+def test_an_errors_time_is_the_backends_to_say() -> None:
+    """A 404 with a time is stored for it; it has no tag of the gateway's, and is never 304."""
+
+    async def work(room: Room) -> None:
+        for expected in (b"gateway; fwd=uri-miss; stored", b"gateway; hit; ttl=9"):
+            answer = await room.ask("GET /export", (b"if-none-match", b"*"))
+            assert (404, expected, None) == (answer.head.status, cache_status(answer), field(answer, b"etag"))
+            room.now = NOW + 1
+
+    run(work, ok((b"cache-control", b"max-age=10"), status=404), policy=BACKEND_SAYS)
+
+
+def test_a_rule_passes_the_backends_cache_control() -> None:
+    """From the cache as from the backend; by default clients are told to ask for each use."""
+
+    async def work(room: Room) -> None:
+        for _ in range(2):
+            assert b"max-age=10" == field(await room.ask("GET /export"), b"cache-control")
+
+    cached = ok((b"cache-control", b"max-age=10"))
+    run(work, cached, policy=small_policy('shared_by = "project", client_cache_control = "backend"'))
+
+
+def test_a_digest_for_who_wants_one() -> None:
+    """Repr-Digest from the backend's answer and from the stored one alike (RFC 9530)."""
+
+    async def work(room: Room) -> None:
+        want = (b"want-repr-digest", b"sha-256=1")
+        digests = {field(await room.ask("GET /export", want), b"repr-digest") for _ in range(2)}
+        assert {b"sha-256=:7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M=:"} == digests
+        assert None is field(await room.ask("GET /export"), b"repr-digest")
+
+    run(work, ok())
+
+
 def test_public_answers_are_shared_by_all() -> None:
     """A rule that is public and whose answers are for everybody: no token, one entry."""
-    text = policy('fresh = "1m"').replace('scopes = ["read"]\ncache', "public = true\ncache", 1)
+    text = small_policy('fresh = "1m"').replace('scopes = ["read"]\ncache', "public = true\ncache", 1)
 
     async def work(room: Room) -> None:
         answers = [await room.ask("GET /export", text=one) for one in (None, TEXT, None)]
         assert [b"gateway; fwd=uri-miss; stored", b"gateway; hit; ttl=60", b"gateway; hit; ttl=60"] == [
-            status_of(answer) for answer in answers
+            cache_status(answer) for answer in answers
         ]
 
     run(work, ok(), policy=text)

@@ -13,8 +13,8 @@ import pytest
 from gateway.adapters.encodings.encoder import CODINGS, ContentEncoder
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
 from gateway.core.messages import Field, Response, field_value, field_values
-from tests.test_exchange import NOW, Room, field, ok, run
-from tests.test_retrieval import policy
+from tests.support.policies import small_policy
+from tests.support.room import NOW, Room, field, ok, run
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -335,7 +335,7 @@ def test_a_stale_export_is_encoded_too() -> None:
         assert (b"zstd", TEXT) == (field(answer, b"content-encoding"), decoded(answer))
         assert b"stale-if-error" in (field(answer, b"cache-status") or b"")
 
-    run(work, ok(JSON, content=TEXT), ok(status=503), policy=policy('fresh = "1m", stale_if_error = "1h"'))
+    run(work, ok(JSON, content=TEXT), ok(status=503), policy=small_policy('fresh = "1m", stale_if_error = "1h"'))
 
 
 def test_a_digest_is_of_what_is_sent() -> None:

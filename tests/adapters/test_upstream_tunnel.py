@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import UpstreamBroken
 from tests.adapters.raw_backend import OK, ManualClock, Peer, RawBackend, http_upstreams, on_both_loops, settle, until
-from tests.adapters.test_upstream_flow import KERNEL_BYTES, ClientLeft, Upload, read_nothing
+from tests.adapters.under_way import KERNEL_BYTES, ClientLeft, Upload, read_nothing
 
 FIELDS = [(b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-key", b"x")]
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-A: 1\r\n\r\n"

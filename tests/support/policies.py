@@ -1,5 +1,10 @@
 """A small policy for tests, and what it makes."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.records import TokenRecord
@@ -46,6 +51,11 @@ def small_policies() -> PolicySet:
     return load_policies({"small.toml": SMALL})
 
 
+def small_policy(cache: str) -> str:
+    """The text of the small policy whose exports are cached in another way."""
+    return SMALL.replace('cache = { fresh = "1m" }', f"cache = {{ {cache} }}", 1)
+
+
 def rule_for(request: str, policies: PolicySet | None = None) -> Rule:
     """The rule of a request such as "GET /export"."""
     method, _, path = request.partition(" ")
@@ -74,3 +84,17 @@ def make_record(text: str = "sml_token", **changes: object) -> TokenRecord:
         "created_at": 1_700_000_000,
     }
     return TokenRecord(**{**values, **changes})  # type: ignore[arg-type]  # the values are the record's own
+
+
+def make_family(records: Sequence[dict[str, Any]]) -> list[TokenRecord]:
+    """Tokens of which some are children of the first two, or of one that is not there."""
+    made: list[TokenRecord] = []
+    for number, changes in enumerate(records):
+        values = {name: value for name, value in changes.items() if name != "child_of"}
+        record = make_record(f"sml_{number}", **values)
+        if changes["child_of"] is not None:
+            known = made[changes["child_of"]] if changes["child_of"] < len(made) else make_record("sml_gone")
+            moved = known.digest[:2] + record.digest[2:]
+            record = replace(record, digest=moved, lineage=known.lineage, parent=token_id(known.digest))
+        made.append(record)
+    return made

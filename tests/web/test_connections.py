@@ -1,4 +1,4 @@
-"""Requests of a connection are answered in order, whole and honestly; who leaves or dawdles is served no longer."""
+"""Requests of a connection are answered in order, whole and honestly; who leaves is served no longer."""
 
 import asyncio
 
@@ -6,27 +6,11 @@ import pytest
 
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, Response, ResponseHead
-from gateway.web.connections import (
-    CONTENT_SECONDS,
-    HEAD_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    STALLED_SECONDS,
-    Connection,
-)
+from gateway.web.connections import Connection
 from gateway.web.outgoing import PIECE_BYTES
-from gateway.web.receiving import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, Received, RequestContent
+from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
-from tests.web.wire import GET, Stream, Transport, Wire, always, run, whole
-
-HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
-LAST_HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
-POST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
-
-
-async def read_all(_: Received, content: RequestContent | None) -> Response:
-    """A backend that answers with what it was sent."""
-    return whole(b"".join([piece async for piece in content]) if content else b"-")
+from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, run, whole
 
 
 def test_one_request_after_the_other() -> None:
@@ -258,229 +242,6 @@ def test_a_mistake_of_ours_ends_the_connection(caplog: pytest.LogCaptureFixture)
     assert "LookupError" in caplog.text
 
 
-def test_content_reaches_its_reader() -> None:
-    """By length and in chunks; what comes behind it is the next request, and trailers are nobody's."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        assert (await wire.feed(POST + b"he", b"llo" + GET)).endswith(b"hello" + whole_bytes(b"-"))
-        chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
-        assert (await wire.feed(chunked, b"5\r\nhel", b"lo\r\n0\r\nX-Late: 1\r\n\r\n")).endswith(b"\r\n\r\nhello")
-        assert not [received for received in wire.received if b"x-late" in dict(received.fields)]
-
-    run(work)
-
-
-def whole_bytes(content: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
-
-
-def test_a_fast_client_waits_for_a_slow_backend() -> None:
-    """No more is held than HIGH_WATER_BYTES and what was on its way."""
-
-    async def work() -> None:
-        goes_on = asyncio.Event()
-
-        async def answer(_: Received, content: RequestContent | None) -> Response:
-            await goes_on.wait()
-            return await read_all(_, content)
-
-        wire = Wire(answer)
-        long = POST.replace(b"5", b"%d" % (HIGH_WATER_BYTES + 9))
-        await wire.feed(long, b"x" * HIGH_WATER_BYTES)
-        assert wire.transport.reads
-        await wire.feed(b"x")
-        assert not wire.transport.reads
-        goes_on.set()
-        await settle()
-        assert wire.transport.reads
-        assert (await wire.feed(b"x" * 8)).endswith(b"x" * 9)
-
-    run(work)
-
-
-def test_content_that_waits_for_an_invitation() -> None:
-    """It is invited when somebody asks for it; where nobody does, the connection ends with the answer."""
-    expecting = POST.replace(b"Host", b"Expect: 100-continue\r\nHost")
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        assert b"HTTP/1.1 100 Continue\r\n\r\n" == await wire.feed(expecting)
-        assert whole_bytes(b"hello") == await wire.feed(b"hello")
-        wire = Wire(always(whole()))
-        assert (LAST_HELLO, "half") == (await wire.feed(expecting), wire.transport.end)
-
-    run(work)
-
-
-def test_content_that_nobody_wants_is_dropped() -> None:
-    """An early answer does not break the connection, unless the rest is too much."""
-
-    async def work() -> None:
-        wire = Wire(always(whole(status=403)))
-        assert (await wire.feed(POST + b"he")).startswith(b"HTTP/1.1 403 ")
-        assert (await wire.feed(b"llo" + GET)).startswith(b"HTTP/1.1 403 ")
-        endless = POST.replace(b"5", b"%d" % (2 * MAXIMUM_DISCARDED_BYTES))
-        await wire.feed(endless, b"x" * MAXIMUM_DISCARDED_BYTES)
-        ends = [wire.transport.end]
-        await wire.feed(b"x")
-        assert ["", "closed"] == [*ends, wire.transport.end]
-
-    run(work)
-
-
-@pytest.mark.parametrize(
-    ("sent", "status", "code"),
-    [
-        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", b"400", b"malformed_request"),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", b"505", b"unknown_version"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: 1\r\n" * 100 + b"\r\n", b"431", b"head_too_large"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\na: " + b"x" * 65536 + b"\r\n\r\n", b"431", b"head_too_large"),
-    ],
-)
-def test_what_is_no_request(sent: bytes, status: bytes, code: bytes) -> None:
-    """It is answered in its turn, with the reason, and the connection ends."""
-
-    async def work() -> None:
-        for data in (sent, GET + sent):
-            wire = Wire(always(whole()))
-            answer = (await wire.feed(data)).removeprefix(HELLO)
-            assert answer.startswith(b"HTTP/1.1 " + status)
-            assert b'"code":"' + code + b'"' in answer
-            assert b"connection: close\r\n" in answer
-            assert "closed" == wire.transport.end
-
-    run(work)
-
-
-def test_a_head_without_end() -> None:
-    """It is refused before it is complete."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        answer = await wire.feed(GET[:-2] + b"a: ", *[b"x" * 30_000] * 3)
-        assert answer.startswith(b"HTTP/1.1 431 ")
-        assert "closed" == wire.transport.end
-
-    run(work)
-
-
-@pytest.mark.parametrize("endless", [b"0\r\nX-Late: ", b"5;a=", b"0" * 9])
-def test_trailers_and_extensions_without_end(endless: bytes) -> None:
-    """What is dropped is not gathered either."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
-        await wire.feed(chunked, b"5\r\nhello\r\n", endless)
-        answer = await wire.feed(*[b"0" * 30_000] * 4)
-        assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
-        assert "closed" == wire.transport.end
-
-    run(work)
-
-
-def test_malformed_content_ends_its_request() -> None:
-    """The backend gets an end that is none, and the client the reason."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
-        answer = await wire.feed(chunked, b"5\r\nhelloX")
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert "closed" == wire.transport.end
-
-    run(work)
-
-
-@pytest.mark.parametrize(
-    ("begun", "seconds", "status"),
-    [
-        (b"", HEAD_SECONDS, b""),
-        (GET[:5], HEAD_SECONDS, b"HTTP/1.1 408 "),
-        (GET + GET[:5], HEAD_SECONDS, b"HTTP/1.1 408 "),
-        (GET, IDLE_SECONDS, b""),
-        (POST + b"he", CONTENT_SECONDS, b"HTTP/1.1 408 "),
-    ],
-)
-def test_who_dawdles_is_cut_off(begun: bytes, seconds: float, status: bytes) -> None:
-    """A head, content that is waited for, the next request: each has its time, and a word where one is waited for."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        await wire.feed(begun)
-        await wire.pass_time(seconds - 2)
-        assert not wire.transport.end
-        before = len(wire.transport.sent)
-        await wire.pass_time(4)
-        assert (True, "closed") == (wire.transport.sent[before:].startswith(status), wire.transport.end)
-        assert bool(status) == (len(wire.transport.sent) > before)
-        await wire.lose()
-
-    run(work)
-
-
-def test_a_slow_backend_is_not_the_clients_fault() -> None:
-    """No deadline runs while the answer is waited for."""
-
-    async def work() -> None:
-        gate = asyncio.Event()
-
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            await gate.wait()
-            return whole()
-
-        wire = Wire(answer)
-        await wire.feed(GET)
-        await wire.pass_time(200)
-        gate.set()
-        await settle()
-        assert (HELLO, "") == (wire.transport.sent, wire.transport.end)
-
-    run(work)
-
-
-def test_a_slow_reader_stalls_the_stream_and_is_cut_off_in_the_end() -> None:
-    """The backend waits with it. Whoever takes a little now and then may go on."""
-
-    async def work() -> None:
-        stream = Stream()
-        wire = Wire(always(Response(ResponseHead(200, []), stream)))
-        await wire.feed(GET)
-        wire.connection.pause_writing()
-        wire.transport.unsent_bytes = 900
-        await stream.put(b"ab")
-        assert b"ab" not in wire.transport.sent
-        for unsent in (800, 700):
-            wire.transport.unsent_bytes = unsent
-            await wire.pass_time(STALLED_SECONDS + 1)
-            assert not wire.transport.end
-        wire.connection.resume_writing()
-        await settle()
-        assert wire.transport.sent.endswith(b"ab\r\n")
-        wire.connection.pause_writing()
-        await stream.put(b"cd")
-        await wire.pass_time(STALLED_SECONDS + 1)
-        assert "reset" == wire.transport.end
-        await wire.lose()
-        assert stream.is_closed
-
-    run(work)
-
-
-def test_an_answer_is_seen_by_a_client_that_still_sends() -> None:
-    """Our end is ended, theirs a little later: a reset would take the answer with it."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        last = POST.replace(b"Host", b"Connection: close\r\nHost")
-        assert (LAST_HELLO, "half") == (await wire.feed(last), wire.transport.end)
-        await wire.pass_time(LINGER_SECONDS + 2)
-        assert "closed" == wire.transport.end
-
-    run(work)
-
-
 def test_a_stopping_server_lets_answers_end() -> None:
     """Who waits between requests is let go; an answer under way is the last."""
 
@@ -500,25 +261,5 @@ def test_a_stopping_server_lets_answers_end() -> None:
         gate.set()
         await settle()
         assert (LAST_HELLO, "closed") == (busy.transport.sent, busy.transport.end)
-
-    run(work)
-
-
-def test_an_upgrade_to_what_is_not_known_is_ignored() -> None:
-    """Java's client asks each server for HTTP/2 so: it is a request like any other, and others follow."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nHost"
-        asking = GET.replace(b"Host", upgrade)
-        assert whole_bytes(b"-") * 2 == await wire.feed(asking + GET)
-        for content in (
-            (b"Content-Length: 5\r\n\r\n", b"hello"),
-            (b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
-        ):
-            sent = asking.replace(b"GET", b"POST").removesuffix(b"\r\n") + b"".join(content)
-            assert whole_bytes(b"hello") + whole_bytes(b"-") == await wire.feed(sent + GET)
-            assert whole_bytes(b"hello") + whole_bytes(b"-") == await wire.feed(sent[:-8], sent[-8:], GET)
-        assert {b""} == {received.upgrade for received in wire.received}
 
     run(work)

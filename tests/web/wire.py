@@ -16,6 +16,9 @@ from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import ManualClock, settle
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+LAST_HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
 
 
 class Transport(asyncio.Transport):
@@ -117,6 +120,10 @@ def whole(content: bytes = b"hello", status: int = 200) -> Response:
     return Response(ResponseHead(status, [(b"content-length", b"%d" % len(content))]), content)
 
 
+def whole_bytes(content: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
+
+
 def always(response: Response) -> Answer:
     """The same response to each request, whose content is not read."""
 
@@ -124,6 +131,11 @@ def always(response: Response) -> Answer:
         return Response(ResponseHead(response.head.status, list(response.head.fields)), response.content)
 
     return answer
+
+
+async def read_all(_: Received, content: RequestContent | None) -> Response:
+    """A backend that answers with what it was sent."""
+    return whole(b"".join([piece async for piece in content]) if content else b"-")
 
 
 class Stream:

@@ -1,0 +1,95 @@
+"""A store under a clock of the test's own: its tokens, admissions and settlements, and rules with any quotas."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+import msgspec
+
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_settlements import RedisSettlements
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.costs import Cost
+from gateway.core.decision import Asked, Facts
+from gateway.core.outcomes import Authorized
+from gateway.core.policies.quota_rules import allot
+from gateway.core.policies.rules import Rule
+from gateway.core.policies.terms import encode_terms
+from gateway.core.quotas import Quota
+from gateway.core.records import TokenRecord
+from tests.support.policies import make_record, rule_for
+
+START = 1_800_000_000_000
+"""Milliseconds: a moment for tests that set the script's clock."""
+PARALLEL = Quota("parallel", 2, 15, "concurrent")
+RECORDS = (
+    make_record("sml_a", plan="pro", owner="acme"),
+    make_record("sml_b", plan="pro", owner="acme", project="shop"),
+    make_record("sml_c", plan="pro", owner="сайт:1", project="shop"),
+)
+ADDRESSES = ("192.0.2.1", "2001:db8::1", "2001:db8::2")
+"""The last two are of one network."""
+
+
+def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
+    """A rule without scopes under quotas of the test's own; of its cost nothing is certain until it is settled."""
+    rule = msgspec.structs.replace(
+        rule_for("GET /export"),
+        cost=Cost(cost, by_outcome={}),
+        allotments={"pro": allot(quotas)},
+        permitted_plans=frozenset({"pro"}),
+        has_leases=any(quota.is_concurrency for quota in quotas),
+        counts_addresses=any(quota.per == "address" for quota in quotas),
+    )
+    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+
+
+class Bench:
+    """A store under a clock of the test's own."""
+
+    def __init__(self, url: str, lease_seconds: float = 15) -> None:
+        self.connection = RedisConnection(open_client(url, 5), 5)
+        self.client = self.connection.client
+        self.tokens = RedisTokens(self.connection)
+        self.admissions = RedisAdmissions(self.connection)
+        leases = (f"lease-{number}" for number in count())
+        self.settlements = RedisSettlements(self.connection, leases.__next__, lease_seconds)
+        self.at(START)
+
+    def at(self, now: int) -> None:
+        self.admissions.now = self.settlements.now = now
+
+    async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> Facts:
+        lease = self.settlements.lease_for(rule)
+        return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
+
+    async def keys(self) -> set[str]:
+        return {str(key) for key in await self.client.keys("*")}
+
+    async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
+        settled = msgspec.structs.replace(facts, cost=facts.cost - units)
+        self.settlements.settle(Authorized(rule, facts.record, settled))
+        await self.settlements.settled()
+
+
+def run(
+    url: str,
+    work: Callable[[Bench], Awaitable[None]],
+    records: Sequence[TokenRecord] = (),
+    lease_seconds: float = 15,
+) -> None:
+    """Gives `work` a store that has nothing but the records."""
+
+    async def run_all() -> None:
+        bench = Bench(url, lease_seconds)
+        try:
+            await bench.client.flushall()
+            for record in records:
+                await bench.tokens.create(record)
+            await work(bench)
+        finally:
+            await bench.settlements.close()
+            await bench.connection.close()
+
+    asyncio.run(run_all())

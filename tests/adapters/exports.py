@@ -1,0 +1,44 @@
+"""An export to store, the stores to put it in, and what is in Redis of it then."""
+
+from gateway.adapters import names
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_exports import RedisExports
+from gateway.core.audit import Actor
+from gateway.core.caching.fetching import Storing
+from gateway.core.caching.purging import Purge, about_purge
+
+NOW = 1_800_000_000_000
+NAME = names.export("project", "x", "abc")
+PURGED = about_purge(Actor('"ended":[null,0]', "operator"), "small", Purge(group="a"))
+STORING = Storing(
+    policy="small",
+    name=NAME,
+    variant="v",
+    raw_head=b"%013d head" % NOW,
+    digest=b"digest",
+    content=b"content",
+    is_content_new=True,
+    groups=("all", "group:a"),
+    began_at=NOW,
+    keep_milliseconds=60_000,
+    lead=None,
+)
+LONG = STORING.content * 100
+"""In pieces of ten bytes: seventy of them."""
+
+
+def exports(connection: RedisConnection, memory_bytes: int = 1000) -> RedisExports:
+    made = RedisExports(connection, memory_bytes)
+    made.now = NOW
+    return made
+
+
+def in_pieces(connection: RedisConnection, memory_bytes: int = 0) -> RedisExports:
+    made = RedisExports(connection, memory_bytes, piece_bytes=10)
+    made.now = NOW
+    return made
+
+
+async def stored_heads(connection: RedisConnection, name: str = NAME) -> set[bytes]:
+    heads: list[bytes] = await connection.client.hvals(name)  # type: ignore[assignment]  # the client leaves bytes as they are
+    return set(heads)

@@ -1,0 +1,161 @@
+"""An exchange without listeners: the embedded store, scripted backends, everything between them real."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from gateway.adapters.encodings.encoder import ContentEncoder
+from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_settlements import RedisSettlements
+from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.rendering import ProcessRenderer
+from gateway.adapters.scripted_upstreams import ScriptedUpstreams
+from gateway.adapters.stream_watch import StreamWatch
+from gateway.app import request_ids
+from gateway.contents import Contents
+from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import PolicySet
+from gateway.core.records import AccessRecord, TokenRecord
+from gateway.core.tokens import build_checksum
+from gateway.exchange import Exchange
+from gateway.fetching import Fetching
+from gateway.retrieval import Retrieval
+from gateway.shaping import Shaping
+from tests.support.policies import SMALL, make_record
+
+NOW = 1_800_000_000_000
+TEXT = "sml_" + "0" * 34 + build_checksum("sml_" + "0" * 34)
+OTHER = "sml_" + "9" * 34 + build_checksum("sml_" + "9" * 34)
+"""The text of a token that is there only where a test creates it."""
+
+
+def ok(*fields: Field, content: bytes | ContentStream = b"content", status: int = 200) -> Response:
+    """An answer of a backend."""
+    return Response(ResponseHead(status, list(fields)), content)
+
+
+class Pieces:
+    """Content that arrives in pieces; knows whether it was given up."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = iter(pieces)
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Room:
+    """An exchange with what it needs, and one token."""
+
+    def __init__(
+        self, answers: Sequence[Response | Exception], policy: str, failures: FailedCredentials | None
+    ) -> None:
+        client = open_client(EMBEDDED, 5)
+        self.connection = RedisConnection(client, 5)
+        self.current: PolicySet = load_policies({"small.toml": policy})
+        self.upstreams = ScriptedUpstreams(answers)
+        self.exports = RedisExports(self.connection, 1 << 20)
+        self.admissions = RedisAdmissions(self.connection)
+        self.records: list[AccessRecord] = []
+        streams = StreamWatch(RedisTokens(self.connection).are_revoked)
+        self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
+        counts = self.exports.counts
+        self.encoder = ContentEncoder()
+        contents = Contents(self.exports, self.encoder)
+        parts = (self.exports, contents, self.fetches, self.upstreams, streams, counts)
+        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
+        self.renderer = ProcessRenderer()
+        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer))
+        self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
+        self.settlements = RedisSettlements(self.connection, request_ids().__next__)
+        self.now = NOW
+        self.exchange = Exchange(
+            policies=self,
+            admissions=self.admissions,
+            retrieval=self.retrieval,
+            settlements=self.settlements,
+            failures=failures,
+            access_log=self,
+            pepper=b"",
+        )
+
+    @property
+    def now(self) -> int:
+        """Redis' clock, as all scripts read it."""
+        return self.admissions.now or 0
+
+    @now.setter
+    def now(self, milliseconds: int) -> None:
+        self.admissions.now = self.exports.now = self.fetches.now = self.settlements.now = milliseconds
+
+    def append(self, record: AccessRecord) -> None:
+        self.records.append(record)
+
+    async def create(self, record: TokenRecord) -> None:
+        await RedisTokens(self.connection).create(record)
+
+    async def ask(
+        self,
+        request: str,
+        *fields: Field,
+        text: str | None = TEXT,
+        content: AsyncIterator[bytes] | None = None,
+        client: str = "192.0.2.1",
+        upgrade: bytes = b"",
+    ) -> Response:
+        method, _, target = request.partition(" ")
+        path, _, query = target.partition("?")
+        own = [(b"host", b"small.example"), *fields]
+        if text is not None:
+            own.append((b"authorization", f"Bearer {text}".encode()))
+        head = RequestHead(
+            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade
+        )
+        return await self.exchange.answer(head, content)
+
+
+def run(
+    work: Callable[[Room], Awaitable[None]],
+    *answers: Response | Exception,
+    policy: str = SMALL,
+    plan: str = "open",
+    failures: FailedCredentials | None = None,
+) -> None:
+    async def run_all() -> None:
+        room = Room(answers, policy, failures)
+        try:
+            await room.create(make_record(TEXT, plan=plan))
+            await work(room)
+        finally:
+            await room.retrieval.close()
+            await room.fetching.close()
+            room.renderer.close()
+            room.encoder.close()
+            await room.fetches.close()
+            await room.connection.close()
+
+    asyncio.run(run_all())
+
+
+def field(response: Response, name: bytes) -> bytes | None:
+    assert len(field_values(response.head.fields, name)) <= 1
+    return field_value(response.head.fields, name)
+
+
+def asked(room: Room, number: int, name: bytes) -> bytes | None:
+    """A field of what the backend was asked."""
+    return field_value(room.upstreams.sent[number].fields, name)
+
+
+def cache_status(answer: Response) -> bytes | None:
+    return field(answer, b"cache-status")
