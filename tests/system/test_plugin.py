@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
@@ -246,6 +247,33 @@ def test_a_websocket_is_authorized_when_it_is_opened(app: App, mint: Mint) -> No
         pass
     response = refused.value.response
     assert (401, "missing_credentials") == (response.status_code, json.loads(response.body or b"{}")["code"])
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_open_websocket_is_in_flight(app: App, mint: Mint, is_lost: bool) -> None:
+    """Where one at a time is allowed the second is refused, until the first is closed or its connection is lost."""
+    token = mint("--scope", "exports:read", plan="single")["token"]
+    url, fields = f"ws://127.0.0.1:{app.port}/echo", {"Authorization": f"Bearer {token}"}
+
+    def may_open() -> bool:
+        try:
+            with connect(url, additional_headers=fields) as socket:
+                socket.send("hello")
+                return socket.recv() == "hello"
+        except InvalidStatus as refused:
+            assert 429 == refused.response.status_code
+            assert ["open"] == json.loads(refused.response.body or b"{}")["violated-policies"]
+            return False
+
+    with connect(url, additional_headers=fields) as first:
+        assert not may_open()
+        first.send("still here")
+        assert "still here" == first.recv()
+        assert not may_open()
+        if is_lost:
+            first.socket.shutdown(SHUT_RDWR)
+    wait_until(may_open, "the next is let in")
+    wait_until(may_open, "and the one after that")
 
 
 @pytest.mark.parametrize("target", ["/echo", "/ticking"])
