@@ -3,11 +3,12 @@
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from socket import SHUT_RDWR
 from typing import Any
@@ -55,6 +56,20 @@ def run_litestar(environment: dict[str, str], *arguments: str) -> subprocess.Com
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
     )
+
+
+@contextmanager
+def open_events(app: App, token: str) -> Iterator[http.client.HTTPResponse]:
+    """The events of a project, open until the end of the `with` block."""
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
+    connection.request("GET", "/projects/website/events", headers={"Authorization": f"Bearer {token}"})
+    response = connection.getresponse()
+    assert 200 == response.status
+    try:
+        yield response
+    finally:
+        response.close()
+        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +225,33 @@ def test_a_client_that_leaves_ends_its_stream(app: App, mint: Mint) -> None:
     wait_until(lambda: app.get("/ended").json() > before, "the handler ends")
     said = app.text().removeprefix(log)
     assert ("Traceback" in said, "broke off" in said) == (False, False)
+
+
+def test_events_are_nobodys_export(app: App, mint: Mint) -> None:
+    """Under a rule with a cache: two who ask get each a stream, and who leaves ends one of them."""
+    text = mint("--scope", "exports:read")["token"]
+    before = app.get("/ended").json()
+    with open_events(app, text) as first:
+        with open_events(app, text) as second:
+            assert [b"data: website\r\n"] * 2 == [stream.readline() for stream in (first, second)]
+        wait_until(lambda: app.get("/ended").json() > before, "the handler of the second ends")
+        assert [b"\r\n", b"data: website\r\n"] == [first.readline(), first.readline()]
+    wait_until(lambda: app.get("/ended").json() == before + 2, "the handler of the first ends")
+
+
+def test_events_whose_client_has_left_hold_up_no_stop(redis_url: str, tmp_path: Path) -> None:
+    """uvicorn waits for what is under way: for nothing, as soon as nobody is there any more."""
+    app = App(tmp_path, redis_url)
+    try:
+        own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro")
+        text = run_json("token", "create", *own, "--scope", "exports:read", *app.where)["token"]
+        with open_events(app, text) as stream:
+            assert b"data: website\r\n" == stream.readline()
+        app.send(signal.SIGTERM)
+        assert -signal.SIGTERM == app.popen.wait(20)  # uvicorn's own, when it has stopped
+        assert "Traceback" not in app.text()
+    finally:
+        app.stop()
 
 
 def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:

@@ -89,7 +89,8 @@ class Gate:
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
-            await reply(_without_intermediary(response), send)
+            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            await reply(_without_intermediary(response), send, receive if is_shared else None)
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
