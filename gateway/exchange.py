@@ -6,6 +6,7 @@ what core decides and adapters do; none of them knows HTTP servers, Redis or a c
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
@@ -182,14 +183,19 @@ class Exchange:
         refused = Refused(Reason.INTERNAL_ERROR)
         return self.finish(request, refused, build_refused(request, refused))
 
-    async def permit(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Response:
-        """The permission to go on, for a caller that answers by itself, or the answer to who may not pass."""
+    @asynccontextmanager
+    async def permit(self, request: RequestHead, rule: Rule | None = None) -> AsyncIterator[Authorized | Response]:
+        """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
+
+        The request is in flight until the end of the `with` block.
+        """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
-            return self.finish(request, admission, build_refused(request, admission))
-        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+            yield self.finish(request, admission, build_refused(request, admission))
+            return
+        with self._settlements.in_flight(admission.rule, admission.facts):
             self.finish(request, admission, Response(ResponseHead(101, []), b""))
-        return admission
+            yield admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""

@@ -137,10 +137,10 @@ class Fetching:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
-        is_long = storing.is_too_long(rule, head)
-        if objection is not None or is_long:
+        streams_through = storing.streams_through(rule, head)
+        if objection is not None or streams_through:
             await self._let_go(it, head, objection)
-        if (objection is not None and head.status != 200) or is_long:
+        if (objection is not None and head.status != 200) or streams_through:
             return self._stream(answer, it.admission, it.why)
         whole = await collect(answer.content, storing.maximum_bytes(rule))
         if not isinstance(whole, bytes):

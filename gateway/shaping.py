@@ -14,7 +14,7 @@ from gateway.core.caching import keys
 from gateway.core.caching.entries import Export
 from gateway.core.caching.fetching import Shaped
 from gateway.core.errors import BrokenDocument
-from gateway.core.fields import parse_entity_tags
+from gateway.core.fields import is_event_stream, parse_entity_tags
 from gateway.core.messages import Fields, RequestHead, Response, field_value, field_values
 from gateway.core.outcomes import Authorized, Refused, refuse_options
 from gateway.core.variants.documents import MAXIMUM_DOCUMENT_BYTES
@@ -116,6 +116,9 @@ class Shaping:
         rule = admission.rule
         if rule.variants is None:
             raise ValueError(f"{rule.pattern.text} has no variants")
+        if is_event_stream(document.head.fields):
+            await give_up(document.content)
+            raise BrokenDocument("$", "a stream of events is no document")
         content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
         if not isinstance(content, bytes):
             await give_up(content)

@@ -191,6 +191,41 @@ def test_content_that_has_gone_is_asked_for_again() -> None:
     run(work, ok(), ok(content=b"new"))
 
 
+class Events:
+    """A stream of events: one, and then nothing until it is given up."""
+
+    def __init__(self) -> None:
+        self.is_closed = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await self.is_closed.wait()
+
+    async def aclose(self) -> None:
+        self.is_closed.set()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_stream_of_events_is_passed_on_as_it_comes(status: int) -> None:
+    """Its first event is there while it has no end; nobody waits for it, and nothing of it is stored."""
+    streams = [Events() for _ in range(4)]
+
+    async def work(room: Room) -> None:
+        async with asyncio.timeout(10):
+            answers = list(await asyncio.gather(*(room.ask("GET /export") for _ in range(3))))
+            answers.append(await room.ask("GET /export"))
+            assert {b"gateway; fwd=uri-miss"} == {status_of(answer) for answer in answers}
+            assert {None} == {field(answer, b"etag") for answer in answers}
+            for answer in answers:
+                assert not isinstance(answer.content, bytes)
+                assert b"data: 1\n\n" == await anext(aiter(answer.content))
+                await answer.content.aclose()
+        assert all(stream.is_closed.is_set() for stream in streams)
+
+    fields = ((b"content-type", b"text/event-stream;charset=utf-8"), (b"cache-control", b"max-age=60"))
+    run(work, *(ok(*fields, content=stream, status=status) for stream in streams))
+
+
 def test_a_head_that_nobody_can_read_is_not_there() -> None:
     """What another version of the gateway has stored is a miss, and is replaced."""
 

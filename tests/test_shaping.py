@@ -224,6 +224,20 @@ def test_a_broken_document_is_502_with_its_place() -> None:
     run(work, ok(content=b'{"entries": [{"id": "a", "values": 1}]}'), document(), policy=POLICY)
 
 
+def test_a_stream_of_events_is_no_document() -> None:
+    """It is not waited for: 502, and the backend's work on it is ended."""
+    events = Pieces(b"data: 1\n\n")
+
+    async def work(room: Room) -> None:
+        answer = await room.ask(GERMAN)
+        assert isinstance(answer.content, bytes)
+        assert 502 == answer.head.status
+        assert "a stream of events is no document" in msgspec.json.decode(answer.content)["detail"]
+        assert events.is_closed
+
+    run(work, ok((b"content-type", b"text/event-stream"), content=events), policy=POLICY)
+
+
 def test_the_last_good_variant_stands_in_for_a_broken_document() -> None:
     """As it does while the backend cannot be reached; only what was never made is 502."""
 

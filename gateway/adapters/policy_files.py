@@ -1,14 +1,18 @@
-"""Policy files: read, watched, and swapped as one set. The last good set stays until a better one is there."""
+"""Policy files: read, watched, and swapped as one set. The last good set stays until a better one is there.
+
+A change below the folder may be anything: an app's log beside its policy, a file that was only touched. So what was
+read is remembered, of a bad load as of a good one, and nothing is done or said until it is something else.
+"""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from watchfiles import awatch
 
-from gateway.adapters.upstream_tls import find_tls_mistake
+from gateway.adapters.upstream_tls import files_of, find_tls_mistake
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.reading import Mistake
@@ -24,28 +28,68 @@ class PolicyFiles:
     """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
 
     def __init__(self, folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> None:
-        self._read = partial(read_policies, folder, upstreams, can_assert=can_assert)
         self._folder = folder
-        self.current = self._read()
+        self._upstreams = upstreams
+        self._can_assert = can_assert
+        self._read = ReadFiles(folder)
+        self.current = self._read.load(upstreams, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
 
-    def reload(self) -> None:
-        """Swaps in the files' present state, all of it or, where there is a mistake in any of them, none."""
+    def reload(self) -> bool:
+        """Swaps in the files' present state, all of it or, where there is a mistake in any of them, none.
+
+        False where they are what they were at the last attempt, whatever came of that: then nothing is done.
+        """
+        if self._read.is_unchanged():
+            return False
+        self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read()
+            self.current = self._read.load(self._upstreams, can_assert=self._can_assert)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
         else:
             self.mistakes = ()
             logger.info("policies loaded from %s: %s", self._folder, ", ".join(sorted(self.current.policies)))
+        return True
 
     async def watch(self, then: Callable[[], None]) -> None:
-        """Reloads whenever a file of the folder changes, and calls `then` after it, until cancelled."""
+        """Reloads whenever a policy file of the folder has changed, and calls `then` after it, until cancelled."""
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
         async for _ in awatch(folder, step=50, debounce=200):
-            await asyncio.to_thread(self.reload)
-            then()
+            if await asyncio.to_thread(self.reload):
+                then()
+
+
+class ReadFiles:
+    """All that one load depends on: the policy files' texts, and what stands in the files that their TLS names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts = _try_texts(folder)
+        self._digests: dict[str, bytes] = {}
+
+    def load(self, upstreams: Mapping[str, str], *, can_assert: bool) -> PolicySet:
+        """The set of all texts; raises ConfigurationError with every mistake."""
+        if isinstance(self._texts, ConfigurationError):
+            raise self._texts
+
+        def find_mistake(upstream: Upstream) -> Mistake | None:
+            for file in files_of(upstream.tls):
+                self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
+            tls_mistake = find_tls_mistake(upstream)
+            if tls_mistake is not None:
+                return Mistake("$.upstream.tls", tls_mistake)
+            return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
+
+        return load_policies(self._texts, upstreams, find_mistake)
+
+    def is_unchanged(self) -> bool:
+        """Whether a load now would read the same."""
+        now, before = _try_texts(self._folder), self._texts
+        if isinstance(before, ConfigurationError):
+            return isinstance(now, ConfigurationError) and now.mistakes == before.mistakes
+        return now == before and all(_digest(file) == digest for file, digest in self._digests.items())
 
 
 def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> PolicySet:
@@ -53,14 +97,7 @@ def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: boo
 
     `can_assert` says whether there is a key to sign assertions with. Raises ConfigurationError with every mistake.
     """
-
-    def find_mistake(upstream: Upstream) -> Mistake | None:
-        tls_mistake = find_tls_mistake(upstream)
-        if tls_mistake is not None:
-            return Mistake("$.upstream.tls", tls_mistake)
-        return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
-
-    return load_policies(read_texts(folder), upstreams, find_mistake)
+    return ReadFiles(folder).load(upstreams, can_assert=can_assert)
 
 
 def read_texts(folder: Path) -> dict[str, str]:
@@ -72,3 +109,18 @@ def read_texts(folder: Path) -> dict[str, str]:
         return {str(file): file.read_text(encoding="utf-8") for file in files}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{folder}: a policy file cannot be read: {error}") from error
+
+
+def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
+    try:
+        return read_texts(folder)
+    except ConfigurationError as error:
+        return error
+
+
+def _digest(file: str) -> bytes:
+    """Of what stands in a file, which may be a secret; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest()
+    except OSError:
+        return b""

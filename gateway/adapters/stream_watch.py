@@ -1,6 +1,10 @@
-"""Ends the open streams of tokens that are revoked: a revocation is true for what is already flowing, too."""
+"""Ends the open streams of tokens that are revoked: a revocation is true for what is already flowing, too.
+
+Nothing that fails keeps the watch from going on: neither a question, nor the end of one of the streams.
+"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +16,8 @@ POLL_SECONDS = 1.0
 
 Question = Callable[[Sequence[str]], Awaitable[list[bool]]]
 End = Callable[[], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
 
 
 class StreamWatch:
@@ -48,16 +54,24 @@ class StreamWatch:
     async def _watch(self) -> None:
         while self._ends:
             await asyncio.sleep(self._poll_seconds)
-            token_ids = list(self._ends)
-            try:
-                answers = await self._are_revoked(token_ids)
-            except StoreUnavailable:
-                continue  # nobody can revoke in a Redis that is away; asked again as soon as it may be back
-            for token_id, is_revoked in zip(token_ids, answers, strict=True):
-                if is_revoked:
-                    for end in self._ends.pop(token_id, ()):
+            for token_id in await self._find_revoked():
+                for end in self._ends.pop(token_id, ()):
+                    try:
                         await end()
+                    except Exception:
+                        logger.exception("a stream of the revoked token %s could not be ended", token_id)
         self._watching = None
+
+    async def _find_revoked(self) -> list[str]:
+        token_ids = list(self._ends)
+        try:
+            answers = await self._are_revoked(token_ids)
+            return [token_id for token_id, is_revoked in zip(token_ids, answers, strict=True) if is_revoked]
+        except StoreUnavailable:
+            return []  # nobody can revoke in a Redis that is away; asked again as soon as it may be back
+        except Exception:
+            logger.exception("it could not be asked which tokens of %d with open streams are revoked", len(token_ids))
+            return []
 
     def _remember(self, token_ids: Sequence[str], end: End) -> None:
         for token_id in token_ids:

@@ -7,7 +7,7 @@ import functools
 import re
 
 from gateway.core.etags import weaken
-from gateway.core.fields import parse_cache_control, parse_list, parse_media_type
+from gateway.core.fields import EVENT_STREAM, parse_cache_control, parse_list, parse_media_type
 from gateway.core.messages import Field, Fields, field_value, field_values, without_fields
 
 IDENTITY = b"identity"
@@ -39,8 +39,6 @@ ENCODABLE_SUBTYPES = frozenset(
 compressed already, as images, archives, fonts and office documents are: a second time costs, and gains nothing."""
 ENCODABLE_SUFFIXES = (b"+json", b"+xml", b"+yaml")
 """Structured syntax suffixes (RFC 6838 4.2.8); image/svg+xml is one."""
-NEVER_ENCODED = frozenset({b"text/event-stream"})
-"""A stream of events, which wait for nothing."""
 
 OF_IDENTITY_ONLY = frozenset(
     {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
@@ -165,10 +163,8 @@ def _choose(value: bytes, offered: tuple[bytes, ...]) -> bytes | None:
 
 def _is_compressible(media_type: bytes) -> bool:
     kind, _, subtype = media_type.partition(b"/")
-    if media_type in NEVER_ENCODED:
-        return False
     return (
-        kind == b"text"
+        (kind == b"text" and media_type != EVENT_STREAM)
         or subtype.endswith(ENCODABLE_SUFFIXES)
         or (kind == b"application" and subtype in ENCODABLE_SUBTYPES)
     )

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from gateway.core.messages import Fields, field_value
+
 # b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
 _BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
 _BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
@@ -37,6 +39,8 @@ _RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*"
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",;]*)*[ \t]*(?:,[ \t]*|$)')
 # dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
 _PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
+EVENT_STREAM = b"text/event-stream"
+"""The media type of events that are sent as they happen: they wait for nothing, and may have no end to wait for."""
 MAXIMUM_PREFERENCES_LENGTH = 256
 """Of a Dictionary that is read: enough for all digests there are, and nobody's time is spent on more."""
 MAXIMUM_DELTA_SECONDS = 2**31
@@ -170,6 +174,11 @@ def parse_list(values: Iterable[bytes]) -> list[bytes]:
 def parse_media_type(value: bytes | None) -> bytes:
     """The media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
     return value.partition(b";")[0].strip().lower() if value else b""
+
+
+def is_event_stream(fields: Fields) -> bool:
+    """Whether the content is events as they happen (server-sent events)."""
+    return parse_media_type(field_value(fields, b"content-type")) == EVENT_STREAM
 
 
 def build_challenge(scheme: str, parameters: Mapping[str, str]) -> bytes:

@@ -3,13 +3,14 @@
 Its answers are small and there at once, so they are collected and sent like any other.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
 
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
-from gateway.core.messages import Field, Response, ResponseHead
+from gateway.core.messages import ContentStream, Field, Response, ResponseHead
 from gateway.web.receiving import Received, RequestContent
 
 
@@ -43,19 +44,31 @@ async def ask(application: ASGIApp, received: Received, content: RequestContent 
     return Response(ResponseHead(status, fields), b"".join(pieces))
 
 
-async def reply(response: Response, send: Send) -> None:
-    """Gives an ASGI server a response; raises what a stream raises that breaks off."""
+async def reply(response: Response, send: Send, receive: Receive | None = None) -> None:
+    """Gives an ASGI server a response; raises what a stream raises that breaks off.
+
+    A stream is given up when the client leaves, as `receive` tells: a server takes what is sent to nobody.
+    """
     content = response.content
     await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content, "more_body": False})
         return
+    leaving = asyncio.create_task(_give_up_when_left(content, receive)) if receive is not None else None
     try:
         async for piece in content:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
+        if leaving is not None:
+            leaving.cancel()
         await content.aclose()
+
+
+async def _give_up_when_left(content: ContentStream, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    await content.aclose()
 
 
 def _build_scope(received: Received) -> dict[str, Any]:

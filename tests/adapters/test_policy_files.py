@@ -1,9 +1,13 @@
 """Policy files as one set that is swapped whole."""
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gateway.adapters import policy_files
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.core.errors import ConfigurationError
 from tests.support.policies import SMALL
@@ -60,3 +64,84 @@ def test_a_start_needs_a_good_set(folder: Path) -> None:
     (folder / "small.toml").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         PolicyFiles(folder, {})
+
+
+def test_only_what_a_load_would_read_is_a_change(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file beside the policies, and one that is written as it was, do nothing and are not told of."""
+    files = PolicyFiles(folder, {})
+    good = files.current
+    with caplog.at_level(logging.INFO):
+        (folder / "app.log").write_text("policies loaded")
+        (folder / "small.toml").write_text(SMALL)
+        assert not files.reload()
+        assert (good, []) == (files.current, caplog.messages)
+        (folder / "small.toml").write_text(SMALL + "# new\n")
+        assert files.reload()
+        (folder / "small.toml").rename(folder / "renamed.toml")  # mistakes name the file
+        assert (True, False) == (files.reload(), files.reload())
+        assert 2 == len(caplog.messages)
+
+
+@pytest.mark.parametrize("broken", [b"name = ", b"\xff", None])
+def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixture, broken: bytes | None) -> None:
+    """Until the file is another one; the mistakes stay to be seen, and the end of a mistake is seen."""
+    files = PolicyFiles(folder, {})
+    file = folder / "small.toml"
+    if broken is None:
+        file.unlink()
+    else:
+        file.write_bytes(broken)
+    assert (True, False) == (files.reload(), files.reload())
+    assert (1, 1) == (len(caplog.messages), len(files.mistakes))
+    file.write_text("otherwise = ")
+    assert (True, False) == (files.reload(), files.reload())
+    assert 2 == len(caplog.messages)
+    file.write_text(SMALL)
+    assert (True, ()) == (files.reload(), files.mistakes)
+
+
+def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
+    """As Kubernetes renews a ConfigMap: the files are links through one that is swapped."""
+    for name, text in (("..1", SMALL), ("..2", SMALL.replace('"5/minute"', '"6/minute"'))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "small.toml").write_text(text)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "small.toml").symlink_to("..data/small.toml")
+    files = PolicyFiles(tmp_path, {})
+    before = files.current
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+    assert (True, False) == (files.reload(), files.reload())
+    assert before is not files.current
+
+
+def test_files_that_a_policy_names_are_part_of_it(folder: Path) -> None:
+    """A mistake over a file of its TLS ends when that file is there, without a change of the policy."""
+    (folder / "tls").mkdir()
+    files = PolicyFiles(folder, {})
+    table = f'[upstream]\nurl = "https://127.0.0.1:1"\ntls = {{ ca = "{folder}/tls/ca.pem" }}\n[token]'
+    text = SMALL.replace('upstream = "http://127.0.0.1:9001"\n', "").replace("[token]", table)
+    (folder / "small.toml").write_text(text)
+    assert (True, False) == (files.reload(), files.reload())
+    assert "ca.pem: No such file" in files.mistakes[0]
+    (folder / "tls" / "ca.pem").write_text("no certificate")
+    assert (True, False) == (files.reload(), files.reload())
+    assert "ca.pem: No such file" not in files.mistakes[0]
+
+
+def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told of a reload while the events below the folder change no policy."""
+
+    async def events(*_: object, **__: object) -> AsyncIterator[None]:
+        for change in (None, SMALL + "# new\n", None, None, SMALL):
+            if change is not None:
+                (folder / "small.toml").write_text(change)
+            with (folder / "app.log").open("a") as log:
+                log.write("policies loaded\n")
+            yield
+
+    monkeypatch.setattr(policy_files, "awatch", events)
+    reloads: list[int] = []
+    files = PolicyFiles(folder, {})
+    asyncio.run(files.watch(lambda: reloads.append(len(files.current.policies))))
+    assert [1, 1] == reloads

@@ -155,3 +155,60 @@ def test_a_redis_that_is_away_ends_no_stream() -> None:
         assert 3 == asked
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("is_same_token", [False, True])
+def test_an_end_that_fails_keeps_no_other_from_its_end(caplog: pytest.LogCaptureFixture, is_same_token: bool) -> None:
+    """Of the same token, of another one, or of one that is revoked later; the log names the token and the failure."""
+
+    async def work() -> None:
+        revoked = {"first", "second"}
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            return [token_id in revoked for token_id in token_ids]
+
+        async def fail() -> None:
+            raise RuntimeError("no end")
+
+        watch = StreamWatch(are_revoked, SOON)
+        others = [Endless() for _ in range(4)]
+        async with asyncio.timeout(10):
+            with watch.until_revoked(["first"], fail):
+                for stream in others:  # a set has no order: some of them are ended after the one that fails
+                    watch.watch(["first" if is_same_token else "second"], stream)
+                for stream in others:
+                    await stream.is_closed.wait()
+            late = Endless()
+            revoked.add("later")
+            watch.watch(["later"], late)
+            await late.is_closed.wait()
+        watch.close()
+
+    asyncio.run(work())
+    (record,) = caplog.records
+    assert "a stream of the revoked token first could not be ended" == record.message
+    assert "no end" in (record.exc_text or "")
+
+
+def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the mistake was, it is told of and the watch goes on."""
+
+    async def work() -> None:
+        asked = 0
+
+        async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise RuntimeError("no answer")
+            return [True for _ in token_ids] if asked > 2 else []  # too short an answer is a mistake, too
+
+        stream = StreamWatch(are_revoked, SOON).watch(["token"], Endless())
+        async with asyncio.timeout(10):
+            with pytest.raises(StreamRevoked):
+                await anext(aiter(stream))
+        assert 3 == asked
+
+    asyncio.run(work())
+    failed, cut_short = (record.exc_text or "" for record in caplog.records)
+    assert ("no answer" in failed, "ValueError" in cut_short) == (True, True)

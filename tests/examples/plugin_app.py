@@ -93,6 +93,21 @@ async def events() -> ServerSentEvent:
     return ServerSentEvent(tell())
 
 
+@get("/projects/{project:str}/events", guards=[requires("exports:read")])
+async def project_events(project: FromPath[str]) -> ServerSentEvent:
+    """Events without an end, under a rule with a cache."""
+
+    async def tell() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield project
+                await asyncio.sleep(0.05)
+        finally:
+            ENDED.append(0)
+
+    return ServerSentEvent(tell())
+
+
 @get("/made")
 async def count_made() -> dict[str, int]:
     """How often each export was made."""
@@ -160,6 +175,7 @@ app = Litestar(
         show_request,
         ticks,
         events,
+        project_events,
         count_ended,
         count_made,
         broken,

@@ -3,12 +3,14 @@
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
@@ -54,6 +56,20 @@ def run_litestar(environment: dict[str, str], *arguments: str) -> subprocess.Com
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
     )
+
+
+@contextmanager
+def open_events(app: App, token: str) -> Iterator[http.client.HTTPResponse]:
+    """The events of a project, open until the end of the `with` block."""
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=15)
+    connection.request("GET", "/projects/website/events", headers={"Authorization": f"Bearer {token}"})
+    response = connection.getresponse()
+    assert 200 == response.status
+    try:
+        yield response
+    finally:
+        response.close()
+        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +227,33 @@ def test_a_client_that_leaves_ends_its_stream(app: App, mint: Mint) -> None:
     assert ("Traceback" in said, "broke off" in said) == (False, False)
 
 
+def test_events_are_nobodys_export(app: App, mint: Mint) -> None:
+    """Under a rule with a cache: two who ask get each a stream, and who leaves ends one of them."""
+    text = mint("--scope", "exports:read")["token"]
+    before = app.get("/ended").json()
+    with open_events(app, text) as first:
+        with open_events(app, text) as second:
+            assert [b"data: website\r\n"] * 2 == [stream.readline() for stream in (first, second)]
+        wait_until(lambda: app.get("/ended").json() > before, "the handler of the second ends")
+        assert [b"\r\n", b"data: website\r\n"] == [first.readline(), first.readline()]
+    wait_until(lambda: app.get("/ended").json() == before + 2, "the handler of the first ends")
+
+
+def test_events_whose_client_has_left_hold_up_no_stop(redis_url: str, tmp_path: Path) -> None:
+    """uvicorn waits for what is under way: for nothing, as soon as nobody is there any more."""
+    app = App(tmp_path, redis_url)
+    try:
+        own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro")
+        text = run_json("token", "create", *own, "--scope", "exports:read", *app.where)["token"]
+        with open_events(app, text) as stream:
+            assert b"data: website\r\n" == stream.readline()
+        app.send(signal.SIGTERM)
+        app.popen.wait(20)
+        assert ("Finished server process" in app.text(), "Traceback" in app.text()) == (True, False)
+    finally:
+        app.stop()
+
+
 def test_a_rule_guards_whatever_handles_its_path(app: App, mint: Mint) -> None:
     """Without a guard, and below a mount; in every spelling that the router would take for it."""
     text = mint("--scope", "exports:read")["token"]
@@ -246,6 +289,33 @@ def test_a_websocket_is_authorized_when_it_is_opened(app: App, mint: Mint) -> No
         pass
     response = refused.value.response
     assert (401, "missing_credentials") == (response.status_code, json.loads(response.body or b"{}")["code"])
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_open_websocket_is_in_flight(app: App, mint: Mint, is_lost: bool) -> None:
+    """Where one at a time is allowed the second is refused, until the first is closed or its connection is lost."""
+    token = mint("--scope", "exports:read", plan="single")["token"]
+    url, fields = f"ws://127.0.0.1:{app.port}/echo", {"Authorization": f"Bearer {token}"}
+
+    def may_open() -> bool:
+        try:
+            with connect(url, additional_headers=fields) as socket:
+                socket.send("hello")
+                return socket.recv() == "hello"
+        except InvalidStatus as refused:
+            assert 429 == refused.response.status_code
+            assert ["open"] == json.loads(refused.response.body or b"{}")["violated-policies"]
+            return False
+
+    with connect(url, additional_headers=fields) as first:
+        assert not may_open()
+        first.send("still here")
+        assert "still here" == first.recv()
+        assert not may_open()
+        if is_lost:
+            first.socket.shutdown(SHUT_RDWR)
+    wait_until(may_open, "the next is let in")
+    wait_until(may_open, "and the one after that")
 
 
 @pytest.mark.parametrize("target", ["/echo", "/ticking"])

@@ -21,7 +21,7 @@ from gateway.core.caching.keys import is_cacheable
 from gateway.core.credentials import credential_fields
 from gateway.core.encodings import is_encodable
 from gateway.core.etags import choose_tag, weaken
-from gateway.core.fields import build_http_date, parse_cache_control, parse_http_date, parse_list
+from gateway.core.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list
 from gateway.core.forwarding import end_to_end_fields, is_reserved
 from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
 from gateway.core.policies.rules import CacheRule, Rule
@@ -102,6 +102,10 @@ def _is_authorised_without_leave(it: Answered) -> bool:
     return (is_foreign or (is_own and not may_share)) and it.directives.keys().isdisjoint(_SHARING)
 
 
+def _may_have_no_end(it: Answered) -> bool:
+    return is_event_stream(it.head.fields)
+
+
 def _varies_beyond_fields(it: Answered) -> bool:
     named = parse_list(field_values(it.head.fields, b"vary"))
     return any(name == b"*" or is_reserved(name) for name in named)
@@ -114,6 +118,7 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
     ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
     ("private", _is_private),  # 5.2.2.7
+    ("event-stream", _may_have_no_end),  # 3: what is stored is complete
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
     ("vary", _varies_beyond_fields),  # 4.1; the gateway's own identity fields are different for each token
@@ -129,10 +134,10 @@ def maximum_bytes(rule: Rule) -> int:
     return MAXIMUM_EXPORT_BYTES if rule.variants is None and not rule.source else MAXIMUM_SHAPED_BYTES
 
 
-def is_too_long(rule: Rule, head: ResponseHead) -> bool:
-    """Whether the content is announced as longer than what is stored."""
+def streams_through(rule: Rule, head: ResponseHead) -> bool:
+    """Whether the content is never collected: a stream of events, or announced as longer than what is stored."""
     length = field_value(head.fields, b"content-length") or b""
-    return length.isdigit() and int(length) > maximum_bytes(rule)
+    return is_event_stream(head.fields) or (length.isdigit() and int(length) > maximum_bytes(rule))
 
 
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:

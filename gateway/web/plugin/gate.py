@@ -89,7 +89,8 @@ class Gate:
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)
-            await reply(_without_intermediary(response), send)
+            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            await reply(_without_intermediary(response), send, receive if is_shared else None)
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
@@ -99,16 +100,17 @@ class Gate:
             CALL.reset(token)
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        """A WebSocket: authorized when it is opened, and the handler's from then on, until its token is revoked."""
+        """A WebSocket: authorized when it is opened; the handler's, and in flight, until its token is revoked."""
         request = self._accept(scope)
         if isinstance(request, Response):
             await deny(request, scope, send)
             return
         rule = self._find_rule(scope, request)
         scope["headers"] = request.fields
-        record = None
-        if rule is not None:
-            admission = await self._exchange.permit(request, rule)
+        if rule is None:
+            await app(scope, receive, send)
+            return
+        async with self._exchange.permit(request, rule) as admission:
             if isinstance(admission, Response):
                 await deny(_without_intermediary(admission), scope, send)
                 return
@@ -117,15 +119,15 @@ class Gate:
             fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
             scope["headers"] = with_host(request.fields, fields)
             scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
-        if record is None:
-            await app(scope, receive, send)
-            return
-        socket = OpenSocket(receive, send)
-        try:
-            with self._streams.until_revoked(record.revoked_with, socket.end):
-                await socket.serve(app, scope)
-        except StreamRevoked as error:
-            logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
+            if record is None:
+                await app(scope, receive, send)
+                return
+            socket = OpenSocket(receive, send)
+            try:
+                with self._streams.until_revoked(record.revoked_with, socket.end):
+                    await socket.serve(app, scope)
+            except StreamRevoked as error:
+                logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:
         """The head of a request, its path as the router reads it; or the refusal of one that is malformed."""

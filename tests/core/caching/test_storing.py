@@ -34,6 +34,7 @@ KEY = (b"x-api-key", b"shp_secret")
         ([cc(b"no-cache")], "no-freshness"),
         ([cc(b"no-cache"), (b"etag", b'"a"')], None),
         ([(b"set-cookie", b"a=b")], "set-cookie"),
+        ([cc(b"max-age=5"), (b"content-type", b"Text/Event-Stream; charset=utf-8")], "event-stream"),
         ([(b"vary", b"*")], "vary"),
         ([(b"vary", b"Accept, *")], "vary"),
         ([(b"vary", b""), (b"vary", b" , *")], "vary"),
