@@ -13,10 +13,7 @@ from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.records import AccessRecord
 from gateway.core.tokens import build_checksum, token_id
 from tests.support.policies import make_record
-from tests.support.room import NOW, OTHER, TEXT, Pieces, Room, field, ok, run
-
-# What test_shaping.py has from here.
-__all__ = ["NOW", "Pieces", "Room", "field", "ok", "run"]
+from tests.support.room import NOW, OTHER, TEXT, Room, field, ok, run
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -1,5 +1,8 @@
 """What is stored answers the next request: which answers are, for whom, and what of them."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
@@ -214,7 +217,7 @@ def test_a_stream_of_events_is_passed_on_as_it_comes(status: int) -> None:
         async with asyncio.timeout(10):
             answers = list(await asyncio.gather(*(room.ask("GET /export") for _ in range(3))))
             answers.append(await room.ask("GET /export"))
-            assert {b"gateway; fwd=uri-miss"} == {status_of(answer) for answer in answers}
+            assert {b"gateway; fwd=uri-miss"} == {cache_status(answer) for answer in answers}
             assert {None} == {field(answer, b"etag") for answer in answers}
             for answer in answers:
                 assert not isinstance(answer.content, bytes)

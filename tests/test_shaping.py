@@ -12,7 +12,7 @@ from gateway.core.errors import UpstreamUnreachable
 from gateway.core.messages import Field, Response, field_value
 from gateway.core.policies.loading import load_policies
 from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
-from tests.test_exchange import NOW, Pieces, Room, field, ok, run
+from tests.support.room import NOW, Pieces, Room, field, ok, run
 
 POLICY = """
 name = "small"
