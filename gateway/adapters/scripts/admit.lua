@@ -20,7 +20,7 @@ local function is_of_project(record, project, owner)
   return not owner or owner[2] or project == '' and record[RECORD_PROJECT] == ''
 end
 
-local function holds_scopes(scopes, needed)
+local function grant(scopes, needed)
   local held = ' ' .. scopes .. ' '
   for _, grants in ipairs(needed) do
     local found = false
@@ -32,6 +32,15 @@ local function holds_scopes(scopes, needed)
     end
   end
   return true
+end
+
+-- Remembered for the rest of the call: most tokens of a policy hold the same scopes.
+local function holds_scopes(scopes, needed)
+  needed.granted = needed.granted or {}
+  if needed.granted[scopes] == nil then
+    needed.granted[scopes] = grant(scopes, needed)
+  end
+  return needed.granted[scopes]
 end
 
 -- Whether owner and all sides permit the request, plan and quotas aside.

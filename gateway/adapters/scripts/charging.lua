@@ -46,12 +46,21 @@ local function effective(quotas, overrides, now)
   return found
 end
 
+-- The counters of some quotas, worked out once for all requests of a call that have the same terms.
+local function counters_of(quotas)
+  if not quotas.counters then
+    local counters = {}
+    for i = 1, #quotas do
+      counters[i] = quotas[i][COUNTER]
+    end
+    quotas.counters = counters
+  end
+  return quotas.counters
+end
+
 -- Reads the quotas of a holder behind those that are there already; gives the key of its hash.
 local function read(prefix, holder, quotas, windows, now)
-  local number, counters = #windows, {}
-  for i = 1, #quotas do
-    counters[i] = quotas[i][COUNTER]
-  end
+  local number, counters = #windows, counters_of(quotas)
   local key = prefix .. 'quota:' .. holder
   local states = call('HMGET', key, unpack(counters))
   for i = 1, #quotas do
@@ -67,7 +76,7 @@ end
 
 -- Charges the quotas of a holder, from the first to the last of all.
 local function write(key, quotas, windows, first, last, cost, lease, now)
-  local changes, count, longest = {}, 0, 0
+  local changes, count, longest = { nil, nil }, 0, 0 -- with room for one: a table that grows costs more
   for i = first, last do
     local quota, window = quotas[i], windows[i]
     local algorithm = window.algorithm
@@ -83,7 +92,7 @@ local function write(key, quotas, windows, first, last, cost, lease, now)
     end
   end
   if count > 0 then
-    call('HSET', key, unpack(changes))
+    call('HSET', key, unpack(changes, 1, count))
     if longest > 0 and call('PTTL', key) < longest then
       call('PEXPIRE', key, longest)
     end

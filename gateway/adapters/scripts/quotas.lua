@@ -1,7 +1,7 @@
 -- The algorithms of quotas. core/charging.py is their twin and says what each of them counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
--- number gives what it is in Python.
+-- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
 -- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, is in shadow}, see core/policies/terms.py; a
 -- fixed window that is enforced has the first three only. The state is a field of a hash, or under a key of its own,
@@ -39,7 +39,7 @@ end
 
 function fixed.take(window, quota, cost)
   window.used = window.used + cost
-  return format('%.0f:%.0f', window.resets_at, window.used), window.is_new and quota[WINDOW]
+  return format('%d:%d', window.resets_at, window.used), window.is_new and quota[WINDOW]
 end
 
 function fixed.fits_at(window)
@@ -49,7 +49,7 @@ end
 function fixed.give_back(quota, state, units, charged_at, now)
   local window = fixed.read(quota, state, now)
   if not window.is_new and window.resets_at - quota[WINDOW] <= charged_at then
-    return format('%.0f:%.0f', window.resets_at, max(0, window.used - units))
+    return format('%d:%d', window.resets_at, max(0, window.used - units))
   end
 end
 
@@ -71,7 +71,7 @@ end
 function sliding.take(window, quota, cost)
   window.used = window.used + cost
   window.current = window.current + cost
-  local field = format('%.0f:%.0f:%.0f', window.start, window.before, window.current)
+  local field = format('%d:%d:%d', window.start, window.before, window.current)
   return field, window.is_new and 2 * quota[WINDOW]
 end
 
@@ -95,7 +95,7 @@ function sliding.give_back(quota, state, units, charged_at, now)
   else
     return
   end
-  return format('%.0f:%.0f:%.0f', window.start, window.before, window.current)
+  return format('%d:%d:%d', window.start, window.before, window.current)
 end
 
 -- An entry of a moving window's list: time:units:all units of the list up to and including these.
@@ -147,9 +147,9 @@ function moving.take(window, quota, cost, now)
   local at, total = max(now, newest.at), newest.total + cost
   if at == newest.at then
     newest.units, newest.total = newest.units + cost, total
-    call('LSET', log, -1, format('%.0f:%.0f:%.0f', at, newest.units, total))
+    call('LSET', log, -1, format('%d:%d:%d', at, newest.units, total))
   else
-    call('RPUSH', log, format('%.0f:%.0f:%.0f', at, cost, total))
+    call('RPUSH', log, format('%d:%d:%d', at, cost, total))
   end
   if floor(at / length) ~= floor(newest.at / length) then -- once in a window: for this one and the next
     call('PEXPIRE', log, 2 * length)
@@ -174,9 +174,9 @@ function moving.give_back(quota, _, units, charged_at, now, log)
     return
   end
   local given = min(units, entry.units)
-  call('LSET', log, index, format('%.0f:%.0f:%.0f', entry.at, entry.units - given, entry.total - given))
+  call('LSET', log, index, format('%d:%d:%d', entry.at, entry.units - given, entry.total - given))
   for i = 1, #later do
-    call('LSET', log, -i, format('%.0f:%.0f:%.0f', later[i].at, later[i].units, later[i].total - given))
+    call('LSET', log, -i, format('%d:%d:%d', later[i].at, later[i].units, later[i].total - given))
   end
 end
 
@@ -203,7 +203,7 @@ function bucket.take(window, quota, cost, now)
     window.lives_until = window.at + 2 * ceil(quota[CAPACITY] * quota[TICKS] / quota[LIMIT]) * quota[TICK]
     needed = window.lives_until - now
   end
-  return format('%.0f:%.0f:%.0f', window.at, window.debt, window.lives_until), needed
+  return format('%d:%d:%d', window.at, window.debt, window.lives_until), needed
 end
 
 function bucket.fits_at(window, quota, cost)
@@ -216,13 +216,13 @@ function bucket.give_back(quota, state, units, charged_at, now)
   local elapsed = max(0, ceil((now - charged_at) / quota[TICK]))
   if window.debt > 0 and elapsed < ceil(units * quota[TICKS] / quota[LIMIT]) then
     local debt = max(0, window.debt - (units * quota[TICKS] - elapsed * quota[LIMIT]))
-    return format('%.0f:%.0f:%.0f', window.at, debt, window.lives_until)
+    return format('%d:%d:%d', window.at, debt, window.lives_until)
   end
 end
 
 -- A concurrency limit's sorted set: a lease for each request in flight, by the moment at which it ends by itself.
 function leases.read(_, _, now, key)
-  return { used = call('ZCOUNT', key, format('(%.0f', now), '+inf'), key = key, now = now }
+  return { used = call('ZCOUNT', key, format('(%d', now), '+inf'), key = key, now = now }
 end
 
 function leases.take(window, quota, _, now, lease)
