@@ -157,7 +157,6 @@ def _build_identity_fields(digest: str, *others: str) -> tuple[Field, ...]:
     return tuple((name, _field_text(value)) for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value)
 
 
-@functools.lru_cache(maxsize=4096)
 def _field_text(value: str) -> bytes:
     if value.isascii() and value.isprintable() and "%" not in value:
         return value.encode()
