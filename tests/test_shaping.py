@@ -1,64 +1,14 @@
 """Rules with variants, from head to response: the embedded store, scripted backends, all else real."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
 
 from gateway.core.caching import keys
-from gateway.core.caching.keys import uri_group
-from gateway.core.errors import UpstreamUnreachable
-from gateway.core.messages import Field, Response, field_value
+from gateway.core.messages import Response, field_value
 from gateway.core.policies.loading import load_policies
 from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
-from tests.support.room import NOW, Pieces, Room, field, ok, run
-
-POLICY = """
-name = "small"
-upstream = "http://127.0.0.1:9001"
-[token]
-prefixes = ["sml_"]
-[scopes]
-read = "Read"
-[plans.open]
-quotas = { minute = "100/minute" }
-[[rules]]
-match = "GET /texts/{project}/export"
-scopes = ["read"]
-cache = { fresh = "1m", stale_if_error = "1h" }
-[rules.variants]
-document = "translations"
-source = "/internal/{project}"
-[rules.variants.options]
-format = ["json", "csv", "xml"]
-shape = ["nested", "flat"]
-pretty = {}
-lang = {}
-[[rules]]
-match = "* /**"
-"""
-EXPORT = "GET /texts/website/export"
-GERMAN = f"{EXPORT}?lang=de"
-Texts = dict[str, dict[str, str]]
-TEXTS: Texts = {"home.title": {"de": "Willkommen", "en": "Welcome", "fr": "Bienvenue"}}
-
-
-def document(texts: Texts = TEXTS, *fields: Field, etag: bytes = b"") -> Response:
-    """A document of translations, as the backend gives it."""
-    content = msgspec.json.encode(
-        {"entries": [{"id": key, "key": key, "values": values} for key, values in texts.items()]}
-    )
-    own = [(b"content-type", b"application/json")] + ([(b"etag", etag)] if etag else [])
-    return ok(*own, *fields, content=content)
-
-
-def status_of(answer: Response) -> bytes:
-    return field(answer, b"cache-status") or b""
-
-
-def change(**values: str) -> Texts:
-    return {"home.title": TEXTS["home.title"] | values}
+from tests.support.room import NOW, Room, field, ok, run
+from tests.support.shaped import EXPORT, GERMAN, POLICY, TEXTS, change, document, status_of
 
 
 def test_one_request_to_the_backend_serves_all_variants() -> None:
@@ -210,64 +160,6 @@ def test_a_dialect_says_what_is_allowed_in_its_own_words() -> None:
     run(work, policy=dialect)
 
 
-def test_a_broken_document_is_502_with_its_place() -> None:
-    """The answer and the access log say so, and the next request asks the backend again."""
-
-    async def work(room: Room) -> None:
-        answer = await room.ask(GERMAN)
-        assert isinstance(answer.content, bytes)
-        assert 502 == answer.head.status
-        assert "$.entries[0].values" in msgspec.json.decode(answer.content)["detail"]
-        assert ("broken_document", 502) == (room.records[0].reason, room.records[0].status)
-        assert 200 == (await room.ask(GERMAN)).head.status
-
-    run(work, ok(content=b'{"entries": [{"id": "a", "values": 1}]}'), document(), policy=POLICY)
-
-
-def test_a_stream_of_events_is_no_document() -> None:
-    """It is not waited for: 502, and the backend's work on it is ended."""
-    events = Pieces(b"data: 1\n\n")
-
-    async def work(room: Room) -> None:
-        answer = await room.ask(GERMAN)
-        assert isinstance(answer.content, bytes)
-        assert 502 == answer.head.status
-        assert "a stream of events is no document" in msgspec.json.decode(answer.content)["detail"]
-        assert events.is_closed
-
-    run(work, ok((b"content-type", b"text/event-stream"), content=events), policy=POLICY)
-
-
-def test_the_last_good_variant_stands_in_for_a_broken_document() -> None:
-    """As it does while the backend cannot be reached; only what was never made is 502."""
-
-    async def work(room: Room) -> None:
-        good = await room.ask(GERMAN)
-        for seconds in (61, 62):
-            room.now = NOW + seconds * 1000
-            answer = await room.ask(GERMAN)
-            assert (200, good.content) == (answer.head.status, answer.content)
-            assert b"detail=stale-if-error" in status_of(answer)
-        assert 502 == (await room.ask(f"{EXPORT}?lang=en")).head.status
-
-    broken = ok(content=b"<html>")
-    run(work, document(), broken, UpstreamUnreachable("refused"), broken, policy=POLICY)
-
-
-def test_a_new_variant_can_be_made_of_a_stale_document_while_the_backend_fails() -> None:
-    """It says so, and is not kept as a fresh one."""
-
-    async def work(room: Room) -> None:
-        await room.ask(GERMAN)
-        room.now = NOW + 61_000
-        answer = await room.ask(f"{EXPORT}?lang=en")
-        assert b'{"home":{"title":"Welcome"}}\n' == answer.content
-        assert b"detail=stale-if-error" in status_of(answer)
-        assert b"gateway; fwd=stale" in status_of(await room.ask(f"{EXPORT}?lang=en"))
-
-    run(work, document(), UpstreamUnreachable("refused"), document(change(en="Hello")), policy=POLICY)
-
-
 def test_head_is_as_get_without_content() -> None:
     """Also where nothing is stored: the variant is made, so that length and tag are true."""
 
@@ -322,94 +214,6 @@ def test_the_document_is_asked_for_without_what_one_client_would_like() -> None:
     run(work, document(TEXTS, *says), policy=times)
 
 
-def test_any_other_answer_of_the_backend_passes() -> None:
-    """What is no document is none to be shaped: its status, content and type are the backend's."""
-
-    async def work(room: Room) -> None:
-        answer = await room.ask(GERMAN)
-        assert (404, b"no such project") == (answer.head.status, answer.content)
-        assert (b"text/plain", 1) == (field(answer, b"content-type"), len(room.upstreams.sent))
-
-    fields = [(b"content-type", b"text/plain"), (b"cache-status", b"gateway; hit")]  # of a cache behind us
-    run(work, ok(*fields, content=b"no such project", status=404), policy=POLICY)
-
-
-def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
-    """As does a write to the path: nothing is made of what was there before."""
-
-    async def work(room: Room) -> None:
-        await room.ask(GERMAN)
-        await room.ask(f"{EXPORT}?lang=en")
-        await room.ask("POST /texts/website/export")
-        room.now = NOW + 1
-        answer = await room.ask(GERMAN)
-        assert b'{"home":{"title":"Hallo"}}\n' == answer.content
-        assert b"gateway; hit" in status_of(await room.ask(f"{EXPORT}?lang=fr"))
-        assert b"gateway; fwd=uri-miss" not in status_of(await room.ask(f"{EXPORT}?lang=en"))
-        assert ["GET", "POST", "GET"] == [sent.method for sent in room.upstreams.sent]
-
-    run(work, document(), ok(), document(change(de="Hallo")), policy=POLICY)
-
-
-def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant() -> None:
-    """By its URL as the client wrote it: made anew it has what the backend says now."""
-
-    async def work(room: Room) -> None:
-        german, english = await room.ask(GERMAN), await room.ask(f"{EXPORT}?lang=en")
-        room.now = NOW + 1000
-        assert 2 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content != german.content
-        assert english.content == (await room.ask(f"{EXPORT}?lang=en")).content
-        assert 2 == len(room.upstreams.sent)
-
-    run(work, document(), document(change(de="Hallo", en="Hello")), policy=POLICY)
-
-
-def test_a_purge_of_a_variant_that_is_not_stored_is_no_less() -> None:
-    """What is made after it is not made of a document from before it, whoever that was asked for by."""
-
-    async def work(room: Room) -> None:
-        await room.ask(f"{EXPORT}?lang=en")
-        room.now = NOW + 1000
-        assert 0 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
-
-    run(work, document(), document(change(de="Hallo")), policy=POLICY)
-
-
-def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it() -> None:
-    """Another variant's request asked for it before the purge; who comes after the purge asks again."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-
-    class Slow(Pieces):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            begun.set()
-            await gate.wait()
-            async for piece in super().__aiter__():
-                yield piece
-
-    async def work(room: Room) -> None:
-        english = asyncio.create_task(room.ask(f"{EXPORT}?lang=en"))
-        await begun.wait()
-        room.now = NOW + 1000
-        await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        german = asyncio.create_task(room.ask(GERMAN))
-        for _ in range(50):
-            await asyncio.sleep(0)
-        gate.set()
-        assert b'{"home":{"title":"Hallo"}}\n' == (await german).content
-        assert b'{"home":{"title":"Welcome"}}\n' == (await english).content
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
-        assert 2 == len(room.upstreams.sent)
-
-    content = document().content
-    assert isinstance(content, bytes)
-    run(work, ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY)
-
-
 def test_a_variant_does_not_vary_by_what_its_document_is_not_asked_with() -> None:
     """A backend that negotiates is asked for the document in one way: all clients share the variant."""
 
@@ -442,56 +246,6 @@ def test_another_version_of_the_renderers_uses_nothing_that_an_older_one_made(mo
         assert 1 == len(room.upstreams.sent)
 
     run(work, document(), policy=POLICY)
-
-
-class Gate:
-    """A renderer that waits until it may."""
-
-    def __init__(self, room: Room) -> None:
-        self.may = asyncio.Event()
-        self.begun = asyncio.Event()
-        self.rendered = 0
-        self._render = room.renderer.render
-
-    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-        """What the renderer makes, later."""
-        self.rendered += 1
-        self.begun.set()
-        await self.may.wait()
-        return await self._render(content, form, variant)
-
-
-def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten want the same variant, and the one that asked first leaves: it is made once, for the nine."""
-
-    async def work(room: Room) -> None:
-        gate = Gate(room)
-        monkeypatch.setattr(room.renderer, "render", gate.render)
-        first = asyncio.create_task(room.ask(GERMAN))
-        await gate.begun.wait()
-        others = [asyncio.create_task(room.ask(GERMAN)) for _ in range(9)]
-        for _ in range(20):
-            await asyncio.sleep(0)
-        first.cancel()
-        gate.may.set()
-        answers = await asyncio.gather(*others)
-        assert first.cancelled()
-        assert {b'{"home":{"title":"Willkommen"}}\n'} == {answer.content for answer in answers}
-        assert (1, 1) == (gate.rendered, len(room.upstreams.sent))
-
-    run(work, document(), policy=POLICY)
-
-
-def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
-    """One of them has it asked for and shaped; the others get the same error."""
-
-    async def work(room: Room) -> None:
-        answers = await asyncio.gather(*(room.ask(GERMAN) for _ in range(5)))
-        assert {502} == {answer.head.status for answer in answers}
-        assert 1 == len({answer.content for answer in answers})
-        assert 1 == len(room.upstreams.sent)
-
-    run(work, ok(content=b"[]"), policy=POLICY)
 
 
 DESIGN = """
