@@ -61,7 +61,7 @@ class Line(asyncio.Protocol):
         self._answered = answered
         self._late_at = self._loop.time() + self._timeout_seconds
         if self._patience is None:
-            self._patience = Patience(self._timeout_seconds, self._look)
+            self._watch(answered)
 
     async def give_back(self) -> None:
         """Closes the connection and lets the pool have another in its place."""
@@ -82,16 +82,18 @@ class Line(asyncio.Protocol):
         self._stream.connection_lost(exc)
         self._end(ConnectionError("Redis has closed the connection"))
 
-    def _look(self) -> None:
+    def _watch(self, watched: Answered) -> None:
         """One timer for many commands: a timer for each would cost as much as sending it."""
+        left = max(0.0, self._late_at - self._loop.time())
+        self._patience = Patience(left, partial(self._run_out, watched))
+
+    def _run_out(self, watched: Answered) -> None:
+        """Only the command that was under way from its beginning to its end has had all of that patience."""
         self._patience = None
-        if self._answered is None:
-            return
-        left = self._late_at - self._loop.time()
-        if left > 0:
-            self._patience = Patience(left, self._look)
-        else:
+        if self._answered is watched:
             self._end(TimeoutError())
+        elif self._answered is not None:
+            self._watch(self._answered)
 
     def _end(self, error: Exception) -> None:
         self.is_open = False

@@ -98,7 +98,10 @@ def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
         loop = asyncio.get_running_loop()
-        for turns in range(5):
+        moments = [(0, turns) for turns in range(5)] + [(pauses, 2) for pauses in range(1, 12)]
+        for pauses, turns in moments:
+            for _ in range(pauses):  # the time of the admission before may be looked at in the meantime
+                await asyncio.sleep(0)
             admitted = admissions.admit(Asked(rule_for("GET /export"), record.digest))
             for _ in range(turns):  # the request is under way, wherever the work comes in between
                 await asyncio.sleep(0)
