@@ -16,14 +16,6 @@ EXPORT = "GET /api/v1/projects/website/export"
 HOST = "api.kopimark.com"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Product]:
-    """The product, as long as gateways in front of it run."""
-    product = Product()
-    yield product
-    product.close()
-
-
 @pytest.fixture
 def product(running: Product) -> Product:
     """The product with one text, asked for nothing yet."""
