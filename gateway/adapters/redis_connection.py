@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.patience import Patience
-from gateway.adapters.redis_packing import packing
+from gateway.adapters.redis_private import packing
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
 EMBEDDED = "memory://"

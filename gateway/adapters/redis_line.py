@@ -7,8 +7,8 @@ redis-py knows what to do then.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Self, TypeAlias
 
@@ -16,12 +16,15 @@ import hiredis
 
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_connection import Client, RedisConnection, Script
+from gateway.adapters.redis_private import take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
 """Refusals after which the same call may be made again."""
 
 Answered: TypeAlias = Callable[[Any], None]
+
+logger = logging.getLogger(__name__)
 
 
 class Line(asyncio.Protocol):
@@ -31,11 +34,11 @@ class Line(asyncio.Protocol):
     TimeoutError where nothing comes for so long.
     """
 
-    def __init__(self, client: Client, connection: Any, timeout_seconds: float) -> None:
+    def __init__(self, client: Client, connection: Any, transport: asyncio.Transport, timeout_seconds: float) -> None:
         self.is_open = True
         self._client = client
         self._connection = connection
-        self._transport: asyncio.Transport = connection._writer.transport  # redis-py has no other name for it
+        self._transport = transport
         self._stream = self._transport.get_protocol()
         """Whoever closes the connection waits for this to have heard of it."""
         self._timeout_seconds = timeout_seconds
@@ -48,10 +51,16 @@ class Line(asyncio.Protocol):
 
     @classmethod
     async def open(cls, client: Client, timeout_seconds: float) -> Self | None:
-        """A line on a connection of the client's; None where that is none of the network's (the embedded store)."""
+        """Return a line on a connection of the client's, or None if that cannot be taken over (the embedded store)."""
         connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
-        if hasattr(connection._writer, "transport"):
-            return cls(client, connection, timeout_seconds)
+        try:
+            transport = take_over(connection)
+            if transport is not None:
+                return cls(client, connection, transport, timeout_seconds)
+        except Exception:
+            await connection.disconnect(nowait=True)  # its state is unknown: the pool shall open another
+            await client.connection_pool.release(connection)
+            raise
         await client.connection_pool.release(connection)
         return None
 
@@ -142,17 +151,23 @@ class ScriptLine:
         self._task = asyncio.create_task(self._call(keys, arguments, answered))
 
     async def _call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """By redis-py, which puts right what can be put right; then there is a line for the next call."""
+        """Run the script through redis-py, which reconnects if it must; then open a line for the next call."""
         lost, self._line = self._line, None
         try:
             if lost is not None:
                 await lost.give_back()
             answer = await self._connection.run_script(self._script, keys, arguments)
-            with suppress(StoreUnavailable):
-                self._line = await self._connection.run(self._open)
+            self._line = await self._open()
         except Exception as error:
             answer = error
         answered(answer)
 
-    async def _open(self, client: Client) -> Line | None:
-        return await Line.open(client, self._connection.timeout_seconds)
+    async def _open(self) -> Line | None:
+        """Return a new line, or None: the answer is there, so a line that cannot be opened fails no request."""
+        try:
+            return await self._connection.run(lambda client: Line.open(client, self._connection.timeout_seconds))
+        except StoreUnavailable:
+            return None
+        except Exception:
+            logger.warning("redis: a connection could not be taken over; admissions go through redis-py", exc_info=True)
+            return None

@@ -111,8 +111,9 @@ def test_nonsense_ends_the_line() -> None:
     async def work() -> None:
         async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            connection: Any = SimpleNamespace(_writer=writer)
-            line, answered = Line(SimpleNamespace(), connection, TIMEOUT_SECONDS), asyncio.Queue[Any]()  # type: ignore[arg-type]
+            connection: Any = SimpleNamespace()
+            line = Line(SimpleNamespace(), connection, writer.transport, TIMEOUT_SECONDS)  # type: ignore[arg-type]  # closed by nobody
+            answered = asyncio.Queue[Any]()
             assert line.is_open
             line.ask(("PING",), answered.put_nowait)
             error = await answered.get()
