@@ -39,13 +39,13 @@ types: install
 fuzz: install
 	@GATEWAY_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest tests/system/test_fuzzed_heads.py $(ARGS)
 
-# The tables of tests/benchmarks/MEASURED.md.
+# The tables of benchmarks/MEASURED.md.
 bench: install
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # What a million tokens cost Redis, in bytes and in time.
 scale: install
-	$(BIN)/python -m tests.benchmarks.scale --tokens 1000000 $(ARGS)
+	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.benchmarks.backend import CONTENT
+from benchmarks.backend import CONTENT
 
 FIELDS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(CONTENT))]
 

@@ -1,4 +1,4 @@
-"""The backend behind every row: `python -m tests.benchmarks.backend PORT`. It costs as little as Python allows.
+"""The backend behind every row: `python -m benchmarks.backend PORT`. It costs as little as Python allows.
 
 It answers requests without content until it is stopped: LARGE_TARGET with 64 KiB, HUGE_TARGET with 10 MiB, all others
 with 2 KiB.

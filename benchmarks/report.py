@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks.load import Load
-from tests.benchmarks.usage import RedisUsage
+from benchmarks.load import Load
+from benchmarks.usage import RedisUsage
 
 HEADINGS = ("", "CPU us/request", "x hello", "requests/s", "p50 ms", "p99 ms")
 REDIS_HEADINGS = ("Redis, of these rows", "script us/request", "requests/script call", "CPU us/request")

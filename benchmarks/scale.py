@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.scale`: what many tokens cost Redis, in bytes and in time. Nothing is asserted.
+"""`python -m benchmarks.scale`: what many tokens cost Redis, in bytes and in time. Nothing is asserted.
 
 Records are the gateway's own, written as its commands write them, only many at once. Times of the script are what Redis
 says of itself (INFO commandstats), so neither this client nor the machine's other work is in them; whole requests are
@@ -23,6 +23,8 @@ from typing import Any
 import msgspec
 import redis
 
+from benchmarks.scale_requests import Case, compare
+from benchmarks.usage import divide_cores, pinned
 from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
@@ -33,8 +35,6 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord, encode_record
 from gateway.core.tokens import digest, token_id
-from tests.benchmarks.scale_requests import Case, compare
-from tests.benchmarks.usage import divide_cores, pinned
 from tests.support.processes import RedisServer, wait_until
 
 POLICY = """
@@ -266,7 +266,7 @@ def _rule() -> Rule:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--tokens", type=int, default=200_000, metavar="N", help="default: 200,000")
     parser.add_argument("--share", type=int, default=20, metavar="N", help="tokens to a project and owner; default: 20")
     return parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """What counting costs a request: `Exchange.finish` with and without it, in turns.
 
 The answer is a 304 from the cache, the commonest one of many that are counted, without an access log.
-`python -m tests.benchmarks.counting` measures it.
+`python -m benchmarks.counting` measures it.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The gateway without its admissions: what a token is found to be the first time is taken as true for ever.
 
-What it costs less than the gateway itself is what an admission costs. Run as `uvicorn tests.benchmarks.unguarded:app`.
+What it costs less than the gateway itself is what an admission costs. Run as `uvicorn benchmarks.unguarded:app`.
 """
 
 from gateway import app as composition

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import redis
 
-from tests.benchmarks.backend import HUGE_TARGET, LARGE_TARGET
-from tests.benchmarks.usage import Cores, pinned
+from benchmarks.backend import HUGE_TARGET, LARGE_TARGET
+from benchmarks.usage import Cores, pinned
 from tests.support.client import ask
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
 
@@ -129,7 +129,7 @@ class Stage:
             store = RedisServer(executable, folder)
             ending.callback(store.stop)
             self.redis_url = store.url
-            self._backend = self._start("backend", "tests.benchmarks.backend", str(free_port()))
+            self._backend = self._start("backend", "benchmarks.backend", str(free_port()))
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of the table."""
@@ -145,7 +145,7 @@ class Stage:
             self.missing.append("nginx: it is not on the PATH")
 
     def _hello(self) -> Row:
-        port, pid = self._serve("hello", *UVICORN, "--lifespan", "off", "tests.benchmarks.hello:app")
+        port, pid = self._serve("hello", *UVICORN, "--lifespan", "off", "benchmarks.hello:app")
         return Row("bare uvicorn hello", pid, port, "/")
 
     def _gateway(self) -> Iterator[Row]:
@@ -185,7 +185,7 @@ class Stage:
     def _unguarded(self, policies: Path) -> tuple[int, int]:
         settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}
         ours = ("--http", "gateway.web.connections:Connection", "--ws", "none")
-        return self._serve("unguarded", *UVICORN, *ours, *ALIKE, "tests.benchmarks.unguarded:app", environment=settings)
+        return self._serve("unguarded", *UVICORN, *ours, *ALIKE, "benchmarks.unguarded:app", environment=settings)
 
     def _serve_gateway(
         self, name: str, common: tuple[str, ...], environment: dict[str, str] | None = None
@@ -215,7 +215,7 @@ class Stage:
         with redis.Redis.from_url(self.redis_url) as client:
             client.set(f"naive:token:{digest}", json.dumps({"owner": "o", "scopes": ["read"], "expires_at": 2**40}))
         addresses = {"NAIVE_REDIS_URL": self.redis_url, "NAIVE_UPSTREAM": f"http://127.0.0.1:{self._backend}"}
-        port, pid = self._serve("naive", *UVICORN, "tests.benchmarks.naive:app", environment=addresses)
+        port, pid = self._serve("naive", *UVICORN, "benchmarks.naive:app", environment=addresses)
         fields = (*CLIENT_FIELDS, ("Authorization", f"Bearer {NAIVE_TOKEN}"))
         return Row("naive stack: proxied", pid, port, "/live", fields, uses_redis=True)
 

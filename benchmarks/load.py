@@ -69,4 +69,4 @@ def _wrk(order: Order) -> list[str]:
 
 
 def _own(order: Order) -> list[str]:
-    return [sys.executable, "-m", "tests.benchmarks.client", msgspec.json.encode(order).decode()]
+    return [sys.executable, "-m", "benchmarks.client", msgspec.json.encode(order).decode()]

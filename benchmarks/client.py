@@ -1,4 +1,4 @@
-"""A load generator for machines without wrk: `python -m tests.benchmarks.client ORDER`, ORDER being JSON.
+"""A load generator for machines without wrk: `python -m benchmarks.client ORDER`, ORDER being JSON.
 
 It keeps each connection busy with one request after the other for the given time, and prints a `Load` as JSON.
 """
@@ -13,7 +13,7 @@ import httptools
 import msgspec
 import uvloop
 
-from tests.benchmarks.load import Load, Order
+from benchmarks.load import Load, Order
 
 
 class Tally:

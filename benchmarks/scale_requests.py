@@ -12,9 +12,9 @@ from statistics import median
 
 import msgspec
 
-from tests.benchmarks.load import Load, Order, put_load
-from tests.benchmarks.stage import ASKED, CONNECTIONS
-from tests.benchmarks.usage import Cores, cpu_us, pinned, redis_usage
+from benchmarks.load import Load, Order, put_load
+from benchmarks.stage import ASKED, CONNECTIONS
+from benchmarks.usage import Cores, cpu_us, pinned, redis_usage
 from tests.support.processes import Process, free_port, is_listening, wait_until
 
 TARGET = ("X-Original-URL", "https://api.example.com/export")

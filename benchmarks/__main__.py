@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: what a request costs the gateway, beside what it costs others. Nothing is asserted.
+"""`python -m benchmarks`: what a request costs the gateway, beside what it costs others. Nothing is asserted.
 
 CPU time is measured rather than speed: it is what a worker has to give, and other work on the machine disturbs it
 least. The rows take turns, so that what disturbs one round disturbs all rows of it.
@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.load import Client, Load, Order, choose_client, put_load
-from tests.benchmarks.report import Sample, build_latency_table, build_notes, build_redis_table, build_table
-from tests.benchmarks.stage import CONNECTIONS, FEW_CONNECTIONS, Row, set_up
-from tests.benchmarks.usage import cpu_us, divide_cores, redis_usage
+from benchmarks.load import Client, Load, Order, choose_client, put_load
+from benchmarks.report import Sample, build_latency_table, build_notes, build_redis_table, build_table
+from benchmarks.stage import CONNECTIONS, FEW_CONNECTIONS, Row, set_up
+from benchmarks.usage import cpu_us, divide_cores, redis_usage
 
 WARM_UP_SECONDS = 1.0
 """Connections to Redis and the backend are made, and the interpreter has specialised what runs often."""
@@ -75,7 +75,7 @@ def _load(client: Client, row: Row, seconds: float) -> Load:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Prints the measured table.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Prints the measured table.")
     add = parser.add_argument
     add("--rounds", type=int, default=3, choices=range(1, 21), metavar="N", help="default: 3")
     add("--seconds", type=int, default=4, choices=range(1, 61), metavar="N", help="of a row in a round; default: 4")

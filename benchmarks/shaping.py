@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.shaping`: what others wait while a gateway of one worker shapes a large document.
+"""`python -m benchmarks.shaping`: what others wait while a gateway of one worker shapes a large document.
 
 A real gateway, Redis and backend; a client that asks for a small stored export again and again, beside `curl` that
 pulls variants of 20,000 texts in 30 languages which nobody has made before. Nothing is asserted.
@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.documents import build_translations
+from benchmarks.documents import build_translations
 from tests.support.command_line import run_json
 from tests.support.processes import GatewayServer, Process, RedisServer, free_port, is_listening, wait_until
 

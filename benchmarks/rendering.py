@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.rendering`: what each variant of a large document costs. Nothing is asserted.
+"""`python -m benchmarks.rendering`: what each variant of a large document costs. Nothing is asserted.
 
 Each row is rendered in a process of its own, so that its memory is its own; then in a thread and by the adapter, beside
 an event loop that asks every millisecond how late it is: that is what a request of somebody else would wait.
@@ -15,10 +15,10 @@ from contextlib import suppress
 
 import msgspec
 
+from benchmarks.documents import build_tokens, build_translations
 from gateway.adapters.rendering import ProcessRenderer
 from gateway.core.variants.rendering import render
 from gateway.core.variants.variant import DocumentForm, DocumentKind, Rendered, Variant
-from tests.benchmarks.documents import build_tokens, build_translations
 
 ROUNDS = 3
 TICK_SECONDS = 0.001
@@ -70,7 +70,7 @@ def main() -> None:
     sizes = ", ".join(f"{kind}: {len(content) / MIB:.1f} MiB" for kind, content in documents.items())
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
     for name, (kind, variant) in ROWS.items():
-        command = [sys.executable, "-m", "tests.benchmarks.rendering", name]
+        command = [sys.executable, "-m", "benchmarks.rendering", name]
         cost = msgspec.json.decode(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout, type=Cost)
         pauses = asyncio.run(_measure_pauses(documents[kind], DocumentForm(kind), variant))
         cells = [f"{cost.milliseconds:,.0f}", f"{cost.content_mib:.1f}", f"{cost.peak_mib:.0f}"]
