@@ -65,6 +65,20 @@ def frame(
     return fields, content, Framing.CHUNKED if field_value(fields, b"upgrade") is None else Framing.TUNNEL
 
 
+async def begin(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Waits for the first of the content, and gives all of it; raises what the content raises.
+
+    Content in chunks can turn out to be malformed with its first byte, and then no backend must have heard of it.
+    """
+    return _resume(await anext(content, b""), content)
+
+
+async def _resume(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
 async def _exactly(length: int, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The content; raises ValueError where it is longer or shorter, which closes the connection."""
     async for piece in content:

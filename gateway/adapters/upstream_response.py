@@ -92,7 +92,8 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            self._fields.append((name.lower(), value))
+            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_health import HealthChecks
-from gateway.adapters.upstream_request import Framing, frame
+from gateway.adapters.upstream_request import Framing, begin, frame
 from gateway.adapters.upstream_target import Target
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
@@ -50,7 +50,10 @@ class HttpUpstreams:
             fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
             target = rewrite_target(target, address.rewrite)
-        response = await group.send(method, target, *frame(fields, content))
+        fields, content, framing = frame(fields, content)
+        if framing is Framing.CHUNKED and content is not None:
+            content = await begin(content)
+        response = await group.send(method, target, fields, content, framing)
         if address.response_edits is None:
             return response
         edited = edit_fields(response.head.fields, address.response_edits)

@@ -162,7 +162,8 @@ class Connection(asyncio.Protocol):
                 response = listener.refuse(received)
             else:
                 response = await listener.answer(received, content, len(self._server.tasks))
-            if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
+            if content is not None and (content.awaits_invitation or content.fault is not None):
+                # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
             if (
                 isinstance(response.content, bytes)
@@ -191,11 +192,12 @@ class Connection(asyncio.Protocol):
     def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
-        if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
-            self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
+        fault = None if content is None else content.fault
+        if fault is not None and not (is_answered or self._outgoing.has_begun):
+            self._begin((fault, None, LAST))  # its content was malformed: that is what there is to say
         elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
             reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
-        elif not self._terms.stays_open:
+        elif fault is not None or not self._terms.stays_open:  # one request has one final answer (RFC 9110 15)
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
@@ -233,6 +235,10 @@ class Connection(asyncio.Protocol):
     def cut_off(self) -> None:
         """The client sends too much of what nobody wants."""
         self._transport.close()
+
+    def end(self) -> None:
+        """The rest of a request that is answered is malformed."""
+        self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
         """Nothing can be sent until the client takes some of it, or now it can."""

@@ -122,12 +122,20 @@ class Flow(Protocol):
         """It sends too much of what nobody wants."""
         ...
 
+    def end(self) -> None:
+        """What it sends is malformed, and its request is answered: there is nothing left to read or to say."""
+        ...
+
 
 class RequestContent:
     """What a client sends, for the one who asks for it; ClientGone where the client leaves before the end."""
 
     def __init__(self, flow: Flow, must_invite: bool) -> None:
         self.is_complete = False
+        self.has_begun = False
+        """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
+        self.fault: Reason | None = None
+        """Why it has no end, where it is malformed."""
         self.awaits_invitation = must_invite
         self._flow = flow
         self._pieces: list[bytes] = []
@@ -153,6 +161,7 @@ class RequestContent:
     def feed(self, data: bytes) -> None:
         """More of it."""
         self.awaits_invitation = False
+        self.has_begun = True
         self._held_bytes += len(data)
         if not self._is_wanted:
             if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
@@ -169,9 +178,12 @@ class RequestContent:
         self.is_complete = True
         self._announce()
 
-    def break_off(self) -> None:
-        """No more comes, and that was not all."""
+    def break_off(self, fault: Reason | None = None) -> None:
+        """No more comes, and that was not all; the `fault` is the client's, where there is one."""
         self._is_broken = True
+        self.fault = fault
+        if not self._is_wanted:
+            self._flow.end()
         self._announce()
 
     def discard(self) -> None:

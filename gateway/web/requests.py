@@ -53,6 +53,8 @@ class RequestReader:
         self._piece_bytes = 0
         self._has_advanced = False
         """Something of a message began, or came to its end, in the present piece."""
+        self._begun: list[Turn] = []
+        """Requests that began in the present piece: they are given away when all of it is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
@@ -61,6 +63,19 @@ class RequestReader:
             if self._terms.is_tunnel and self.content is not None:
                 self.content.feed(data)
             return
+        self._read(data)
+        begun = self._begun
+        if begun:
+            self._begun = []
+            for turn in begun:
+                self._take(turn)
+
+    def forget(self) -> None:
+        """The connection is gone: parser and reader would keep each other in memory."""
+        self._parser = None
+        self.is_over = True
+
+    def _read(self, data: bytes) -> None:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
@@ -74,11 +89,6 @@ class RequestReader:
             self._head_bytes += self._piece_bytes
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
-
-    def forget(self) -> None:
-        """The connection is gone: parser and reader would keep each other in memory."""
-        self._parser = None
-        self.is_over = True
 
     def _parse(self, data: bytes) -> bytes:
         """Takes what comes before an upgrade, and gives back the rest."""
@@ -105,11 +115,20 @@ class RequestReader:
             self._is_stopped_at_content = False
 
     def _refuse(self, reason: Reason) -> None:
+        """Refuses what is read, and reads no more.
+
+        Content at fault is its own request's fault, which has one answer: where that request has not been given away
+        yet, it never is.
+        """
         self.is_over = True
         self._terms = LAST
-        if self.content is not None and not self.content.is_complete:
-            self.content.break_off()
-        self._take((reason, None, self._terms))
+        refusal: Turn = (reason, None, LAST)
+        if self.content is None or self.content.is_complete:
+            self._begun.append(refusal)
+        elif self._begun:
+            self._begun[-1] = refusal
+        else:
+            self.content.break_off(reason)
 
     # -- what httptools calls
 
@@ -127,7 +146,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
-            self._fields.append((name.lower(), value))
+            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         if self._is_stopped_at_content:
@@ -151,7 +171,12 @@ class RequestReader:
         self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
-        self._take((Received(method, path, query, fields, self._peer, self._scheme, upgrade), content, terms))
+        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade)
+        self._begun.append((received, content, terms))
+
+    def on_chunk_header(self) -> None:
+        if self.content is not None and not self.content.has_begun:
+            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
@@ -179,13 +204,16 @@ class RequestReader:
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:
-        """Another coding before chunked we could neither undo nor name to the backend (RFC 9112 6.1).
+        """Only `chunked` is understood, once and alone (RFC 9112 6.1, 7).
 
-        One that is not chunked in the end the parser refuses.
+        What ends with it says where content ends, but has another coding, which we could neither undo nor name to the
+        backend; of HTTP/1.0 nobody knows. All else has no end that can be told (6.3).
         """
-        *others, last = b",".join(field_values(self._fields, b"transfer-encoding")).lower().split(b",")
-        if last.strip() == b"chunked" and (others or self._parser.get_http_version() == "1.0"):
-            raise _Refused(Reason.UNSUPPORTED)
+        coding = b",".join(field_values(self._fields, b"transfer-encoding")).lower()
+        if coding == b"chunked" and self._parser.get_http_version() != "1.0":
+            return
+        is_chunked = coding.rpartition(b",")[2].strip(b" \t") == b"chunked"
+        raise _Refused(Reason.UNSUPPORTED if is_chunked else Reason.MALFORMED_REQUEST)
 
     def _read_terms(self, method: str, has_content: bool) -> Terms:
         parser = self._parser

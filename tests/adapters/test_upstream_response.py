@@ -159,6 +159,15 @@ def test_large_content_with_the_head() -> None:
     assert len(reader.take()) == size
 
 
+def test_white_space_behind_a_value_is_no_part_of_it() -> None:
+    """RFC 9110 5.5: a tag or a directive with a space behind it is the same one."""
+    reader = ResponseReader()
+    reader.expect("GET")
+    reader.feed(b'HTTP/1.1 200 OK\r\nETag: "a" \t\r\nContent-Length: 0 \r\n\r\n')
+    assert reader.head is not None
+    assert [(b"etag", b'"a"'), (b"content-length", b"0")] == reader.head.fields
+
+
 def test_many_small_chunks() -> None:
     """Framing between pieces of content is bounded piece by piece, not in total."""
     reader = read("GET", CHUNKED, *(2 * MAXIMUM_HEAD_BYTES // 6 * [b"1\r\na\r\n"]), b"0\r\n\r\n")

@@ -1,5 +1,6 @@
 """Backends that refuse, hang, close early or answer with something else than HTTP."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -74,6 +75,24 @@ def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, an
         gateway = serve(redis_url)
         got = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
         assert (502, "upstream_broken") == (got.status, got.json()["code"])
+
+
+def test_an_early_answer_is_the_only_one(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The backend answers before it has all, then the client's chunk is malformed: one answer, and the end."""
+    with RawBackend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        head = f"POST /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", gateway.port), 15) as client:
+            client.sendall(head.encode() + b"5\r\nhello\r\n")
+            received = b""
+            while not received.endswith(b"early"):
+                received += client.recv(65536)
+            client.sendall(b"0x5\r\nhello\r\n0\r\n\r\n")
+            while piece := client.recv(65536):
+                received += piece
+        assert [b"200"] == re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
 
 
 def test_a_backend_that_hangs_is_504(serve: Serve, redis_url: str, policies: Path) -> None:
