@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Response
+from gateway.core.messages import Field, Response
 from gateway.core.tokens import build_checksum
-from tests.support.policies import make_record, small_policy
+from tests.support.policies import SMALL, make_record, small_policy
 from tests.support.room import NOW, TEXT, Pieces, Room, asked, cache_status, field, ok, run
 
 BACKEND_SAYS = small_policy('shared_by = "project"')
@@ -243,18 +243,72 @@ def test_a_head_that_nobody_can_read_is_not_there() -> None:
     run(work, ok(), ok(content=b"new"))
 
 
-def test_head_and_other_methods_fill_no_cache() -> None:
-    """HEAD is answered from a stored export and stores none; a write passes by the cache."""
+def test_a_write_passes_by_the_cache() -> None:
+    """It is neither answered from what is stored nor stored."""
 
     async def work(room: Room) -> None:
-        assert b"gateway; fwd=uri-miss" == field(await room.ask("HEAD /export"), b"cache-status")
-        whole = await room.ask("GET /export")
-        head = await room.ask("HEAD /export")
-        assert (b"", field(whole, b"content-length")) == (head.content, b"7")
+        await room.ask("GET /export")
         written = await room.ask("POST /export")
         assert (201, None) == (written.head.status, field(written, b"cache-status"))
 
-    run(work, ok(content=b""), ok(), ok(status=201))
+    run(work, ok(), ok(status=201))
+
+
+@pytest.mark.parametrize("fields", [[], [(b"range", b"bytes=0-1")], [(b"if-none-match", b'"x"')]])
+def test_head_before_the_first_get_has_the_fields_of_get(fields: list[Field]) -> None:
+    """RFC 9110 9.3.2: the same tag, length and Cache-Control. The whole is fetched for it, once, and stored."""
+
+    async def work(room: Room) -> None:
+        head = await room.ask("HEAD /export", *fields)
+        assert b"" == head.content
+        whole = await room.ask("GET /other-export")
+        assert whole.head == head.head
+        assert ["GET", "GET"] == [sent.method for sent in room.upstreams.sent]
+        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
+
+    policy = SMALL.replace('match = "GET /export"', 'match = "GET /{export}"')
+    run(work, ok((b"etag", b'"v1"')), ok((b"etag", b'"v1"')), policy=policy)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok((b"cache-control", b"no-store")),
+        ok((b"content-length", b"99999999"), content=Pieces(b"x")),
+        ok((b"content-type", b"text/event-stream"), content=Pieces(b"x")),
+        ok(status=404),
+    ],
+)
+def test_head_of_what_is_not_stored_leaves_no_stream(answer: Response) -> None:
+    """The head is what GET would have; the backend's work on the content is ended."""
+
+    async def work(room: Room) -> None:
+        head = await room.ask("HEAD /export")
+        assert answer.head.status == head.head.status
+        assert b"" == head.content
+        assert not isinstance(answer.content, Pieces) or answer.content.is_closed
+
+    run(work, answer)
+
+
+def test_if_match_is_for_the_backend_to_evaluate() -> None:
+    """RFC 9110 13.1.1, 13.1.4: it is passed on with what is stored unused, and its 412 changes nothing for others."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        conditions = [(b"if-match", b'"old"'), (b"if-unmodified-since", b"Sat, 21 Nov 2026 06:00:00 GMT")]
+        refused = await room.ask("GET /export", *conditions, (b"if-none-match", b'"x"'))
+        assert (412, b"gateway; fwd=request") == (refused.head.status, cache_status(refused))
+        assert [value for _, value in conditions] == [asked(room, 1, name) for name, _ in conditions]
+        assert b'"v1"' == asked(room, 1, b"if-none-match")
+        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
+        holds = await room.ask("GET /export", (b"if-match", b'"v1"'))
+        assert (200, b"gateway; fwd=request; fwd-status=304; stored") == (holds.head.status, cache_status(holds))
+        head = await room.ask("HEAD /export", (b"if-match", b'"old"'))
+        assert (412, b"") == (head.head.status, head.content)
+
+    failed = ok((b"cache-control", b"max-age=60"), status=412)
+    run(work, ok((b"etag", b'"v1"')), failed, ok(status=304, content=b""), failed)
 
 
 def test_content_in_pieces_is_stored_whole_or_streamed() -> None:

@@ -80,6 +80,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
+    Reason.PRECONDITION_FAILED: Problem(
+        412, "Precondition Failed", "What is here now is not what If-Match or If-Unmodified-Since asks for."
+    ),
     Reason.QUOTA_EXCEEDED: Problem(
         429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_PLAN = "insufficient_plan"
     INVALID_OPTION = "invalid_option"
+    PRECONDITION_FAILED = "precondition_failed"
     QUOTA_EXCEEDED = "quota_exceeded"
     STORE_UNAVAILABLE = "store_unavailable"
     NOT_STORED = "not_stored"
