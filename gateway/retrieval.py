@@ -63,6 +63,8 @@ class Retrieval:
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
+        if self._fetching.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
+            return Refused(Reason.LOOP_DETECTED, rule, facts)
         if request.method == "HEAD" and rule.cache is not None and not request.upgrade:
             return await self._answer_as_get(request, admission)
         if rule.variants is not None and (request.method != "GET" or request.upgrade):
@@ -183,7 +185,7 @@ class Retrieval:
         name, cache = export_name(admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
-        whole = msgspec.structs.replace(request, method="GET")
+        whole = msgspec.structs.replace(request, method="GET", inform=None)
         fetch = Fetch(whole, admission, cache, name, "stale", export, None)
         self._refreshing[name] = asyncio.create_task(self._refresh(fetch, name))
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Field, Response
+from gateway.core.messages import Field, Response, ResponseHead
 from gateway.core.tokens import build_checksum
 from tests.support.policies import SMALL, make_record, small_policy
 from tests.support.room import NOW, TEXT, Pieces, Room, asked, cache_status, field, ok, run
@@ -386,3 +386,59 @@ def test_public_answers_are_shared_by_all() -> None:
         ]
 
     run(work, ok(), policy=text)
+
+
+def test_interim_answers_reach_the_client_whose_request_they_are_for() -> None:
+    """From the cache's fetch and past it: without what is about a connection, and with the gateway's Via."""
+    hints = ok((b"link", b"</a>"), (b"connection", b"x-hop"), (b"x-hop", b"1"), status=103)
+
+    async def work(room: Room) -> None:
+        got: list[ResponseHead] = []
+        for request in ("GET /export", "POST /other", "HEAD /export?2"):
+            await room.ask(request, inform=got.append)
+        await room.ask("GET /export", inform=got.append)
+        assert [ResponseHead(103, [(b"link", b"</a>"), (b"via", b"1.1 gateway")])] * 3 == got
+
+    run(work, hints, ok(), hints, ok(), hints, ok())
+
+
+def test_who_waits_for_another_ones_fetch_gets_no_interim_answers() -> None:
+    """What is refreshed behind a client's back, and for others, informs nobody."""
+
+    async def work(room: Room) -> None:
+        got: list[ResponseHead] = []
+        await room.ask("GET /export", inform=got.append)
+        room.now = NOW + 61_000
+        answer = await room.ask("GET /export", inform=got.append)
+        assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == cache_status(answer)
+        await asyncio.gather(*room.retrieval._refreshing.values())
+        assert 2 == len(room.upstreams.sent)
+        assert [] == got
+
+    policy = small_policy('fresh = "1m", stale_while_revalidate = "1h"')
+    run(work, ok(), ok(status=103), ok(), policy=policy)
+
+
+@pytest.mark.parametrize("request_", ["GET /export", "HEAD /export", "GET /other", "POST /export"])
+def test_a_request_that_comes_back_is_refused(request_: str) -> None:
+    """508 (RFC 5842 7.2) where the same policy has passed it on before, before it waits for its own fetch."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /costly", (b"cdn-loop", b"other.example"))
+        mark = room.upstreams.sent[0].fields[-1]
+        assert b"cdn-loop" == mark[0]
+        again = await room.ask(request_, mark)
+        assert 508 == again.head.status
+        assert 1 == len(room.upstreams.sent)
+
+    run(work, ok())
+
+
+def test_what_is_stored_answers_a_request_that_comes_back() -> None:
+    """Nothing is passed on for it."""
+
+    async def work(room: Room) -> None:
+        await room.ask("GET /export")
+        assert 200 == (await room.ask("GET /export", room.upstreams.sent[0].fields[-1])).head.status
+
+    run(work, ok())

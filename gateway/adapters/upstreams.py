@@ -16,8 +16,8 @@ from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamError, UpstreamUnreachable
 from gateway.core.forwarding import edit_fields, rewrite_target
-from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.upstream import Upstream
+from gateway.core.messages import Field, Inform, Response, ResponseHead
+from gateway.core.policies.upstream import FieldEdits, Upstream
 
 
 class HttpUpstreams:
@@ -38,6 +38,7 @@ class HttpUpstreams:
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
@@ -53,11 +54,13 @@ class HttpUpstreams:
         fields, content, framing = frame(fields, content)
         if framing is Framing.CHUNKED and content is not None:
             content = await begin(content)
-        response = await group.send(method, target, fields, content, framing)
-        if address.response_edits is None:
-            return response
-        edited = edit_fields(response.head.fields, address.response_edits)
-        return Response(ResponseHead(response.head.status, edited), response.content)
+        edits = address.response_edits
+        if edits is None:
+            return await group.send(method, target, fields, content, framing, inform)
+        if inform is not None:
+            inform = _editing(inform, edits)
+        response = await group.send(method, target, fields, content, framing, inform)
+        return Response(_edit(response.head, edits), response.content)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:
         """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
@@ -107,6 +110,7 @@ class Group:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        inform: Inform | None,
     ) -> Response:
         """The answer of one of them; raises the UpstreamError of the last that was tried."""
         left = self._targets
@@ -115,7 +119,7 @@ class Group:
         while True:
             chosen = left[0] if len(left) == 1 else self._choose(left)
             try:
-                response = await chosen.send(method, target, fields, content, framing)
+                response = await chosen.send(method, target, fields, content, framing, inform)
             except UpstreamError as error:
                 chosen.note_failure(error)
                 left = [other for other in left if other is not chosen]
@@ -131,6 +135,14 @@ class Group:
     def _choose(self, left: list[Target]) -> Target:
         self._turn += 1
         return left[balancing.choose(left, self._clock.time(), self._turn)]
+
+
+def _edit(head: ResponseHead, edits: FieldEdits) -> ResponseHead:
+    return ResponseHead(head.status, edit_fields(head.fields, edits))
+
+
+def _editing(inform: Inform, edits: FieldEdits) -> Inform:
+    return lambda head: inform(_edit(head, edits))
 
 
 def _single(address: Upstream) -> list[Upstream]:

@@ -104,6 +104,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
     Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
 }

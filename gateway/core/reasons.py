@@ -40,5 +40,6 @@ class Reason(StrEnum):
     UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_BROKEN = "upstream_broken"
+    LOOP_DETECTED = "loop_detected"
     BROKEN_DOCUMENT = "broken_document"
     INTERNAL_ERROR = "internal_error"

@@ -18,13 +18,13 @@ from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response
+from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
 from gateway.web.deadlines import NEVER, Deadlines
 from gateway.web.outgoing import PIECE_BYTES, Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, build_start, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -83,7 +83,8 @@ class Connection(asyncio.Protocol):
         self._outgoing = Outgoing(self._transport, self._await_client)
         address = get_remote_addr(self._transport)
         scheme = "https" if is_ssl(self._transport) else "http"
-        self._reader = RequestReader(address[0] if address else "", scheme, self._take, partial(RequestContent, self))
+        make_content = partial(RequestContent, self)
+        self._reader = RequestReader(address[0] if address else "", scheme, self._take, make_content, self._inform)
         self._server.connections.add(cast(Any, self))
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
@@ -188,6 +189,12 @@ class Connection(asyncio.Protocol):
             self._task = None
             if not self._is_lost:
                 self._end_turn(content, is_answered)
+
+    def _inform(self, head: ResponseHead) -> None:
+        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        outgoing = self._outgoing
+        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+            self._transport.write(build_start(head.status, head.fields))
 
     def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
         self._server.total_requests += 1

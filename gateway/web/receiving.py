@@ -15,7 +15,7 @@ from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
-from gateway.core.messages import Field, RequestHead, single_values
+from gateway.core.messages import Field, Inform, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 
@@ -43,6 +43,8 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """The address of the connection's other end; empty on a Unix socket."""
     scheme: str
     upgrade: bytes = b""
+    """See RequestHead."""
+    inform: Inform | None = None
     """See RequestHead."""
 
 
@@ -95,6 +97,7 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
         host=host,
         received_at=now,
         upgrade=received.upgrade,
+        inform=received.inform,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import httptools
 
-from gateway.core.messages import Field, Fields, field_values
+from gateway.core.messages import Field, Fields, Inform, field_values
 from gateway.core.reasons import Reason
 from gateway.web.receiving import Received, RequestContent, split_target
 from gateway.web.sending import LAST, PLAIN, Terms
@@ -30,10 +30,16 @@ class RequestReader:
     """The requests of one connection. `take` is given each when its head is complete, and the last one may be a reason.
 
     `make_content` makes the content of one; its argument says whether the client waits to be invited (RFC 9110 10.1.1).
+    `inform` takes the interim answers to the present one.
     """
 
     def __init__(
-        self, peer: str, scheme: str, take: Callable[[Turn], None], make_content: Callable[[bool], RequestContent]
+        self,
+        peer: str,
+        scheme: str,
+        take: Callable[[Turn], None],
+        make_content: Callable[[bool], RequestContent],
+        inform: Inform | None = None,
     ) -> None:
         self.is_in_head = False
         self.is_over = False
@@ -44,6 +50,7 @@ class RequestReader:
         self._scheme = scheme
         self._take = take
         self._make_content = make_content
+        self._inform = inform
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
@@ -171,7 +178,8 @@ class RequestReader:
         self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade)
+        inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
+        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform)
         self._begun.append((received, content, terms))
 
     def on_chunk_header(self) -> None:

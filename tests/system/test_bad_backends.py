@@ -66,6 +66,8 @@ def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: P
         (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n", "/plain"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "/plain"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "/export"),
+        (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok", "/plain"),
+        (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok", "/export"),
     ],
 )
 def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, answer: bytes, target: str) -> None:
@@ -75,6 +77,24 @@ def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, an
         gateway = serve(redis_url)
         got = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
         assert (502, "upstream_broken") == (got.status, got.json()["code"])
+
+
+@pytest.mark.parametrize("target", ["/plain", "/export"])
+def test_interim_answers_pass(serve: Serve, redis_url: str, policies: Path, target: str) -> None:
+    """102 and 103 reach clients before the answer (RFC 9110 15.2), except those of HTTP/1.0; 100 does not."""
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    )
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"
+    with RawBackend(answering(interim + final)) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        credential = f"Authorization: Bearer {mint(redis_url, policies)['token']}".encode()
+        for version, expected in ((b"1.1", [b"102", b"103", b"200"]), (b"1.0", [b"200"])):
+            line = b"GET %b HTTP/%b" % (target.encode(), version)
+            received = send_raw(gateway.port, request_bytes(b"Host: a", credential, request_line=line))
+            assert expected == re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
+            assert (version == b"1.1") == (b"\r\nlink: </a>\r\nvia: 1.1 gateway\r\n\r\n" in received)
 
 
 def test_an_early_answer_is_the_only_one(serve: Serve, redis_url: str, policies: Path) -> None:
