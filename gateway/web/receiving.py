@@ -48,11 +48,12 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """See RequestHead."""
 
 
-def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list[Field]]:
+def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tuple[bytes, bytes, list[Field]]:
     """Path, query and fields of a request for `target`; an empty path where that is not one.
 
-    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2). Neither form has
-    a fragment; the asterisk is for us and no rule's, and a mere authority is not for us.
+    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2), and a scheme in
+    whatever case (RFC 3986 3.1). Neither form has a fragment; the asterisk, and for OPTIONS a URI without path and
+    query (RFC 9112 3.2.4), is for us and no rule's, and a mere authority is not for us.
     """
     if target == b"*":
         return target, b"", fields
@@ -63,11 +64,14 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:
         return b"", b"", fields
-    if url.schema not in _SCHEMES or url.host is None or url.fragment is not None or url.userinfo is not None:
+    if url.host is None or url.fragment is not None or url.userinfo is not None:
+        return b"", b"", fields
+    if (url.schema or b"").lower() not in _SCHEMES:
         return b"", b"", fields
     host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
     named = [(name, host if name == b"host" else value) for name, value in fields]  # none, or two, stay malformed
-    return url.path or b"/", url.query or b"", named
+    asks_server = method == "OPTIONS" and url.query is None
+    return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
 def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:

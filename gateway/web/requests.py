@@ -176,7 +176,7 @@ class RequestReader:
             is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
             self.content = content = self._make_content(is_invited)
         self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
-        path, query, fields = split_target(self._target, fields)
+        path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
         inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
         received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform)
