@@ -102,6 +102,7 @@ class Group:
         self._retries = retries
         self._clock = clock
         self._turn = 0
+        self._breaker = balancing.CLOSED
 
     async def send(
         self,
@@ -116,12 +117,15 @@ class Group:
         left = self._targets
         if not left:
             raise UpstreamUnreachable("the policy has no backend")
+        if self._breaker is not balancing.CLOSED:
+            self._try_again()
         while True:
             chosen = left[0] if len(left) == 1 else self._choose(left)
             try:
                 response = await chosen.send(method, target, fields, content, framing, inform)
             except UpstreamError as error:
                 chosen.note_failure(error)
+                self._note_attempt(error)
                 left = [other for other in left if other is not chosen]
                 tried = len(self._targets) - len(left)
                 may_repeat = balancing.may_repeat(error, method, has_content=content is not None)
@@ -130,7 +134,19 @@ class Group:
             else:
                 if chosen.health is not balancing.WELL:
                     chosen.note(balancing.after_answer(chosen.health))
+                    self._note_attempt(None)
                 return response
+
+    def _try_again(self) -> None:
+        """Lets one request after the other try a lone target that has refused, and refuses the rest."""
+        now = self._clock.time()
+        if not balancing.may_try(self._breaker, now):
+            raise UpstreamUnreachable(f"{self._targets[0].url} could not be reached a moment ago")
+        self._breaker = balancing.while_trying(self._breaker, now)
+
+    def _note_attempt(self, error: UpstreamError | None) -> None:
+        if len(self._targets) == 1:
+            self._breaker = balancing.after_attempt(self._breaker, error, self._clock.time())
 
     def _choose(self, left: list[Target]) -> Target:
         self._turn += 1

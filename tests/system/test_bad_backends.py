@@ -55,6 +55,7 @@ def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: P
         answer.json()["code"],
         answer.field("cache-control"),
     )
+    assert "1" == answer.field("retry-after")
 
 
 @pytest.mark.parametrize(
