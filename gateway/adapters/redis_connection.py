@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.patience import Patience
-from gateway.adapters.redis_private import packing
+from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
 EMBEDDED = "memory://"
@@ -62,7 +62,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         )
     except ValueError as error:
         raise ConfigurationError(f"redis: {error}") from error
-    client.connection_pool.connection_class = packing(client.connection_pool.connection_class)
+    client.connection_pool.connection_class = over_network(client.connection_pool.connection_class)
     return client
 
 
@@ -149,6 +149,9 @@ class RedisConnection:
                 async with asyncio.timeout(self.timeout_seconds):
                     await self.client.ping()
             except (RedisError, OSError, TimeoutError):
+                continue
+            except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+                logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
                 continue
             logger.warning("Redis answers again")
             self._probing = None
