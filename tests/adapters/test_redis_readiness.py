@@ -5,12 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.core.decision import Asked
 from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens import token_id
-from tests.support.policies import make_record
+from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 
 TIMEOUT_SECONDS = 5.0
@@ -47,21 +49,28 @@ async def test_a_redis_that_is_away_fails_both() -> None:
 
 
 @pytest.mark.redis
-async def test_a_full_redis_is_not_ready_while_it_refuses_to_revoke(own_redis: RedisServer) -> None:
-    """PING would succeed. If the memory is used up, both the check and a revocation are refused with OOM."""
+async def test_a_full_redis_admits_revokes_and_is_ready(own_redis: RedisServer) -> None:
+    """What a tenant has filled is refused to exports only: tokens are admitted and revoked, and the check says so."""
     async with connected(own_redis.url) as connection:
-        await fill(connection.client)
-        failures = await RedisReadiness(connection).failures()
-        assert "Redis refuses: OOM" == failures["revocation"]
-        assert "OOM" == await revocation_code(connection)
-        await connection.client.config_set("maxmemory", 0)
+        tokens, admissions, record = RedisTokens(connection), RedisAdmissions(connection), make_record()
+        await tokens.create(record)
+        await connection.client.config_set("maxmemory", 1)
         assert {} == await RedisReadiness(connection).failures()
+        assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_charged
+        await tokens.revoke(token_id(record.digest))
+        assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_revoked
 
 
-async def fill(client: Client) -> None:
-    """Leaves Redis no byte: it holds more than it may."""
-    await client.set("filler", b"x" * 1_000_000)
-    await client.config_set("maxmemory", 100_000)
+@pytest.mark.redis
+async def test_a_redis_that_takes_no_writes_is_not_ready(own_redis: RedisServer) -> None:
+    """PING would succeed. Both the check and a revocation are refused, with Redis' error code."""
+    async with connected(own_redis.url) as connection:
+        await connection.client.config_set("min-replicas-to-write", 1)
+        failures = await RedisReadiness(connection).failures()
+        assert "Redis refuses: NOREPLICAS" == failures["revocation"]
+        assert "NOREPLICAS" == await revocation_code(connection)
+        await connection.client.config_set("min-replicas-to-write", 0)
+        assert {} == await RedisReadiness(connection).failures()
 
 
 @pytest.mark.redis
@@ -100,12 +109,12 @@ async def test_what_fails_is_logged_as_it_begins_and_ends(
     """Two checks that find the same are one line; the end is another."""
     async with connected(own_redis.url) as connection:
         readiness = RedisReadiness(connection)
-        await fill(connection.client)
+        await connection.client.config_set("min-replicas-to-write", 1)
         await readiness.failures()
         await readiness.failures()
-        await connection.client.config_set("maxmemory", 0)
+        await connection.client.config_set("min-replicas-to-write", 0)
         await readiness.failures()
     said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis_readiness"]
     assert 2 == len(said), said
-    assert "revocation: Redis refuses: OOM" in said[0]
+    assert "revocation: Redis refuses: NOREPLICAS" in said[0]
     assert "redis: ready again" == said[1]
