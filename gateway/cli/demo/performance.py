@@ -20,15 +20,15 @@ Each step shows a command and the gateway's answer. You can repeat the steps in
 another terminal while the demo runs. Paste these lines there first:"""
 INTRODUCTION_ONCE = """\
 Each step shows a command and the gateway's answer. With --once, the demo stops
-after the last step. Without it, you can repeat the steps in another terminal
-while the demo runs, where you paste these lines first:"""
+after the last step. Without --once, it keeps running, and you can repeat the
+steps in another terminal. Paste these lines there first:"""
 REPEAT = """\
 Repeat the steps: paste their commands into another terminal, in order. The
 export is stored already, so step 3 may get it from the cache."""
 ENDING_ONCE = """\
 All steps worked. The demo has stopped; its servers and tokens are gone. To
-repeat the steps yourself, run `make demo` or `gateway demo`: it runs until you
-press Ctrl+C."""
+repeat the steps yourself, run `make demo` or `gateway demo`: both run until
+you press Ctrl+C."""
 ENDING = "The demo has stopped. Nothing that it started is still running."
 
 
