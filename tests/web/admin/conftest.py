@@ -95,3 +95,12 @@ def create(api: TestClient[Litestar], **changes: Any) -> Any:
     answer = api.post("/api/v1/tokens", json=asked)
     assert 201 == answer.status_code, answer.text
     return answer.json()
+
+
+def check_refusal(status: int, code: str, answer: Any) -> None:
+    """Fails unless the answer refuses with this status and code, as problem details."""
+    assert status == answer.status_code, answer.text
+    assert "application/problem+json" == answer.headers["content-type"]
+    problem = answer.json()
+    assert status == problem["status"]
+    assert code == problem["code"]

@@ -181,7 +181,8 @@ def away(operator: Desk) -> Callable[[str], Any]:
 def test_a_part_of_a_page_is_not_replaced_by_the_door(away: Callable[[str], Any]) -> None:
     """The whole page goes there."""
     answer = away("/tokens")
-    assert (204, "/sign-in") == (answer.status_code, answer.headers["hx-redirect"])
+    assert 204 == answer.status_code
+    assert "/sign-in" == answer.headers["hx-redirect"]
 
 
 def test_the_history_tells_purges_and_owners_in_words(operator: Desk, manage: Any, settings: Settings) -> None:
