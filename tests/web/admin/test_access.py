@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from tests.support.command_line import run_json
@@ -12,7 +12,7 @@ from tests.web.admin.conftest import Mint, build_app, create
 
 pytestmark = pytest.mark.redis
 
-Api = TestClient[Litestar]
+Api = httpx.Client
 TOKENS = "/api/v1/tokens"
 
 

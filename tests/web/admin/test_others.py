@@ -2,15 +2,14 @@
 
 from urllib.parse import quote
 
+import httpx
 import pytest
-from litestar import Litestar
-from litestar.testing import TestClient
 
 from tests.web.admin.conftest import check_refusal, create
 
 pytestmark = pytest.mark.redis
 
-Api = TestClient[Litestar]
+Api = httpx.Client
 OWNERS = "/api/v1/policies/small/owners"
 
 

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
-from litestar import Litestar
-from litestar.testing import TestClient
 
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
@@ -16,7 +15,7 @@ from tests.web.admin.conftest import Mint, check_refusal, create
 
 pytestmark = pytest.mark.redis
 
-Api = TestClient[Litestar]
+Api = httpx.Client
 TOKENS = "/api/v1/tokens"
 
 
