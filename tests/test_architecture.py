@@ -65,7 +65,7 @@ CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replac
 MAXIMUM_FILE_LINES = 250
 LONG_FILES = {"gateway/adapters/names.py"}
 """All names in Redis stand in one place, to be read as a list."""
-MAXIMUM_FUNCTION_LINES = 40
+MAXIMUM_FUNCTION_LINES = 50
 
 
 def name_of(file: Path) -> str:

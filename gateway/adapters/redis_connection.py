@@ -6,6 +6,7 @@ StoreUnavailable, within the timeout the first time and at once after that, unti
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -19,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.patience import Patience
-from gateway.adapters.redis_private import packing
+from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
 EMBEDDED = "memory://"
@@ -29,6 +30,19 @@ PROBE_INTERVAL_SECONDS = 0.1
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
+_CODES: dict[type[Exception], str] = {
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.AuthenticationError: "WRONGPASS",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+}
+"""redis-py takes the code off the message of these; of others, and of hiredis' errors, it is the first word."""
+_CODE = re.compile(r"[A-Z]+(?= )")
+_NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
+"""How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
@@ -48,7 +62,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         )
     except ValueError as error:
         raise ConfigurationError(f"redis: {error}") from error
-    client.connection_pool.connection_class = packing(client.connection_pool.connection_class)
+    client.connection_pool.connection_class = over_network(client.connection_pool.connection_class)
     return client
 
 
@@ -88,7 +102,7 @@ class RedisConnection:
         except _UNREACHABLE as error:
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise StoreUnavailable(f"Redis refused: {error}") from error
+            raise refused(error) from error
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
@@ -102,14 +116,6 @@ class RedisConnection:
         """Returns when the circuit is closed: Redis has answered a probe."""
         if self._probing is not None:
             await asyncio.wait([self._probing])
-
-    async def is_ready(self) -> bool:
-        """Whether Redis answers a PING in time."""
-        try:
-            await self.run(lambda client: client.ping())
-        except StoreUnavailable:
-            return False
-        return True
 
     async def close(self) -> None:
         """Ends the probe and all connections."""
@@ -143,6 +149,9 @@ class RedisConnection:
                 async with asyncio.timeout(self.timeout_seconds):
                     await self.client.ping()
             except (RedisError, OSError, TimeoutError):
+                continue
+            except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+                logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
                 continue
             logger.warning("Redis answers again")
             self._probing = None
@@ -190,6 +199,17 @@ async def _bound(seconds: float) -> AsyncIterator[None]:
             yield
     finally:
         patience.cancel()
+
+
+def refused(error: Exception) -> StoreUnavailable:
+    """Return what an error reply of Redis means to the gateway, with the reply's error code."""
+    for error_class, code in _CODES.items():
+        if isinstance(error, error_class):
+            return StoreUnavailable(f"Redis refused: {code} {str(error).removeprefix(code).strip()}", code)
+    found = _CODE.match(str(error))
+    if any(text in str(error) for text in _NOPERM_IN_SCRIPT):
+        return StoreUnavailable(f"Redis refused: NOPERM {error}", "NOPERM")
+    return StoreUnavailable(f"Redis refused: {error}", found[0] if found else "ERR")
 
 
 def _describe(error: BaseException) -> str:

@@ -1,6 +1,9 @@
 """A TCP relay that shows the round trips that cross it."""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -32,6 +35,14 @@ class Relay:
             writer.close()
         self._writers.clear()
 
+    def reset(self) -> None:
+        """Resets what is open (RST), as a firewall or a crashed machine does."""
+        for writer in self._writers:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        self._writers.clear()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, there_writer}
@@ -53,6 +64,7 @@ class Relay:
                 is_asking = False
                 writer.write(data)
 
-        await asyncio.gather(ask(), answer())
+        with suppress(ConnectionError):  # one of the two ends has reset the connection
+            await asyncio.gather(ask(), answer())
         writer.close()
         there_writer.close()
