@@ -9,7 +9,9 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool
@@ -23,6 +25,16 @@ from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
+URL_OPTIONS: dict[str, tuple[str, ...]] = {
+    "redis": ("client_name", "db", "socket_keepalive"),
+    "rediss": (
+        *("client_name", "db", "socket_keepalive"),
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
+        *("ssl_keyfile", "ssl_min_version", "ssl_password"),
+    ),
+    "unix": ("client_name", "db", "password", "username"),
+}
+"""What the query of a Redis URL may set, by scheme. All else of a connection is the gateway's own."""
 FLAGS = "#!lua flags=allow-oom"
 """The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
@@ -56,6 +68,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
     """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
     if url == EMBEDDED:
         return _embedded()
+    _check_options(url)
     try:
         client = redis.asyncio.Redis.from_url(
             url,
@@ -68,6 +81,17 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         raise ConfigurationError(f"redis: {error}") from error
     client.connection_pool.connection_class = over_network(client.connection_pool.connection_class)
     return client
+
+
+def _check_options(url: str) -> None:
+    """Raise ConfigurationError for an option that the URL may not set. redis-py would refuse it as it connects."""
+    parts = urlsplit(url)
+    options = URL_OPTIONS.get(parts.scheme, ())
+    for option in parse_qs(parts.query, keep_blank_values=True) if options else ():
+        if option not in options:
+            near = get_close_matches(option, options, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(options)}"
+            raise ConfigurationError(f"redis: unknown option {option!r} in the URL; {hint}")
 
 
 def _embedded() -> Client:
