@@ -60,8 +60,8 @@ class RequestReader:
         self._piece_bytes = 0
         self._has_advanced = False
         """Something of a message began, or came to its end, in the present piece."""
-        self._begun: list[Turn] = []
-        """Requests that began in the present piece: they are given away when all of it is read."""
+        self._begun: Turn | None = None
+        """The last request that began in the present piece: it is given away when all of that is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
@@ -71,11 +71,9 @@ class RequestReader:
                 self.content.feed(data)
             return
         self._read(data)
-        begun = self._begun
-        if begun:
-            self._begun = []
-            for turn in begun:
-                self._take(turn)
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._take(begun)
 
     def forget(self) -> None:
         """The connection is gone: parser and reader would keep each other in memory."""
@@ -129,13 +127,18 @@ class RequestReader:
         """
         self.is_over = True
         self._terms = LAST
-        refusal: Turn = (reason, None, LAST)
         if self.content is None or self.content.is_complete:
-            self._begun.append(refusal)
-        elif self._begun:
-            self._begun[-1] = refusal
+            self._begin((reason, None, LAST))
+        elif self._begun is not None:
+            self._begun = (reason, None, LAST)
         else:
             self.content.break_off(reason)
+
+    def _begin(self, turn: Turn) -> None:
+        """Nothing that still comes can be held against the request before this one."""
+        if self._begun is not None:
+            self._take(self._begun)
+        self._begun = turn
 
     # -- what httptools calls
 
@@ -180,7 +183,7 @@ class RequestReader:
         upgrade = WEBSOCKET if terms.is_tunnel else b""
         inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
         received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform)
-        self._begun.append((received, content, terms))
+        self._begin((received, content, terms))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
