@@ -14,11 +14,11 @@ import uvicorn
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.admin import create_admin
-from gateway.app import build_management, create_app
+from gateway.app import create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.temporary_redis import run_redis
-from gateway.cli.options import PolicyFolder
+from gateway.cli.managing import PolicyFolder
 from gateway.cli.serve import build_config
 from gateway.cli.serving import build_admin_config, serving
 from gateway.core.admin_tokens import NAME, READ, WRITE
@@ -28,6 +28,7 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
 from gateway.management import Management
+from gateway.management.building import build_management
 from gateway.settings import Settings
 
 POLICY = Path(__file__).with_name("policy.toml")
