@@ -24,6 +24,7 @@ from gateway.adapters.redis_connection import Client, RedisConnection, open_clie
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.rendering import ProcessRenderer
@@ -62,6 +63,7 @@ class Gateway:
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.redis = RedisConnection(client, settings.redis_timeout)
+        self.readiness = RedisReadiness(self.redis)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
@@ -102,9 +104,9 @@ class Gateway:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
-        return await self.redis.is_ready()
+    async def store_failures(self) -> dict[str, str]:
+        """What Redis does not do for the gateway, by name, with why."""
+        return await self.readiness.failures()
 
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""

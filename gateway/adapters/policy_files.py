@@ -118,7 +118,7 @@ def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
 
 
 def _find_tls_mistake(upstream: Upstream) -> str | None:
-    """Look only where the policy names files: what the system trusts takes 20 ms to read for each policy."""
+    """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
     if not upstream.tls.files:
         return None
     from gateway.adapters.upstream_tls import find_tls_mistake  # noqa: PLC0415 - few policies name files

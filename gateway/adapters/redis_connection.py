@@ -6,6 +6,7 @@ StoreUnavailable, within the timeout the first time and at once after that, unti
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -19,9 +20,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.patience import Patience
-from gateway.adapters.redis_private import packing
+from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 
+FLAGS = "#!lua flags=allow-oom"
+"""The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
 PROBE_INTERVAL_SECONDS = 0.1
@@ -29,6 +32,21 @@ PROBE_INTERVAL_SECONDS = 0.1
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
+NO_MASTER = {"READONLY", "MASTERDOWN"}
+"""Error codes of a server that is a replica. What it knows may be old: nothing is decided on it."""
+_CODES: dict[type[Exception], str] = {
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.AuthenticationError: "WRONGPASS",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+}
+"""redis-py takes the code off the message of these; of others, and of hiredis' errors, it is the first word."""
+_CODE = re.compile(r"[A-Z]+(?= )")
+_NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
+"""How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
@@ -48,7 +66,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         )
     except ValueError as error:
         raise ConfigurationError(f"redis: {error}") from error
-    client.connection_pool.connection_class = packing(client.connection_pool.connection_class)
+    client.connection_pool.connection_class = over_network(client.connection_pool.connection_class)
     return client
 
 
@@ -59,7 +77,12 @@ def _embedded() -> Client:
         raise ConfigurationError(
             "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
         ) from error
-    return fakeredis.FakeAsyncRedis()
+
+    class Embedded(fakeredis.FakeAsyncRedis):
+        def script_load(self, script: Any) -> Any:
+            return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
+
+    return Embedded()
 
 
 class RedisConnection:
@@ -69,6 +92,8 @@ class RedisConnection:
         self.client = client
         self.timeout_seconds = timeout_seconds
         self._probing: asyncio.Task[None] | None = None
+        self._open_for = ""
+        """The error code for which the circuit was opened; empty if Redis did not answer."""
 
     @property
     def is_open(self) -> bool:
@@ -81,14 +106,14 @@ class RedisConnection:
 
     async def _run(self, command: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._probing is not None:
-            raise StoreUnavailable("Redis has not answered yet")
+            raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
             async with _bound(self.timeout_seconds):
                 return await command()
         except _UNREACHABLE as error:
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise StoreUnavailable(f"Redis refused: {error}") from error
+            raise self.refuse(error) from error
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
@@ -102,14 +127,6 @@ class RedisConnection:
         """Returns when the circuit is closed: Redis has answered a probe."""
         if self._probing is not None:
             await asyncio.wait([self._probing])
-
-    async def is_ready(self) -> bool:
-        """Whether Redis answers a PING in time."""
-        try:
-            await self.run(lambda client: client.ping())
-        except StoreUnavailable:
-            return False
-        return True
 
     async def close(self) -> None:
         """Ends the probe and all connections."""
@@ -129,33 +146,58 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
+    def refuse(self, error: Exception) -> StoreUnavailable:
+        """Return what to raise for an error reply. If the server is no master, open the circuit and leave it."""
+        refusal = refused(error)
+        if refusal.code in NO_MASTER:
+            self._open_circuit(
+                f"redis: this server is no master ({refusal.code}); connecting again until one answers", refusal.code
+            )
+        return refusal
+
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
-        """Asks Redis no more until it has answered a probe; gives what to tell whoever has waited in vain."""
-        if self._probing is None:
-            logger.warning("Redis does not answer (%s); refusing requests until it does", _describe(error))
-            self._probing = asyncio.create_task(self._probe())
+        """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
+        self._open_circuit(f"Redis does not answer ({_describe(error)}); refusing requests until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
+    def _open_circuit(self, why: str, code: str = "") -> None:
+        if self._probing is None:
+            logger.warning(why)
+            self._open_for = code
+            self._probing = asyncio.create_task(self._probe())
+
     async def _probe(self) -> None:
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
-            try:
-                async with asyncio.timeout(self.timeout_seconds):
-                    await self.client.ping()
-            except (RedisError, OSError, TimeoutError):
-                continue
-            logger.warning("Redis answers again")
-            self._probing = None
-            return
+        while not await self._is_master():
+            pass
+        logger.warning("Redis answers again")
+        self._probing = None
+
+    async def _is_master(self) -> bool:
+        """Wait for the next probe, connect anew, which resolves the name again, and return whether a master answers."""
+        await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
+                await self.client.eval(FLAGS + "\nreturn 1", 0)
+        except (RedisError, OSError, TimeoutError) as error:
+            return isinstance(error, redis.exceptions.ResponseError) and refused(error).code not in NO_MASTER
+        except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+            logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
+            return False
+        return True
 
 
 class Script:
-    """A Lua script, run by its digest."""
+    """A Lua script, run by its digest.
 
-    def __init__(self, source: str) -> None:
+    Its flags make Redis 7 refuse it as a whole on a replica, whatever it would read or write: a master that was demoted
+    decides nothing. `runs_when_full` is whether it also runs while Redis holds more than its maxmemory.
+    """
+
+    def __init__(self, source: str, *, runs_when_full: bool = True) -> None:
         self.sha = ""
         """What Redis calls it; empty before it was first sent there."""
-        self._source = source
+        self._source = (FLAGS + "\n" if runs_when_full else "#!lua\n") + source
 
     async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
         """The script's answer."""
@@ -164,8 +206,17 @@ class Script:
                 return await self._call(client.connection_pool, keys, arguments)
             except redis.exceptions.NoScriptError:
                 logger.info("Redis has lost its scripts; sending them again")
-        self.sha = await client.script_load(self._source)
+        self.sha = await self._load(client)
         return await self._call(client.connection_pool, keys, arguments)
+
+    async def _load(self, client: Client) -> str:
+        try:
+            sha: str = await client.script_load(self._source)
+        except redis.exceptions.ResponseError as error:
+            if not _is_of_redis_6(error):
+                raise
+            sha = await client.script_load(without_flags(self._source))
+        return sha
 
     async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:
         """What `client.evalsha` does, without its retries, statistics and callbacks: they cost as much as the rest.
@@ -190,6 +241,27 @@ async def _bound(seconds: float) -> AsyncIterator[None]:
             yield
     finally:
         patience.cancel()
+
+
+def without_flags(source: str) -> str:
+    """Return a script as Redis 6 takes it: without its first line."""
+    return source.partition("\n")[2]
+
+
+def _is_of_redis_6(error: redis.exceptions.ResponseError) -> bool:
+    """Return whether Redis took the flags of a script for Lua."""
+    return "compiling script" in str(error)
+
+
+def refused(error: Exception) -> StoreUnavailable:
+    """Return what an error reply of Redis means to the gateway, with the reply's error code."""
+    for error_class, code in _CODES.items():
+        if isinstance(error, error_class):
+            return StoreUnavailable(f"Redis refused: {code} {str(error).removeprefix(code).strip()}", code)
+    found = _CODE.match(str(error))
+    if any(text in str(error) for text in _NOPERM_IN_SCRIPT):
+        return StoreUnavailable(f"Redis refused: NOPERM {error}", "NOPERM")
+    return StoreUnavailable(f"Redis refused: {error}", found[0] if found else "ERR")
 
 
 def _describe(error: BaseException) -> str:

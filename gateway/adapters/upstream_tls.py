@@ -32,16 +32,15 @@ def build_context(tls: Tls) -> ssl.SSLContext:
 
 def find_tls_mistake(upstream: Upstream) -> str | None:
     """What is wrong with the files that an upstream names, in the words of the system; None where they can be used."""
-    tls = upstream.tls
-    for file in tls.files:
+    for file in upstream.tls.files:
         try:
             Path(file).read_bytes()
         except OSError as error:
             return f"{file}: {error.strerror or error}"
     try:
-        build_context(tls)
+        build_context(upstream.tls)
     except (OSError, ValueError) as error:
-        return f"{', '.join(tls.files)}: {error}"
+        return f"{', '.join(upstream.tls.files)}: {error}"
     return None
 
 

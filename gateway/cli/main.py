@@ -22,7 +22,7 @@ COMMANDS = {
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
     "demo": Listed(
         "gateway.cli.demo.story:demo",
-        "Show the gateway at work: a token, an export, a limit, a revocation, each with the curl line to repeat it.",
+        "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",
     ),
 }
 

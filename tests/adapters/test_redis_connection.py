@@ -154,8 +154,8 @@ def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
 
 
 @HAS_ASKED
-def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
-    """A full Redis refuses the admission, which is StoreUnavailable; the circuit stays closed, as it does answer."""
+def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
+    """A Redis that takes no writes refuses the admission; the circuit stays closed, as it does answer."""
 
     async def work() -> None:
         connection = connect(own_redis.url)
@@ -163,7 +163,7 @@ def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: Red
         await RedisTokens(connection).create(record)
         if has_asked:
             await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        await connection.client.config_set("maxmemory", 1)
+        await connection.client.config_set("min-replicas-to-write", 1)
         with pytest.raises(StoreUnavailable, match="refused"):
             await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert not connection.is_open

@@ -1,6 +1,9 @@
 """A TCP relay that shows the round trips that cross it."""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -26,10 +29,22 @@ class Relay:
         self.break_off()
         await self._server.wait_closed()
 
+    def lead_to(self, target_port: int) -> None:
+        """Sends new connections to another port, as a name does that was changed; open ones stay where they lead."""
+        self._target_port = target_port
+
     def break_off(self) -> None:
         """Closes what is open; new connections are taken as before."""
         for writer in self._writers:
             writer.close()
+        self._writers.clear()
+
+    def reset(self) -> None:
+        """Resets what is open (RST), as a firewall or a crashed machine does."""
+        for writer in self._writers:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
         self._writers.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,6 +68,7 @@ class Relay:
                 is_asking = False
                 writer.write(data)
 
-        await asyncio.gather(ask(), answer())
+        with suppress(ConnectionError):  # one of the two ends has reset the connection
+            await asyncio.gather(ask(), answer())
         writer.close()
         there_writer.close()
