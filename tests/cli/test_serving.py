@@ -102,7 +102,7 @@ async def test_a_start_that_fails_beside_others_is_an_error(listener: socket.soc
 
 async def test_an_application_that_cannot_be_built_is_an_error(listener: socket.socket) -> None:
     """What it raises comes out of `serve` as it is."""
-    config = uvicorn.Config(fail_to_load, factory=True, log_config=None)
+    config = uvicorn.Config(fail_to_load, factory=True, log_config=None, ws="none")
     with pytest.raises(RuntimeError, match="no application"):
         await QuietServer(config).serve([listener])
 
