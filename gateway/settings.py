@@ -1,7 +1,8 @@
 """Settings: one struct, read once. Each is an option of `gateway serve` and a variable of the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networ
 from gateway.core.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
+NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
+"""What variables of `gateway demo` and of the tests begin with: a gateway that is started beside them ignores them."""
 SECRETS = {"token_pepper", "assertion_key"}
 """Settings that are never shown."""
 
@@ -68,10 +71,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in the environment; ConfigurationError names each variable that is missing or wrong."""
+    """Return the settings in the environment.
+
+    Raise ConfigurationError with each variable that is missing, wrong, or unknown under GATEWAY_.
+    """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    mistakes: list[str] = []
+    mistakes = list(_find_unknown(environment))
     for field in msgspec.structs.fields(Settings):
         variable = PREFIX + field.name.upper()
         text = environment.get(variable)
@@ -85,6 +91,20 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if mistakes:
         raise ConfigurationError(*mistakes)
     return Settings(**values)
+
+
+def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """Find variables that look like settings and are none: a setting with a typo would be ignored."""
+    known = [name.upper() for name in Settings.__struct_fields__]
+    # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
+    services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
+    others = (*NO_SETTINGS, *(f"{service}{kind}" for service in services for kind in ("SERVICE_", "PORT")))
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in known and not variable.startswith(others):
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "`gateway serve --help` lists the settings"
+            yield f"{variable}: no setting has this variable; {hint}"
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
