@@ -100,14 +100,19 @@ def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: boo
 
 
 def read_texts(folder: Path) -> dict[str, str]:
-    """The text of each *.toml in the folder, or of the one file it is; ConfigurationError where there is none."""
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.toml"))
+    """The text of each policy file in the folder, or of the one file it is; ConfigurationError where there is none."""
+    files = [folder] if folder.is_file() else sorted(filter(is_policy_file, folder.glob("*.toml")))
     if not files:
         raise ConfigurationError(f"{folder}: no policy files (*.toml) here")
     try:
         return {str(file): file.read_text(encoding="utf-8") for file in files}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{folder}: a policy file cannot be read: {error}") from error
+
+
+def is_policy_file(file: Path) -> bool:
+    """Return whether a *.toml is a policy file, and not hidden, an editor's lock (.#x.toml) or its backup (x~.toml)."""
+    return not (file.name.startswith((".", "#", "~")) or file.stem.endswith("~"))
 
 
 def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
