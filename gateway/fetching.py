@@ -104,10 +104,10 @@ class Fetching:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
-        policy = admission.rule.policy
+        rule, policy = admission.rule, admission.rule.policy
         fields = self._sign(request, admission, request.target, _request_fields(request, admission))
         inform = _passing_on(request.inform) if request.inform is not None else None
-        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content, inform)
+        answer = await self._upstreams.send(rule.upstream, request.method, request.target, fields, content, inform)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
             try:
@@ -140,7 +140,7 @@ class Fetching:
         rule, target = it.admission.rule, it.admission.rule.source or it.request.target
         fields = self._sign(it.request, it.admission, target, [*_whole_fields(it.request, it.admission), *validators])
         inform = _passing_on(it.request.inform) if it.request.inform is not None else None
-        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None, inform)
+        answer = await self._upstreams.send(rule.upstream, it.request.method, target, fields, None, inform)
         return Response(keep_directives(answer.head), answer.content) if rule.source else answer
 
     def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:

@@ -47,8 +47,8 @@ class HealthChecks:
         head = self._target.build_head("GET", self._check.path, _FIELDS, Framing.LENGTH)
         connection: UpstreamConnection | None = None
         try:
-            connection = await self._target.connect(self._limits, lambda _: None)
-            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH))
+            connection = await self._target.connect(lambda _: None)
+            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
             await give_up(answer.content)
         except UpstreamError:
             return False

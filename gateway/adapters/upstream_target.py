@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect, limits_of
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
@@ -34,7 +34,6 @@ class Target:
         self.health = balancing.WELL
         self._address = address
         self._clock = clock
-        self._limits = limits_of(address)
         self._is_retired = False
         self._in_use = 0
         """Requests that have a connection, or the right to open one."""
@@ -65,11 +64,12 @@ class Target:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        limits: Limits,
         inform: Inform | None,
     ) -> Response:
         """The answer, as it arrives; raises one of the UpstreamErrors."""
         head = self.build_head(method, self._prefix + target, fields, framing)
-        request = OutgoingRequest(method, head, content, framing, expect(fields, framing), inform)
+        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
         if kept is not None and kept.is_reusable:
             try:
@@ -90,12 +90,12 @@ class Target:
             (start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n")
         )
 
-    async def connect(self, limits: Limits, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
+    async def connect(self, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
         """A new connection; raises UpstreamUnreachable."""
         loop = asyncio.get_running_loop()
 
         def make() -> UpstreamConnection:
-            return UpstreamConnection(limits, ended, self._clock)
+            return UpstreamConnection(ended, self._clock)
 
         try:
             async with asyncio.timeout(self._address.connect_timeout_seconds):
@@ -172,7 +172,7 @@ class Target:
         while self._idle and self._in_use + len(self._idle) > self._address.max_connections:
             self._idle.popleft().close()
         try:
-            return await self.connect(self._limits, self._end)
+            return await self.connect(self._end)
         except BaseException:
             self._pass_on(None)
             raise

@@ -36,7 +36,7 @@ from gateway.core.policies.rules import (
 )
 from gateway.core.policies.scope_rules import compile_bundles, compile_names, compile_scopes, own_names
 from gateway.core.policies.terms import encode_terms
-from gateway.core.policies.upstream_rules import compile_upstream
+from gateway.core.policies.upstream_rules import compile_times, compile_upstream
 from gateway.core.policies.variants import compile_variants
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
@@ -182,6 +182,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=cost,
         cache=None if cache is None else compile_cache(cache, policy.bound_to, is_public=table.public),
+        upstream=compile_times(table, policy.upstream, path, draft.mistakes.append),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         allotments=allotments,
