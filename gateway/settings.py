@@ -1,5 +1,8 @@
 """Settings: one struct, read once. Each is an option of `gateway serve` and a variable of the environment."""
 
+import ast
+import inspect
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -91,6 +94,24 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if mistakes:
         raise ConfigurationError(*mistakes)
     return Settings(**values)
+
+
+def describe_settings() -> dict[str, str]:
+    """Return what each setting means, by its name: the docstrings of the struct above, in one line each.
+
+    Python keeps them in the source only. Without the source, nothing is said.
+    """
+    try:
+        (struct,) = ast.parse(inspect.getsource(Settings)).body
+    except OSError:
+        return dict.fromkeys(Settings.__struct_fields__, "")
+    body = struct.body if isinstance(struct, ast.ClassDef) else []
+    texts: dict[str, str] = {}
+    for line, below in itertools.pairwise(body):
+        match line, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = " ".join(text.split())
+    return texts
 
 
 def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:

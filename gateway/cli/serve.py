@@ -14,6 +14,7 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
+from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
 from gateway.core.errors import ConfigurationError
 from gateway.settings import (
@@ -32,23 +33,15 @@ MAXIMUM_DESCRIPTORS = 65536
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
 
 
-@click.command()
-@click.option("--policies", help="Folder of the policy files.  [default: policies]")
-@click.option("--redis", "redis_url", help="URL of the store; memory:// for the embedded one.")
-@click.option("--listen", help="HOST:PORT of the public listener.  [default: 127.0.0.1:8080]")
-@click.option("--admin-listen", help="HOST:PORT of the admin listener; empty: none.  [default: 127.0.0.1:8081]")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer requests.  [default: 1]")
-@click.option("--upstream", "upstreams", multiple=True, help="NAME=URL: a backend in the place of the policy's own.")
-@click.option("--access-log", help="Where access records go: a file, or - for standard output.")
-def serve(**options: str | int | tuple[str, ...] | None) -> None:
+@click.command(cls=SettingsCommand)
+@setting_options
+def serve(**options: object) -> None:
     """Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.
 
-    Each option is also a variable: --redis is GATEWAY_REDIS_URL, --listen is GATEWAY_LISTEN, and so on.
+    Each setting is also a variable of the environment, which its option overrides.
     """
-    options["upstreams"] = " ".join(str(item) for item in options["upstreams"] or ())  # type: ignore[union-attr]  # a tuple, as it is `multiple`
     # The workers are processes of their own: they read what they are told from the environment.
-    said = {name: value for name, value in options.items() if value or (name == "admin_listen" and value is not None)}
-    os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
+    os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
