@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
+from gateway.cli.options import VARIABLES, refuse_secret
 from gateway.settings import PREFIX, SECRETS, Settings, describe_settings
 
 FLAGS = {"redis_url": "--redis", "upstreams": "--upstream"}
@@ -51,7 +52,13 @@ def _build_option(field: msgspec.structs.FieldInfo, text: str) -> Callable[[Comm
     if field.type is bool:
         return click.option(flag, field.name, is_flag=True, default=None, help=help_text)
     return click.option(
-        flag, field.name, type=_find_kind(field.type), multiple=field.name in SEVERAL, default=None, help=help_text
+        flag,
+        field.name,
+        type=_find_kind(field.type),
+        multiple=field.name in SEVERAL,
+        default=None,
+        callback=refuse_secret if field.name in VARIABLES else None,
+        help=help_text,
     )
 
 
