@@ -1,6 +1,5 @@
 """Policy files as one set that is swapped whole."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -129,7 +128,7 @@ def test_files_that_a_policy_names_are_part_of_it(folder: Path) -> None:
     assert "ca.pem: No such file" not in files.mistakes[0]
 
 
-def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told of a reload while the events below the folder change no policy."""
 
     async def events(*_: object, **__: object) -> AsyncIterator[None]:
@@ -143,5 +142,5 @@ def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatc
     monkeypatch.setattr(policy_files, "awatch", events)
     reloads: list[int] = []
     files = PolicyFiles(folder, {})
-    asyncio.run(files.watch(lambda: reloads.append(len(files.current.policies))))
+    await files.watch(lambda: reloads.append(len(files.current.policies)))
     assert [1, 1] == reloads

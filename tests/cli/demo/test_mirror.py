@@ -1,6 +1,5 @@
 """What a gateway's tests may learn from the example backend of their own requests."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -24,7 +23,7 @@ async def call_asgi(app: Litestar, scope: Any) -> bytes:
     return b"".join(contents)
 
 
-def test_whoami_shows_the_request_as_it_arrived() -> None:
+async def test_whoami_shows_the_request_as_it_arrived() -> None:
     """Target and fields come back undecoded and in order, repetitions kept."""
     sent = [(b"x-twice", b"1"), (b"x-gateway-owner", b"acme"), (b"x-twice", b"2")]
     scope = {
@@ -36,7 +35,7 @@ def test_whoami_shows_the_request_as_it_arrived() -> None:
         "headers": sent,
     }
 
-    answer = json.loads(asyncio.run(call_asgi(create_backend(), scope)))
+    answer = json.loads(await call_asgi(create_backend(), scope))
 
     assert (answer["method"], answer["target"]) == ("GET", "/api/v1/whoami?a=%20b&a=c")
     assert [[name.decode(), value.decode()] for name, value in sent] == answer["fields"]
