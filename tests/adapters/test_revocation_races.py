@@ -24,6 +24,14 @@ GROUPS = 12
 GROUP_SIZE = 30
 
 
+class Worker:
+    """Tokens and admissions over one connection, as each process of the gateway has them."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self.tokens = RedisTokens(connection)
+        self.admissions = RedisAdmissions(connection)
+
+
 class Arena:
     """Hundreds of tokens, everybody who works on them, and what was promised of them so far."""
 
@@ -45,25 +53,24 @@ class Arena:
         marks = (f"token {token_id(record.digest)}", f"lineage {record.lineage}")
         return not self.promised.isdisjoint((*marks, f"project {record.project}", f"owner {record.owner}"))
 
-    async def repeat(self, step: Callable[[RedisConnection], Awaitable[None]]) -> None:
-        """Repeats `step` over a connection of its own, until all is revoked."""
+    async def repeat(self, step: Callable[[Worker], Awaitable[None]]) -> None:
+        """Repeat `step` with a worker of its own, until all is revoked."""
         async with open_connection(self.url) as connection:
+            worker = Worker(connection)
             while not self.is_over:
-                await step(connection)
+                await step(worker)
 
-    async def update(self, connection: RedisConnection) -> None:
-        tokens = RedisTokens(connection)
-        record = await tokens.find(token_id(self.pick().digest))
+    async def update(self, worker: Worker) -> None:
+        record = await worker.tokens.find(token_id(self.pick().digest))
         assert record is not None
         was_promised = self.is_promised(record)
         changed = msgspec.structs.replace(record, name=f"name {self.done['updates']}", is_active=True, expires_at=None)
-        is_done = await tokens.replace(record, changed)
+        is_done = await worker.tokens.replace(record, changed)
         assert not (is_done and was_promised), "a revoked token was changed"
         self.done["updates"] += is_done
 
-    async def rotate(self, connection: RedisConnection) -> None:
-        tokens = RedisTokens(connection)
-        record = await tokens.find(token_id(self.pick().digest))
+    async def rotate(self, worker: Worker) -> None:
+        record = await worker.tokens.find(token_id(self.pick().digest))
         assert record is not None
         if record.successor:
             return
@@ -71,22 +78,21 @@ class Arena:
         old = msgspec.structs.replace(record, successor=token_id(token_digest))
         successor = msgspec.structs.replace(record, digest=token_digest, predecessor=token_id(record.digest))
         was_promised = self.is_promised(record)
-        is_done = await tokens.rotate(record, old, successor)
+        is_done = await worker.tokens.rotate(record, old, successor)
         assert not (is_done and was_promised), "a revoked token was rotated"
         if is_done:
             self.known.append(successor)
         self.done["rotations"] += is_done
 
-    async def create(self, connection: RedisConnection) -> None:
+    async def create(self, worker: Worker) -> None:
         with pytest.raises(ChangeRefused):
-            await RedisTokens(connection).create(self.pick())
+            await worker.tokens.create(self.pick())
         self.done["creations"] += 1
 
-    async def admit(self, connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
+    async def admit(self, worker: Worker) -> None:
         picked = [self.pick() for _ in range(20)]
         promised = [self.is_promised(record) for record in picked]
-        found = await asyncio.gather(*(admissions.admit(Asked(self.rule, one.digest)) for one in picked))
+        found = await asyncio.gather(*(worker.admissions.admit(Asked(self.rule, one.digest)) for one in picked))
         for was_promised, facts in zip(promised, found, strict=True):
             may_pass = facts.is_charged or isinstance(decide(self.rule, facts), Allow)
             assert not (was_promised and may_pass), "a revoked token was let in"
