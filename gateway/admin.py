@@ -16,6 +16,7 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
@@ -42,6 +43,7 @@ class Administration:
         self._owns_client = client is None
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
+        self.readiness = RedisReadiness(self.redis)
         can_assert = bool(settings.assertion_key)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
         self.tokens = RedisTokens(self.redis)
@@ -76,9 +78,9 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
-        return await self.redis.is_ready()
+    async def store_failures(self) -> dict[str, str]:
+        """What Redis does not do for the gateway, by name, with why."""
+        return await self.readiness.failures()
 
     async def close(self) -> None:
         """Ends the connection, where it is nobody else's."""

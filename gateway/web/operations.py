@@ -31,8 +31,8 @@ class Health(Protocol):
         """Mistakes of the policy files as they are now; empty when the running set is theirs."""
         ...
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
+    async def store_failures(self) -> dict[str, str]:
+        """What Redis does not do for the gateway, by name, with why; empty if it is ready."""
         ...
 
 
@@ -57,10 +57,11 @@ def health_handlers(health: Health) -> list[HTTPRouteHandler]:
 
     @route("/-/ready", http_method=["GET", "HEAD"], include_in_schema=False)
     async def show_readiness() -> Response[dict[str, Any]]:
-        """Requests can be answered: Redis is there. A load balancer sends no traffic on 503."""
-        if await health.is_store_ready():
+        """Return 200 if Redis admits and would revoke, else 503 with what fails. A load balancer then sends nothing."""
+        failures = await health.store_failures()
+        if not failures:
             return _answer(200, {"status": "ready"})
-        return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
+        return _answer(503, {"status": "not ready", "failures": failures}, {"Retry-After": "1"})
 
     return [show_health, show_readiness]
 

@@ -35,8 +35,7 @@ async def test_a_change_that_is_made_is_noted_once(tokens: RedisTokens, audit: R
     """Also where it is sent again because the connection went before its answer came."""
     record = make_record()
     renamed = replace(record, name="b")
-    await tokens.create(record, ENTRY)
-    with pytest.raises(ChangeRefused):
+    for _ in range(2):
         await tokens.create(record, ENTRY)
     assert 1 == await count(audit)
     for _ in range(2):
