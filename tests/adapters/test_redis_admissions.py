@@ -24,7 +24,10 @@ async def test_an_admission_brings_the_record_and_charges_every_window(bench: Be
     record = make_record()
     await bench.tokens.create(record)
     facts = await bench.admit(rule_for("GET /export"), record)
-    assert (record, START, False, True) == (facts.record, facts.now, facts.is_revoked, facts.is_charged)
+    assert record == facts.record
+    assert START == facts.now
+    assert not facts.is_revoked
+    assert facts.is_charged
     assert [("minute", 1, START + 60_000), ("second", 1, START + 1000)] == sorted(
         (window.quota.name, window.used, window.resets_at) for window in facts.windows
     )
@@ -81,7 +84,8 @@ async def test_a_token_that_may_not_pass_leaves_no_trace(
         await bench.tokens.revoke(token_id(record.digest))
     before = await bench.keys()
     facts = await bench.admit(rule_for("GET /export"), record)
-    assert (False, ()) == (facts.is_charged, facts.windows)
+    assert not facts.is_charged
+    assert () == facts.windows
     assert before == await bench.keys()
     assert record == await bench.tokens.find(token_id(record.digest))
 
@@ -89,7 +93,9 @@ async def test_a_token_that_may_not_pass_leaves_no_trace(
 async def test_an_unknown_token_creates_nothing(bench: Bench) -> None:
     """A digest that nobody minted brings no record and leaves the store empty."""
     facts = await bench.admit(rule_for("GET /export"), make_record())
-    assert (None, False, False) == (facts.record, facts.is_revoked, facts.is_charged)
+    assert None is facts.record
+    assert not facts.is_revoked
+    assert not facts.is_charged
     assert set() == await bench.keys()
 
 
@@ -103,7 +109,8 @@ async def test_a_record_that_cannot_be_read_fails_its_own_request(bench: Bench) 
         asked = [bench.admit(rule_for("GET /export"), record) for record in (bad, good)]
         failure, facts = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(failure, msgspec.ValidationError)
-    assert isinstance(facts, Facts) and facts.is_charged
+    assert isinstance(facts, Facts)
+    assert facts.is_charged
 
 
 async def test_a_token_is_known_by_its_whole_digest(bench: Bench) -> None:
@@ -112,7 +119,8 @@ async def test_a_token_is_known_by_its_whole_digest(bench: Bench) -> None:
     await bench.tokens.create(record)
     forged = record.digest[:-1] + ("0" if record.digest[-1] != "0" else "1")
     facts = await bench.admissions.admit(Asked(rule_for("GET /export"), forged))
-    assert (None, False) == (facts.record, facts.is_charged)
+    assert None is facts.record
+    assert not facts.is_charged
 
 
 async def test_a_forbidden_request_tells_the_state_and_charges_nothing(bench: Bench) -> None:
@@ -121,7 +129,8 @@ async def test_a_forbidden_request_tells_the_state_and_charges_nothing(bench: Be
         await bench.tokens.create(record)
         rule = rule_for("GET /export") if not record.scopes else rule_for("POST /any")
         facts = await bench.admit(rule, record)
-        assert (False, [0, 0]) == (facts.is_charged, [window.used for window in facts.windows])
+        assert not facts.is_charged
+        assert [0, 0] == [window.used for window in facts.windows]
 
 
 async def test_a_plan_that_the_policy_no_longer_has_permits_nothing(bench: Bench) -> None:
@@ -129,7 +138,8 @@ async def test_a_plan_that_the_policy_no_longer_has_permits_nothing(bench: Bench
     record = make_record(plan="gone")
     await bench.tokens.create(record)
     facts = await bench.admit(rule_for("GET /export"), record)
-    assert (False, ()) == (facts.is_charged, facts.windows)
+    assert not facts.is_charged
+    assert () == facts.windows
 
 
 async def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(bench: Bench) -> None:

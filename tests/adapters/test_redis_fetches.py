@@ -182,4 +182,6 @@ async def test_without_redis_a_worker_fetches_for_itself() -> None:
         waiting = asyncio.create_task(begin(worker))
         await until_it_waits(waiting)
         worker.end(lead, LANDED)
-        assert ("", None, LANDED) == (lead.holder, lead.began_at, await waiting)
+        assert "" == lead.holder
+        assert None is lead.began_at
+        assert LANDED == await waiting

@@ -89,7 +89,8 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
                 lease = f"lease-{int(facts.lease[6:])}" if facts.lease else "refused"
                 expected = charge(known, states, number, now, lease)
                 twin.write(keys, expected.states)
-                assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
+                assert expected.is_charged == facts.is_charged
+                assert expected.windows == facts.windows
                 if facts.is_charged:
                     charged.append((rule, facts))
             elif charged:

@@ -27,7 +27,8 @@ async def test_a_request_in_flight_is_counted_until_it_ends(bench: Bench) -> Non
     rule = rule_with([PARALLEL], cost=0)
     first, second, third = [await bench.admit(rule, RECORDS[0]) for _ in range(3)]
     assert [True, True, False] == [one.is_charged for one in (first, second, third)]
-    assert (START + 1000, "") == (third.windows[0].fits_at, third.lease)
+    assert START + 1000 == third.windows[0].fits_at
+    assert "" == third.lease
     with bench.settlements.in_flight(rule, first):
         await bench.settlements.settled()
         assert not (await bench.admit(rule, RECORDS[0])).is_charged
@@ -83,7 +84,8 @@ async def test_a_graceful_stop_loses_nothing(bench: Bench) -> None:
             bench.settlements.settle(Authorized(rule, facts.record, settled))
     await bench.settlements.close()
     (units, parallel) = (await bench.admit(rule, RECORDS[0])).windows
-    assert (0 + 3, 1) == (units.used, parallel.used)
+    assert 0 + 3 == units.used
+    assert 1 == parallel.used
 
 
 async def test_settling_makes_no_counter_anew(bench: Bench) -> None:

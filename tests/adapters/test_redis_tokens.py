@@ -160,10 +160,12 @@ async def test_a_rotation_changes_both_records_or_none(tokens: RedisTokens) -> N
     await tokens.create(record)
     old, successor = successor_of(record)
     assert not await tokens.rotate(msgspec.structs.replace(record, name="outdated"), old, successor)
-    assert (record, None) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+    assert record == await tokens.find(token_id(record.digest))
+    assert None is await tokens.find(old.successor)
     assert await tokens.rotate(record, old, successor)
     assert await tokens.rotate(record, old, successor), "sent again after its answer was lost, it was done"
-    assert (old, successor) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+    assert old == await tokens.find(token_id(record.digest))
+    assert successor == await tokens.find(old.successor)
     assert {old.digest, successor.digest} == {one.digest for one in await tokens.find_all("small", "website", None)}
 
 
@@ -188,7 +190,8 @@ async def test_a_rotation_resurrects_nothing(tokens: RedisTokens, which: str) ->
     old, successor = successor_of(record)
     await tokens.revoke(token_id(record.digest) if which == "the token" else old.successor)
     assert not await tokens.rotate(record, old, successor)
-    assert (record, None) == (await tokens.find(token_id(record.digest)), await tokens.find(old.successor))
+    assert record == await tokens.find(token_id(record.digest))
+    assert None is await tokens.find(old.successor)
 
 
 async def test_a_successor_of_another_bucket_is_never_written(tokens: RedisTokens) -> None:
@@ -204,7 +207,8 @@ async def test_a_record_of_an_earlier_version_can_be_changed(tokens: RedisTokens
     record = make_record()
     await tokens.create(record)
     raw = await tokens._connection.client.get(names.token(token_id(record.digest)))
-    assert raw is not None and 14 == len(json.loads(raw))
+    assert raw is not None
+    assert 14 == len(json.loads(raw))
     found = await tokens.find(token_id(record.digest))
     assert found is not None
     changed = msgspec.structs.replace(found, name="changed")
@@ -235,7 +239,8 @@ async def test_many_tokens_are_read_in_pieces(tokens: RedisTokens, monkeypatch: 
     others = asyncio.create_task(take_turns())
     assert whole == await tokens.find_all(None, None, None) == await tokens.find_all("small", "website", None)
     others.cancel()
-    assert (48, 5) == (sum(read), max(read))
+    assert 48 == sum(read)
+    assert 5 == max(read)
     assert [False] * 24 == await tokens.are_revoked([one.identity for one in whole])
 
 

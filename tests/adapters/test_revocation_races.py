@@ -86,7 +86,7 @@ class Arena:
 
     async def create(self, worker: Worker) -> None:
         with pytest.raises(ChangeRefused):
-            await worker.tokens.create(self.pick())
+            await worker.tokens.create(msgspec.structs.replace(self.pick(), name="of the same text"))
         self.done["creations"] += 1
 
     async def admit(self, worker: Worker) -> None:

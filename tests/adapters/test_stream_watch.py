@@ -45,7 +45,8 @@ async def test_a_stream_ends_when_its_token_is_revoked() -> None:
         with pytest.raises(StreamRevoked):
             async for _ in streams[0]:
                 raise AssertionError("there is no piece")
-    assert (True, False) == (bad.is_closed.is_set(), good.is_closed.is_set())
+    assert bad.is_closed.is_set()
+    assert not good.is_closed.is_set()
     assert ["bad", "good"] == asked[0]
     await streams[1].aclose()
     watch.close()
@@ -185,4 +186,5 @@ async def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFix
             await anext(aiter(stream))
     assert 3 == asked
     failed, cut_short = (record.exc_text or "" for record in caplog.records)
-    assert ("no answer" in failed, "ValueError" in cut_short) == (True, True)
+    assert "no answer" in failed
+    assert "ValueError" in cut_short

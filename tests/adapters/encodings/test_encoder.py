@@ -67,10 +67,8 @@ async def test_a_few_bytes_that_stand_for_many_are_given_up(coding: bytes) -> No
     """Also where the limit is for the thread; nothing near all of it is ever in memory."""
     encoding = ContentEncoder()
     bomb = CODINGS[coding](bytes(64 * 1024 * 1024))
-    assert (None, bytes(10)) == (
-        await encoding.decode(coding, bomb, 1024 * 1024),
-        await encoding.decode(coding, CODINGS[coding](bytes(10)), 1024 * 1024),
-    )
+    assert None is await encoding.decode(coding, bomb, 1024 * 1024)
+    assert bytes(10) == await encoding.decode(coding, CODINGS[coding](bytes(10)), 1024 * 1024)
     encoding.close()
 
 
@@ -79,7 +77,8 @@ def test_several_members_are_one_content(coding: bytes) -> None:
     """As RFC 1952 and RFC 8878 have it; rubbish behind them is a fault."""
     twice = CODINGS[coding](b"one") + CODINGS[coding](b"two")
     assert b"onetwo" == DECODINGS[coding](twice, 6)
-    assert (None, None) == (DECODINGS[coding](twice, 5), DECODINGS[coding](twice + b"x", 100))
+    assert None is DECODINGS[coding](twice, 5)
+    assert None is DECODINGS[coding](twice + b"x", 100)
 
 
 @pytest.mark.parametrize("coding", CODINGS)
