@@ -2,18 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import URL_OPTIONS, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from tests.adapters.raw_backend import on_both_loops
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
@@ -82,9 +81,10 @@ async def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(
     assert facts.is_charged
 
 
-async def admit_while_held_up(url: str) -> None:
-    """Hold the event loop up, at every moment of an admission, for longer than Redis may be silent."""
-    async with open_connection(url, TIMEOUT_SECONDS) as connection:
+@on_both_loops
+async def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(own_redis: RedisServer) -> None:
+    """However long other work kept it from reading: an answer that has arrived meanwhile is an answer."""
+    async with open_connection(own_redis.url, TIMEOUT_SECONDS) as connection:
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
         loop = asyncio.get_running_loop()
@@ -100,14 +100,6 @@ async def admit_while_held_up(url: str) -> None:
                 pass
             assert (await admitted).is_charged
         assert not connection.is_open
-
-
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(
-    own_redis: RedisServer, run: Callable[[Coroutine[Any, Any, None]], None]
-) -> None:
-    """However long other work kept it from reading: an answer that has arrived meanwhile is an answer."""
-    run(admit_while_held_up(own_redis.url))
 
 
 async def test_a_restarted_redis_is_given_its_scripts_again(
