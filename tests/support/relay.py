@@ -35,7 +35,7 @@ class Relay:
         self._target_port = target_port
 
     def lose_answer_to(self, part: bytes) -> None:
-        """Closes the connection in the place of the next answer to what has this part: it was done, and nobody knows."""
+        """Closes the connection in the place of the next answer to what has this part: it was done, unheard."""
         self._lost = part
 
     def break_off(self) -> None:
