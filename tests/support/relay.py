@@ -35,7 +35,7 @@ class Relay:
         self._target_port = target_port
 
     def lose_answer_to(self, part: bytes) -> None:
-        """Closes the connection in the place of the next answer to what has this part: it was done, unheard."""
+        """Closes the connection instead of passing on the next answer to a command that has this part."""
         self._lost = part
 
     def break_off(self) -> None:
