@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ import pytest
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.tokens import build_checksum, token_id
 from tests.conftest import run_with_tokens
-from tests.support.command_line import run_command
-from tests.support.crowd import Seen, send_crowd
+from tests.support.crowd import send_crowd
 from tests.support.policies import make_record
+from tests.support.revoking import revoke_all
 from tests.system.conftest import NODES, Share, mint
 
 ALGORITHMS = ("fixed-window", "sliding-window-counter", "moving-window", "token-bucket")
@@ -75,28 +75,14 @@ async def test_a_revoked_token_is_refused_from_the_very_next_request(
 
     await asyncio.to_thread(run_with_tokens, redis_url, create_all)
     ports = [share(node).port for node in NODES]
-    revoking, revoked = {}, {}
-
-    def revoke_all() -> None:
-        for text, record in zip(texts, records, strict=True):
-            revoking[text] = time.monotonic()
-            result = run_command("token", "revoke", token_id(record.digest), "--redis", redis_url)
-            revoked[text] = time.monotonic()
-            assert 0 == result.exit_code, result.output
-
-    seen = await _use_while(revoke_all, ports, texts)
-    late = [one for one in seen if one.sent_at > revoked[one.token]]
-    early = [one for one in seen if one.answered_at < revoking[one.token]]
+    identities = [token_id(record.digest) for record in records]
+    chance, last = random.Random(64), iter(texts)
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        revoking = apart.submit(revoke_all, redis_url, identities)
+        seen = await send_crowd(ports, EXPORT, lambda: next(last, None) if revoking.done() else chance.choice(texts))
+    begun_at, revoked_at = (dict(zip(texts, times, strict=True)) for times in zip(*revoking.result(), strict=True))
+    late = [one for one in seen if one.sent_at > revoked_at[one.token]]
+    early = [one for one in seen if one.answered_at < begun_at[one.token]]
     assert set(texts) == {one.token for one in late}
     assert {401} == {one.status for one in late}
     assert {200} == {one.status for one in early}
-
-
-async def _use_while(change: Callable[[], None], ports: Sequence[int], texts: Sequence[str]) -> list[Seen]:
-    """What a crowd sees that uses the tokens at random until the change is done, and then each of them once more."""
-    chance = random.Random(64)
-    working = asyncio.create_task(asyncio.to_thread(change))
-    last = iter(texts)
-    seen = await send_crowd(ports, EXPORT, lambda: next(last, None) if working.done() else chance.choice(texts))
-    await working
-    return seen

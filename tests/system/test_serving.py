@@ -137,13 +137,13 @@ def test_a_stop_lets_requests_under_way_end(serve: Serve, redis_url: str, polici
     """After SIGTERM the request that the backend still works on is answered, and the gateway ends with code 0."""
     is_asked, may_answer = threading.Event(), threading.Event()
 
-    def work(connection: socket.socket) -> None:
+    def answer_late(connection: socket.socket) -> None:
         read_head(connection)
         is_asked.set()
         assert may_answer.wait(20)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 
-    with RawBackend(work) as backend:
+    with RawBackend(answer_late) as backend:
         write_policy(policies, backend.port, response_timeout="20s")
         gateway = serve(redis_url)
         text = mint(redis_url, policies)["token"]
