@@ -4,8 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that run tests side by side.
+JOBS ?= 2
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+TESTS ?= unit
 
-.PHONY: install demo test fuzz check format lint types bench scale clean
+.PHONY: install demo test test-fast coverage fuzz check format lint types bench scale clean
 
 install: $(READY)
 
@@ -20,9 +24,22 @@ $(READY): pyproject.toml
 demo: install
 	$(BIN)/gateway demo $(if $(ONCE),--once)
 
-# All checks and all tests.
+# All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check
-	@PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
+	@INSTALL=$(INSTALL) PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+
+# The tests that start no server: no Redis, no browser, no proxies.
+test-fast: install
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m unit $(ARGS)
+
+# Which lines and branches the tests run: a table here, more in coverage/. TESTS="" takes all tests, not the fast ones.
+coverage: install
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m "$(TESTS)" $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage xml --quiet
+	@$(BIN)/coverage report
 
 check: format lint types
 
@@ -48,4 +65,4 @@ scale: install
 	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage
