@@ -64,7 +64,8 @@ class Gateway:
         self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
-        self.redis = RedisConnection(client, settings.redis_timeout)
+        self.cache_counts: Counter[str] = Counter()
+        self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
         self.readiness = RedisReadiness(self.redis)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
@@ -72,13 +73,14 @@ class Gateway:
         folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
         self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        self.managing = BoundedConnection(client, settings.redis_timeout)  # not to crowd out admissions
+        self.managing = BoundedConnection(
+            client, settings.redis_timeout, self.cache_counts
+        )  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
-        self.cache_counts: Counter[str] = Counter()
+        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.encoder = ContentEncoder()
         contents = Contents(exports, self.encoder)
@@ -117,13 +119,17 @@ class Gateway:
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Follows changes of the policy files until the end, and then closes all."""
-        watching = asyncio.create_task(self.policies.watch(on_reload))
+        tasks = (
+            asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(self.readiness.warn_of_missing_commands()),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await self.close()
 
     async def close(self) -> None:

@@ -11,6 +11,27 @@ from gateway.adapters.redis_scripts import read_script
 from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens import ID_LENGTH
 
+COMMANDS = (
+    *("DEL", "EVALSHA", "EXISTS", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET"),
+    *("HSET", "HSETNX", "HVALS", "INFO", "LINDEX", "LSET", "LTRIM", "MGET", "PEXPIRE", "PING", "PTTL", "RENAME"),
+    *(
+        "RPUSH",
+        "SADD",
+        "SCAN",
+        "SET",
+        "SETRANGE",
+        "SISMEMBER",
+        "SMEMBERS",
+        "SMISMEMBER",
+        "TIME",
+        "UNLINK",
+        "XADD",
+        "XDEL",
+        "XREVRANGE",
+    ),
+    *("ZADD", "ZCOUNT", "ZRANGE", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"),
+)
+"""What the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
 NO_TOKEN = "0" * ID_LENGTH
 """The id of no token: admitting it reads what an admission reads, and charges nothing."""
 
@@ -24,6 +45,7 @@ class RedisReadiness:
         self._connection = connection
         self._admit = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
         self._write = read_script("audit.lua", "ready.lua")
+        self._missing = read_script("missing_commands.lua")
         self._check: asyncio.Task[dict[str, str]] | None = None
         self._failing: dict[str, str] = {}
 
@@ -32,6 +54,17 @@ class RedisReadiness:
         if self._check is None or self._check.done() or self._check.get_loop() is not asyncio.get_running_loop():
             self._check = asyncio.create_task(self._run())
         return await asyncio.shield(self._check)
+
+    async def warn_of_missing_commands(self) -> None:
+        """Log the commands that the Redis user lacks, with what grants them. If Redis is away, others say so."""
+        try:
+            found = await self._connection.run_script(self._missing, [], list(COMMANDS))
+        except StoreUnavailable as error:
+            logger.warning("redis: what the user may run could not be checked: %s", error)
+            return
+        if found:
+            names_ = " ".join(f"+{command.decode().lower()}" for command in found)
+            logger.warning("redis: the user may not run all that the gateway needs; grant: ACL SETUSER USER %s", names_)
 
     async def _run(self) -> dict[str, str]:
         terms = msgspec.json.encode({"is_public": False})

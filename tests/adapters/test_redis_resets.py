@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import uvloop
@@ -92,11 +93,13 @@ async def test_the_probe_survives_whatever_a_library_raises() -> None:
     raised = [RuntimeError("the handler is closed"), ValueError("no such thing"), KeyError("gone")]
 
     class Client:
-        async def ping(self) -> None:
+        connection_pool = AsyncMock()
+
+        async def eval(self, *_: object) -> None:
             if raised:
                 raise raised.pop()
 
-    connection = RedisConnection(Client(), TIMEOUT_SECONDS)  # type: ignore[arg-type]  # only its pings are asked for
+    connection = RedisConnection(Client(), TIMEOUT_SECONDS)  # type: ignore[arg-type]  # only its probes are asked for
     connection.open_circuit(TimeoutError())
     async with asyncio.timeout(10):
         await connection.until_closed()

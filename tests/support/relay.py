@@ -29,6 +29,10 @@ class Relay:
         self.break_off()
         await self._server.wait_closed()
 
+    def lead_to(self, target_port: int) -> None:
+        """Sends new connections to another port, as a name does that was changed; open ones stay where they lead."""
+        self._target_port = target_port
+
     def break_off(self) -> None:
         """Closes what is open; new connections are taken as before."""
         for writer in self._writers:
