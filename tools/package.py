@@ -34,7 +34,7 @@ SHIPPED = (
 SDIST_TOPS = {"gateway", "pyproject.toml", "CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", ".gitignore"}
 TOKEN = "from gateway.core.tokens import build_checksum; text = 'api_' + 'x' * 34; print(text + build_checksum(text))"
 """A well-formed token that nobody has: the gateway has to ask the store for it."""
-APP = '''\
+APP = """\
 from litestar import get
 from gateway.plugin import GatewayPlugin, Principal, requires
 
@@ -46,7 +46,7 @@ def build() -> GatewayPlugin:
     return GatewayPlugin(policy="api")
 
 GatewayPlugin(policy=5)  # type: ignore[arg-type]
-'''
+"""
 """What mypy has no error for only if it knows the package's types: else the ignore is one that nothing needs."""
 
 
