@@ -3,7 +3,7 @@
     python3 tools/install.py .venv              # make install
     .venv/bin/python tools/install.py .venv proxies    # the proxies of the extra "proxies", about 100 MB, by themselves
 
-Only the standard library: nothing else is there yet. Older Pythons can run the first lines, which say that they are too old.
+Only the standard library: nothing else is there yet. Older Pythons run the first lines, to say that they are too old.
 """
 
 import re
