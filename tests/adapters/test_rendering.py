@@ -34,7 +34,7 @@ def renderer() -> Iterator[ProcessRenderer]:
 def children() -> set[int]:
     """The processes that this one has started and that render."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=False
     )
     return {int(line.split()[0]) for line in listed.stdout.splitlines() if "rendering_process" in line}
 
