@@ -17,7 +17,7 @@ TESTS ?= unit
 install: $(READY)
 
 $(READY): pyproject.toml requirements.lock
-	@$(PYTHON) tools/install.py $(VENV)
+	@$(PYTHON) .ci/install.py $(VENV)
 	@touch $(READY)
 
 # The newest versions that pyproject.toml allows, for all Pythons and platforms. No index is named: it is the reader's own.
@@ -73,7 +73,7 @@ WITHOUT_OTHERS := -m "not browser and not proxies"
 
 # The wheel, as somebody installs it who has no checkout.
 package: install
-	@$(BIN)/python tools/package.py
+	@$(BIN)/python .ci/package.py
 
 check: format lint types
 
@@ -85,6 +85,7 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+	$(BIN)/mypy .ci/*.py
 
 # New requests that nobody would think of, as many as EXAMPLES says.
 fuzz: install

@@ -1,7 +1,7 @@
 """Install what requirements.lock pins, then this checkout, into a virtual environment, and say how far it is.
 
-    python3 tools/install.py .venv              # make install
-    .venv/bin/python tools/install.py .venv proxies    # the proxies of the extra "proxies", about 100 MB, by themselves
+    python3 .ci/install.py .venv              # make install
+    .venv/bin/python .ci/install.py .venv proxies    # the proxies of the extra "proxies", about 100 MB, by themselves
 
 Only the standard library: nothing else is there yet. Older Pythons run the first lines, to say that they are too old.
 """
