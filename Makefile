@@ -6,8 +6,12 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := .venv-uv/bin/uv
+# Processes that run tests side by side.
+JOBS ?= 2
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+TESTS ?= unit
 
-.PHONY: install lock demo test test-latest test-lowest package fuzz check format lint types bench scale clean
+.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -29,9 +33,22 @@ $(UV):
 demo: install
 	$(BIN)/gateway demo $(if $(ONCE),--once)
 
-# All checks and all tests.
+# All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check
-	@PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(ARGS)
+	@INSTALL=$(INSTALL) PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+
+# The tests that start no server: no Redis, no browser, no proxies.
+test-fast: install
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m unit $(ARGS)
+
+# Which lines and branches the tests run: a table here, more in coverage/. TESTS="" takes all tests, not the fast ones.
+coverage: install
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m "$(TESTS)" $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage xml --quiet
+	@$(BIN)/coverage report
 
 # The newest versions that pyproject.toml allows, which a new installation gets; then what its ceilings hold back.
 test-latest: $(UV)
@@ -40,7 +57,7 @@ test-latest: $(UV)
 	@$(UV) pip install --quiet --python .venv-latest --editable '.[test]'
 	@$(UV) pip list --quiet --python .venv-latest
 	@echo "newer versions that were not chosen:" && $(UV) pip list --quiet --python .venv-latest --outdated
-	.venv-latest/bin/pytest $(WITHOUT_OTHERS) $(ARGS)
+	.venv-latest/bin/pytest $(SIDE_BY_SIDE) $(WITHOUT_OTHERS) $(ARGS)
 
 # The lowest versions that pyproject.toml allows, with the newest test tools.
 test-lowest: $(UV)
@@ -49,7 +66,7 @@ test-lowest: $(UV)
 	@$(UV) pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[demo]'
 	@$(UV) pip install --quiet --python .venv-lowest --editable '.[test]'
 	@$(UV) pip list --quiet --python .venv-lowest
-	.venv-lowest/bin/pytest $(WITHOUT_OTHERS) $(ARGS)
+	.venv-lowest/bin/pytest $(SIDE_BY_SIDE) $(WITHOUT_OTHERS) $(ARGS)
 
 # Other programs than Python's packages are the same in all of these environments.
 WITHOUT_OTHERS := -m "not browser and not proxies"
@@ -82,4 +99,4 @@ scale: install
 	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage
