@@ -35,7 +35,7 @@ demo: install
 
 # All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check
-	@INSTALL=$(INSTALL) PIP=$(BIN)/pip sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+	@INSTALL=$(INSTALL) VENV=$(VENV) sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # The tests that start no server: no Redis, no browser, no proxies.
 test-fast: install

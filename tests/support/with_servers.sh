@@ -4,11 +4,11 @@
 # terminal install nothing. GATEWAY_TEST_WITHOUT tells the command which programs are missing in the end.
 set -eu
 
-# Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with the programs
-# beside $PIP.
+# Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with their programs in
+# the virtual environment $VENV.
 DEBIAN="redis-server curl openssl nginx caddy haproxy chromium"
 WHEELS="traefik envoy"
-PATH="$PATH${PIP:+:$(dirname "$PIP")}"
+PATH="$PATH${VENV:+:$VENV/bin}"
 
 missing() {
     for program in "$@"; do
@@ -24,7 +24,7 @@ installable() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         missing $DEBIAN
     fi
-    if [ -n "${PIP:-}" ]; then
+    if [ -n "${VENV:-}" ]; then
         missing $WHEELS
     fi
 }
@@ -57,9 +57,9 @@ install_all() {
         is_updated=1
         apt-get install -y -qq --no-install-recommends "$program" >/dev/null || echo "apt-get cannot install $program."
     done
-    if [ -n "$(missing $WHEELS)" ] && [ -n "${PIP:-}" ]; then
+    if [ -n "$(missing $WHEELS)" ] && [ -n "${VENV:-}" ]; then
         echo "Installing$(missing $WHEELS) with pip."
-        "$PIP" install --quiet --editable '.[proxies]' || echo "pip cannot install them on this platform."
+        "$VENV/bin/python" tools/install.py "$VENV" proxies || echo "pip cannot install them on this platform."
     fi
 }
 
