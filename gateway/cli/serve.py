@@ -1,27 +1,25 @@
-"""`gateway serve`: the public listener on uvicorn, one process or several."""
+"""`gateway serve`: the public listener, in one process or several, and the admin listener beside it."""
 
+import logging.config
 import os
 import resource
 import secrets
-import signal
 import socket
-import sys
 from pathlib import Path
 
 import click
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
-from gateway.cli.serving import LOGGING, SharedServer, admin_beside
+from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
 from gateway.core.errors import ConfigurationError
 from gateway.settings import (
     PREFIX,
     Settings,
+    describe_store,
     parse_listen,
     parse_sign_in,
     parse_trusted_proxies,
@@ -32,8 +30,6 @@ from gateway.settings import (
 MAXIMUM_DESCRIPTORS = 65536
 """Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
-BACKLOG = 2048
-"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
 
 
 @click.command()
@@ -59,30 +55,45 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     listener = bind(settings.listen)
     admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
     raise_descriptor_limit()
-    config = build_config(settings)
-    click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
-    if admin is not None:
-        click.echo(f"gateway: developer page on http://{settings.admin_listen}", err=True)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
+    exit_when_told()
+    line = describe_ready(settings, listener, admin)
+    if settings.workers > 1:
+        logging.config.dictConfig(LOGGING)
+        with admin_beside(admin, settings.stop_timeout):
+            keep_workers(listener, settings.workers, settings.stop_timeout, lambda: click.echo(line, err=True))
+    else:
+        serve_here(settings, listener, admin, line)
+
+
+def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
+    """Serve the public listener in this process, and say that it is `ready` when it answers."""
+    # Imported here: where workers serve, the process that keeps them needs no server.
+    from gateway.cli.serving import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
+
+    async def announce() -> None:
+        click.echo(ready, err=True)
+
     if settings.redis_url == EMBEDDED and admin is not None:
-        SharedServer(config, settings, admin, open_client(EMBEDDED, settings.redis_timeout)).run(sockets=[listener])
+        client = open_client(EMBEDDED, settings.redis_timeout)
+        SharedServer(settings, admin, client, announce).run(sockets=[listener])
         return
-    with admin_beside(admin, settings):
-        if settings.workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
-        else:
-            Workers(config, sockets=[listener]).run()
+    with admin_beside(admin, settings.stop_timeout):
+        AnnouncedServer(build_config(settings), announce).run(sockets=[listener])
 
 
-class Workers(Multiprocess):
-    """uvicorn's. Their parent holds the listening socket too, and would go on taking in what nobody answers."""
+def describe_ready(settings: Settings, listener: socket.socket, admin: socket.socket | None) -> str:
+    """Return the line that says what is ready, for whom; it holds no secret."""
+    workers = f"{settings.workers} worker{'s' * (settings.workers > 1)}"
+    policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
+    about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
+    page = f"; developer page on {url_of(admin)}" if admin is not None else ""
+    return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
-    def terminate_all(self) -> None:
-        """Stops all workers."""
-        super().terminate_all()
-        for listener in self.sockets:
-            listener.close()
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL of the address that the socket is bound to."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def raise_descriptor_limit() -> None:
@@ -121,12 +132,14 @@ def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
     if not listen:
         return None
     try:
-        return bind(listen)
+        listener = bind(listen)
     except ConfigurationError as error:
         if is_asked_for:
             raise
         click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
         return None
+    listener.listen()  # who comes before its process is up waits for that, and is not refused
+    return listener
 
 
 def bind(listen: str) -> socket.socket:
@@ -142,23 +155,3 @@ def bind(listen: str) -> socket.socket:
         raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
     listener.set_inheritable(True)
     return listener
-
-
-def build_config(settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the application of gateway/app.py."""
-    return uvicorn.Config(
-        "gateway.app:create_app",
-        factory=True,
-        workers=settings.workers,
-        http="gateway.web.connections:Connection",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_config=LOGGING,
-        server_header=False,
-        date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=settings.stop_timeout,
-    )
