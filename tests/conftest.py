@@ -10,6 +10,7 @@ import pytest
 import redis
 from hypothesis import settings
 
+from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from tests.support import processes
@@ -93,6 +94,7 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
+        client.set(names.marker(), "1")
     return redis_server.url
 
 
