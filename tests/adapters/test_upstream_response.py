@@ -109,7 +109,9 @@ def test_complete_at_every_split(name: str) -> None:
         assert not read(method, *pieces[:-1], pieces[-1][:-1]).is_complete
         reader = read(method, *pieces)
         assert reader.head is not None
-        assert (reader.is_complete, reader.head.status, reader.take()) == (True, status, content)
+        assert reader.is_complete
+        assert reader.head.status == status
+        assert reader.take() == content
         assert reader.may_be_followed
 
 
@@ -120,7 +122,9 @@ def test_bytes_after_the_response(name: str, surplus: bytes) -> None:
     method, raw, status, content = COMPLETE[name]
     reader = read(method, raw + surplus)
     assert reader.head is not None
-    assert (reader.is_complete, reader.head.status, reader.take()) == (True, status, content)
+    assert reader.is_complete
+    assert reader.head.status == status
+    assert reader.take() == content
     assert not reader.may_be_followed
 
 
@@ -238,7 +242,8 @@ async def test_complete_over_sockets(name: str) -> None:
     async with RawBackend(always(raw)) as backend, http_upstreams() as upstreams:
         for _ in range(3):
             response = await upstreams.send(backend.address(), method, "/", [], None)
-            assert (response.head.status, response.content) == (status, content)
+            assert response.head.status == status
+            assert response.content == content
         assert len(backend.peers) == 1
 
 
@@ -293,7 +298,9 @@ async def test_close_delimited(version: bytes) -> None:
     async with RawBackend(once(raw, end="close")) as backend, http_upstreams() as upstreams:
         for number in (1, 2):
             head, content = await fetch(upstreams, backend.address())
-            assert (head.status, content, len(backend.peers)) == (200, b"hello", number)
+            assert head.status == 200
+            assert content == b"hello"
+            assert len(backend.peers) == number
 
 
 @on_both_loops
@@ -368,7 +375,9 @@ async def test_surplus_never_answers_the_next_request(surplus: bytes, method: st
     async with RawBackend(always(raw + surplus)) as backend, http_upstreams() as upstreams:
         for number in (1, 2):
             head, content = await fetch(upstreams, backend.address(), method)
-            assert (head.status, content, len(backend.peers)) == (200, raw[-2:].strip(), number)
+            assert head.status == 200
+            assert content == raw[-2:].strip()
+            assert len(backend.peers) == number
 
 
 @on_both_loops

@@ -26,14 +26,10 @@ from tests.adapters.raw_backend import (
 from tests.adapters.several_targets import Held, backends, hang_up, names, naming, upstream_of
 
 
-def test_a_policy_without_a_backend_has_none() -> None:
+async def test_a_policy_without_a_backend_has_none() -> None:
     """What is asked of it all the same is as if nobody listened."""
-
-    async def work() -> None:
-        with pytest.raises(UpstreamUnreachable, match="the policy has no backend"):
-            await HttpUpstreams().send(Upstream(()), "GET", "/", [], None)
-
-    asyncio.run(work())
+    with pytest.raises(UpstreamUnreachable, match="the policy has no backend"):
+        await HttpUpstreams().send(Upstream(()), "GET", "/", [], None)
 
 
 # -- choice
