@@ -23,7 +23,14 @@ from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
 from gateway.management.building import build_management
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    Settings,
+    authority_of,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
@@ -73,7 +80,7 @@ class Administration:
             clock=clock,
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,
-            listen=settings.listen,
+            listen=authority_of(settings.listen),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:

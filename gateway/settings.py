@@ -30,7 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policies: str = "policies"
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
-    """Host and port of the public listener."""
+    """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
+    Port 0 is a free one, which the ready line tells."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     sign_in: str = "admin owner project"
@@ -55,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failed_credentials: str = "100/minute"
     """How many credentials that are not valid one address may present; empty: any number."""
     trusted_proxies: str = ""
-    """Networks of the proxies in front: CIDR, separated by spaces."""
+    """Networks of the proxies in front: CIDR, separated by spaces; `unix` is whoever may open the Unix socket."""
     forwarding_field: ForwardingField = "x-forwarded-for"
     """Where they say whose request it is; `forwarded` is RFC 7239."""
     assertion_key: str = ""
@@ -129,11 +130,20 @@ def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, [IPv6]:PORT or :PORT."""
+    """Return host and port of HOST:PORT, [IPv6]:PORT or :PORT; the host of all interfaces is empty."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        raise ConfigurationError(f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:8080` asks for all interfaces
+        raise ConfigurationError(
+            f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080, :PORT or unix:/PATH of a socket"
+        )
+    return host.strip("[]"), int(port)
+
+
+def authority_of(listen: str) -> str:
+    """Return how somebody on this machine would write the address of a listener in a URL."""
+    if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
+        return "localhost"
+    return f"localhost{listen}" if listen.startswith(":") else listen
 
 
 def parse_upstreams(text: str) -> dict[str, str]:

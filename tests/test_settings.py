@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
-from gateway.settings import NO_REDIS, PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+from gateway.settings import NO_REDIS, PREFIX, Settings, authority_of, parse_listen, parse_upstreams, read_settings
 
 ROOT = Path(__file__).parents[1]
 REDIS = {"GATEWAY_REDIS_URL": "redis://127.0.0.1:6379/0"}
@@ -132,7 +132,7 @@ def test_no_secret_is_shown() -> None:
         ("127.0.0.1:8080", ("127.0.0.1", 8080)),
         ("localhost:0", ("localhost", 0)),
         ("[::1]:65535", ("::1", 65535)),
-        (":8080", ("0.0.0.0", 8080)),
+        (":8080", ("", 8080)),
     ],
 )
 def test_an_address_is_host_and_port(listen: str, parsed: tuple[str, int]) -> None:
@@ -140,12 +140,22 @@ def test_an_address_is_host_and_port(listen: str, parsed: tuple[str, int]) -> No
     assert parsed == parse_listen(listen)
 
 
+@pytest.mark.parametrize(
+    ("listen", "authority"),
+    [("127.0.0.1:8080", "127.0.0.1:8080"), (":8080", "localhost:8080"), ("unix:/run/gateway.sock", "localhost")],
+)
+def test_pages_name_an_address_that_a_url_can_have(listen: str, authority: str) -> None:
+    """A listener without a host, or without a port, is reached at localhost."""
+    assert authority == authority_of(listen)
+
+
 @pytest.mark.parametrize("listen", ["", "8080", "localhost", "localhost:", "localhost:http", "localhost:65536", "a:-1"])
 def test_what_is_no_address_is_told(listen: str) -> None:
     """Anything else is refused with an example."""
     with pytest.raises(ConfigurationError) as refused:
         parse_listen(listen)
-    assert f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080" == str(refused.value)
+    forms = "HOST:PORT, such as 127.0.0.1:8080, :PORT or unix:/PATH of a socket"
+    assert f"listen: {listen!r} is not {forms}" == str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
+from gateway.cli.listening import open_listeners, url_of
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
 from gateway.core.errors import ConfigurationError
@@ -21,7 +22,6 @@ from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
-    parse_listen,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -45,8 +45,8 @@ def serve(**options: object) -> None:
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
-    listener = bind(settings.listen)
-    admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
+    listener, admin = open_listeners(settings, os.environ)
+    settings = read_settings()  # again: the port may be known only now
     raise_descriptor_limit()
     exit_when_told()
     line = describe_ready(settings, listener, admin)
@@ -83,12 +83,6 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the URL of the address that the socket is bound to."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def raise_descriptor_limit() -> None:
     """Takes what the system allows of MAXIMUM_DESCRIPTORS; workers inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -118,33 +112,3 @@ def check_settings(settings: Settings) -> None:
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
-
-
-def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
-    """The admin listener's socket; None without an address, and where another gateway has the one by default."""
-    if not listen:
-        return None
-    try:
-        listener = bind(listen)
-    except ConfigurationError as error:
-        if is_asked_for:
-            raise
-        click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
-        return None
-    listener.listen()  # who comes before its process is up waits for that, and is not refused
-    return listener
-
-
-def bind(listen: str) -> socket.socket:
-    """A listening socket, shared by all workers; ConfigurationError where the address is taken or not ours."""
-    host, port = parse_listen(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
-    listener.set_inheritable(True)
-    return listener
