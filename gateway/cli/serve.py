@@ -14,6 +14,7 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
+from gateway.cli.first_process import leave_first_process
 from gateway.cli.listening import open_listeners, url_of
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
@@ -40,6 +41,7 @@ def serve(**options: object) -> None:
 
     Each setting is also a variable of the environment, which its option overrides.
     """
+    leave_first_process()
     # The workers are processes of their own: they read what they are told from the environment.
     os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
