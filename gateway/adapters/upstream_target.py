@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect
 from gateway.adapters.upstream_tls import TlsContexts
@@ -105,6 +106,8 @@ class Target:
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
         except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
+            if lacks_descriptor(error):  # the target may be well
+                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}") from error
             raise UpstreamUnreachable(f"no connection to {self.url}: {str(error) or 'none in time'}") from error
 
     def note(self, health: balancing.Health) -> None:

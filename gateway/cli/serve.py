@@ -33,6 +33,9 @@ MAXIMUM_DESCRIPTORS = 65536
 """Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
 
+SPARE_DESCRIPTORS = 256
+"""For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
+
 
 @click.command(cls=SettingsCommand)
 @setting_options
@@ -49,7 +52,7 @@ def serve(**options: object) -> None:
     check_settings(settings)
     listener, admin = open_listeners(settings, os.environ)
     settings = read_settings()  # again: the port may be known only now
-    raise_descriptor_limit()
+    raise_descriptor_limit(settings.max_requests)
     exit_when_told()
     line = describe_ready(settings, listener, admin)
     if settings.workers > 1:
@@ -85,12 +88,25 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
 
-def raise_descriptor_limit() -> None:
-    """Takes what the system allows of MAXIMUM_DESCRIPTORS; workers inherit it."""
+def raise_descriptor_limit(max_requests: int) -> None:
+    """Take what the system allows of the descriptors that are of use, and say if that is too little for the requests.
+
+    Workers inherit the limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAXIMUM_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAXIMUM_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = 2 * max_requests + SPARE_DESCRIPTORS
+    useful = max(MAXIMUM_DESCRIPTORS, needed)
+    allowed = useful if hard == resource.RLIM_INFINITY else min(hard, useful)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        fitting = max(1, (allowed - SPARE_DESCRIPTORS) // 2)
+        click.echo(
+            f"gateway: few descriptors: a process may open {allowed} files and connections, and {max_requests} "
+            f"requests need {needed}; raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn), or set "
+            f"{PREFIX}MAX_REQUESTS={fitting}",
+            err=True,
+        )
 
 
 def check_settings(settings: Settings) -> None:
