@@ -1,13 +1,14 @@
 """Policy files as one set that is swapped whole."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import watchfiles
 
-from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.policy_files import SWITCH_SECONDS, PolicyFiles
 from gateway.core.errors import ConfigurationError
 from tests.support.policies import SMALL
 
@@ -125,6 +126,21 @@ def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixtur
     file.write_text(SMALL)
     assert files.reload()
     assert [] == list(files.mistakes)
+
+
+async def test_a_reload_leaves_the_interpreter_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs in its thread, threads take turns more often; afterwards as before."""
+    usual, during = sys.getswitchinterval(), list[float]()
+    files = PolicyFiles(folder, {})
+
+    def reload() -> bool:
+        during.append(sys.getswitchinterval())
+        return True
+
+    monkeypatch.setattr(files, "reload", reload)
+    assert await files.reload_beside()
+    assert SWITCH_SECONDS == pytest.approx(during[0], abs=1e-6)
+    assert usual == sys.getswitchinterval()
 
 
 def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:

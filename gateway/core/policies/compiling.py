@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,25 +51,85 @@ DEFAULT_SHOWN = 12
 """Characters of a token's text kept for display: enough to tell two apart, too few to guess the rest."""
 
 
+class Compiled(NamedTuple):
+    """What one document says, whatever the others say."""
+
+    policy: Policy
+    rules: tuple[tuple[str, Rule], ...]
+    """With the places of their `match`."""
+    mistakes: tuple[Mistake, ...]
+
+
+class _Tree(NamedTuple):
+    """The rules of one host, or of any."""
+
+    parts: list[tuple[str, Compiled]]
+    """The files that they come from."""
+    matcher: Matcher[Rule]
+    mistakes: list[tuple[str, Mistake]]
+
+
 def compile_policies(
     documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
     """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
-    drafts = [Draft(file, document) for file, document in documents.items()]
-    policies: dict[str, Policy] = {}
-    matchers: dict[str | None, Matcher[Rule]] = {}
-    rules: dict[str, list[Rule]] = {}
-    for draft in drafts:
-        policy = _compile_policy(draft, upstreams)
-        if policy.name in policies:
-            draft.mistakes.append(Mistake("$.name", f"another file has a policy named {policy.name!r} already"))
-        policies[policy.name] = policy
-        for index, table in enumerate(draft.document.rules):
-            rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
-            if rule is not None:
-                rules.setdefault(policy.name, []).append(rule)
-                _add_rule(draft, matchers, rule, path_to(path_to("$.rules", index), "match"))
-    return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
+    return Joining().join({file: compile_document(document, upstreams) for file, document in documents.items()})
+
+
+def compile_document(document: PolicyDocument, upstreams: Mapping[str, str]) -> Compiled:
+    """Compile one document alone; `upstreams` replaces its backend by the policy's name."""
+    draft = Draft(document)
+    policy = _compile_policy(draft, upstreams)
+    rules: list[tuple[str, Rule]] = []
+    for index, table in enumerate(document.rules):
+        path = path_to("$.rules", index)
+        rule = _compile_rule(draft, policy, table, path)
+        if rule is not None:
+            rules.append((path_to(path, "match"), rule))
+    return Compiled(policy, tuple(rules), tuple(draft.mistakes))
+
+
+class Joining:
+    """Makes sets of compiled documents, one after the other.
+
+    A host's rules are put in order again only if one of its documents is another one than in the set before.
+    """
+
+    def __init__(self) -> None:
+        self._trees: dict[str | None, _Tree] = {}
+
+    def join(self, compiled: Mapping[str, Compiled]) -> tuple[PolicySet, dict[str, list[Mistake]]]:
+        """Return the set of all, and the mistakes of each file; with any, the set is no use."""
+        mistakes = {file: list(one.mistakes) for file, one in compiled.items()}
+        policies: dict[str, Policy] = {}
+        parts: dict[str | None, list[tuple[str, Compiled]]] = {}
+        for file, one in compiled.items():
+            name = one.policy.name
+            if name in policies:
+                mistakes[file].append(Mistake("$.name", f"another file has a policy named {name!r} already"))
+            policies[name] = one.policy
+            for host in one.policy.hosts or (None,):
+                parts.setdefault(host, []).append((file, one))
+        self._trees = {host: self._find_tree(host, part) for host, part in parts.items()}
+        for tree in self._trees.values():
+            for file, mistake in tree.mistakes:
+                if mistake.path not in [other.path for other in mistakes[file]]:  # one host of a rule is enough
+                    mistakes[file].append(mistake)
+        rules = {one.policy.name: [rule for _, rule in one.rules] for one in compiled.values()}
+        return PolicySet(policies, {host: tree.matcher for host, tree in self._trees.items()}, rules), mistakes
+
+    def _find_tree(self, host: str | None, parts: list[tuple[str, Compiled]]) -> _Tree:
+        before = self._trees.get(host)
+        if before is not None and [id(one) for _, one in before.parts] == [id(one) for _, one in parts]:
+            return before
+        tree = _Tree(parts, Matcher(), [])
+        for file, one in parts:
+            for path, rule in one.rules:
+                other = tree.matcher.add(rule.pattern, rule)
+                if other is not None:
+                    both = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name}"
+                    tree.mistakes.append((file, Mistake(path, f"{both} match the same requests")))
+        return tree
 
 
 def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
@@ -207,12 +268,3 @@ def _find_project(draft: Draft, pattern: Pattern, parameter: str | None, path: s
         return None if parameter is None else pattern.segments.index(parameter)
     draft.mistakes.append(Mistake(path, f"the path of {pattern.text!r} has no parameter {parameter}"))
     return None
-
-
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
-    for host in rule.policy.hosts or (None,):
-        other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
-        if other is not None:
-            message = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name} match the same requests"
-            draft.mistakes.append(Mistake(path, message))
-            return
