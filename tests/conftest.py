@@ -100,8 +100,10 @@ def redis_url(redis_server: RedisServer) -> str:
 
 @pytest.fixture
 def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A redis-server that a test may stop."""
+    """A redis-server that a test may stop. It is new, and meant to be empty."""
     server = RedisServer(redis_executable, tmp_path)
+    with redis.Redis.from_url(server.url) as client:
+        client.set(names.marker(), "1")
     yield server
     server.stop()
 

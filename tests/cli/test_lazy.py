@@ -101,7 +101,7 @@ def test_a_check_of_policies_imports_no_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
-        ("gateway ", ["audit", "cache", "demo", "init", "owner", "policy", "serve", "token"]),
+        ("gateway ", ["audit", "cache", "demo", "init", "owner", "policy", "redis", "serve", "token"]),
         ("gateway to", ["token"]),
         ("gateway token re", ["revoke"]),
         ("gateway token ro", ["rotate"]),
