@@ -59,7 +59,7 @@ install_all() {
     done
     if [ -n "$(missing $WHEELS)" ] && [ -n "${VENV:-}" ]; then
         echo "Installing$(missing $WHEELS) with pip."
-        "$VENV/bin/python" tools/install.py "$VENV" proxies || echo "pip cannot install them on this platform."
+        "$VENV/bin/python" .ci/install.py "$VENV" proxies || echo "They cannot be installed on this platform."
     fi
 }
 
