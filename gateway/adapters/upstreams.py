@@ -41,19 +41,20 @@ class HttpUpstreams:
     ) -> Response:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
+        Host is among `fields` unless the target's own is meant.
+
         `content` is as long as a Content-Length among `fields` says, or it breaks off. What it raises comes out here,
         or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
         client sends after the answer 101, whose content is what the backend sends then.
         """
         group = self._groups.get(address) or self._add(address)
-        if address.request_edits is not None:
-            fields = edit_fields(fields, address.request_edits)
+        fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
             target = rewrite_target(target, address.rewrite)
         response = await group.send(method, target, *frame(fields, content))
         if address.response_edits is None:
             return response
-        edited = edit_fields(response.head.fields, address.response_edits)
+        edited = list(edit_fields(response.head.fields, address.response_edits))
         return Response(ResponseHead(response.head.status, edited), response.content)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateway.core.client_fields import ASSERTION_FIELD
 from gateway.core.decision import effective_scopes
-from gateway.core.forwarding import ASSERTION_FIELD, rewrite_target
+from gateway.core.forwarding import rewrite_target
 from gateway.core.messages import Field, RequestHead
 from gateway.core.outcomes import Authorized
 from gateway.core.tokens import token_id

@@ -170,7 +170,7 @@ def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(store_
 
     async def work(bench: Bench) -> None:
         rule = rule_for("GET /export")
-        head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "", 0.0)
+        head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "", "", 0.0)
         mine, other = make_record("a", plan="open"), make_record("b", plan="open", project="other")
         key = export_key(rule, head)
         for record in (mine, other):

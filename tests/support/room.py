@@ -119,7 +119,18 @@ class Room:
         if text is not None:
             own.append((b"authorization", f"Bearer {text}".encode()))
         head = RequestHead(
-            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade
+            method,
+            path,
+            query,
+            own,
+            "http",
+            client,
+            client,
+            "build-42",
+            "small.example",
+            "small.example",
+            NOW / 1000,
+            upgrade,
         )
         return await self.exchange.answer(head, content)
 

@@ -5,8 +5,8 @@ from functools import partial
 
 import msgspec
 
+from gateway.core.client_fields import is_set_by_gateway
 from gateway.core.durations import parse_duration
-from gateway.core.forwarding import is_reserved
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
     CacheTable,
@@ -136,7 +136,7 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
-        elif (kind == "header" and is_reserved(field.lower().encode())) or field.lower() == "authorization":
+        elif (kind == "header" and is_set_by_gateway(field.lower().encode())) or field.lower() == "authorization":
             draft.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
             yield CredentialSource(field.lower().encode(), is_bearer=False)
