@@ -20,7 +20,14 @@ from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import build_management, request_ids
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    Settings,
+    parse_own_addresses,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
@@ -43,7 +50,8 @@ class Administration:
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
         can_assert = bool(settings.assertion_key)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
+        folder, own = Path(settings.policies), parse_own_addresses(settings)
+        self.policies = PolicyFiles(folder, parse_upstreams(settings.upstreams), can_assert=can_assert, own=own)
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)

@@ -20,7 +20,6 @@ from gateway.core.tokens import token_id
 
 LIFETIME_SECONDS = 30
 """Backends look when a request comes in, so it has to outlast the way there and clocks that differ."""
-ADDRESS = "/-/jwks.json"
 ALGORITHM = "EdDSA"
 """With Ed25519 (RFC 8037 3.1). RFC 9864 would have it called Ed25519; verifiers know this name."""
 

@@ -26,8 +26,6 @@ from gateway.core.policies.matching import METHOD
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 
-ADDRESS = "/-/authorize/"
-"""Behind it stands the name of the proxy that asks; for Envoy the whole original target follows."""
 MAXIMUM_CONTENT_IN_FIELD = 2048
 """Content of a refusal that nginx gets as a field: all fields of an answer must fit into its buffer of 4 KiB."""
 
@@ -54,9 +52,12 @@ class AskingProxy(msgspec.Struct, frozen=True):
     """The field that names the fields of the original request which must not reach the backend, where it knows one."""
 
 
-def find_proxy(path: str) -> tuple[AskingProxy, str] | None:
-    """The proxy that asks at an address under `ADDRESS`, and what follows its name; None for an unknown one."""
-    name, slash, rest = path.removeprefix(ADDRESS).partition("/")
+def find_proxy(asked: str) -> tuple[AskingProxy, str] | None:
+    """The proxy that asks, and what follows its name behind the address; None for an unknown one.
+
+    For Envoy the whole original target follows.
+    """
+    name, slash, rest = asked.partition("/")
     proxy = PROXIES.get(name)
     return None if proxy is None else (proxy, slash + rest)
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
+from gateway.core.addresses import plain_address
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response
 from gateway.core.reasons import Reason
@@ -83,7 +84,8 @@ class Connection(asyncio.Protocol):
         self._outgoing = Outgoing(self._transport, self._await_client)
         address = get_remote_addr(self._transport)
         scheme = "https" if is_ssl(self._transport) else "http"
-        self._reader = RequestReader(address[0] if address else "", scheme, self._take, partial(RequestContent, self))
+        peer = plain_address(address[0]) if address else ""
+        self._reader = RequestReader(peer, scheme, self._take, partial(RequestContent, self))
         self._server.connections.add(cast(Any, self))
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS

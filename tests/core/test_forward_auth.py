@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from gateway.core.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
 from gateway.core.decision import Facts
 from gateway.core.forward_auth import (
-    ADDRESS,
     MAXIMUM_CONTENT_IN_FIELD,
     PROXIES,
     Lacking,
@@ -41,8 +40,8 @@ ORIGINAL = [
 
 def read(address: str, *fields: Field, method: str = "GET", query: str = "") -> RequestHead | Reason | Lacking:
     """The original of a subrequest to an address under `/-/authorize/`."""
-    subrequest = make_request(*fields, method=method, path=ADDRESS + address, query=query)
-    found = find_proxy(subrequest.path)
+    subrequest = make_request(*fields, method=method, path=f"/-/authorize/{address}", query=query)
+    found = find_proxy(address)
     assert found is not None
     return read_original(found[0], replace(subrequest, host="gateway.internal"), found[1])
 
@@ -167,7 +166,7 @@ def test_any_bytes_are_an_original_or_refused(proxy: str, fields: list[Field]) -
 
 def test_an_unknown_proxy_is_none() -> None:
     """Names are exact."""
-    assert [None, None, None] == [find_proxy(ADDRESS + name) for name in ("", "Nginx", "nginx2")]
+    assert [None, None, None] == [find_proxy(name) for name in ("", "Nginx", "nginx2")]
 
 
 def allowed(proxy: str, *, is_public: bool = False) -> list[Field]:

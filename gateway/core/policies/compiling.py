@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.core.client_fields import is_set_by_gateway
 from gateway.core.durations import parse_duration
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
     CacheTable,
@@ -25,6 +26,7 @@ from gateway.core.policies.quota_rules import (
     compile_quotas,
     compile_rule_quotas,
 )
+from gateway.core.policies.reaching import find_obstacle
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import (
     NO_PLAN,
@@ -51,13 +53,17 @@ DEFAULT_SHOWN = 12
 
 
 def compile_policies(
-    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
+    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
+    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use.
+
+    `own` are the addresses that the gateway itself answers in front of backends, where that is known.
+    """
     drafts = [Draft(file, document) for file, document in documents.items()]
     policies: dict[str, Policy] = {}
     matchers: dict[str | None, Matcher[Rule]] = {}
     rules: dict[str, list[Rule]] = {}
+    placed: list[tuple[Draft, Rule, str]] = []
     for draft in drafts:
         policy = _compile_policy(draft, upstreams)
         if policy.name in policies:
@@ -67,7 +73,16 @@ def compile_policies(
             rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
             if rule is not None:
                 rules.setdefault(policy.name, []).append(rule)
-                _add_rule(draft, matchers, rule, path_to(path_to("$.rules", index), "match"))
+                path = path_to(path_to("$.rules", index), "match")
+                if _add_rule(draft, matchers, rule, path):
+                    placed.append((draft, rule, path))
+    depth = max((len(rule.pattern.segments) for _, rule, _ in placed), default=0)
+    for draft, rule, path in placed:
+        before = own if rule.policy.upstream.targets else None
+        own_matchers = [matchers[host] for host in rule.policy.hosts or (None,)]
+        obstacle = find_obstacle(rule, rule.pattern, own_matchers, before, depth)
+        if obstacle:
+            draft.mistakes.append(Mistake(path, f"no request reaches {rule.pattern.text!r}: {obstacle}"))
     return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
 
 
@@ -208,10 +223,11 @@ def _find_project(draft: Draft, pattern: Pattern, parameter: str | None, path: s
     return None
 
 
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
+def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> bool:
     for host in rule.policy.hosts or (None,):
         other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
         if other is not None:
             message = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name} match the same requests"
             draft.mistakes.append(Mistake(path, message))
-            return
+            return False
+    return True
