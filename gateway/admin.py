@@ -16,10 +16,12 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, open_client
 from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import build_management, request_ids
+from gateway.core.durability import Readiness
 from gateway.settings import (
     Settings,
     parse_own_addresses,
@@ -49,6 +51,7 @@ class Administration:
         self._owns_client = client is None
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
         folder, own = Path(settings.policies), parse_own_addresses(settings)
         self.policies = PolicyFiles(folder, parse_upstreams(settings.upstreams), can_assert=can_assert, own=own)
@@ -84,9 +87,9 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
-        return await self.redis.is_ready()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     async def close(self) -> None:
         """Ends the connection, where it is nobody else's."""

@@ -26,6 +26,7 @@ from gateway.adapters.redis_connection import Client, RedisConnection, open_clie
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.rendering import ProcessRenderer
@@ -33,6 +34,7 @@ from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
+from gateway.core.durability import Readiness
 from gateway.exchange import Exchange, PolicySource
 from gateway.fetching import Fetching
 from gateway.management import Management
@@ -63,20 +65,23 @@ class Gateway:
         self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
-        self.redis = RedisConnection(client, settings.redis_timeout)
+        self.cache_counts: Counter[str] = Counter()
+        self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
         replacements, self.own = parse_upstreams(settings.upstreams), parse_own_addresses(settings)
         self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None, own=self.own)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        self.managing = BoundedConnection(client, settings.redis_timeout)  # not to crowd out admissions
+        self.managing = BoundedConnection(
+            client, settings.redis_timeout, self.cache_counts
+        )  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
-        self.cache_counts: Counter[str] = Counter()
+        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.encoder = ContentEncoder()
         contents = Contents(exports, self.encoder)
@@ -104,9 +109,9 @@ class Gateway:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
-        return await self.redis.is_ready()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""
@@ -115,13 +120,17 @@ class Gateway:
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Follows changes of the policy files until the end, and then closes all."""
-        watching = asyncio.create_task(self.policies.watch(on_reload))
+        tasks = (
+            asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(self.readiness.warn_of_missing_commands()),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await self.close()
 
     async def close(self) -> None:

@@ -13,15 +13,14 @@ from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.records import AccessRecord
 from gateway.core.tokens import build_checksum, token_id
 from tests.support.policies import make_record
-from tests.support.room import NOW, OTHER, TEXT, Room, field, ok, run
+from tests.support.room import NOW, OTHER, TEXT, field, ok, open_room
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def test_a_refused_request_never_reaches_the_backend() -> None:
+async def test_a_refused_request_never_reaches_the_backend() -> None:
     """Nothing is sent for a bad path, no rule, no token, no scope, no room in the quota."""
-
-    async def work(room: Room) -> None:
+    async with open_room() as room:
         await room.create(make_record(OTHER, plan="free"))
         statuses = [
             (await room.ask("GET /a/../b")).head.status,
@@ -32,13 +31,10 @@ def test_a_refused_request_never_reaches_the_backend() -> None:
         assert [400, 401, 401, 403] == statuses
         assert [] == room.upstreams.sent
 
-    run(work)
 
-
-def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> None:
+async def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> None:
     """After the limit a good credential gets the same 429 as a bad one; other clients are not concerned."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), failures=FailedCredentials("3/hour")) as room:
         for text in (OTHER, "sml_malformed", OTHER):
             assert 401 == (await room.ask("GET /other", text=text)).head.status
         asked = len(room.records)
@@ -50,41 +46,34 @@ def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> None:
         assert 401 == (await room.ask("GET /other", text=None)).head.status
         assert 200 == (await room.ask("GET /other", client="192.0.2.2")).head.status
 
-    run(work, ok(), failures=FailedCredentials("3/hour"))
 
-
-def test_a_good_credential_is_no_failure() -> None:
+async def test_a_good_credential_is_no_failure() -> None:
     """Requests that pass, lack a scope or are over a quota count for nothing."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), failures=FailedCredentials("1/hour")) as room:
         await room.create(make_record(OTHER, plan="free", scopes="read"))
         statuses = [(await room.ask("GET /costly", text=OTHER)).head.status for _ in range(3)]
         statuses += [(await room.ask("POST /any", text=OTHER)).head.status for _ in range(3)]
         assert [200, 429, 429, 403, 403, 403] == statuses
 
-    run(work, ok(), failures=FailedCredentials("1/hour"))
 
-
-def test_a_token_reaches_the_project_that_it_is_for_and_no_other() -> None:
+async def test_a_token_reaches_the_project_that_it_is_for_and_no_other() -> None:
     """A path that names another project is 403 and never reaches the backend."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), ok()) as room:
         own = await room.ask("GET /projects/website/content")
         other = await room.ask("GET /projects/shop/content")
         spelled = await room.ask("GET /projects/%77ebsite/content")
-        assert (200, 403, 200) == (own.head.status, other.head.status, spelled.head.status)
+        assert 200 == own.head.status
+        assert 403 == other.head.status
+        assert 200 == spelled.head.status
         assert "other_project" == room.records[1].reason
         assert ["/projects/website/content", "/projects/%77ebsite/content"] == [
             sent.target for sent in room.upstreams.sent
         ]
 
-    run(work, ok(), ok())
 
-
-def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
+async def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
     """What a child holds as far as its parent, their owner and their plan have it at the moment."""
-
-    async def work(room: Room) -> None:
+    async with open_room(*(ok() for _ in range(4))) as room:
         tokens, policy = RedisTokens(room.connection), room.current.policies["small"]
         parent = make_record("sml_parent", scopes="write", plan="open", owner="ada")
         draws = (number.to_bytes(64, "big") for number in range(10_000))
@@ -104,22 +93,18 @@ def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
             field_value(sent.fields, b"x-gateway-scopes") for sent in room.upstreams.sent
         ]
 
-    run(work, *(ok() for _ in range(4)))
 
-
-def test_a_public_rule_asks_for_no_token() -> None:
+async def test_a_public_rule_asks_for_no_token() -> None:
     """Anybody is answered, also with a token that is no good; the backend sees neither it nor anybody's identity."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok((b"cache-control", b"max-age=60"))) as room:
         first = await room.ask("GET /published", text=None)
         second = await room.ask("GET /published", text="sml_nonsense")
-        assert (200, 200) == (first.head.status, second.head.status)
+        assert 200 == first.head.status
+        assert 200 == second.head.status
         assert b"gateway; hit; ttl=60" == field(second, b"cache-status")
         (sent,) = room.upstreams.sent
         assert field_value(sent.fields, b"authorization") is None
         assert {b""} == {value for name, value in sent.fields if name.startswith(b"x-gateway-")}
-
-    run(work, ok((b"cache-control", b"max-age=60")))
 
 
 @pytest.mark.parametrize(
@@ -132,33 +117,28 @@ def test_a_public_rule_asks_for_no_token() -> None:
         (UpstreamBusy("x"), 503, "upstream_busy"),
     ],
 )
-def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
+async def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
     """Each failure has its status, must not be stored, and is in the access log."""
-
-    async def work(room: Room) -> None:
+    async with open_room(error) as room:
         answer = await room.ask("GET /export")
-        assert (status, b"no-store") == (answer.head.status, field(answer, b"cache-control"))
-        assert (status, reason) == (room.records[-1].status, room.records[-1].reason)
+        assert status == answer.head.status
+        assert b"no-store" == field(answer, b"cache-control")
+        assert status == room.records[-1].status
+        assert reason == room.records[-1].reason
         assert None is field(answer, b"cache-status")
         assert (b"1" if status == 503 else None) == field(answer, b"retry-after")
 
-    run(work, error)
 
-
-def test_the_backends_own_rate_limits_stay() -> None:
+async def test_the_backends_own_rate_limits_stay() -> None:
     """RateLimit fields of the backend are joined by ours, not replaced: the client sees the stricter of both."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok((b"ratelimit", b'"backend";r=1;t=9')), plan="pro") as room:
         answer = await room.ask("GET /costly")
         assert b'"minute";r=49;t=60, "backend";r=1;t=9' == field(answer, b"ratelimit")
 
-    run(work, ok((b"ratelimit", b'"backend";r=1;t=9')), plan="pro")
 
-
-def test_a_token_that_ends_soon_says_when() -> None:
+async def test_a_token_that_ends_soon_says_when() -> None:
     """Within two weeks of its end every answer has X-Token-Expires-At, before that none has."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), ok()) as room:
         day = 86400
         seen = []
         for digit, days in (("1", 15), ("2", 13)):
@@ -168,13 +148,10 @@ def test_a_token_that_ends_soon_says_when() -> None:
             seen.append(field(await room.ask("GET /other", text=text), b"x-token-expires-at"))
         assert [None, b"2027-01-28T08:00:00Z"] == seen
 
-    run(work, ok(), ok())
 
-
-def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
+async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
     """Who, what, by which rule, with which outcome; and no credential."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok()) as room:
         parent = (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())
         await room.ask("GET /export?q=secret", parent)
         await room.ask("GET /export", parent, text=None)
@@ -205,16 +182,12 @@ def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
         )
         assert [passed, refused] == room.records
 
-    run(work, ok())
 
-
-def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
+async def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
     """500 without a word of it, under the request's id; one line in the access log says so."""
-
-    async def work(room: Room) -> None:
+    async with open_room() as room:
         head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "", "", NOW / 1000)
         answer = room.exchange.give_up(head)
-        assert (500, b"build-42") == (answer.head.status, field(answer, b"x-request-id"))
+        assert 500 == answer.head.status
+        assert b"build-42" == field(answer, b"x-request-id")
         assert ["internal_error"] == [record.reason for record in room.records]
-
-    run(work)

@@ -7,75 +7,57 @@ import pytest
 
 from gateway.core.errors import UpstreamTimeout
 from tests.support.policies import make_record
-from tests.support.room import NOW, OTHER, Pieces, Room, cache_status, field, ok, run
+from tests.support.room import NOW, OTHER, Pieces, cache_status, field, ok, open_room
 
 
-def test_many_at_once_are_one_request_and_each_is_charged() -> None:
+async def test_many_at_once_are_one_request_and_each_is_charged() -> None:
     """One answer is stored, the others are collapsed; the quota counts them all."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), plan="pro") as room:
         answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(20)))
         statuses = [cache_status(answer) for answer in answers]
-        assert (1, 19) == (
-            statuses.count(b"gateway; fwd=uri-miss; stored"),
-            statuses.count(b"gateway; fwd=uri-miss; collapsed"),
-        )
+        assert 1 == statuses.count(b"gateway; fwd=uri-miss; stored")
+        assert 19 == statuses.count(b"gateway; fwd=uri-miss; collapsed")
         assert {b'"minute";r=%d;t=60' % left for left in range(31, 51)} == {field(one, b"ratelimit") for one in answers}
         assert 19 == room.retrieval.counts["collapsed"]
 
-    run(work, ok(), plan="pro")
 
-
-def test_two_projects_never_wait_for_each_other() -> None:
+async def test_two_projects_never_wait_for_each_other() -> None:
     """Each fetches its own, also at the same moment."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(content=b"one"), ok(content=b"two")) as room:
         await room.create(make_record(OTHER, plan="open", project="other"))
         answers = await asyncio.gather(room.ask("GET /export"), room.ask("GET /export", text=OTHER))
         assert {b"one", b"two"} == {answer.content for answer in answers}
 
-    run(work, ok(content=b"one"), ok(content=b"two"))
 
-
-def test_those_who_waited_for_another_variant_fetch_theirs_together() -> None:
+async def test_those_who_waited_for_another_variant_fetch_theirs_together() -> None:
     """What varies is known only from the first answer: then each language is one request, however many want it."""
-
-    async def work(room: Room) -> None:
+    vary = (b"vary", b"accept-language")
+    async with open_room(ok(vary, content=b"de"), ok(vary, content=b"fr")) as room:
         languages = [b"de", b"fr", b"fr", b"de", b"fr"]
         answers = await asyncio.gather(*(room.ask("GET /export", (b"accept-language", one)) for one in languages))
         assert [b"de", b"fr", b"fr", b"de", b"fr"] == [answer.content for answer in answers]
         assert 2 == len(room.upstreams.sent)
 
-    vary = (b"vary", b"accept-language")
-    run(work, ok(vary, content=b"de"), ok(vary, content=b"fr"))
-
 
 @pytest.mark.parametrize("refusal", [(b"cache-control", b"private"), (b"set-cookie", b"a=1"), (b"vary", b"*")])
-def test_what_is_not_for_others_is_fetched_by_each(refusal: tuple[bytes, bytes]) -> None:
+async def test_what_is_not_for_others_is_fetched_by_each(refusal: tuple[bytes, bytes]) -> None:
     """Nobody gets another one's answer by waiting for it."""
-
-    async def work(room: Room) -> None:
+    async with open_room(*(ok(refusal, content=b"%d" % number) for number in range(3))) as room:
         answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(3)))
         assert {b"0", b"1", b"2"} == {answer.content for answer in answers}
 
-    run(work, *(ok(refusal, content=b"%d" % number) for number in range(3)))
 
-
-def test_a_failure_is_shared_by_those_who_wait() -> None:
+async def test_a_failure_is_shared_by_those_who_wait() -> None:
     """A backend that does not answer is asked once, not once by each."""
-
-    async def work(room: Room) -> None:
+    async with open_room(UpstreamTimeout("x")) as room:
         answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(5)))
         assert [504] * 5 == [answer.head.status for answer in answers]
         assert 1 == len(room.upstreams.sent)
 
-    run(work, UpstreamTimeout("x"))
 
-
-def test_a_write_ends_what_is_stored_and_what_is_being_fetched() -> None:
+async def test_a_write_ends_what_is_stored_and_what_is_being_fetched() -> None:
     """The answer to a fetch that began before the write is given, and not stored."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(), ok(status=204, content=b""), ok(content=b"new"), ok(content=b"raced")) as room:
         await room.ask("GET /export")
         room.now = NOW + 1
         assert 204 == (await room.ask("DELETE /export")).head.status
@@ -84,12 +66,11 @@ def test_a_write_ends_what_is_stored_and_what_is_being_fetched() -> None:
         room.now = NOW + 1
         await room.exports.purge("small", ["all"])
         raced = await room.ask("GET /export")
-        assert (b"raced", b"gateway; fwd=uri-miss") == (raced.content, cache_status(raced))
+        assert b"raced" == raced.content
+        assert b"gateway; fwd=uri-miss" == cache_status(raced)
 
-    run(work, ok(), ok(status=204, content=b""), ok(content=b"new"), ok(content=b"raced"))
 
-
-def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
+async def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
     """Not even by waiting for a fetch that began before: those who waited ask anew, together."""
     purging = asyncio.Event()
 
@@ -98,7 +79,7 @@ def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
             await purging.wait()
             yield b"old"
 
-    async def work(room: Room) -> None:
+    async with open_room(ok(content=Slow()), ok(content=b"new")) as room:
         before = asyncio.create_task(room.ask("GET /export"))
         while not room.upstreams.sent:
             await asyncio.sleep(0)
@@ -112,5 +93,3 @@ def test_who_comes_after_a_purge_gets_nothing_from_before_it() -> None:
         assert b"old" == (await before).content
         assert [b"new"] * 3 == [answer.content for answer in await asyncio.gather(*after)]
         assert 2 == len(room.upstreams.sent)
-
-    run(work, ok(content=Slow()), ok(content=b"new"))

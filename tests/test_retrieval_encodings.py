@@ -14,7 +14,7 @@ from gateway.adapters.encodings.encoder import CODINGS, ContentEncoder
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
 from gateway.core.messages import Field, Response, field_value, field_values
 from tests.support.policies import small_policy
-from tests.support.room import NOW, Room, field, ok, run
+from tests.support.room import NOW, field, ok, open_room
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -58,10 +58,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return done
 
 
-def test_each_client_gets_the_coding_it_prefers(encoded: list[bytes]) -> None:
+async def test_each_client_gets_the_coding_it_prefers(encoded: list[bytes]) -> None:
     """The backend is asked once, for the content as it is; each coding is made once; the tag is one, and Vary right."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT)) as room:
         asked = [
             (b"gzip, deflate, br, zstd", b"br"),
             (b"gzip;q=0.5, zstd", b"zstd"),
@@ -83,38 +82,31 @@ def test_each_client_gets_the_coding_it_prefers(encoded: list[bytes]) -> None:
         assert [b"identity"] == [field_value(sent.fields, b"accept-encoding") for sent in room.upstreams.sent]
         assert [b"br", b"zstd", b"gzip"] == encoded
 
-    run(work, ok(JSON, content=TEXT))
 
-
-def test_a_304_is_the_same_whatever_the_coding(encoded: list[bytes]) -> None:
+async def test_a_304_is_the_same_whatever_the_coding(encoded: list[bytes]) -> None:
     """It has the one weak tag and Vary, nothing about a coding, and costs no encoding."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT)) as room:
         tag = field(await room.ask("GET /export"), b"etag") or b""
         for value in (b"br", b"gzip", b"identity"):
             answer = await room.ask("GET /export", accept(value), (b"if-none-match", tag))
-            assert (304, b"", tag, b"Accept-Encoding", None) == (
-                answer.head.status,
-                answer.content,
-                *(field(answer, name) for name in (b"etag", b"vary", b"content-encoding")),
-            )
+            assert 304 == answer.head.status
+            assert b"" == answer.content
+            assert tag == field(answer, b"etag")
+            assert b"Accept-Encoding" == field(answer, b"vary")
+            assert None is field(answer, b"content-encoding")
         assert [] == encoded
 
-    run(work, ok(JSON, content=TEXT))
 
-
-def test_a_strong_tag_becomes_weak_and_is_asked_about_as_it_was() -> None:
+async def test_a_strong_tag_becomes_weak_and_is_asked_about_as_it_was() -> None:
     """A strong tag promises the same bytes to all; the backend knows only its own."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, TAGGED, content=TEXT), ok(status=304, content=b"")) as room:
         answer = await room.ask("GET /export", accept(b"br"))
         assert b'W/"v1"' == field(answer, b"etag")
         room.now = NOW + 61_000
         validated = await room.ask("GET /export", accept(b"br"))
         assert b'"v1"' == field_value(room.upstreams.sent[1].fields, b"if-none-match")
-        assert (b"br", TEXT) == (field(validated, b"content-encoding"), decoded(validated))
-
-    run(work, ok(JSON, TAGGED, content=TEXT), ok(status=304, content=b""))
+        assert b"br" == field(validated, b"content-encoding")
+        assert TEXT == decoded(validated)
 
 
 @pytest.mark.parametrize(
@@ -127,37 +119,24 @@ def test_a_strong_tag_becomes_weak_and_is_asked_about_as_it_was() -> None:
         ([], TEXT),
     ],
 )
-def test_what_gains_nothing_or_must_not_be_changed_passes_as_it_is(
+async def test_what_gains_nothing_or_must_not_be_changed_passes_as_it_is(
     fields: list[Field], content: bytes, encoded: list[bytes]
 ) -> None:
     """Compressed already, no-transform, short, of an unknown type: bytes, strong tag and Vary are the backend's."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(TAGGED, *fields, content=content)) as room:
         for value in (b"br, gzip", b"zstd", b"identity"):
             answer = await room.ask("GET /export", accept(value))
-            assert (content, b'"v1"') == (answer.content, field(answer, b"etag"))
+            assert content == answer.content
+            assert b'"v1"' == field(answer, b"etag")
             for name in (b"content-encoding", b"vary"):
                 assert field_value(fields, name) == field(answer, name)
-        assert (1, []) == (len(room.upstreams.sent), encoded)
-
-    run(work, ok(TAGGED, *fields, content=content))
+        assert 1 == len(room.upstreams.sent)
+        assert [] == encoded
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_text_that_a_backend_encodes_unasked_is_taken_out_of_its_coding(coding: bytes) -> None:
+async def test_text_that_a_backend_encodes_unasked_is_taken_out_of_its_coding(coding: bytes) -> None:
     """It is stored as it is: each client gets the coding that it accepts, parts too, and a tag that is true of all."""
-
-    async def work(room: Room) -> None:
-        for value in (b"identity", b"br", b"gzip"):
-            answer = await room.ask("GET /export", accept(value))
-            assert (TEXT, b'W/"v1"') == (decoded(answer), field(answer, b"etag"))
-            assert value == (field(answer, b"content-encoding") or b"identity")
-            assert [b"Accept-Encoding"] == [value for name, value in answer.head.fields if name == b"vary"]
-        part = await room.ask("GET /export", (b"range", b"bytes=0-9"), (b"want-repr-digest", b"sha-256=1"))
-        digest = base64.b64encode(hashlib.sha256(TEXT).digest())
-        assert (TEXT[:10], b"sha-256=:%b:" % digest) == (part.content, field(part, b"repr-digest"))
-        assert 1 == len(room.upstreams.sent)
-
     own = [
         JSON,
         TAGGED,
@@ -165,7 +144,18 @@ def test_text_that_a_backend_encodes_unasked_is_taken_out_of_its_coding(coding: 
         (b"repr-digest", b"sha-256=:AA==:"),
         (b"accept-ranges", b"bytes"),
     ]
-    run(work, ok(*own, content=CODINGS[coding](TEXT)))
+    async with open_room(ok(*own, content=CODINGS[coding](TEXT))) as room:
+        for value in (b"identity", b"br", b"gzip"):
+            answer = await room.ask("GET /export", accept(value))
+            assert TEXT == decoded(answer)
+            assert b'W/"v1"' == field(answer, b"etag")
+            assert value == (field(answer, b"content-encoding") or b"identity")
+            assert [b"Accept-Encoding"] == [value for name, value in answer.head.fields if name == b"vary"]
+        part = await room.ask("GET /export", (b"range", b"bytes=0-9"), (b"want-repr-digest", b"sha-256=1"))
+        digest = base64.b64encode(hashlib.sha256(TEXT).digest())
+        assert TEXT[:10] == part.content
+        assert b"sha-256=:%b:" % digest == field(part, b"repr-digest")
+        assert 1 == len(room.upstreams.sent)
 
 
 @pytest.mark.parametrize(
@@ -176,117 +166,102 @@ def test_text_that_a_backend_encodes_unasked_is_taken_out_of_its_coding(coding: 
         ([JSON, (b"content-encoding", b"br")], CODINGS[b"br"](b" " * (MAXIMUM_EXPORT_BYTES + 1))),
     ],
 )
-def test_what_cannot_be_taken_out_of_its_coding_is_stored_for_nobody(fields: list[Field], content: bytes) -> None:
+async def test_what_cannot_be_taken_out_of_its_coding_is_stored_for_nobody(fields: list[Field], content: bytes) -> None:
     """It is not what it says, or too long: who asked gets it, and nobody else."""
-
-    async def work(room: Room) -> None:
+    async with open_room(*(ok(*fields, content=content) for _ in range(2))) as room:
         for _ in range(2):
             answer = await room.ask("GET /export", accept(b"identity"))
             sent = (
                 answer.content if isinstance(answer.content, bytes) else b"".join([one async for one in answer.content])
             )
-            assert (content, dict(fields)[b"content-encoding"]) == (sent, field(answer, b"content-encoding"))
+            assert content == sent
+            assert dict(fields)[b"content-encoding"] == field(answer, b"content-encoding")
             assert b"gateway; fwd=uri-miss" == field(answer, b"cache-status")
         assert 2 == len(room.upstreams.sent)
 
-    run(work, *(ok(*fields, content=content) for _ in range(2)))
 
-
-def test_a_client_that_forbids_transforming_gets_the_content_as_it_is() -> None:
+async def test_a_client_that_forbids_transforming_gets_the_content_as_it_is() -> None:
     """RFC 9111 5.2.1.6; and a part is of the content as it is."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT)) as room:
         plain = await room.ask("GET /export", accept(b"br"), (b"cache-control", b"no-transform"))
-        assert (TEXT, None) == (plain.content, field(plain, b"content-encoding"))
+        assert TEXT == plain.content
+        assert None is field(plain, b"content-encoding")
         part = await room.ask("GET /export", accept(b"br"), (b"range", b"bytes=0-9"))
-        assert (206, TEXT[:10], None) == (part.head.status, part.content, field(part, b"content-encoding"))
+        assert 206 == part.head.status
+        assert TEXT[:10] == part.content
+        assert None is field(part, b"content-encoding")
 
-    run(work, ok(JSON, content=TEXT))
 
-
-def test_a_backends_vary_by_encoding_makes_no_variants() -> None:
+async def test_a_backends_vary_by_encoding_makes_no_variants() -> None:
     """All clients share what was asked for as it is; a Vary by other fields too stays, and is honoured."""
-
-    async def work(room: Room) -> None:
+    vary = (b"vary", b"accept-encoding, accept-language")
+    async with open_room(ok(JSON, vary, content=b"de" + TEXT), ok(JSON, vary, content=b"fr" + TEXT)) as room:
         for language, value in [(b"de", b"br"), (b"de", b"gzip"), (b"fr", b"gzip"), (b"fr", b"identity")]:
             answer = await room.ask("GET /export", accept(value), (b"accept-language", language))
             assert language == decoded(answer)[:2]
             assert [b"accept-encoding, accept-language"] == field_values(answer.head.fields, b"vary")
         assert 2 == len(room.upstreams.sent)
 
-    vary = (b"vary", b"accept-encoding, accept-language")
-    run(work, ok(JSON, vary, content=b"de" + TEXT), ok(JSON, vary, content=b"fr" + TEXT))
 
-
-def test_head_encodes_nothing(encoded: list[bytes]) -> None:
+async def test_head_encodes_nothing(encoded: list[bytes]) -> None:
     """Its fields are those of GET; the length only where it is known."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT)) as room:
         await room.ask("GET /export")
         head = await room.ask("HEAD /export", accept(b"br"))
-        assert (b"br", None, b"") == (field(head, b"content-encoding"), field(head, b"content-length"), head.content)
+        assert b"br" == field(head, b"content-encoding")
+        assert None is field(head, b"content-length")
+        assert b"" == head.content
         assert [] == encoded
         length = field(await room.ask("GET /export", accept(b"br")), b"content-length")
         head = await room.ask("HEAD /export", accept(b"br"))
-        assert (b"br", length, b"") == (field(head, b"content-encoding"), field(head, b"content-length"), head.content)
+        assert b"br" == field(head, b"content-encoding")
+        assert length == field(head, b"content-length")
+        assert b"" == head.content
 
-    run(work, ok(JSON, content=TEXT))
 
-
-def test_only_what_a_rule_caches_is_asked_for_as_it_is() -> None:
+async def test_only_what_a_rule_caches_is_asked_for_as_it_is() -> None:
     """HEAD like GET: both are about the same content. Elsewhere the backend hears the client's Accept-Encoding."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=b""), ok(JSON, content=TEXT), ok(), ok(JSON, content=TEXT)) as room:
         for request in ("HEAD /export", "GET /export", "POST /export", "GET /other"):
             await room.ask(request, accept(b"br"))
         asked = [field_values(sent.fields, b"accept-encoding") for sent in room.upstreams.sent]
         assert [[b"identity"], [b"identity"], [b"br"], [b"br"]] == asked
 
-    run(work, ok(JSON, content=b""), ok(JSON, content=TEXT), ok(), ok(JSON, content=TEXT))
 
-
-def test_another_worker_finds_what_was_encoded(encoded: list[bytes]) -> None:
+async def test_another_worker_finds_what_was_encoded(encoded: list[bytes]) -> None:
     """Once for all: a worker with nothing in memory reads it from Redis, also after the same content came again."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT), ok(JSON, content=TEXT)) as room:
         await room.ask("GET /export", accept(b"br"))
         for seconds in (0, 61):
             room.now = NOW + seconds * 1000
             room.exports.forget()
             assert TEXT == decoded(await room.ask("GET /export", accept(b"br")))
-        assert ([b"br"], 2) == (encoded, len(room.upstreams.sent))
+        assert [b"br"] == encoded
+        assert 2 == len(room.upstreams.sent)
 
-    run(work, ok(JSON, content=TEXT), ok(JSON, content=TEXT))
 
-
-def test_new_content_is_encoded_anew() -> None:
+async def test_new_content_is_encoded_anew() -> None:
     """What the old one was encoded to goes with it, in memory and in Redis."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT), ok(JSON, content=LARGE)) as room:
         await room.ask("GET /export", accept(b"br"))
         room.now = NOW + 61_000
         for _ in range(2):
             assert LARGE == decoded(await room.ask("GET /export", accept(b"br")))
             room.exports.forget()
 
-    run(work, ok(JSON, content=TEXT), ok(JSON, content=LARGE))
 
-
-def test_content_that_is_gone_is_fetched_again(encoded: list[bytes]) -> None:
+async def test_content_that_is_gone_is_fetched_again(encoded: list[bytes]) -> None:
     """Where Redis has the head and no more, nobody gets an empty or a broken answer."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=TEXT), ok(JSON, content=LARGE)) as room:
         await room.ask("GET /export")
         room.exports.forget()
         for name in await room.connection.client.keys("gw1:content:*"):
             await room.connection.client.delete(name)
         assert LARGE == decoded(await room.ask("GET /export", accept(b"br")))
 
-    run(work, ok(JSON, content=TEXT), ok(JSON, content=LARGE))
-
 
 @pytest.mark.parametrize("is_warm", [False, True])
-def test_a_thousand_clients_of_one_coding_encode_once(is_warm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thousand_clients_of_one_coding_encode_once(is_warm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether they wait for the backend or find the content stored; and one that leaves takes it from nobody."""
     runs: list[bytes] = []
     compress = CODINGS[b"br"]
@@ -296,8 +271,7 @@ def test_a_thousand_clients_of_one_coding_encode_once(is_warm: bool, monkeypatch
         return compress(content)
 
     monkeypatch.setitem(CODINGS, b"br", compress_and_count)
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, content=LARGE)) as room:
         if is_warm:
             await room.ask("GET /export")
         asking = [asyncio.create_task(room.ask("GET /export", accept(b"br"))) for _ in range(1000)]
@@ -306,52 +280,47 @@ def test_a_thousand_clients_of_one_coding_encode_once(is_warm: bool, monkeypatch
         asking[500].cancel()
         answers = await asyncio.gather(*asking, return_exceptions=True)
         contents = {decoded(one) for one in answers if isinstance(one, Response)}
-        assert ({LARGE}, 1, 1) == (contents, len(runs), len(room.upstreams.sent))
+        assert {LARGE} == contents
+        assert 1 == len(runs)
+        assert 1 == len(room.upstreams.sent)
         assert 999 <= sum(isinstance(one, Response) for one in answers)
-
-    run(work, ok(JSON, content=LARGE))
 
 
 @pytest.mark.parametrize("refusal", [(b"cache-control", b"private"), (b"set-cookie", b"a=1")])
-def test_an_answer_that_is_not_stored_is_encoded_all_the_same(refusal: Field) -> None:
+async def test_an_answer_that_is_not_stored_is_encoded_all_the_same(refusal: Field) -> None:
     """The gateway asked for it as it is, so it owes the client the coding."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, refusal, content=TEXT), ok(JSON, refusal, content=LARGE)) as room:
         for content in (TEXT, LARGE):
             answer = await room.ask("GET /export", accept(b"gzip"))
-            assert (b"gzip", content) == (field(answer, b"content-encoding"), decoded(answer))
+            assert b"gzip" == field(answer, b"content-encoding")
+            assert content == decoded(answer)
         assert [] == await room.connection.client.keys("gw1:content:*")
 
-    run(work, ok(JSON, refusal, content=TEXT), ok(JSON, refusal, content=LARGE))
 
-
-def test_a_stale_export_is_encoded_too() -> None:
+async def test_a_stale_export_is_encoded_too() -> None:
     """What stands in while the backend fails is like any other answer."""
-
-    async def work(room: Room) -> None:
+    policy = small_policy('fresh = "1m", stale_if_error = "1h"')
+    async with open_room(ok(JSON, content=TEXT), ok(status=503), policy=policy) as room:
         await room.ask("GET /export")
         room.now = NOW + 61_000
         answer = await room.ask("GET /export", accept(b"zstd"))
-        assert (b"zstd", TEXT) == (field(answer, b"content-encoding"), decoded(answer))
+        assert b"zstd" == field(answer, b"content-encoding")
+        assert TEXT == decoded(answer)
         assert b"stale-if-error" in (field(answer, b"cache-status") or b"")
 
-    run(work, ok(JSON, content=TEXT), ok(status=503), policy=small_policy('fresh = "1m", stale_if_error = "1h"'))
 
-
-def test_a_digest_is_of_what_is_sent() -> None:
+async def test_a_digest_is_of_what_is_sent() -> None:
     """RFC 9530: Repr-Digest is of the encoded representation; the backend's own goes with the content as it was."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(JSON, (b"repr-digest", b"sha-256=:AA==:"), content=TEXT)) as room:
         wanted = (b"want-repr-digest", b"sha-256=1")
         answer = await room.ask("GET /export", accept(b"br"), wanted)
         again = await room.ask("GET /export", accept(b"br"), wanted)
         assert isinstance(answer.content, bytes)
         own = b"sha-256=:" + base64.b64encode(hashlib.sha256(answer.content).digest()) + b":"
-        assert (own, own) == (field(answer, b"repr-digest"), field(again, b"repr-digest"))
+        assert own == field(answer, b"repr-digest")
+        assert own == field(again, b"repr-digest")
         assert b"sha-256=:AA==:" == field(await room.ask("GET /export", wanted), b"repr-digest")
         assert None is field(await room.ask("GET /export", accept(b"br")), b"repr-digest")
-
-    run(work, ok(JSON, (b"repr-digest", b"sha-256=:AA==:"), content=TEXT))
 
 
 @pytest.mark.parametrize(
@@ -363,14 +332,12 @@ def test_a_digest_is_of_what_is_sent() -> None:
         ([(b"content-type", b"application/gzip"), (b"content-encoding", b"gzip")], CODINGS[b"gzip"](TEXT)),
     ],
 )
-def test_what_is_not_to_be_taken_out_of_its_coding_is_stored_in_it(fields: list[Field], content: bytes) -> None:
+async def test_what_is_not_to_be_taken_out_of_its_coding_is_stored_in_it(fields: list[Field], content: bytes) -> None:
     """Coded in what is not known, not to be transformed, an archive: the backend gives it to all who ask."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(*fields, content=content)) as room:
         for status in (b"gateway; fwd=uri-miss; stored", b"gateway; hit; ttl=60"):
             answer = await room.ask("GET /export", accept(b"identity"))
-            assert (content, dict(fields)[b"content-encoding"]) == (answer.content, field(answer, b"content-encoding"))
+            assert content == answer.content
+            assert dict(fields)[b"content-encoding"] == field(answer, b"content-encoding")
             assert status == field(answer, b"cache-status")
         assert 1 == len(room.upstreams.sent)
-
-    run(work, ok(*fields, content=content))

@@ -7,58 +7,51 @@ import pytest
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
-from tests.support.room import NOW, Pieces, Room, field, ok, run
+from tests.support.room import NOW, Pieces, Room, field, ok, open_room
 from tests.support.shaped import EXPORT, GERMAN, POLICY, change, document, status_of
 
 
-def test_a_broken_document_is_502_with_its_place() -> None:
+async def test_a_broken_document_is_502_with_its_place() -> None:
     """The answer and the access log say so, and the next request asks the backend again."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(content=b'{"entries": [{"id": "a", "values": 1}]}'), document(), policy=POLICY) as room:
         answer = await room.ask(GERMAN)
         assert isinstance(answer.content, bytes)
         assert 502 == answer.head.status
         assert "$.entries[0].values" in msgspec.json.decode(answer.content)["detail"]
-        assert ("broken_document", 502) == (room.records[0].reason, room.records[0].status)
+        assert "broken_document" == room.records[0].reason
+        assert 502 == room.records[0].status
         assert 200 == (await room.ask(GERMAN)).head.status
 
-    run(work, ok(content=b'{"entries": [{"id": "a", "values": 1}]}'), document(), policy=POLICY)
 
-
-def test_a_stream_of_events_is_no_document() -> None:
+async def test_a_stream_of_events_is_no_document() -> None:
     """It is not waited for: 502, and the backend's work on it is ended."""
     events = Pieces(b"data: 1\n\n")
-
-    async def work(room: Room) -> None:
+    async with open_room(ok((b"content-type", b"text/event-stream"), content=events), policy=POLICY) as room:
         answer = await room.ask(GERMAN)
         assert isinstance(answer.content, bytes)
         assert 502 == answer.head.status
         assert "a stream of events is no document" in msgspec.json.decode(answer.content)["detail"]
         assert events.is_closed
 
-    run(work, ok((b"content-type", b"text/event-stream"), content=events), policy=POLICY)
 
-
-def test_the_last_good_variant_stands_in_for_a_broken_document() -> None:
+async def test_the_last_good_variant_stands_in_for_a_broken_document() -> None:
     """As it does while the backend cannot be reached; only what was never made is 502."""
-
-    async def work(room: Room) -> None:
+    broken = ok(content=b"<html>")
+    async with open_room(document(), broken, UpstreamUnreachable("refused"), broken, policy=POLICY) as room:
         good = await room.ask(GERMAN)
         for seconds in (61, 62):
             room.now = NOW + seconds * 1000
             answer = await room.ask(GERMAN)
-            assert (200, good.content) == (answer.head.status, answer.content)
+            assert 200 == answer.head.status
+            assert good.content == answer.content
             assert b"detail=stale-if-error" in status_of(answer)
         assert 502 == (await room.ask(f"{EXPORT}?lang=en")).head.status
 
-    broken = ok(content=b"<html>")
-    run(work, document(), broken, UpstreamUnreachable("refused"), broken, policy=POLICY)
 
-
-def test_a_new_variant_can_be_made_of_a_stale_document_while_the_backend_fails() -> None:
+async def test_a_new_variant_can_be_made_of_a_stale_document_while_the_backend_fails() -> None:
     """It says so, and is not kept as a fresh one."""
-
-    async def work(room: Room) -> None:
+    answers = document(), UpstreamUnreachable("refused"), document(change(en="Hello"))
+    async with open_room(*answers, policy=POLICY) as room:
         await room.ask(GERMAN)
         room.now = NOW + 61_000
         answer = await room.ask(f"{EXPORT}?lang=en")
@@ -66,19 +59,16 @@ def test_a_new_variant_can_be_made_of_a_stale_document_while_the_backend_fails()
         assert b"detail=stale-if-error" in status_of(answer)
         assert b"gateway; fwd=stale" in status_of(await room.ask(f"{EXPORT}?lang=en"))
 
-    run(work, document(), UpstreamUnreachable("refused"), document(change(en="Hello")), policy=POLICY)
 
-
-def test_any_other_answer_of_the_backend_passes() -> None:
+async def test_any_other_answer_of_the_backend_passes() -> None:
     """What is no document is none to be shaped: its status, content and type are the backend's."""
-
-    async def work(room: Room) -> None:
-        answer = await room.ask(GERMAN)
-        assert (404, b"no such project") == (answer.head.status, answer.content)
-        assert (b"text/plain", 1) == (field(answer, b"content-type"), len(room.upstreams.sent))
-
     fields = [(b"content-type", b"text/plain"), (b"cache-status", b"gateway; hit")]  # of a cache behind us
-    run(work, ok(*fields, content=b"no such project", status=404), policy=POLICY)
+    async with open_room(ok(*fields, content=b"no such project", status=404), policy=POLICY) as room:
+        answer = await room.ask(GERMAN)
+        assert 404 == answer.head.status
+        assert b"no such project" == answer.content
+        assert b"text/plain" == field(answer, b"content-type")
+        assert 1 == len(room.upstreams.sent)
 
 
 class Gate:
@@ -98,10 +88,9 @@ class Gate:
         return await self._render(content, form, variant)
 
 
-def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten want the same variant, and the one that asked first leaves: it is made once, for the nine."""
-
-    async def work(room: Room) -> None:
+    async with open_room(document(), policy=POLICY) as room:
         gate = Gate(room)
         monkeypatch.setattr(room.renderer, "render", gate.render)
         first = asyncio.create_task(room.ask(GERMAN))
@@ -114,18 +103,14 @@ def test_a_client_that_leaves_cancels_nothing_that_others_wait_for(monkeypatch: 
         answers = await asyncio.gather(*others)
         assert first.cancelled()
         assert {b'{"home":{"title":"Willkommen"}}\n'} == {answer.content for answer in answers}
-        assert (1, 1) == (gate.rendered, len(room.upstreams.sent))
+        assert 1 == gate.rendered
+        assert 1 == len(room.upstreams.sent)
 
-    run(work, document(), policy=POLICY)
 
-
-def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
+async def test_all_who_wait_for_a_broken_document_are_told_its_place() -> None:
     """One of them has it asked for and shaped; the others get the same error."""
-
-    async def work(room: Room) -> None:
+    async with open_room(ok(content=b"[]"), policy=POLICY) as room:
         answers = await asyncio.gather(*(room.ask(GERMAN) for _ in range(5)))
         assert {502} == {answer.head.status for answer in answers}
         assert 1 == len({answer.content for answer in answers})
         assert 1 == len(room.upstreams.sent)
-
-    run(work, ok(content=b"[]"), policy=POLICY)

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from gateway.core.caching.keys import uri_group
-from tests.support.room import NOW, Pieces, Room, ok, run
+from tests.support.room import NOW, Pieces, ok, open_room
 from tests.support.shaped import EXPORT, GERMAN, POLICY, change, document, status_of
 
 
-def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
+async def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
     """As does a write to the path: nothing is made of what was there before."""
-
-    async def work(room: Room) -> None:
+    async with open_room(document(), ok(), document(change(de="Hallo")), policy=POLICY) as room:
         await room.ask(GERMAN)
         await room.ask(f"{EXPORT}?lang=en")
         await room.ask("POST /texts/website/export")
@@ -22,13 +21,10 @@ def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
         assert b"gateway; fwd=uri-miss" not in status_of(await room.ask(f"{EXPORT}?lang=en"))
         assert ["GET", "POST", "GET"] == [sent.method for sent in room.upstreams.sent]
 
-    run(work, document(), ok(), document(change(de="Hallo")), policy=POLICY)
 
-
-def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant() -> None:
+async def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant() -> None:
     """By its URL as the client wrote it: made anew it has what the backend says now."""
-
-    async def work(room: Room) -> None:
+    async with open_room(document(), document(change(de="Hallo", en="Hello")), policy=POLICY) as room:
         german, english = await room.ask(GERMAN), await room.ask(f"{EXPORT}?lang=en")
         room.now = NOW + 1000
         assert 2 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
@@ -37,23 +33,18 @@ def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant
         assert english.content == (await room.ask(f"{EXPORT}?lang=en")).content
         assert 2 == len(room.upstreams.sent)
 
-    run(work, document(), document(change(de="Hallo", en="Hello")), policy=POLICY)
 
-
-def test_a_purge_of_a_variant_that_is_not_stored_is_no_less() -> None:
+async def test_a_purge_of_a_variant_that_is_not_stored_is_no_less() -> None:
     """What is made after it is not made of a document from before it, whoever that was asked for by."""
-
-    async def work(room: Room) -> None:
+    async with open_room(document(), document(change(de="Hallo")), policy=POLICY) as room:
         await room.ask(f"{EXPORT}?lang=en")
         room.now = NOW + 1000
         assert 0 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
         room.now = NOW + 2000
         assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
 
-    run(work, document(), document(change(de="Hallo")), policy=POLICY)
 
-
-def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it() -> None:
+async def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it() -> None:
     """Another variant's request asked for it before the purge; who comes after the purge asks again."""
     gate, begun = asyncio.Event(), asyncio.Event()
 
@@ -64,7 +55,9 @@ def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it
             async for piece in super().__aiter__():
                 yield piece
 
-    async def work(room: Room) -> None:
+    content = document().content
+    assert isinstance(content, bytes)
+    async with open_room(ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY) as room:
         english = asyncio.create_task(room.ask(f"{EXPORT}?lang=en"))
         await begun.wait()
         room.now = NOW + 1000
@@ -78,7 +71,3 @@ def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it
         assert b'{"home":{"title":"Welcome"}}\n' == (await english).content
         assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
         assert 2 == len(room.upstreams.sent)
-
-    content = document().content
-    assert isinstance(content, bytes)
-    run(work, ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY)

@@ -6,9 +6,14 @@ StoreUnavailable, within the timeout the first time and at once after that, unti
 
 import asyncio
 import logging
+import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool
@@ -19,9 +24,22 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.patience import Patience
-from gateway.adapters.redis_private import packing
+from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from gateway.core.usage import REFUSED
 
+URL_OPTIONS: dict[str, tuple[str, ...]] = {
+    "redis": ("client_name", "db", "socket_keepalive"),
+    "rediss": (
+        *("client_name", "db", "socket_keepalive"),
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
+        *("ssl_keyfile", "ssl_min_version", "ssl_password"),
+    ),
+    "unix": ("client_name", "db", "password", "username"),
+}
+"""What the query of a Redis URL may set, by scheme. All else of a connection is the gateway's own."""
+FLAGS = "#!lua flags=allow-oom"
+"""The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
 PROBE_INTERVAL_SECONDS = 0.1
@@ -29,6 +47,21 @@ PROBE_INTERVAL_SECONDS = 0.1
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
+NO_MASTER = {"READONLY", "MASTERDOWN"}
+"""Error codes of a server that is a replica. What it knows may be old: nothing is decided on it."""
+_CODES: dict[type[Exception], str] = {
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.AuthenticationError: "WRONGPASS",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+}
+"""redis-py takes the code off the message of these; of others, and of hiredis' errors, it is the first word."""
+_CODE = re.compile(r"[A-Z]+(?= )")
+_NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
+"""How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
@@ -38,6 +71,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
     """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
     if url == EMBEDDED:
         return _embedded()
+    _check_options(url)
     try:
         client = redis.asyncio.Redis.from_url(
             url,
@@ -48,8 +82,19 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         )
     except ValueError as error:
         raise ConfigurationError(f"redis: {error}") from error
-    client.connection_pool.connection_class = packing(client.connection_pool.connection_class)
+    client.connection_pool.connection_class = over_network(client.connection_pool.connection_class)
     return client
+
+
+def _check_options(url: str) -> None:
+    """Raise ConfigurationError for an option that the URL may not set. redis-py would refuse it as it connects."""
+    parts = urlsplit(url)
+    options = URL_OPTIONS.get(parts.scheme, ())
+    for option in parse_qs(parts.query, keep_blank_values=True) if options else ():
+        if option not in options:
+            near = get_close_matches(option, options, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(options)}"
+            raise ConfigurationError(f"redis: unknown option {option!r} in the URL; {hint}")
 
 
 def _embedded() -> Client:
@@ -59,16 +104,26 @@ def _embedded() -> Client:
         raise ConfigurationError(
             "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
         ) from error
-    return fakeredis.FakeAsyncRedis()
+
+    class Embedded(fakeredis.FakeAsyncRedis):
+        def script_load(self, script: Any) -> Any:
+            return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
+
+    return Embedded()
 
 
 class RedisConnection:
     """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer."""
 
-    def __init__(self, client: Client, timeout_seconds: float) -> None:
+    def __init__(self, client: Client, timeout_seconds: float, counts: Counter[str] | None = None) -> None:
         self.client = client
         self.timeout_seconds = timeout_seconds
+        self._counts = Counter[str]() if counts is None else counts
+        self._refused: dict[object, str] = {}
+        """Error codes of scripts and commands that Redis refuses now, so that each is logged as it begins and ends."""
         self._probing: asyncio.Task[None] | None = None
+        self._open_for = ""
+        """The error code for which the circuit was opened; empty if Redis did not answer."""
 
     @property
     def is_open(self) -> bool:
@@ -77,39 +132,33 @@ class RedisConnection:
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
         """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses."""
-        return await self._run(lambda: self._run_on_live_connection(command))
+        return await self._run(command, lambda: self._run_on_live_connection(command))
 
-    async def _run(self, command: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._probing is not None:
-            raise StoreUnavailable("Redis has not answered yet")
+            raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
             async with _bound(self.timeout_seconds):
-                return await command()
+                answer = await command()
         except _UNREACHABLE as error:
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise StoreUnavailable(f"Redis refused: {error}") from error
+            raise self.refuse(error, caller) from error
+        self.accept(caller)
+        return answer
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
-        return await self.run(lambda client: script.run(client, keys, arguments))
+        return await self.run(partial(script.run, keys=keys, arguments=arguments))
 
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """The same for a script that must not run twice: where the connection breaks, nobody knows whether it did."""
-        return await self._run(lambda: script.run(self.client, keys, arguments))
+        return await self._run(script, lambda: script.run(self.client, keys, arguments))
 
     async def until_closed(self) -> None:
         """Returns when the circuit is closed: Redis has answered a probe."""
         if self._probing is not None:
             await asyncio.wait([self._probing])
-
-    async def is_ready(self) -> bool:
-        """Whether Redis answers a PING in time."""
-        try:
-            await self.run(lambda client: client.ping())
-        except StoreUnavailable:
-            return False
-        return True
 
     async def close(self) -> None:
         """Ends the probe and all connections."""
@@ -129,33 +178,70 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
+    def accept(self, caller: object) -> None:
+        """Note that Redis has run a script or command: if it was refused before, that has ended."""
+        if self._refused and (code := self._refused.pop(_identity(caller), "")):
+            logger.warning("redis: %s has ended; commands are taken again", code)
+
+    def refuse(self, error: Exception, caller: object) -> StoreUnavailable:
+        """Return what to raise for an error reply, count it, and log it if it is new for this script or command.
+
+        If the server is no master, open the circuit and leave it.
+        """
+        refusal = refused(error)
+        self._counts[f"{REFUSED}{refusal.code}"] += 1
+        if refusal.code in NO_MASTER:
+            self._open_circuit(
+                f"redis: this server is no master ({refusal.code}); connecting again until one answers", refusal.code
+            )
+        elif self._refused.get(_identity(caller)) != refusal.code:
+            self._refused[_identity(caller)] = refusal.code
+            logger.warning("redis: a command is refused until this ends: %s", error)
+        return refusal
+
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
-        """Asks Redis no more until it has answered a probe; gives what to tell whoever has waited in vain."""
-        if self._probing is None:
-            logger.warning("Redis does not answer (%s); refusing requests until it does", _describe(error))
-            self._probing = asyncio.create_task(self._probe())
+        """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
+        self._open_circuit(f"Redis does not answer ({_describe(error)}); refusing requests until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
+    def _open_circuit(self, why: str, code: str = "") -> None:
+        if self._probing is None:
+            logger.warning(why)
+            self._open_for = code
+            self._probing = asyncio.create_task(self._probe())
+
     async def _probe(self) -> None:
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
-            try:
-                async with asyncio.timeout(self.timeout_seconds):
-                    await self.client.ping()
-            except (RedisError, OSError, TimeoutError):
-                continue
-            logger.warning("Redis answers again")
-            self._probing = None
-            return
+        while not await self._is_master():
+            pass
+        logger.warning("Redis answers again")
+        self._probing = None
+
+    async def _is_master(self) -> bool:
+        """Wait for the next probe, connect anew, which resolves the name again, and return whether a master answers."""
+        await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
+                await self.client.eval(FLAGS + "\nreturn 1", 0)
+        except (RedisError, OSError, TimeoutError) as error:
+            return isinstance(error, redis.exceptions.ResponseError) and refused(error).code not in NO_MASTER
+        except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+            logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
+            return False
+        return True
 
 
 class Script:
-    """A Lua script, run by its digest."""
+    """A Lua script, run by its digest.
 
-    def __init__(self, source: str) -> None:
+    Its flags make Redis 7 refuse it as a whole on a replica, whatever it would read or write: a master that was demoted
+    decides nothing. `runs_when_full` is whether it also runs while Redis holds more than its maxmemory.
+    """
+
+    def __init__(self, source: str, *, runs_when_full: bool = True) -> None:
         self.sha = ""
         """What Redis calls it; empty before it was first sent there."""
-        self._source = source
+        self._source = (FLAGS + "\n" if runs_when_full else "#!lua\n") + source
 
     async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
         """The script's answer."""
@@ -164,8 +250,17 @@ class Script:
                 return await self._call(client.connection_pool, keys, arguments)
             except redis.exceptions.NoScriptError:
                 logger.info("Redis has lost its scripts; sending them again")
-        self.sha = await client.script_load(self._source)
+        self.sha = await self._load(client)
         return await self._call(client.connection_pool, keys, arguments)
+
+    async def _load(self, client: Client) -> str:
+        try:
+            sha: str = await client.script_load(self._source)
+        except redis.exceptions.ResponseError as error:
+            if not _is_of_redis_6(error):
+                raise
+            sha = await client.script_load(without_flags(self._source))
+        return sha
 
     async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:
         """What `client.evalsha` does, without its retries, statistics and callbacks: they cost as much as the rest.
@@ -190,6 +285,34 @@ async def _bound(seconds: float) -> AsyncIterator[None]:
             yield
     finally:
         patience.cancel()
+
+
+def _identity(caller: object) -> object:
+    """Return what is the same for each run of a script, or of a command from one place in the code."""
+    if isinstance(caller, partial):
+        return getattr(caller.func, "__self__", caller.func)
+    return getattr(caller, "__code__", caller)
+
+
+def without_flags(source: str) -> str:
+    """Return a script as Redis 6 takes it: without its first line."""
+    return source.partition("\n")[2]
+
+
+def _is_of_redis_6(error: redis.exceptions.ResponseError) -> bool:
+    """Return whether Redis took the flags of a script for Lua."""
+    return "compiling script" in str(error)
+
+
+def refused(error: Exception) -> StoreUnavailable:
+    """Return what an error reply of Redis means to the gateway, with the reply's error code."""
+    for error_class, code in _CODES.items():
+        if isinstance(error, error_class):
+            return StoreUnavailable(f"Redis refused: {code} {str(error).removeprefix(code).strip()}", code)
+    found = _CODE.match(str(error))
+    if any(text in str(error) for text in _NOPERM_IN_SCRIPT):
+        return StoreUnavailable(f"Redis refused: NOPERM {error}", "NOPERM")
+    return StoreUnavailable(f"Redis refused: {error}", found[0] if found else "ERR")
 
 
 def _describe(error: BaseException) -> str:

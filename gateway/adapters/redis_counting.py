@@ -159,8 +159,8 @@ class RedisCounting:
         keys = [counter.key for counter in counters]
         try:
             reached = await self._connection.run_script(self._script, keys, arguments)
-        except StoreUnavailable:
-            return False
+        except StoreUnavailable as error:
+            return self._is_all(len(counters)) if error.code else False
         taken = {one: number for one, number in zip(counters, reached, strict=True) if number is not None}
         for counter in taken:
             del self._kept[counter]

@@ -97,6 +97,7 @@ class RedisExports:
         except StoreUnavailable as error:
             self.counts["store-refused"] += 1
             logger.warning("an export could not be stored: %s", error)
+            await self._end_lease(it)
             return "refused"
         if not is_stored:
             return "outdated"
@@ -105,7 +106,7 @@ class RedisExports:
 
     async def _write(self, it: Storing) -> bool:
         is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
-        staged = await self._stage(it) if is_long else ""
+        staged = await self._contents.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
         is_sent = it.is_content_new and not is_long
         lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
         clock = "" if self.now is None else self.now
@@ -115,14 +116,11 @@ class RedisExports:
         keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
         return bool(await self._connection.run_script(self._store, keys, arguments))
 
-    async def _stage(self, it: Storing) -> str:
-        try:
-            return await self._contents.stage(it.name, it.variant, it.digest, it.content)
-        except StoreUnavailable:
-            if it.lead is not None:
-                with suppress(StoreUnavailable):
-                    await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
-            raise
+    async def _end_lease(self, it: Storing) -> None:
+        """Let another worker fetch the export: this one cannot store what it fetched."""
+        if it.lead is not None:
+            with suppress(StoreUnavailable):  # then the lease ends by itself
+                await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
         """The heads of a document for a variant in these groups; none where Redis is away.

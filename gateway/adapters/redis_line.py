@@ -66,8 +66,13 @@ class Line(asyncio.Protocol):
 
     def ask(self, command: tuple[bytes | str | int, ...], answered: Answered) -> None:
         """Sends a command; `answered` is called with its answer."""
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says a tuple of one
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
         self._answered = answered
+        try:
+            self._transport.write(packed)
+        except RuntimeError as error:  # uvloop has closed the transport and will say so in a moment
+            self._end(ConnectionError(str(error)))
+            return
         self._late_at = self._loop.time() + self._timeout_seconds
         if self._patience is None:
             self._watch(answered)
@@ -139,13 +144,14 @@ class ScriptLine:
 
     def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
         if not isinstance(answer, Exception):
+            self._connection.accept(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
         elif isinstance(answer, ConnectionError) or str(answer).startswith(NOTHING_WAS_RUN):
             self._call_slowly(keys, arguments, answered)
         else:
-            answered(StoreUnavailable(f"Redis refused: {answer}"))
+            answered(self._connection.refuse(answer, self._script))
 
     def _call_slowly(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         self._task = asyncio.create_task(self._call(keys, arguments, answered))

@@ -1,16 +1,20 @@
 """What the gateway changes inside redis-py's asyncio connections: the only file that uses a private name of redis-py.
 
-Rule: nothing here is needed to answer a request. If redis-py no longer has the name, `take_over` returns None and
-commands go through redis-py's public methods, which costs more CPU (measured: ARCHITECTURE.md) and nothing else.
+Rule: nothing here is needed to answer a request. If redis-py no longer has a name, `take_over` returns None and
+commands go through redis-py's public methods, which costs more CPU (measured: ARCHITECTURE.md), and a reset is found by
+the command that meets it.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import hiredis
+import redis.exceptions
 
-TRIED_WITH = ("7.0.1", "7.4.1", "8.1.0")
+TRIED_WITH = ("7.0.0", "7.1.1", "7.4.0", "8.0.1", "8.1.0")
 """Versions of redis-py in which `take_over` was seen to work. pyproject.toml allows no other major version."""
 
 TRANSPORT_METHODS = ("write", "abort", "get_protocol", "set_protocol")
@@ -19,18 +23,55 @@ logger = logging.getLogger(__name__)
 
 
 class NetworkConnection:
-    """Marks the connections that `packing` makes. The embedded store's are never of this class."""
+    """Marks the connections that `over_network` makes. The embedded store's are never of this class."""
 
 
-def packing(connection_class: type[Any]) -> type[Any]:
-    """Return the same kind of connection, whose commands hiredis packs: redis-py packs each argument in Python."""
+def over_network(connection_class: type[Any]) -> type[Any]:
+    """Return the same kind of connection, with cheaper packing and one exception for every broken transport.
 
-    class PackingConnection(NetworkConnection, connection_class):  # type: ignore[misc]  # the URL's scheme chooses it
+    hiredis packs its commands; redis-py does it in Python, argument by argument. uvloop raises RuntimeError if a
+    transport is used that it has closed, where asyncio raises OSError: here both are redis-py's ConnectionError. An
+    idle connection that has failed meanwhile is opened again before it is used.
+    """
+
+    class Connection(NetworkConnection, connection_class):  # type: ignore[misc]  # the URL's scheme chooses it
         def pack_command(self, name: str, *arguments: bytes | str | float) -> list[bytes]:
             words = name.split()  # SCRIPT LOAD is two
             return [hiredis.pack_command((*words, *arguments))]  # type: ignore[arg-type]  # its stub says a tuple of one
 
-    return PackingConnection
+        async def connect(self) -> None:
+            if has_failed(self):
+                await self.disconnect(nowait=True)
+            with _translated():
+                await super().connect()
+
+        async def disconnect(self, *arguments: Any, **options: Any) -> None:
+            with suppress(RuntimeError):  # uvloop: it is closed already, which is what is wanted
+                await super().disconnect(*arguments, **options)
+
+        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+            with _translated():
+                await super().send_packed_command(*arguments, **options)
+
+        async def read_response(self, *arguments: Any, **options: Any) -> Any:
+            with _translated():
+                return await super().read_response(*arguments, **options)
+
+    return Connection
+
+
+def has_failed(connection: Any) -> bool:
+    """Return whether the other end has reset an idle connection. redis-py looks for an orderly end (EOF) only."""
+    reader = getattr(connection, "_reader", None)
+    return isinstance(reader, asyncio.StreamReader) and reader.exception() is not None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise redis.exceptions.ConnectionError(f"the connection is closed ({error})") from error
 
 
 def take_over(connection: Any) -> asyncio.Transport | None:

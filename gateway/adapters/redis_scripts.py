@@ -13,11 +13,16 @@ from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
 
+REFUSED_WHEN_FULL = {"store.lua", "keep_content.lua", "count.lua"}
+"""Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
+and can be done without. All others run: they admit, revoke, change tokens or free memory, and add little."""
+
 
 def read_script(*parts: str) -> Script:
-    """One script of the files `parts` of scripts/, behind the names, the positions and the clock that they use."""
+    """Return one script of the files `parts` of scripts/, behind the names, positions and clock that they use."""
     folder = files("gateway.adapters.scripts")
-    return Script(names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts)))
+    source = names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
+    return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 
 def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:

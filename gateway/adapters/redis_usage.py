@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_connection import Client, RedisConnection, refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.usage import (
     DAY_HOURS,
@@ -95,7 +95,7 @@ class RedisUsage:
         replies = await run_each(self._connection, commands, **options)
         for reply in replies:
             if isinstance(reply, Exception):
-                raise StoreUnavailable(f"Redis refused: {reply}") from reply
+                raise refused(reply) from reply
         return replies
 
 

@@ -32,16 +32,18 @@ def build_context(tls: Tls) -> ssl.SSLContext:
 
 def find_tls_mistake(upstream: Upstream) -> str | None:
     """What is wrong with the files that an upstream names, in the words of the system; None where they can be used."""
-    tls = upstream.tls
-    for file in files_of(tls):
+    files = files_of(upstream.tls)
+    if not files:
+        return None  # and no context for nothing: each reads all the authorities that the system trusts
+    for file in files:
         try:
             Path(file).read_bytes()
         except OSError as error:
             return f"{file}: {error.strerror or error}"
     try:
-        build_context(tls)
+        build_context(upstream.tls)
     except (OSError, ValueError) as error:
-        return f"{', '.join(files_of(tls))}: {error}"
+        return f"{', '.join(files)}: {error}"
     return None
 
 

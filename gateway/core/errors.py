@@ -90,7 +90,14 @@ class ClientGone(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """Redis did not answer within the bounded time, or is not there."""
+    """Redis did not answer within the bounded time, is not there, or refused the command.
+
+    `code` is the error code of Redis, such as OOM or READONLY. It is empty if Redis did not answer.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StreamRevoked(GatewayError):

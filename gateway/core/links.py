@@ -18,8 +18,8 @@ from gateway.core.forwarding import restore_path, rewrite_target
 from gateway.core.messages import RequestHead, ResponseHead
 from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
 
-# link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it, and
-# some backends (datasette 0.65) write the reference without any
+# link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it,
+# and some backends (datasette 0.65) write the reference without any
 _LINK = re.compile(r'("(?:[^"\\]|\\.)*")|(<)([^>]*)(>)|(\A\s*|,\s*)([^<>",;\s]+)')
 # delay-seconds and where to go then, as HTML has it ("shared declarative refresh steps")
 _REFRESH = re.compile(r"""(\s*[0-9.]*\s*[;,]\s*(?:url\s*=\s*)?["']?)([^"']*)(.*)""", re.IGNORECASE | re.DOTALL)

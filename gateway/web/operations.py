@@ -13,6 +13,7 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from gateway.core.assertions import PublicKey
+from gateway.core.durability import Readiness
 from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300
@@ -30,8 +31,8 @@ class Health(Protocol):
         """Mistakes of the policy files as they are now; empty when the running set is theirs."""
         ...
 
-    async def is_store_ready(self) -> bool:
-        """Whether Redis answers."""
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
         ...
 
 
@@ -56,10 +57,11 @@ def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRou
 
     @route(own.path(READY), http_method=["GET", "HEAD"], include_in_schema=False)
     async def show_readiness() -> Response[dict[str, Any]]:
-        """Requests can be answered: Redis is there. A load balancer sends no traffic on 503."""
-        if await health.is_store_ready():
-            return _answer(200, {"status": "ready"})
-        return _answer(503, {"status": "not ready", "redis": "no answer"}, {"Retry-After": "1"})
+        """Return 200 if Redis admits and would revoke, else 503 with what fails. A load balancer then sends nothing."""
+        readiness = await health.check_readiness()
+        if not readiness.failures:
+            return _answer(200, {"status": "ready", "warnings": readiness.warnings})
+        return _answer(503, {"status": "not ready", **msgspec.to_builtins(readiness)}, {"Retry-After": "1"})
 
     return [show_health, show_readiness]
 

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import URL_OPTIONS, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -154,8 +154,8 @@ def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
 
 
 @HAS_ASKED
-def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
-    """A full Redis refuses the admission, which is StoreUnavailable; the circuit stays closed, as it does answer."""
+def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
+    """A Redis that takes no writes refuses the admission; the circuit stays closed, as it does answer."""
 
     async def work() -> None:
         connection = connect(own_redis.url)
@@ -163,7 +163,7 @@ def test_a_redis_that_takes_no_writes_is_unavailable_but_not_away(own_redis: Red
         await RedisTokens(connection).create(record)
         if has_asked:
             await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        await connection.client.config_set("maxmemory", 1)
+        await connection.client.config_set("min-replicas-to-write", 1)
         with pytest.raises(StoreUnavailable, match="refused"):
             await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert not connection.is_open
@@ -177,3 +177,30 @@ def test_a_url_of_no_redis_is_a_configuration_error(url: str) -> None:
     """What is not a Redis URL is refused when it is read."""
     with pytest.raises(ConfigurationError, match="redis"):
         open_client(url, TIMEOUT_SECONDS)
+
+
+VALUES = {"db": "1", "socket_keepalive": "true", "ssl_check_hostname": "true", "ssl_min_version": "771"}
+
+
+@pytest.mark.parametrize(("scheme", "option"), [(scheme, one) for scheme, all_ in URL_OPTIONS.items() for one in all_])
+def test_each_option_of_a_url_makes_a_connection(scheme: str, option: str) -> None:
+    """redis-py knows every option that the gateway allows."""
+    client = open_client(f"{scheme}://localhost/0?{option}={VALUES.get(option, 'required')}", TIMEOUT_SECONDS)
+    assert client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://localhost/0?clientname=x", "unknown option 'clientname' in the URL; did you mean 'client_name'?"),
+        ("redis://:secret@localhost/0?timeout=9", "unknown option 'timeout' in the URL; allowed are"),
+        ("redis://localhost/0?decode_responses=true", "unknown option 'decode_responses'"),
+        ("redis://localhost/0?ssl_ca_certs=/ca.pem", "unknown option 'ssl_ca_certs'"),
+    ],
+)
+def test_an_unknown_option_of_a_url_is_refused_when_it_is_read(url: str, message: str) -> None:
+    """The error names the option and not the password."""
+    with pytest.raises(ConfigurationError) as refusal:
+        open_client(url, TIMEOUT_SECONDS)
+    assert message in str(refusal.value)
+    assert "secret" not in str(refusal.value)

@@ -141,7 +141,7 @@ def test_an_older_record_brings_no_older_use_back(store_url: str) -> None:
         assert await tokens.replace(found, record)
         assert msgspec.structs.replace(record, last_use=last_use) == await tokens.find(identity)
         with pytest.raises(ChangeRefused, match="exists already"):
-            await tokens.create(record)
+            await tokens.create(msgspec.structs.replace(record, name="another"))
         assert msgspec.structs.replace(record, last_use=last_use) == await tokens.find(identity)
 
     run(store_url, work)

@@ -1,6 +1,9 @@
 """A TCP relay that shows the round trips that cross it."""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -13,6 +16,7 @@ class Relay:
         self._target_port = target_port
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
+        self._lost = b""
 
     async def __aenter__(self) -> "Relay":
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -26,10 +30,26 @@ class Relay:
         self.break_off()
         await self._server.wait_closed()
 
+    def lead_to(self, target_port: int) -> None:
+        """Sends new connections to another port, as a name does that was changed; open ones stay where they lead."""
+        self._target_port = target_port
+
+    def lose_answer_to(self, part: bytes) -> None:
+        """Closes the connection instead of passing on the next answer to a command that has this part."""
+        self._lost = part
+
     def break_off(self) -> None:
         """Closes what is open; new connections are taken as before."""
         for writer in self._writers:
             writer.close()
+        self._writers.clear()
+
+    def reset(self) -> None:
+        """Resets what is open (RST), as a firewall or a crashed machine does."""
+        for writer in self._writers:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
         self._writers.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,8 +71,13 @@ class Relay:
             nonlocal is_asking
             while data := await there_reader.read(1 << 20):
                 is_asking = False
+                if self._lost and self._lost in self.round_trips[-1]:
+                    self._lost = b""
+                    break
                 writer.write(data)
+            writer.close()  # the end that was reached, or an answer that is lost, is one for the client too
 
-        await asyncio.gather(ask(), answer())
+        with suppress(ConnectionError):  # one of the two ends has reset the connection
+            await asyncio.gather(ask(), answer())
         writer.close()
         there_writer.close()

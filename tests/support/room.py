@@ -1,8 +1,8 @@
 """An exchange without listeners: the embedded store, scripted backends, everything between them real."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
@@ -104,6 +104,14 @@ class Room:
     async def create(self, record: TokenRecord) -> None:
         await RedisTokens(self.connection).create(record)
 
+    async def close(self) -> None:
+        await self.retrieval.close()
+        await self.fetching.close()
+        self.renderer.close()
+        self.encoder.close()
+        await self.fetches.close()
+        await self.connection.close()
+
     async def ask(
         self,
         request: str,
@@ -135,27 +143,17 @@ class Room:
         return await self.exchange.answer(head, content)
 
 
-def run(
-    work: Callable[[Room], Awaitable[None]],
-    *answers: Response | Exception,
-    policy: str = SMALL,
-    plan: str = "open",
-    failures: FailedCredentials | None = None,
-) -> None:
-    async def run_all() -> None:
-        room = Room(answers, policy, failures)
-        try:
-            await room.create(make_record(TEXT, plan=plan))
-            await work(room)
-        finally:
-            await room.retrieval.close()
-            await room.fetching.close()
-            room.renderer.close()
-            room.encoder.close()
-            await room.fetches.close()
-            await room.connection.close()
-
-    asyncio.run(run_all())
+@asynccontextmanager
+async def open_room(
+    *answers: Response | Exception, policy: str = SMALL, plan: str = "open", failures: FailedCredentials | None = None
+) -> AsyncIterator[Room]:
+    """A room with one token of `plan`, whose backend gives the answers one after the other."""
+    room = Room(answers, policy, failures)
+    try:
+        await room.create(make_record(TEXT, plan=plan))
+        yield room
+    finally:
+        await room.close()
 
 
 def field(response: Response, name: bytes) -> bytes | None:

@@ -94,7 +94,7 @@ def follow(gateway: GatewayServer, answer: Answer) -> Answer:
     """What is at the address that a redirect names; it must be a public one."""
     assert answer.status in (301, 302, 307, 308), answer
     url = urlsplit(answer.field("location") or "")
-    assert (url.scheme, url.netloc) in (("https", PUBLIC), ("", "")), answer.field("location")
+    assert f"{url.scheme}://{url.netloc}" in (f"https://{PUBLIC}", "://")
     assert url.path.startswith("/")
     return get(gateway, url.path)
 
@@ -139,8 +139,10 @@ def test_cgi_is_told_what_was_decided(lighttpd: Backend, front: Front, tmp_path:
         names = ("TOKEN_ID", "TOKEN_NAME", "PROJECT", "OWNER", "SCOPES")
         identity = {name: environment.get(f"HTTP_X_GATEWAY_{name}", "") for name in names}  # lighttpd drops empty ones
         assert dict.fromkeys(names, "") | told == identity
-        assert ("GET", PUBLIC) == (environment["REQUEST_METHOD"], environment["HTTP_HOST"])
-        assert (PUBLIC, "https") == (environment["HTTP_X_FORWARDED_HOST"], environment["HTTP_X_FORWARDED_PROTO"])
+        assert "GET" == environment["REQUEST_METHOD"]
+        assert PUBLIC == environment["HTTP_HOST"]
+        assert PUBLIC == environment["HTTP_X_FORWARDED_HOST"]
+        assert "https" == environment["HTTP_X_FORWARDED_PROTO"]
         assert "203.0.113.9, 127.0.0.1" == environment["HTTP_X_FORWARDED_FOR"]
         forged = {"admin", "DELETE", "/admin", "198.51.100.66", "evil.example"}
         assert {} == {name: value for name, value in environment.items() if value in forged}
@@ -168,7 +170,8 @@ def test_fastapi_sends_to_public_addresses(fastapi: Backend, front: Front, keys:
     """The slash that it adds, a link to the next page, and a cookie: by whatever host it is asked."""
     gateway = front(fastapi, keys)
     redirect = get(gateway, "/items")
-    assert (307, f"https://{PUBLIC}/items/") == (redirect.status, redirect.field("location"))
+    assert 307 == redirect.status
+    assert f"https://{PUBLIC}/items/" == redirect.field("location")
     page = follow(gateway, redirect)
     assert f'<https://{PUBLIC}/items/2>; rel="next"' == page.field("link")
     assert f"page=1; Domain={PUBLIC}; Path=/items; SameSite=lax" == page.field("set-cookie")
@@ -193,7 +196,8 @@ def test_datasette_is_whole(datasette: Backend, front: Front, keys: str) -> None
     assert 200 == page.status
     assert f'https://{PUBLIC}/.json; rel="alternate"; type="application/json+datasette"' == page.field("link")
     sheet = get(gateway, "/-/static/app.css")
-    assert (200, "text/css") == (sheet.status, (sheet.field("content-type") or "").partition(";")[0])
+    assert 200 == sheet.status
+    assert (sheet.field("content-type") or "").startswith("text/css")
     assert "datasette" in get(gateway, "/-/versions.json").json()
     assert "ok" == get(gateway, "/-/health").json()["status"]
     assert 200 == follow(gateway, get(gateway, "/data/")).status

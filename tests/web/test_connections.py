@@ -10,22 +10,22 @@ from gateway.web.connections import Connection
 from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
-from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, run, whole
+from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
+
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
-def test_one_request_after_the_other() -> None:
+async def test_one_request_after_the_other() -> None:
     """The connection stays open, and the head is what was sent."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        assert [HELLO, HELLO] == [await wire.feed(GET), await wire.feed(GET[:9], GET[9:])]
-        assert 2 == len(wire.transport.writes)  # an answer that is whole is one write
-        assert ("", 2) == (wire.transport.end, wire.server.total_requests)
-        fields = [(b"host", b"a")]
-        assert [Received("GET", b"/a", b"b", fields, "192.0.2.1", "http")] * 2 == wire.received
-        assert not wire.server.tasks
-
-    run(work)
+    wire = Wire(always(whole()))
+    assert HELLO == await wire.feed(GET)
+    assert HELLO == await wire.feed(GET[:9], GET[9:])
+    assert 2 == len(wire.transport.writes)  # an answer that is whole is one write
+    assert "" == wire.transport.end
+    assert 2 == wire.server.total_requests
+    fields = [(b"host", b"a")]
+    assert [Received("GET", b"/a", b"b", fields, "192.0.2.1", "http")] * 2 == wire.received
+    assert not wire.server.tasks
 
 
 @pytest.mark.parametrize(
@@ -36,127 +36,106 @@ def test_one_request_after_the_other() -> None:
         (GET.replace(b"Host", b"Connection: close\r\nHost"), LAST_HELLO),
     ],
 )
-def test_the_last_request(request_: bytes, answer: bytes) -> None:
+async def test_the_last_request(request_: bytes, answer: bytes) -> None:
     """Its answer says that the connection ends, and it does; what comes behind it is not read."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        assert answer == await wire.feed(request_ + GET)
-        assert ("closed", 1) == (wire.transport.end, len(wire.received))
-
-    run(work)
+    wire = Wire(always(whole()))
+    assert answer == await wire.feed(request_ + GET)
+    assert "closed" == wire.transport.end
+    assert 1 == len(wire.received)
 
 
 @pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
-def test_long_content_goes_out_in_pieces(length: int) -> None:
+async def test_long_content_goes_out_in_pieces(length: int) -> None:
     """So that others are answered in between; the client gets the same bytes, framed by the same length."""
-
-    async def work() -> None:
-        content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
-        wire = Wire(always(whole(content)))
-        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length
-        assert (head + content) * 2 == await wire.feed(GET, GET)
-        assert PIECE_BYTES + len(head) >= max(map(len, wire.transport.writes))
-        assert "" == wire.transport.end
-        await wire.lose()
-
-    run(work)
+    content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
+    wire = Wire(always(whole(content)))
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length
+    assert (head + content) * 2 == await wire.feed(GET, GET)
+    assert PIECE_BYTES + len(head) >= max(map(len, wire.transport.writes))
+    assert "" == wire.transport.end
+    await wire.lose()
 
 
-def test_a_pipeline_is_answered_in_order() -> None:
+async def test_a_pipeline_is_answered_in_order() -> None:
     """Nothing more is read while a request waits; the order is that of the requests, not of the backends."""
+    gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+    count = iter(range(3))
 
-    async def work() -> None:
-        gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
-        count = iter(range(3))
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        number = next(count)
+        await gates[number].wait()
+        return whole(b"%d" % number)
 
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            number = next(count)
-            await gates[number].wait()
-            return whole(b"%d" % number)
-
-        wire = Wire(answer)
-        assert b"" == await wire.feed(GET + GET + GET[:10])
-        assert (1, False) == (len(wire.received), wire.transport.reads)
-        gates[1].set()
-        gates[0].set()
-        await settle()
-        assert [b"0", b"1"] == [write[-1:] for write in wire.transport.writes]
-        assert wire.transport.reads
-        gates[2].set()
-        assert (await wire.feed(GET[10:])).endswith(b"2")
-
-    run(work)
+    wire = Wire(answer)
+    assert b"" == await wire.feed(GET + GET + GET[:10])
+    assert 1 == len(wire.received)
+    assert not wire.transport.reads
+    gates[1].set()
+    gates[0].set()
+    await settle()
+    assert [b"0", b"1"] == [write[-1:] for write in wire.transport.writes]
+    assert wire.transport.reads
+    gates[2].set()
+    assert (await wire.feed(GET[10:])).endswith(b"2")
 
 
-def test_who_leaves_is_served_no_longer() -> None:
+async def test_who_leaves_is_served_no_longer() -> None:
     """The request is cancelled, one that waited behind it is not begun, and nothing is written."""
+    ends = []
 
-    async def work() -> None:
-        ends = []
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append("ended")
+        raise AssertionError
 
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ends.append("ended")
-            raise AssertionError
-
-        wire = Wire(answer)
-        await wire.feed(GET + GET)
-        await wire.lose()
-        assert (["ended"], 1, b"") == (ends, len(wire.received), wire.transport.sent)
-        assert (set(), set()) == (wire.server.connections, wire.server.tasks)
-
-    run(work)
+    wire = Wire(answer)
+    await wire.feed(GET + GET)
+    await wire.lose()
+    assert ["ended"] == ends
+    assert 1 == len(wire.received)
+    assert b"" == wire.transport.sent
+    assert set() == wire.server.connections
+    assert set() == wire.server.tasks
 
 
-def test_who_leaves_at_once_leaves_nothing() -> None:
+async def test_who_leaves_at_once_leaves_nothing() -> None:
     """Also where its request has not even begun to be answered: no task is waited for, and none counts for ever."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        for _ in range(3):
-            connection = Connection(wire.config, wire.server, {})
-            connection.connection_made(Transport())
-            connection.data_received(GET)
-            connection.connection_lost(None)
-            await settle()
-        assert set() == wire.server.tasks
-        assert (await wire.feed(GET)).startswith(b"HTTP/1.1 200 ")
-
-    run(work)
+    wire = Wire(always(whole()))
+    for _ in range(3):
+        connection = Connection(wire.config, wire.server, {})
+        connection.connection_made(Transport())
+        connection.data_received(GET)
+        connection.connection_lost(None)
+        await settle()
+    assert set() == wire.server.tasks
+    assert (await wire.feed(GET)).startswith(b"HTTP/1.1 200 ")
 
 
-def test_who_leaves_in_mid_stream_ends_it() -> None:
+async def test_who_leaves_in_mid_stream_ends_it() -> None:
     """The backend's stream is closed."""
-
-    async def work() -> None:
-        stream = Stream()
-        wire = Wire(always(Response(ResponseHead(200, []), stream)))
-        await wire.feed(GET)
-        await wire.lose()
-        assert stream.is_closed
-
-    run(work)
+    stream = Stream()
+    wire = Wire(always(Response(ResponseHead(200, []), stream)))
+    await wire.feed(GET)
+    await wire.lose()
+    assert stream.is_closed
 
 
-def test_a_cancellation_from_elsewhere_is_passed_on() -> None:
+async def test_a_cancellation_from_elsewhere_is_passed_on() -> None:
     """A server that stops cancels its requests: that is no client that left."""
 
-    async def work() -> None:
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            await asyncio.Event().wait()
-            raise AssertionError
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
 
-        wire = Wire(answer)
-        await wire.feed(GET)
-        (task,) = wire.server.tasks
-        task.cancel()
-        await settle()
-        assert (True, "closed") == (task.cancelled(), wire.transport.end)
-
-    run(work)
+    wire = Wire(answer)
+    await wire.feed(GET)
+    (task,) = wire.server.tasks
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert "closed" == wire.transport.end
 
 
 @pytest.mark.parametrize(
@@ -166,21 +145,18 @@ def test_a_cancellation_from_elsewhere_is_passed_on() -> None:
         ([(b"content-length", b"5")], b"content-length: 5\r\n\r\n", b"abcde"),
     ],
 )
-def test_a_stream_is_sent_as_it_comes(fields: list[Field], start: bytes, end: bytes) -> None:
+async def test_a_stream_is_sent_as_it_comes(fields: list[Field], start: bytes, end: bytes) -> None:
     """The head does not wait for the content, nor a piece for the next; empty pieces are nothing."""
-
-    async def work() -> None:
-        stream = Stream()
-        wire = Wire(always(Response(ResponseHead(200, fields), stream)))
-        assert b"HTTP/1.1 200 OK\r\n" + start == await wire.feed(GET)
-        await stream.put(b"ab", b"")
-        before = wire.transport.sent
-        assert b"ab" in before
-        await stream.put(b"cde", None)
-        assert wire.transport.sent.endswith(end)
-        assert ("", True) == (wire.transport.end, stream.is_closed)
-
-    run(work)
+    stream = Stream()
+    wire = Wire(always(Response(ResponseHead(200, fields), stream)))
+    assert b"HTTP/1.1 200 OK\r\n" + start == await wire.feed(GET)
+    await stream.put(b"ab", b"")
+    before = wire.transport.sent
+    assert b"ab" in before
+    await stream.put(b"cde", None)
+    assert wire.transport.sent.endswith(end)
+    assert "" == wire.transport.end
+    assert stream.is_closed
 
 
 @pytest.mark.parametrize(
@@ -192,20 +168,17 @@ def test_a_stream_is_sent_as_it_comes(fields: list[Field], start: bytes, end: by
         (GET.replace(b"1.1", b"1.0"), [], [b"ab", UpstreamBroken("gone")], "reset"),
     ],
 )
-def test_a_stream_that_breaks_off_is_never_ended_cleanly(
+async def test_a_stream_that_breaks_off_is_never_ended_cleanly(
     request_: bytes, fields: list[Field], pieces: list[bytes | Exception | None], end: str
 ) -> None:
     """No last chunk, nothing beyond the length; where only the connection's end ends it, it is reset."""
-
-    async def work() -> None:
-        stream = Stream()
-        wire = Wire(always(Response(ResponseHead(200, fields), stream)))
-        await wire.feed(request_)
-        await stream.put(*pieces)
-        assert (end, True) == (wire.transport.end, stream.is_closed)
-        assert not wire.transport.sent.endswith((b"0\r\n\r\n", b"g"))
-
-    run(work)
+    stream = Stream()
+    wire = Wire(always(Response(ResponseHead(200, fields), stream)))
+    await wire.feed(request_)
+    await stream.put(*pieces)
+    assert end == wire.transport.end
+    assert stream.is_closed
+    assert not wire.transport.sent.endswith((b"0\r\n\r\n", b"g"))
 
 
 @pytest.mark.parametrize(
@@ -218,48 +191,41 @@ def test_a_stream_that_breaks_off_is_never_ended_cleanly(
         [(b"content-length", b"6")],
     ],
 )
-def test_what_is_no_response_is_not_sent(fields: list[Field]) -> None:
+async def test_what_is_no_response_is_not_sent(fields: list[Field]) -> None:
     """A line break in a field, or a length that is not that of the content: the connection ends without an answer."""
-
-    async def work() -> None:
-        wire = Wire(always(Response(ResponseHead(200, fields), b"hello")))
-        assert (b"", "closed") == (await wire.feed(GET), wire.transport.end)
-
-    run(work)
+    wire = Wire(always(Response(ResponseHead(200, fields), b"hello")))
+    assert b"" == await wire.feed(GET)
+    assert "closed" == wire.transport.end
 
 
-def test_a_mistake_of_ours_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_mistake_of_ours_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     """And is in the log."""
 
-    async def work() -> None:
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            raise LookupError("ours")
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        raise LookupError("ours")
 
-        wire = Wire(answer)
-        assert (b"", "closed") == (await wire.feed(GET), wire.transport.end)
-
-    run(work)
+    wire = Wire(answer)
+    assert b"" == await wire.feed(GET)
+    assert "closed" == wire.transport.end
     assert "LookupError" in caplog.text
 
 
-def test_a_stopping_server_lets_answers_end() -> None:
+async def test_a_stopping_server_lets_answers_end() -> None:
     """Who waits between requests is let go; an answer under way is the last."""
+    gate = asyncio.Event()
 
-    async def work() -> None:
-        gate = asyncio.Event()
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        await gate.wait()
+        return whole()
 
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            await gate.wait()
-            return whole()
-
-        idle, busy = Wire(always(whole())), Wire(answer)
-        await idle.feed(GET)
-        await busy.feed(GET)
-        for wire in (idle, busy):
-            wire.connection.shutdown()
-        assert ("closed", "") == (idle.transport.end, busy.transport.end)
-        gate.set()
-        await settle()
-        assert (LAST_HELLO, "closed") == (busy.transport.sent, busy.transport.end)
-
-    run(work)
+    idle, busy = Wire(always(whole())), Wire(answer)
+    await idle.feed(GET)
+    await busy.feed(GET)
+    for wire in (idle, busy):
+        wire.connection.shutdown()
+    assert "closed" == idle.transport.end
+    assert "" == busy.transport.end
+    gate.set()
+    await settle()
+    assert LAST_HELLO == busy.transport.sent
+    assert "closed" == busy.transport.end

@@ -8,7 +8,9 @@ from gateway.core.messages import Response, ResponseHead
 from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, STALLED_SECONDS
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
-from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, run, whole
+from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, whole
+
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 @pytest.mark.parametrize(
@@ -21,79 +23,66 @@ from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, r
         (POST + b"he", CONTENT_SECONDS, b"HTTP/1.1 408 "),
     ],
 )
-def test_who_dawdles_is_cut_off(begun: bytes, seconds: float, status: bytes) -> None:
+async def test_who_dawdles_is_cut_off(begun: bytes, seconds: float, status: bytes) -> None:
     """A head, content that is waited for, the next request: each has its time, and a word where one is waited for."""
-
-    async def work() -> None:
-        wire = Wire(read_all)
-        await wire.feed(begun)
-        await wire.pass_time(seconds - 2)
-        assert not wire.transport.end
-        before = len(wire.transport.sent)
-        await wire.pass_time(4)
-        assert (True, "closed") == (wire.transport.sent[before:].startswith(status), wire.transport.end)
-        assert bool(status) == (len(wire.transport.sent) > before)
-        await wire.lose()
-
-    run(work)
+    wire = Wire(read_all)
+    await wire.feed(begun)
+    await wire.pass_time(seconds - 2)
+    assert "" == wire.transport.end
+    before = len(wire.transport.sent)
+    await wire.pass_time(4)
+    assert wire.transport.sent[before:].startswith(status)
+    assert "closed" == wire.transport.end
+    assert bool(status) == (len(wire.transport.sent) > before)
+    await wire.lose()
 
 
-def test_a_slow_backend_is_not_the_clients_fault() -> None:
+async def test_a_slow_backend_is_not_the_clients_fault() -> None:
     """No deadline runs while the answer is waited for."""
+    gate = asyncio.Event()
 
-    async def work() -> None:
-        gate = asyncio.Event()
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        await gate.wait()
+        return whole()
 
-        async def answer(_: Received, __: RequestContent | None) -> Response:
-            await gate.wait()
-            return whole()
-
-        wire = Wire(answer)
-        await wire.feed(GET)
-        await wire.pass_time(200)
-        gate.set()
-        await settle()
-        assert (HELLO, "") == (wire.transport.sent, wire.transport.end)
-
-    run(work)
+    wire = Wire(answer)
+    await wire.feed(GET)
+    await wire.pass_time(200)
+    gate.set()
+    await settle()
+    assert HELLO == wire.transport.sent
+    assert "" == wire.transport.end
 
 
-def test_a_slow_reader_stalls_the_stream_and_is_cut_off_in_the_end() -> None:
+async def test_a_slow_reader_stalls_the_stream_and_is_cut_off_in_the_end() -> None:
     """The backend waits with it. Whoever takes a little now and then may go on."""
-
-    async def work() -> None:
-        stream = Stream()
-        wire = Wire(always(Response(ResponseHead(200, []), stream)))
-        await wire.feed(GET)
-        wire.connection.pause_writing()
-        wire.transport.unsent_bytes = 900
-        await stream.put(b"ab")
-        assert b"ab" not in wire.transport.sent
-        for unsent in (800, 700):
-            wire.transport.unsent_bytes = unsent
-            await wire.pass_time(STALLED_SECONDS + 1)
-            assert not wire.transport.end
-        wire.connection.resume_writing()
-        await settle()
-        assert wire.transport.sent.endswith(b"ab\r\n")
-        wire.connection.pause_writing()
-        await stream.put(b"cd")
+    stream = Stream()
+    wire = Wire(always(Response(ResponseHead(200, []), stream)))
+    await wire.feed(GET)
+    wire.connection.pause_writing()
+    wire.transport.unsent_bytes = 900
+    await stream.put(b"ab")
+    assert b"ab" not in wire.transport.sent
+    for unsent in (800, 700):
+        wire.transport.unsent_bytes = unsent
         await wire.pass_time(STALLED_SECONDS + 1)
-        assert "reset" == wire.transport.end
-        await wire.lose()
-        assert stream.is_closed
+        assert not wire.transport.end
+    wire.connection.resume_writing()
+    await settle()
+    assert wire.transport.sent.endswith(b"ab\r\n")
+    wire.connection.pause_writing()
+    await stream.put(b"cd")
+    await wire.pass_time(STALLED_SECONDS + 1)
+    assert "reset" == wire.transport.end
+    await wire.lose()
+    assert stream.is_closed
 
-    run(work)
 
-
-def test_an_answer_is_seen_by_a_client_that_still_sends() -> None:
+async def test_an_answer_is_seen_by_a_client_that_still_sends() -> None:
     """Our end is ended, theirs a little later: a reset would take the answer with it."""
-
-    async def work() -> None:
-        wire = Wire(always(whole()))
-        last = POST.replace(b"Host", b"Connection: close\r\nHost")
-        assert (LAST_HELLO, "half") == (await wire.feed(last), wire.transport.end)
-        await wire.pass_time(LINGER_SECONDS + 2)
-        assert "closed" == wire.transport.end
-
-    run(work)
+    wire = Wire(always(whole()))
+    last = POST.replace(b"Host", b"Connection: close\r\nHost")
+    assert LAST_HELLO == await wire.feed(last)
+    assert "half" == wire.transport.end
+    await wire.pass_time(LINGER_SECONDS + 2)
+    assert "closed" == wire.transport.end

@@ -45,13 +45,12 @@ def ask(url: str, *, requests: int) -> tuple[int, str, str]:
 def test_metrics_are_served_as_prometheus_reads_them(redis_url: str) -> None:
     """In its format and media type, with what was counted; without the token's id, its name or the client's address."""
     status, kind, text = ask(redis_url, requests=3)
-    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, kind)
+    assert 200 == status
+    assert "text/plain; version=0.0.4; charset=utf-8" == kind
     families = {one.name: one for one in text_string_to_metric_families(text)}
     (requests,) = families["gateway_requests"].samples
-    assert ({"policy": "small", "reason": "", "status": "2xx", "cache": ""}, 3) == (
-        requests.labels,
-        requests.value,
-    )
+    assert {"policy": "small", "reason": "", "status": "2xx", "cache": ""} == requests.labels
+    assert 3 == requests.value
     assert [2] == [sample.value for sample in families["gateway_cache_events"].samples]
     assert [1, 1] == [families[name].samples[0].value for name in ("gateway_redis_up", "gateway_policy_mistakes")]
     assert families["gateway_redis_memory_bytes"].samples[0].value > 100_000
@@ -62,11 +61,15 @@ def test_metrics_are_served_as_prometheus_reads_them(redis_url: str) -> None:
 def test_the_embedded_store_has_metrics_too() -> None:
     """All of them but how full it is."""
     status, _, text = ask(EMBEDDED, requests=3)
-    assert (200, True, False) == (status, "gateway_redis_up 1\n" in text, "gateway_redis_memory" in text)
+    assert 200 == status
+    assert "gateway_redis_up 1\n" in text
+    assert "gateway_redis_memory" not in text
     assert 'gateway_requests_total{policy="small",reason="",status="2xx",cache=""} 3\n' in text
 
 
 def test_metrics_are_served_while_redis_is_away() -> None:
     """That it is away is what they say then, and nothing of what they do not know."""
     status, _, text = ask(f"redis://127.0.0.1:{free_port()}/0", requests=3)
-    assert (200, True, False) == (status, "gateway_redis_up 0\n" in text, "gateway_requests_total" in text)
+    assert 200 == status
+    assert "gateway_redis_up 0\n" in text
+    assert "gateway_requests_total" not in text

@@ -1,7 +1,7 @@
 """A connection without a socket: what a client sends is fed to it, what goes out is kept."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 from uvicorn import Config
@@ -163,14 +163,3 @@ class Stream:
         for piece in pieces:
             self.pieces.put_nowait(piece)
         await settle()
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a test; nothing of it may be left."""
-
-    async def whole_work() -> None:
-        await work()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, left
-
-    asyncio.run(whole_work())

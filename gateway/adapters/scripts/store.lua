@@ -55,11 +55,7 @@ local function store()
   if is_outdated() or not (is_there or is_staged or ARGV[8] == '1') then
     return 0
   end
-  -- The first write, and of the kind that a full Redis refuses: it refuses none that comes after another one.
-  local written = redis.pcall('HSET', export, variant, ARGV[5])
-  if type(written) == 'table' then
-    return written
-  end
+  redis.call('HSET', export, variant, ARGV[5])
   keep(export, milliseconds)
   if not is_there then
     redis.call('UNLINK', content)

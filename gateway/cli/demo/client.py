@@ -1,4 +1,4 @@
-"""The demo's client: one request over a connection of its own, as a curl line makes it."""
+"""The demo's client: one request over a connection of its own, as a curl command sends it."""
 
 import http.client
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 15.0
+"""For each connect, send and receive. An answer takes milliseconds; a busy machine gets time."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A response; names of fields in lower case."""
+    """A response; field names in lower case."""
 
     status: int
     fields: dict[str, str]
@@ -19,16 +20,16 @@ class Reply(msgspec.Struct, frozen=True):
 
     @property
     def status_line(self) -> str:
-        """The status as people say it: 304 Not Modified."""
+        """Status code and phrase: 304 Not Modified."""
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
     def field(self, name: str) -> str:
-        """The field's value, empty where it is absent."""
+        """Return the field's value, or "" if the response does not have the field."""
         return self.fields.get(name.lower(), "")
 
 
 def ask(method: str, url: str, fields: Mapping[str, str], content: bytes | None = None) -> Reply:
-    """The response to a request; OSError or http.client.HTTPException where there is none."""
+    """Send a request and return the response; raise OSError or http.client.HTTPException if there is none."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
     try:

@@ -1,46 +1,57 @@
-"""From the first line of the demo to its end, or to the signal that ends it."""
+"""From the first line of the demo to its last."""
 
 import asyncio
+import shlex
 import signal
+import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.demo.stage import Stage, open_stage
-from gateway.cli.demo.steps import BEARER, EXPORT, OWNER, Story
-from gateway.cli.demo.transcript import show_command, show_line, show_pairs
-from gateway.core.administration import TokenRequest
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.cli.demo.stage import POLICY, Stage, open_stage
+from gateway.cli.demo.steps import EXPORT, MANAGEMENT, Story
+from gateway.cli.demo.transcript import show_command, show_heading, show_line, show_lines, show_pairs
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTRODUCTION = """\
+Each step shows a command and the gateway's answer. You can repeat the steps in
+another terminal while the demo runs. Paste these lines there first:"""
+INTRODUCTION_ONCE = """\
+Each step shows a command and the gateway's answer. With --once, the demo stops
+after the last step. Without --once, it keeps running, and you can repeat the
+steps in another terminal. Paste these lines there first:"""
+REPEAT = """\
+Repeat the steps: paste their commands into another terminal, in order. The
+export is stored already, so step 3 may get it from the cache."""
+ENDING_ONCE = """\
+All steps worked. The demo has stopped; its servers and tokens are gone. To
+repeat the steps yourself, run `make demo` or `gateway demo`: both run until
+you press Ctrl+C."""
+ENDING = "The demo has stopped. Nothing that it started is still running."
 
 
 async def perform(address: str, store: str, *, once: bool) -> bool:
-    """Tells the story, then ends (`once`) or stays up until a signal. Whether the story came to its end.
+    """Tell the story, then stop (`once`) or keep running until a signal; return whether the story was told completely.
 
-    StepFailed where it went otherwise, ConfigurationError where the stage cannot be opened.
+    Raise StepFailed if a step has another outcome, ConfigurationError if the stage cannot be opened.
     """
     stopped = asyncio.Event()
     for number in ENDING_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with open_stage(address, store) as stage:
-        show_stage(stage)
-        story = Story(stage)
-        is_complete = await finishes(story.tell(), stopped)
-        if is_complete and once:
-            show_once_ending(stage)
-        elif is_complete:
-            await show_ending(stage, story.record)
+        show_stage(stage, once=once)
+        is_complete = await finishes(Story(stage).tell(), stopped)
+        if is_complete and not once:
+            show_what_next(stage)
             await stopped.wait()
-    if not once:
-        click.echo("\nThe demo has ended; nothing of it is left running.")
+    show_lines(ENDING_ONCE if is_complete and once else ENDING)
     return is_complete
 
 
 async def finishes(work: Coroutine[Any, Any, None], stopped: asyncio.Event) -> bool:
-    """Whether `work` came to its end before the demo was stopped; its exceptions are raised here."""
+    """Return whether `work` finished before the demo was stopped; raise what `work` raises."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stopped.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     is_finished = working.done()
@@ -52,45 +63,39 @@ async def finishes(work: Coroutine[Any, Any, None], stopped: asyncio.Event) -> b
     return is_finished
 
 
-def show_stage(stage: Stage) -> None:
-    """What is running, where, and the shell variable that the commands use."""
-    store = f"redis-server, {stage.redis_url}" if stage.has_redis else "embedded: in this process, nothing kept"
-    click.echo(click.style("The token gateway, in front of an example backend that knows no tokens", bold=True) + "\n")
-    show_pairs([("gateway", stage.gateway_url), ("backend", stage.backend_url), ("store", store)])
-    if stage.moved_from:
-        show_line(f"{stage.moved_from} is taken, so the gateway is on another port.")
-    show_line(f"EXPORT={stage.gateway_url}{EXPORT}")
+def show_stage(stage: Stage, *, once: bool) -> None:
+    """Print what is running, where, and the shell variables that the commands use."""
+    click.echo(click.style("The token gateway, in front of a backend that knows no tokens", bold=True) + "\n")
+    urls = {"gateway": stage.gateway_url, "admin": stage.admin_url, "backend": stage.backend_url}
+    notes = {url: f" ({wanted} is in use)" for url, wanted in stage.in_use.items()}
+    show_pairs([(name, url + notes.get(url, "")) for name, url in urls.items()])
+    show_pairs([("store", stage.store.description)])
+    show_lines(INTRODUCTION_ONCE if once else INTRODUCTION)
+    show_command(f"EXPORT={shlex.quote(stage.gateway_url + EXPORT)}")
+    show_command(f"API={shlex.quote(stage.admin_url + MANAGEMENT)}")
+    show_command(f"ADMIN={stage.admin_token}")
 
 
-def show_once_ending(stage: Stage) -> None:
-    """What to do next, after a story that ends."""
-    click.echo("\nEvery step went as told. Without --once the demo stays up, to be looked at and played with.")
-    if stage.has_redis:
-        show_command(f"gateway token list --redis {stage.redis_url}")
+def show_what_next(stage: Stage) -> None:
+    """Print what one can do while the demo runs."""
+    show_heading("All steps worked. What you can do now:")
+    show_lines(REPEAT)
+    show_lines("Open the developer page, and sign in with the admin token:")
+    show_line(stage.admin_url)
+    show_line(stage.admin_token)
+    show_lines("Edit the policy file. The gateway reloads it:")
+    show_line(str(stage.policies / POLICY.name))
+    if not stage.store.is_embedded:
+        show_lines("Use the command line, on the demo's Redis:")
+        show_command(f"export GATEWAY_REDIS_URL={shlex.quote(stage.store.url)}")
+        show_command(f"export GATEWAY_POLICIES={shlex.quote(str(stage.policies))}")
+        show_command(f"{find_program()} token list")
+    show_lines("Press Ctrl+C to stop the demo.")
 
 
-async def show_ending(stage: Stage, told: TokenRecord) -> None:
-    """A second token to go on with, the state of both, and how to look around from another terminal."""
-    text, record = await stage.mint(TokenRequest(name="yours", owner=OWNER, scopes=("write",)))
-    click.echo(
-        "\n" + click.style("Every step went as told. Here is a token for you, with the scope `write`", bold=True)
-    )
-    show_line(f"TOKEN={text}")
-    show_line(f"EXPORT={stage.gateway_url}{EXPORT}")
-    show_command(f"curl -i {BEARER} $EXPORT")
-    click.echo("")
-    for each in (told, record):
-        show_line(f"{each.name:<8}{token_id(each.digest)}  {await stage.state(each)}")
-    if stage.has_redis:
-        show_command(f"gateway token list --redis {stage.redis_url}")
-        show_command(f"gateway token revoke {token_id(record.digest)} --redis {stage.redis_url}")
-    click.echo("")
-    show_pairs(
-        [
-            ("gateway", stage.gateway_url),
-            ("backend", stage.backend_url),
-            ("page", f"{stage.page_url} (sign in with {await stage.mint_admin()})"),
-            ("policy", f"{stage.policies / 'policy.toml'} (edit it: the gateway follows)"),
-        ]
-    )
-    click.echo("\nCtrl+C ends all of it.")
+def find_program() -> str:
+    """Return how to start this command line from any folder: another terminal may have another PATH."""
+    program = Path(sys.argv[0])
+    if program.name == "gateway":
+        return shlex.quote(str(program.absolute()))
+    return f"{shlex.quote(sys.executable)} -m gateway"

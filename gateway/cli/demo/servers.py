@@ -11,28 +11,30 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to 
 
 
 def listen(address: str) -> tuple[socket.socket, bool]:
-    """A listening socket, and whether the port was taken, so that it is on a free one of the same host.
+    """Return a listening socket, and whether the port was in use, so that the socket has a free port of the same host.
 
-    ConfigurationError where the host is not this machine's.
+    Raise ConfigurationError if this machine cannot listen on the address for another reason.
     """
     try:
         return _listen(address), False
     except ConfigurationError as error:
-        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+        if not isinstance(error.__cause__, OSError):
             raise
+        if error.__cause__.errno != errno.EADDRINUSE:
+            raise ConfigurationError(f"{error}; choose another address with --listen HOST:PORT") from error
     host, _ = parse_listen(address)
     return _listen(f"[{host}]:0"), True
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a client on this machine reaches the listener."""
+    """Return the URL at which a client on this machine reaches the listener."""
     host, port = listener.getsockname()[:2]
     host = WILDCARDS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen(address: str) -> socket.socket:
-    """Listens at once: between binding and listening another demo could take the port too."""
+    """Bind and listen at once: between the two, another demo could take the port."""
     listener = bind(address)
     try:
         listener.listen()

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,22 +13,18 @@ import msgspec
 import uvicorn
 
 from gateway.adapters.policy_files import read_policies
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.admin import create_admin
 from gateway.app import build_management, create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
-from gateway.cli.demo.temporary_redis import run_redis
+from gateway.cli.demo.store import Store, open_store
 from gateway.cli.options import PolicyFolder
 from gateway.cli.serve import build_config
 from gateway.cli.serving import build_admin_config, serving
 from gateway.core.admin_tokens import NAME, READ, WRITE
-from gateway.core.administration import TokenRequest, TokenState
+from gateway.core.administration import TokenRequest
 from gateway.core.audit import Actor
-from gateway.core.errors import ConfigurationError
-from gateway.core.policies.rules import Policy
-from gateway.core.records import TokenRecord
-from gateway.management import Management
 from gateway.settings import Settings
 
 POLICY = Path(__file__).with_name("policy.toml")
@@ -36,93 +33,93 @@ REDIS_TIMEOUT_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 2
 ACTOR = Actor("demo", "operator")
 ADMIN_ADDRESS = "127.0.0.1:8081"
-"""As `gateway serve` has it; another port where this one is taken."""
+"""The default of `gateway serve`; a free port if this one is in use."""
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What is running, and the way to its tokens."""
+    """What is running."""
 
     gateway_url: str
+    admin_url: str
+    """Of the developer page and the management API."""
     backend_url: str
-    redis_url: str
-    """`memory://` for the embedded store, which no other process can reach."""
-    page_url: str
-    """Of the developer page."""
-    moved_from: str | None
-    """The address that was asked for, where it was taken."""
+    store: Store
     policies: Path
-    """The folder with the policy file that is served."""
-    policy: Policy
-    management: Management
+    """The folder with the policy file that the gateway serves."""
+    policy: str
+    """The policy's name."""
+    admin_token: str
+    """The text of an admin token."""
+    in_use: dict[str, str]
+    """Each URL above that is not at the address that was wanted, and that address."""
 
-    @property
-    def has_redis(self) -> bool:
-        """Whether other commands can reach the store."""
-        return self.redis_url != EMBEDDED
-
-    async def mint(self, request: TokenRequest) -> tuple[str, TokenRecord]:
-        """A new token's text and record."""
-        created = await self.management.create_token(ACTOR, self.policy.name, request)
-        return created.text, created.view.record
-
-    async def revoke(self, record: TokenRecord) -> None:
-        """The token's end."""
-        await self.management.revoke_token(ACTOR, record.identity)
-
-    async def mint_admin(self) -> str:
-        """The text of an admin token, for the developer page."""
-        request = TokenRequest(name="you", scopes=(READ, WRITE))
-        return (await self.management.create_token(ACTOR, NAME, request)).text
-
-    async def state(self, record: TokenRecord) -> TokenState:
-        """What the token is now."""
-        return (await self.management.get_token(record.identity)).state
+    def __repr__(self) -> str:
+        return f"Stage({self.gateway_url})"
 
 
 @asynccontextmanager
 async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
-    """All that the demo needs, running; `store` is auto, redis or memory. What was started ends with the context."""
+    """Start all that the demo needs; `store` is auto, redis or memory. It stops when the context is left."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-")))
-        # A copy, to be edited while the demo runs: the gateway follows its changes.
+        # A copy, to be edited while the demo runs: the gateway reloads it.
         policies = folder / "policies"
         policies.mkdir()
         shutil.copy(POLICY, policies / POLICY.name)
-        (policy,) = read_policies(policies, {}).policies.values()
-        listener, was_taken = listen(address)
-        stack.callback(listener.close)
-        executable = find_redis(store)
-        redis_url = await stack.enter_async_context(run_redis(executable, folder)) if executable else EMBEDDED
-        backend, _ = listen("127.0.0.1:0")
-        backend_config = uvicorn.Config(create_backend(), ws="none", access_log=False, log_config=None)
-        await stack.enter_async_context(serving(backend_config, backend))
+        (policy,) = read_policies(policies, {}).policies
+        (listener, is_moved), (admin, is_admin_moved), (backend, _) = (
+            open_listener(stack, wanted) for wanted in (address, ADMIN_ADDRESS, "127.0.0.1:0")
+        )
+        chosen = await open_store(stack, store, folder)
         settings = Settings(
-            redis_url=redis_url,
+            redis_url=chosen.url,
             policies=str(policies),
             listen=url_of(listener).removeprefix("http://"),
-            upstreams=f"{policy.name}={url_of(backend)}",
+            upstreams=f"{policy}={url_of(backend)}",
             redis_timeout=REDIS_TIMEOUT_SECONDS,
             stop_timeout=STOP_TIMEOUT_SECONDS,
         )
-        client = open_client(redis_url, REDIS_TIMEOUT_SECONDS)
-        config, admin_config = build_config(settings), build_admin_config(settings)
-        logging.getLogger().setLevel(logging.WARNING)  # uvicorn has set up its log: only what is wrong joins the story
-        config.app = partial(create_app, settings, client)  # as `gateway serve` runs it, with a store we share
-        await stack.enter_async_context(serving(config, listener))
-        admin, _ = listen(ADMIN_ADDRESS)
-        stack.callback(admin.close)
-        admin_config.app = partial(create_admin, settings, client)
-        await stack.enter_async_context(serving(admin_config, admin))
-        connection = RedisConnection(client, REDIS_TIMEOUT_SECONDS)
-        management = build_management(connection, PolicyFolder(str(policies)), "")
-        moved_from = address if was_taken else None
-        urls = url_of(listener), url_of(backend), redis_url, url_of(admin)
-        yield Stage(*urls, moved_from, policies, policy, management)
+        client = open_client(chosen.url, REDIS_TIMEOUT_SECONDS)
+        await stack.enter_async_context(serving(build_backend_config(), backend))
+        await start_gateway(stack, settings, client, listener, admin)
+        moved = {url_of(listener): address} if is_moved else {}
+        moved |= {url_of(admin): ADMIN_ADDRESS} if is_admin_moved else {}
+        urls = url_of(listener), url_of(admin), url_of(backend)
+        yield Stage(*urls, chosen, policies, policy, await mint_admin_token(client, policies), moved)
 
 
-def find_redis(store: str) -> str | None:
-    """The redis-server to start; None for the embedded store. ConfigurationError where one is asked for in vain."""
-    executable = shutil.which("redis-server") if store != "memory" else None
-    if store == "redis" and executable is None:
-        raise ConfigurationError("demo: there is no redis-server on the PATH: install one, or use --store memory")
-    return executable
+def open_listener(stack: AsyncExitStack, address: str) -> tuple[socket.socket, bool]:
+    """As `listen`; the socket is closed with the stack."""
+    listener, is_moved = listen(address)
+    stack.callback(listener.close)
+    return listener, is_moved
+
+
+def build_backend_config() -> uvicorn.Config:
+    """Return how uvicorn runs the example backend."""
+    return uvicorn.Config(
+        create_backend(),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
+    )
+
+
+async def start_gateway(
+    stack: AsyncExitStack, settings: Settings, client: Client, listener: socket.socket, admin: socket.socket
+) -> None:
+    """Start both listeners as `gateway serve` runs them, on a store that they share."""
+    config, admin_config = build_config(settings), build_admin_config(settings)
+    logging.getLogger().setLevel(logging.WARNING)  # uvicorn has set up its log: only warnings join the story
+    config.app = partial(create_app, settings, client)
+    admin_config.app = partial(create_admin, settings, client)
+    await stack.enter_async_context(serving(config, listener))
+    await stack.enter_async_context(serving(admin_config, admin))
+
+
+async def mint_admin_token(client: Client, policies: Path) -> str:
+    """Mint an admin token that may read and write, and return its text."""
+    management = build_management(RedisConnection(client, REDIS_TIMEOUT_SECONDS), PolicyFolder(str(policies)), "")
+    request = TokenRequest(name="you", scopes=(READ, WRITE))
+    return (await management.create_token(ACTOR, NAME, request)).text

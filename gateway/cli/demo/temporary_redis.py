@@ -1,4 +1,4 @@
-"""A redis-server of the demo's own: on a free port of this machine, nothing kept, ended with the demo."""
+"""A redis-server of the demo's own: on a free port of this machine, with nothing kept, stopped with the demo."""
 
 import asyncio
 import socket
@@ -12,56 +12,67 @@ from gateway.adapters.redis_connection import open_client
 from gateway.core.errors import ConfigurationError
 
 START_SECONDS = 10.0
-"""redis-server is up in a few milliseconds; a busy machine may take longer."""
+"""redis-server starts in a few milliseconds; a busy machine gets more time."""
 STOP_SECONDS = 5.0
+LOG_LINES = 10
+"""How much of its log an error shows: the reason is at the end."""
 
 
 @asynccontextmanager
-async def run_redis(executable: str, folder: Path) -> AsyncIterator[str]:
-    """The URL of a redis-server that answers. ConfigurationError, with its log, where it does not start."""
+async def run_redis(executable: str, folder: Path, start_seconds: float = START_SECONDS) -> AsyncIterator[str]:
+    """Start a redis-server and give its URL once it answers.
+
+    Raise ConfigurationError if it does not start: the first of its mistakes says why, the others are lines of its log.
+    """
     port, log = free_port(), folder / "redis.log"
     options = {"port": port, "bind": "127.0.0.1", "dir": folder, "logfile": log, "save": "", "appendonly": "no"}
-    process = await asyncio.create_subprocess_exec(
-        executable,
-        *(str(word) for name, value in options.items() for word in (f"--{name}", value)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl+C reaches the whole terminal: Redis goes after the gateway, not with it
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            *(str(word) for name, value in options.items() for word in (f"--{name}", value)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C reaches the whole terminal: Redis stops after the gateway, not with it
+        )
+    except OSError as error:
+        raise ConfigurationError(f"redis: {executable} did not start: {error.strerror}") from error
     try:
         url = f"redis://127.0.0.1:{port}/0"
-        if not await _is_up(process, url):
-            said = log.read_text(errors="replace").strip() if log.exists() else "it wrote no log"
-            raise ConfigurationError(f"redis: {executable} did not start:\n{said}")
+        if not await _answers(process, url, start_seconds):
+            reason = "it does not answer" if process.returncode is None else f"it exited with {process.returncode}"
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+            raise ConfigurationError(f"redis: {executable} did not start: {reason}", *lines)
         yield url
     finally:
-        await _end(process)
+        await _stop(process)
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on at this moment."""
+    """Return a port of this machine on which nobody listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-async def _is_up(process: asyncio.subprocess.Process, url: str) -> bool:
-    """Waits until it answers; False where it ended or is silent for too long."""
-    client = open_client(url, START_SECONDS)
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
+async def _answers(process: asyncio.subprocess.Process, url: str, seconds: float) -> bool:
+    """Wait until Redis answers a PING; False if it exits, or is silent for so long."""
+    client = open_client(url, seconds)
     try:
-        while process.returncode is None and asyncio.get_running_loop().time() < deadline:
-            with suppress(RedisError, OSError):
-                await client.ping()
-                return True
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(seconds):
+            while process.returncode is None:
+                with suppress(RedisError, OSError):
+                    await client.ping()
+                    return True
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pass
     finally:
         await client.aclose()
     return False
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
     process.terminate()

@@ -1,4 +1,7 @@
-"""How the story looks on the terminal: numbered steps, the command that repeats each, what came back."""
+"""How the story looks on the terminal: numbered steps, the command that repeats each, what the gateway answered.
+
+Rule: only a command begins in the fourth column, and it stands there as it can be pasted, without a prompt.
+"""
 
 from collections.abc import Iterable
 
@@ -6,38 +9,43 @@ import click
 
 from gateway.cli.demo.client import Reply
 
-INDENT = "   "
+COMMAND_INDENT = "   "
+INDENT = "     "
 FIELD_NAME_WIDTH = 18
-"""Holds WWW-Authenticate and two spaces."""
-VALUE_WIDTH = 76
-"""Longer values go on in the next line."""
+"""Room for WWW-Authenticate and two spaces."""
+VALUE_WIDTH = 80 - len(INDENT) - 2 - FIELD_NAME_WIDTH
+"""What a terminal of 80 columns leaves; longer values continue on the next line."""
 
 
-def show_step(number: int, title: str) -> None:
-    """The heading of a step."""
-    click.echo(f"\n{click.style(f'{number}. {title}', bold=True)}")
-
-
-def show_line(text: str = "") -> None:
-    """A line that belongs to the step."""
-    click.echo(f"{INDENT}{text}".rstrip())
+def show_heading(text: str) -> None:
+    """Print a line that begins a part, after an empty line."""
+    click.echo(f"\n{click.style(text, bold=True)}")
 
 
 def show_command(*lines: str) -> None:
-    """A command to type, over several lines where it is long."""
-    first, *rest = lines
-    for line in (f"$ {first}", *(f"      {line}" for line in rest)):
-        show_line(click.style(line, fg="cyan"))
+    """Print a command to paste; a long one continues on further lines."""
+    text = " \\\n".join([COMMAND_INDENT + lines[0], *(INDENT + line for line in lines[1:])])
+    click.echo(click.style(text, fg="cyan"))
+
+
+def show_lines(text: str) -> None:
+    """Print sentences that belong to no step, after an empty line."""
+    click.echo(f"\n{text}")
+
+
+def show_line(text: str) -> None:
+    """Print a line of a step that is not a command."""
+    click.echo(f"{INDENT}{text}")
 
 
 def show_pairs(pairs: Iterable[tuple[str, str]], name_width: int = 10) -> None:
-    """Names and what they stand for, in two columns."""
+    """Print names and their values in two columns."""
     for name, value in pairs:
         show_line(f"{name:<{name_width}}{value}")
 
 
 def show_reply(reply: Reply, *names: str, note: str = "") -> None:
-    """The status of an answer, and those of the fields that it has."""
+    """Print the status of a response, and the named fields that it has."""
     show_line(click.style(reply.status_line, bold=True) + note)
     for name in names:
         if value := reply.field(name):
@@ -48,10 +56,10 @@ def show_reply(reply: Reply, *names: str, note: str = "") -> None:
 
 
 def fold(value: str) -> list[str]:
-    """A field's value in lines that end behind the commas between its parts."""
+    """Split a field's value into lines of at most VALUE_WIDTH, each of which ends after a comma between two parts."""
     lines = [""]
     for part in value.split(", "):
-        if lines[-1] and len(lines[-1]) + len(part) > VALUE_WIDTH:
+        if lines[-1] and len(lines[-1]) + len(part) + 1 > VALUE_WIDTH:
             lines.append("")
         lines[-1] += part + ", "
     lines[-1] = lines[-1].removesuffix(", ")

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from gateway.core.client_fields import is_set_by_gateway
+from gateway.core.client_fields import is_identity, is_set_by_gateway
 from gateway.core.durations import parse_duration
 from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
@@ -182,7 +182,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
-    _check_rule(draft, policy, table, path)
+    _check_rule(draft, table, path)
     cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
     if cache is not None:
         mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
@@ -210,7 +210,11 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
-def _check_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> None:
+def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:
+    reported_by = getattr(table.cost, "reported_by", None)
+    if reported_by and is_identity(reported_by.encode()):
+        message = f"{reported_by} is the gateway's to say: backends' answers lose it first"
+        draft.mistakes.append(Mistake(f"{path}.cost.reported_by", message))
     if table.public and (table.scopes or table.project):
         message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
         draft.mistakes.append(Mistake(f"{path}.public", message))

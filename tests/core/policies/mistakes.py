@@ -194,6 +194,9 @@ MISTAKES = {
         "$.upstream.response_headers.set.RateLimit: RateLimit is what the gateway itself says",
         "$.upstream.response_headers.remove[0]: Content-Length is about one connection, not about the message",
     ],
+    "bad_cost_reported_by": [
+        "$.rules[0].cost.reported_by: X-Gateway-Cost is the gateway's to say: backends' answers lose it first"
+    ],
     "bad_upstream_host": ["$.upstream.host: app.example:99999 has a port above 65535"],
     "bad_upstream_pass_fields": [
         "$.upstream.pass_fields[0]: X_Gateway_Owner says who asks: only the gateway may",

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from litestar import Litestar
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
@@ -25,7 +26,9 @@ from gateway.management import Management
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from tests.management.policies import FixedPolicies
+from tests.support.app_client import client_of
 from tests.support.command_line import run_json
+from tests.support.processes import RedisServer
 
 NOW = 1_800_000_000.0
 Mint = Callable[..., dict[str, str]]
@@ -81,17 +84,33 @@ def mint_admin(redis_url: str, tmp_path: Path) -> Mint:
     return mint
 
 
+@pytest.fixture(scope="module")
+def listener(redis_server: RedisServer) -> Iterator[TestClient[Litestar]]:
+    """The API, running for the tests of a file."""
+    with TestClient(build_app(redis_server.url)) as running:
+        yield running
+
+
 @pytest.fixture
-def api(redis_url: str, mint_admin: Mint) -> Iterator[TestClient[Litestar]]:
+def api(listener: TestClient[Litestar], mint_admin: Mint) -> httpx.Client:
     """A client of the API that presents an admin token with all scopes."""
-    with TestClient(build_app(redis_url)) as client:
-        client.headers["Authorization"] = f"Bearer {mint_admin()['token']}"
-        yield client
+    client = client_of(listener)
+    client.headers["Authorization"] = f"Bearer {mint_admin()['token']}"
+    return client
 
 
-def create(api: TestClient[Litestar], **changes: Any) -> Any:
+def create(api: httpx.Client, **changes: Any) -> Any:
     """A token made by the API; its answer's JSON."""
     asked = {"policy": "small", "project": "website", "name": "CI", "scopes": ["read"], **changes}
     answer = api.post("/api/v1/tokens", json=asked)
     assert 201 == answer.status_code, answer.text
     return answer.json()
+
+
+def check_refusal(status: int, code: str, answer: Any) -> None:
+    """Fails unless the answer refuses with this status and code, as problem details."""
+    assert status == answer.status_code, answer.text
+    assert "application/problem+json" == answer.headers["content-type"]
+    problem = answer.json()
+    assert status == problem["status"]
+    assert code == problem["code"]

@@ -1,14 +1,15 @@
 """The admin listener in this process, on a real Redis, with a clock that tests set."""
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
+import httpx
 import pytest
 from litestar.testing import TestClient
 from lxml import html
+from msgspec.structs import replace
 
 from gateway.admin import Administration, create_admin
 from gateway.core.administration import TokenRequest
@@ -16,6 +17,8 @@ from gateway.core.audit import Actor
 from gateway.core.token_views import CreatedToken
 from gateway.management import Management
 from gateway.settings import Settings
+from tests.support.app_client import client_of
+from tests.support.processes import RedisServer
 
 POLICY = """
 name = "shop"
@@ -60,6 +63,7 @@ TEST = Actor("test", "system")
 NOW = 1_900_000_000.0
 
 Make = Callable[..., CreatedToken]
+Manage = Callable[[Callable[[Management], Any]], Any]
 
 
 class Clock:
@@ -75,7 +79,7 @@ class Clock:
 class Desk:
     """Somebody with a browser that runs no scripts."""
 
-    def __init__(self, client: TestClient[Any]) -> None:
+    def __init__(self, client: httpx.Client) -> None:
         self.client = client
 
     def sign_in(self, text: str, **fields: str) -> Any:
@@ -100,39 +104,63 @@ class Desk:
         return answer
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+class Listener:
+    """An admin listener, running, and the management that its pages work with."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._running = TestClient(create_admin(settings, clock=clock))
+        self._administration = Administration(settings)
+
+    def __enter__(self) -> Self:
+        self._running.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.run(lambda _: self._administration.close())
+        self._running.__exit__(*error)
+
+    def open_desk(self) -> Desk:
+        """A desk of somebody who is not signed in."""
+        return Desk(client_of(self._running, "http://127.0.0.1:8081"))
+
+    def run(self, work: Callable[[Management], Any]) -> Any:
+        """What `work` comes to, in the event loop of the listener."""
+        return self._running.blocking_portal.call(work, self._administration.management)
 
 
-@pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> Settings:
-    folder = tmp_path / "policies"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def shared_listener(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+    """A listener for the tests of a file. Each finds it as new: with an empty Redis, at NOW."""
+    folder = tmp_path_factory.mktemp("policies")
     (folder / "shop.toml").write_text(POLICY)
     (folder / "accounts.toml").write_text(ACCOUNTS)
-    return Settings(redis_url=redis_url, policies=str(folder), trusted_proxies="192.0.2.7")
+    settings = Settings(redis_url=redis_server.url, policies=str(folder), trusted_proxies="192.0.2.7")
+    with Listener(settings, Clock()) as listener:
+        yield listener
 
 
 @pytest.fixture
-def manage(settings: Settings) -> Callable[[Callable[[Management], Any]], Any]:
+def listener(redis_url: str, shared_listener: Listener) -> Listener:
+    """The shared listener, as new."""
+    shared_listener.clock.now = NOW
+    return shared_listener
+
+
+@pytest.fixture
+def clock(listener: Listener) -> Clock:
+    return listener.clock
+
+
+@pytest.fixture
+def manage(listener: Listener) -> Manage:
     """Runs something on the management that the pages work with."""
-
-    def run(work: Callable[[Management], Any]) -> Any:
-        async def whole() -> Any:
-            administration = Administration(settings)
-            try:
-                return await work(administration.management)
-            finally:
-                await administration.close()
-
-        return asyncio.run(whole())
-
-    return run
+    return listener.run
 
 
 @pytest.fixture
-def make(manage: Callable[[Callable[[Management], Any]], Any]) -> Make:
+def make(manage: Manage) -> Make:
     """A new token: of the project `website` where nothing else is said."""
 
     def create(name: str = "CI", policy: str = "shop", **wanted: Any) -> CreatedToken:
@@ -145,25 +173,20 @@ def make(manage: Callable[[Callable[[Management], Any]], Any]) -> Make:
 
 
 @pytest.fixture
-def open_desk(settings: Settings, clock: Clock) -> Iterator[Callable[..., Desk]]:
-    """Desks, each with a listener and cookies of its own."""
-    clients: list[TestClient[Any]] = []
+def open_desk(listener: Listener) -> Iterator[Callable[..., Desk]]:
+    """Desks, each with cookies and an address of its own; with settings of its own it has a listener of its own too."""
+    with ExitStack() as own:
 
-    def start(text: str = "", **changes: Any) -> Desk:
-        import msgspec
+        def start(text: str = "", **changes: str) -> Desk:
+            asked = listener
+            if changes:
+                asked = own.enter_context(Listener(replace(listener.settings, **changes), listener.clock))
+            desk = asked.open_desk()
+            if text:
+                assert 303 == desk.sign_in(text).status_code
+            return desk
 
-        app = create_admin(msgspec.structs.replace(settings, **changes), clock=clock)
-        client = TestClient(app, base_url="http://127.0.0.1:8081")
-        client.__enter__()
-        clients.append(client)
-        desk = Desk(client)
-        if text:
-            assert 303 == desk.sign_in(text).status_code
-        return desk
-
-    yield start
-    for client in clients:
-        client.__exit__(None, None, None)
+        yield start
 
 
 @pytest.fixture

@@ -131,7 +131,8 @@ def test_two_tabs_that_change_one_token_do_not_undo_each_other(operator: Desk, m
     assert 'value="first"' in answer.text
     operator.post(f"{path}/disable", 409, version=version)
     view = manage(lambda m: m.show_token(path.rpartition("/")[2]))
-    assert ("first", TokenState.ACTIVE) == (view.record.name, view.state)
+    assert "first" == view.record.name
+    assert TokenState.ACTIVE == view.state
 
 
 def test_a_rotation_shows_the_successor_and_ends_the_old_one_later(operator: Desk, make: Make, manage: Any) -> None:
@@ -141,7 +142,9 @@ def test_a_rotation_shows_the_successor_and_ends_the_old_one_later(operator: Des
     operator.post(path, 422, overlap="5")
     text = shown_text(operator.post(path, 200, overlap="86400"))
     old, new = (manage(lambda m, t=t: m.find_presented(t)) for t in (token.text, text))
-    assert (TokenState.ACTIVE, TokenState.ACTIVE, new.identity) == (old.state, new.state, old.record.successor)
+    assert TokenState.ACTIVE == old.state
+    assert TokenState.ACTIVE == new.state
+    assert new.identity == old.record.successor
     operator.post(path, 422, overlap="86400")
 
 
@@ -287,5 +290,6 @@ def test_the_store_being_away_is_said(operator: Desk, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(RedisTokens, "find_all", away)
     answer = operator.client.get("/tokens?policy=shop")
-    assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+    assert 503 == answer.status_code
+    assert "1" == answer.headers["retry-after"]
     assert "Nothing" in answer.text or "nothing" in answer.text

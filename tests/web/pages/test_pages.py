@@ -11,11 +11,10 @@ from gateway.adapters import names
 from gateway.core.administration import TokenRequest
 from gateway.core.owners import OwnerChange
 from gateway.core.usage import Counted, write_counted
-from gateway.settings import Settings
 from gateway.web.admin.app import FIELDS
 from tests.support.command_line import run_command
 from tests.support.processes import wait_until
-from tests.web.pages.conftest import NOW, TEST, Desk, Make, tokens_on
+from tests.web.pages.conftest import NOW, POLICY, TEST, Desk, Make, tokens_on
 
 MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{ 7 * 7 }}"""
 
@@ -114,7 +113,8 @@ def test_every_page_can_be_used_without_seeing_it(operator: Desk, make: Make, pa
     page = operator.get(path)
     assert "en" == page.xpath("/html/@lang")[0]
     assert 1 == len(page.xpath("//h1"))
-    assert page.xpath("//a[@class='skip' and @href='#main']") and page.xpath("//main[@id='main']")
+    assert page.xpath("//a[@class='skip' and @href='#main']")
+    assert page.xpath("//main[@id='main']")
     for field in page.xpath("//input[not(@type='hidden')] | //select | //textarea"):
         labels = page.xpath("//label[@for=$id]", id=field.get("id", ""))
         assert labels or field.xpath("ancestor::label") or field.get("aria-label"), field.attrib
@@ -157,9 +157,12 @@ def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_u
     assert "30 requests in 14 days" in titles
 
 
-def test_the_overview_says_when_files_have_mistakes(operator: Desk, settings: Settings) -> None:
+def test_the_overview_says_when_files_have_mistakes(open_desk: Callable[..., Desk], make: Make, tmp_path: Path) -> None:
     """With the place, and that the last good set is served."""
-    (Path(settings.policies) / "shop.toml").write_text("nonsense = 1")
+    file = tmp_path / "shop.toml"
+    file.write_text(POLICY)
+    operator = open_desk(make("ops", "", scopes=("read", "write")).text, policies=str(tmp_path))
+    file.write_text("nonsense = 1")
     wait_until(lambda: "shop.toml" in operator.client.get("/overview").text, "the page names the file")
     assert "The last good set is served" in operator.get("/overview").text_content()
 
@@ -181,14 +184,15 @@ def away(operator: Desk) -> Callable[[str], Any]:
 def test_a_part_of_a_page_is_not_replaced_by_the_door(away: Callable[[str], Any]) -> None:
     """The whole page goes there."""
     answer = away("/tokens")
-    assert (204, "/sign-in") == (answer.status_code, answer.headers["hx-redirect"])
+    assert 204 == answer.status_code
+    assert "/sign-in" == answer.headers["hx-redirect"]
 
 
-def test_the_history_tells_purges_and_owners_in_words(operator: Desk, manage: Any, settings: Settings) -> None:
+def test_the_history_tells_purges_and_owners_in_words(operator: Desk, manage: Any, redis_url: str) -> None:
     """Of which policy, what was named and how much ended; an owner is no token, so no link to one is made of it."""
     change = OwnerChange(permissions={"website": ("texts:read",)})
     manage(lambda m: m.change_owner(TEST, "shop", "ada", change))
-    purge = ("cache", "purge", "--policy", "shop", "--group", MARKUP, "--redis", settings.redis_url)
+    purge = ("cache", "purge", "--policy", "shop", "--group", MARKUP, "--redis", redis_url)
     assert 0 == run_command(*purge).exit_code
     page = operator.get("/history")
     latest, before = (words_of(entry) for entry in page.xpath("//ol[@class='history']/li")[:2])

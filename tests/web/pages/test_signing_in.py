@@ -31,7 +31,8 @@ def test_nobody_is_anybody_without_signing_in(open_desk: OpenDesk, make: Make) -
     desk, token = open_desk(), make()
     for path in ("/", "/overview", "/tokens", "/tokens/new", f"/tokens/{token.view.identity}", "/exports", "/history"):
         answer = desk.client.get(path, follow_redirects=False)
-        assert (303, "/sign-in") == (answer.status_code, answer.headers["location"].partition("?")[0])
+        assert 303 == answer.status_code
+        assert "/sign-in" == answer.headers["location"].partition("?")[0]
     answer = desk.sign_in(token.text, next="/history?actor=x")
     assert "/history?actor=x" == answer.headers["location"]
 
@@ -102,7 +103,8 @@ def test_a_session_used_after_its_end_changes_nothing(open_desk: OpenDesk, make:
     clock.now += IDLE_SECONDS
     path, fields = f"/tokens/{token.view.identity}/disable", {"form_token": form_token}
     answer = desk.client.post(path, data=fields, follow_redirects=False)
-    assert (303, "/sign-in") == (answer.status_code, answer.headers["location"])
+    assert 303 == answer.status_code
+    assert "/sign-in" == answer.headers["location"]
     assert 303 == desk.sign_in(token.text).status_code
 
 

@@ -1,7 +1,8 @@
 """One run of a handler, from its messages to an answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -32,30 +33,25 @@ def messages(*sent: dict[str, Any], then: Exception | None = None) -> Handler:
     return handle
 
 
-def run(handler: Handler, work: Callable[[Response, HandlerRun, "asyncio.Task[None]"], Awaitable[None]]) -> None:
-    async def answer() -> None:
+@asynccontextmanager
+async def running(handler: Handler) -> AsyncIterator[tuple[Response, HandlerRun, "asyncio.Task[None]"]]:
+    """The answer of the handler, its run and the task of it."""
+    async with asyncio.timeout(20):
         one = HandlerRun()
         task = asyncio.create_task(one.do(cast(Any, handler), cast(Any, {}), cast(Any, None)))
-        await work(await one.answer(task), one, task)
-
-    async def bounded() -> None:
-        async with asyncio.timeout(20):
-            await answer()
-
-    asyncio.run(bounded())
+        yield await one.answer(task), one, task
 
 
-def test_an_answer_that_is_all_there_is_whole() -> None:
+async def test_an_answer_that_is_all_there_is_whole() -> None:
     """Names of fields are in lower case; nothing is left to be streamed."""
-
-    async def work(response: Response, _: HandlerRun, task: "asyncio.Task[None]") -> None:
-        assert (200, [(b"x-name", b"a")], b"all") == (response.head.status, response.head.fields, response.content)
+    async with running(messages(START, body(b"all", more=False))) as (response, _, task):
+        assert 200 == response.head.status
+        assert [(b"x-name", b"a")] == response.head.fields
+        assert b"all" == response.content
         await task
 
-    run(messages(START, body(b"all", more=False)), work)
 
-
-def test_an_answer_that_comes_bit_by_bit_is_a_stream() -> None:
+async def test_an_answer_that_comes_bit_by_bit_is_a_stream() -> None:
     """Its head is there before its content; a handler that is ahead of its reader waits."""
     sent: list[int] = []
 
@@ -67,14 +63,12 @@ def test_an_answer_that_comes_bit_by_bit_is_a_stream() -> None:
             sent.append(number)
         await send(body(b"", more=False))
 
-    async def work(response: Response, one: HandlerRun, _: "asyncio.Task[None]") -> None:
+    async with running(handle) as (response, one, _):
         assert response.content is one
         for _round in range(20):
             await asyncio.sleep(0)
         assert len(sent) <= AHEAD
         assert b"012345678" == b"".join([piece async for piece in one])
-
-    run(handle, work)
 
 
 @pytest.mark.parametrize(
@@ -90,19 +84,16 @@ def test_an_answer_that_comes_bit_by_bit_is_a_stream() -> None:
         (messages(START, then=ValueError("mistake")), ValueError),
     ],
 )
-def test_what_is_no_answer_never_looks_whole(handler: Handler, error: type[Exception]) -> None:
+async def test_what_is_no_answer_never_looks_whole(handler: Handler, error: type[Exception]) -> None:
     """A handler's own error comes out before its content has begun; after that the content breaks off."""
-
-    async def work(response: Response, one: HandlerRun, _: "asyncio.Task[None]") -> None:
-        assert response.content is one
-        async for _piece in one:
-            pass
-
     with pytest.raises(error):
-        run(handler, work)
+        async with running(handler) as (response, one, _):
+            assert response.content is one
+            async for _piece in one:
+                pass
 
 
-def test_a_stream_that_is_given_up_ends_its_handler_and_its_reader() -> None:
+async def test_a_stream_that_is_given_up_ends_its_handler_and_its_reader() -> None:
     """Also where the handler has more to send than its reader has taken, and one that waits for more."""
     ended: list[bool] = []
 
@@ -115,7 +106,7 @@ def test_a_stream_that_is_given_up_ends_its_handler_and_its_reader() -> None:
         finally:
             ended.append(True)
 
-    async def work(response: Response, one: HandlerRun, task: "asyncio.Task[None]") -> None:
+    async with running(handle) as (_, one, task):
         assert b"x" == await anext(one)
         await one.aclose()
         with pytest.raises(ClientGone):
@@ -124,10 +115,8 @@ def test_a_stream_that_is_given_up_ends_its_handler_and_its_reader() -> None:
             await task
         assert [True] == ended
 
-    run(handle, work)
 
-
-def test_what_a_handler_does_after_its_answer_is_left_to_it() -> None:
+async def test_what_a_handler_does_after_its_answer_is_left_to_it() -> None:
     """Giving up an answer that is complete does not end work in the background."""
     done: list[bool] = []
 
@@ -137,15 +126,13 @@ def test_what_a_handler_does_after_its_answer_is_left_to_it() -> None:
         await asyncio.sleep(0)
         done.append(True)
 
-    async def work(response: Response, one: HandlerRun, task: "asyncio.Task[None]") -> None:
+    async with running(handle) as (_, one, task):
         await one.aclose()
         await task
         assert [True] == done
 
-    run(handle, work)
 
-
-def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
+async def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
     """Its path below the app's own, its fields with Host, nothing of what Litestar or the gate keep for themselves."""
     seen: list[dict[str, Any]] = []
 
@@ -173,24 +160,20 @@ def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
         (b"x-gateway-scopes", b"a b"),
     ]
 
-    async def work() -> None:
-        CALL.set(Call(by, cast(Any, handle), cast(Any, scope), cast(Any, None), ("a",), is_shared=True))
-        await AppUpstreams().send(cast(Any, None), "GET", "/items/%62?q=1", fields, None)
-
-    asyncio.run(work())
+    CALL.set(Call(by, cast(Any, handle), cast(Any, scope), cast(Any, None), ("a",), is_shared=True))
+    await AppUpstreams().send(cast(Any, None), "GET", "/items/%62?q=1", fields, None)
     (got,) = seen
-    assert ("GET", "/api/items/b", b"/api/items/%62", b"q=1") == tuple(
-        got[name] for name in ("method", "path", "raw_path", "query_string")
-    )
+    assert "GET" == got["method"]
+    assert "/api/items/b" == got["path"]
+    assert b"/api/items/%62" == got["raw_path"]
+    assert b"q=1" == got["query_string"]
     assert [*fields[:2], *fields[3:]] == got["headers"]
     assert {"type": "http.request", "body": b"", "more_body": False} == got["received"]
     assert {} == got["extensions"]
     assert {"database", "gateway_admitted"} == got["state"].keys()
     admitted = got["state"]["gateway_admitted"]
-    assert (by, ("a",), "ab", {"a", "b"}) == (
-        admitted.by,
-        admitted.scopes,
-        admitted.principal.token_id,
-        admitted.principal.scopes,
-    )
+    assert by == admitted.by
+    assert ("a",) == admitted.scopes
+    assert "ab" == admitted.principal.token_id
+    assert {"a", "b"} == admitted.principal.scopes
     assert {"route_handler", "path_template", "path_params"}.isdisjoint(got)

@@ -1,7 +1,7 @@
 """An open WebSocket between a server and a handler, whose token is revoked meanwhile. See system/test_plugin.py."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -47,11 +47,7 @@ class Server:
             self.has_closed.set()
 
 
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(work())
-
-
-def test_a_busy_handler_holds_nobody_up() -> None:
+async def test_a_busy_handler_holds_nobody_up() -> None:
     """The client is told although the handler neither reads nor sends."""
 
     async def be_busy(server: Server, receive: Any, send: Any) -> None:
@@ -59,16 +55,13 @@ def test_a_busy_handler_holds_nobody_up() -> None:
         await server.socket.end()
         await server.has_closed.wait()
 
-    async def work() -> None:
-        server = Server()
-        with pytest.raises(StreamRevoked):
-            await server.serve(be_busy)
-        assert [ACCEPT, CLOSED] == server.sent
-
-    run(work)
+    server = Server()
+    with pytest.raises(StreamRevoked):
+        await server.serve(be_busy)
+    assert [ACCEPT, CLOSED] == server.sent
 
 
-def test_nothing_passes_once_it_is_ended() -> None:
+async def test_nothing_passes_once_it_is_ended() -> None:
     """Neither what the client has said meanwhile nor what the handler says; it is closed once."""
 
     async def go_on(server: Server, receive: Any, send: Any) -> None:
@@ -81,16 +74,13 @@ def test_nothing_passes_once_it_is_ended() -> None:
         await send(CLOSE)
         await send(HELLO)
 
-    async def work() -> None:
-        server = Server(CONNECT, SAID, SAID)
-        with pytest.raises(StreamRevoked):
-            await server.serve(go_on)
-        assert [ACCEPT, CLOSED] == server.sent
-
-    run(work)
+    server = Server(CONNECT, SAID, SAID)
+    with pytest.raises(StreamRevoked):
+        await server.serve(go_on)
+    assert [ACCEPT, CLOSED] == server.sent
 
 
-def test_a_handler_that_sends_is_told_as_by_a_server() -> None:
+async def test_a_handler_that_sends_is_told_as_by_a_server() -> None:
     """By the error that ASGI has for a client that has left."""
 
     async def go_on(server: Server, receive: Any, send: Any) -> None:
@@ -99,15 +89,12 @@ def test_a_handler_that_sends_is_told_as_by_a_server() -> None:
             await send(HELLO)
         raise RuntimeError("a mistake of the handler's own")
 
-    async def work() -> None:
-        with pytest.raises(RuntimeError):
-            await Server().serve(go_on)
-
-    run(work)
+    with pytest.raises(RuntimeError):
+        await Server().serve(go_on)
 
 
 @pytest.mark.parametrize("is_left", [True, False], ids=["client", "handler"])
-def test_what_is_over_is_not_closed_again(is_left: bool) -> None:
+async def test_what_is_over_is_not_closed_again(is_left: bool) -> None:
     """Whoever closed it: to servers a second close is a mistake of the app."""
 
     async def finish(server: Server, receive: Any, send: Any) -> None:
@@ -117,15 +104,12 @@ def test_what_is_over_is_not_closed_again(is_left: bool) -> None:
             await send(CLOSE)
         await server.socket.end()
 
-    async def work() -> None:
-        server = Server(LEFT)
-        await server.serve(finish)
-        assert ([] if is_left else [CLOSE]) == server.sent
-
-    run(work)
+    server = Server(LEFT)
+    await server.serve(finish)
+    assert ([] if is_left else [CLOSE]) == server.sent
 
 
-def test_a_client_that_has_left_meanwhile_is_no_mistake() -> None:
+async def test_a_client_that_has_left_meanwhile_is_no_mistake() -> None:
     """The server says so when it is to close, and when a handler sends."""
 
     async def send_on(server: Server, receive: Any, send: Any) -> None:
@@ -135,10 +119,7 @@ def test_a_client_that_has_left_meanwhile_is_no_mistake() -> None:
     async def be_left(server: Server, receive: Any, send: Any) -> None:
         await send(HELLO)
 
-    async def work() -> None:
-        with pytest.raises(StreamRevoked):
-            await Server(is_client_gone=True).serve(send_on)
-        with pytest.raises(ConnectionResetError):
-            await Server(is_client_gone=True).serve(be_left)
-
-    run(work)
+    with pytest.raises(StreamRevoked):
+        await Server(is_client_gone=True).serve(send_on)
+    with pytest.raises(ConnectionResetError):
+        await Server(is_client_gone=True).serve(be_left)
