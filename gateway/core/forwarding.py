@@ -5,7 +5,7 @@ gateway (RFC 9110 7.6.1); those that the Connection field names are removed with
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection
 from urllib.parse import quote
 
 from gateway.core.addresses import believed_addresses
@@ -65,8 +65,13 @@ _KEPT_FROM_CLIENTS = ByName(_is_kept_from_clients)
 
 def end_to_end_fields(fields: Fields) -> list[Field]:
     """Return what a backend's answer says to clients: nothing of its connection, nor of who asks."""
-    options = _connection_options(fields)
-    return [field for field in fields if not _KEPT_FROM_CLIENTS[field[0]] and field[0] not in options]
+    return _remove(fields, _KEPT_FROM_CLIENTS)
+
+
+def _remove(fields: Fields, removed: ByName[bool]) -> list[Field]:
+    """The field lines without those that are removed by name, and without those that Connection names."""
+    options, kept = _connection_options(fields), [field for field in fields if not removed[field[0]]]
+    return without_fields(kept, options) if options else kept
 
 
 def _connection_options(fields: Fields) -> frozenset[bytes]:
@@ -82,9 +87,7 @@ def build_request_fields(
     The credential never passes, nor do the fields in `dropped`. `scopes` are the effective ones, of all sides that
     decide on them. There is no Host where the policy leaves it to the target.
     """
-    removed = removed_fields(policy, dropped)
-    options = _connection_options(head.fields)
-    passed = [field for field in head.fields if not removed[field[0]] and field[0] not in options]
+    passed = _remove(head.fields, removed_fields(policy, dropped))
     authority, hops = head.authority.encode("ascii"), hops_left(head)
     upstream = policy.upstream
     return [
@@ -120,12 +123,14 @@ def _find_removed_fields(
     return ByName(functools.partial(never_passes, removed=removed, passed=passed))
 
 
-def passes_as_it_is(names: Iterable[bytes], fields: Fields, policy: Policy, dropped: frozenset[bytes]) -> bool:
+def passes_as_it_is(names: Collection[bytes], fields: Fields, policy: Policy, dropped: frozenset[bytes]) -> bool:
     """Return whether the backend is told what a client says in the fields named, no less and no more."""
-    removed, options = removed_fields(policy, dropped), _connection_options(fields)
-    edits = policy.upstream.request_edits
-    edited = edits.removed if edits else _NO_OPTIONS
-    return not any(removed[name] or name in options or FOLDED[name] in edited for name in names)
+    removed, edits = removed_fields(policy, dropped), policy.upstream.request_edits
+    for name in names:
+        if removed[name] or (edits is not None and FOLDED[name] in edits.removed):
+            return False
+    options = _connection_options(fields)
+    return not options or options.isdisjoint(names)
 
 
 def _build_forwarded(head: RequestHead) -> bytes:

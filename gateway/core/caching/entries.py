@@ -128,10 +128,9 @@ def _lines(name: bytes, fields: Fields) -> tuple[bytes, ...]:
 
     Some backends take `Accept_Language` for Accept-Language and others do not: neither's answer is the other's.
     """
-    folded = FOLDED[name]
-    return tuple(
-        [value if field == name else b"\n%b:%b" % (field, value) for field, value in fields if FOLDED[field] == folded]
-    )
+    fold, folded = FOLDED.__getitem__, FOLDED[name]
+    found = [(field, value) for field, value in fields if fold(field) == folded]
+    return tuple([value if field == name else b"\n%b:%b" % (field, value) for field, value in found]) if found else ()
 
 
 @functools.lru_cache(maxsize=1024)
