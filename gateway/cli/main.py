@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.cli.audit import audit
 from gateway.cli.cache import cache
 from gateway.cli.demo.story import demo
+from gateway.cli.init import init
 from gateway.cli.owner.group import owner
 from gateway.cli.policy import policy
 from gateway.cli.serve import serve
@@ -22,7 +23,7 @@ def commands() -> None:
     """API tokens, quotas and cached exports in front of existing backends."""
 
 
-for command in (serve, token, owner, policy, cache, audit, demo):
+for command in (init, serve, token, owner, policy, cache, audit, demo):
     commands.add_command(command)
 
 

@@ -151,7 +151,7 @@ def build_last_hop() -> Response:
 def build_response_fields(head: ResponseHead) -> list[Field]:
     """A backend's field lines for the client, without a length where the status has no content (RFC 9110 8.6)."""
     fields = end_to_end_fields(head.fields)
-    if head.status in (204, 304):
+    if head.status < 200 or head.status in (204, 304):
         fields = without_fields(fields, frozenset({b"content-length"}))
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 
@@ -182,10 +182,8 @@ def _field_text(value: str) -> bytes:
     return quote(value, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~").encode()
 
 
-def edit_fields(fields: Fields, edits: FieldEdits | None) -> Fields:
+def edit_fields(fields: Fields, edits: FieldEdits) -> list[Field]:
     """Return the field lines as the policy has them changed: a field is removed in every spelling of its name."""
-    if edits is None:
-        return fields
     return [*[field for field in fields if FOLDED[field[0]] not in edits.removed], *edits.added]
 
 

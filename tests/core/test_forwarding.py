@@ -206,7 +206,8 @@ def test_earlier_intermediaries_stay_in_via() -> None:
 def test_dropped_fields_are_dropped() -> None:
     """What the caller names does not reach the backend either."""
     fields = forward((b"if-none-match", b"*"), (b"range", b"bytes=0-"), dropped=frozenset({b"if-none-match"}))
-    assert ([], [b"bytes=0-"]) == (field_values(fields, b"if-none-match"), field_values(fields, b"range"))
+    assert [] == field_values(fields, b"if-none-match")
+    assert [b"bytes=0-"] == field_values(fields, b"range")
 
 
 @pytest.mark.parametrize(

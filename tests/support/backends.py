@@ -1,16 +1,16 @@
 """Real backends, as their users start them: lighttpd with CGI, what comes from PyPI in an environment of its own."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.processes import Process, free_port, is_listening, wait_until
+import pytest
 
-WITHOUT_BACKENDS = "GATEWAY_TEST_WITHOUT_BACKENDS"
-"""Names of backends whose tests are left out; `make test` says so where it has to."""
+from tests.support.processes import Process, free_port, is_listening, wait_until
+from tests.support.programs import LEFT_OUT, find_program
+
 ENVIRONMENT = Path(sys.prefix) / "backends"
 """Where `make test` installs the dependency group `backends`."""
 PYTHON = ENVIRONMENT / "bin" / "python"
@@ -56,7 +56,7 @@ def start_lighttpd(folder: Path, port: int) -> list[str]:
     (www / "folder" / "index.html").write_text("<p>folder")
     (www / "show.cgi").write_text(SHOW_ENVIRONMENT)
     (folder / "lighttpd.conf").write_text(LIGHTTPD.format(folder=folder, port=port, python=sys.executable))
-    return [shutil.which("lighttpd") or "lighttpd", "-D", "-f", str(folder / "lighttpd.conf")]
+    return [find_program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")]
 
 
 def start_fastapi(folder: Path, port: int) -> list[str]:
@@ -85,25 +85,24 @@ BACKENDS: dict[str, Callable[[Path, int], list[str]]] = {
 }
 
 
-def is_there(name: str) -> bool:
-    """Whether a backend is installed."""
-    if name == "lighttpd":
-        return shutil.which("lighttpd") is not None
-    command = [str(PYTHON), "-c", f"import {name}"]
-    return PYTHON.exists() and subprocess.run(command, check=False, capture_output=True).returncode == 0
+def require(package: str) -> None:
+    """Leave a test out, or fail it, as find_program does, if its backend's package is not in its environment."""
+    command = [str(PYTHON), "-c", f"import {package}"]
+    if PYTHON.exists() and subprocess.run(command, check=False, capture_output=True).returncode == 0:
+        return
+    if package in os.environ.get(LEFT_OUT, "").split():
+        pytest.skip(f"needs {package}")
+    pytest.fail(f"this test needs {package} in {ENVIRONMENT}; to leave such tests out, set {LEFT_OUT}={package}")
 
 
 class Backend(Process):
     """One of them, running."""
 
     def __init__(self, name: str, folder: Path) -> None:
+        if name != "lighttpd":
+            require(name)
         self.port = free_port()
         super().__init__(BACKENDS[name](folder, self.port), folder / f"{name}.log", {"PYTHONWARNINGS": "ignore"})
         wait_until(lambda: is_listening(self.port) or self.popen.poll() is not None, f"{name} listens on {self.port}")
         if self.popen.poll() is not None:
             raise AssertionError(f"{name} ended at its start:\n{self.text()}")
-
-
-def left_out() -> list[str]:
-    """The backends that this machine does not have, and whose tests are left out."""
-    return os.environ.get(WITHOUT_BACKENDS, "").split()

@@ -8,12 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.backends import WITHOUT_BACKENDS, Backend, is_there, left_out
+from tests.support.backends import Backend
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
 from tests.support.processes import GatewayServer, RedisServer
-
-pytestmark = pytest.mark.redis
 
 POLICY = """
 name = "real"
@@ -35,34 +33,39 @@ PUBLIC = "shop.example"
 Front = Callable[..., GatewayServer]
 
 
-def running(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    if not is_there(name):
-        if name in left_out():
-            pytest.skip(f"there is no {name} on this machine")
-        pytest.fail(f"this test needs {name}: run `make test`; {WITHOUT_BACKENDS}={name} leaves such tests out")
-    backend = Backend(name, tmp_path_factory.mktemp(name))
-    yield backend
-    backend.stop()
-
-
 @pytest.fixture(scope="module")
-def lighttpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    yield from running("lighttpd", tmp_path_factory)
+def real_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Backend]]:
+    """Gives a backend by its name; each is started once."""
+    running: dict[str, Backend] = {}
+
+    def find(name: str) -> Backend:
+        if name not in running:
+            running[name] = Backend(name, tmp_path_factory.mktemp(name))
+        return running[name]
+
+    yield find
+    for backend in running.values():
+        backend.stop()
 
 
-@pytest.fixture(scope="module")
-def fastapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    yield from running("fastapi", tmp_path_factory)
+@pytest.fixture
+def lighttpd(real_backend: Callable[[str], Backend]) -> Backend:
+    return real_backend("lighttpd")
 
 
-@pytest.fixture(scope="module")
-def datasette(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    yield from running("datasette", tmp_path_factory)
+@pytest.fixture
+def fastapi(real_backend: Callable[[str], Backend]) -> Backend:
+    return real_backend("fastapi")
 
 
-@pytest.fixture(scope="module")
-def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    yield from running("httpbin", tmp_path_factory)
+@pytest.fixture
+def datasette(real_backend: Callable[[str], Backend]) -> Backend:
+    return real_backend("datasette")
+
+
+@pytest.fixture
+def httpbin(real_backend: Callable[[str], Backend]) -> Backend:
+    return real_backend("httpbin")
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from tests.support.processes import GatewayServer, free_port, wait_until
 from tests.support.raw import RawBackend, read_head, request_bytes, send_raw
 from tests.system.conftest import Serve, mint
 
-pytestmark = pytest.mark.redis
-
 POLICY = """
 name = "system"
 upstream = {{ url = "http://127.0.0.1:{port}"{keys} }}

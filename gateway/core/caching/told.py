@@ -11,11 +11,8 @@ from gateway.core.forwarding import build_request_fields, edit_fields, passes_as
 from gateway.core.messages import Field, Fields, RequestHead
 from gateway.core.outcomes import Authorized
 
-CONDITIONAL_FIELDS = frozenset(
-    {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
-)
-"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself. If-Match and
-If-Unmodified-Since are for origin servers; an intermediary may ignore them (RFC 9110 13.1.1, 13.1.4)."""
+CONDITIONAL_FIELDS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
+"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself."""
 
 KEPT_BACK = CONDITIONAL_FIELDS | {b"accept-encoding"}
 AS_IT_IS: Field = (b"accept-encoding", b"identity")
@@ -46,4 +43,5 @@ def told(names: Collection[bytes], request: RequestHead, admission: Authorized) 
     policy = admission.rule.policy
     if passes_as_it_is(names, request.fields, policy, KEPT_BACK):
         return request.fields
-    return edit_fields(build_whole_fields(request, admission), policy.upstream.request_edits)
+    fields, edits = build_whole_fields(request, admission), policy.upstream.request_edits
+    return fields if edits is None else edit_fields(fields, edits)
