@@ -21,7 +21,13 @@ POLICIES = Path(__file__).parents[1] / "policies"
 
 SYSTEM = ("tests/system/", "tests/contracts/", "tests/cli/demo/test_story.py")
 """Where the gateway, or something in its place, runs as a process of its own."""
-FIXTURES = {"redis_executable": "redis", "browser": "browser", "proxy_kind": "proxies", "backend_port": "system"}
+FIXTURES = {
+    "redis_executable": "redis",
+    "browser": "browser",
+    "proxy_kind": "proxies",
+    "real_backend": "backends",
+    "backend_port": "system",
+}
 """A test that uses the fixture, directly or through another one, has the marker."""
 KINDS = {*FIXTURES.values()}
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "tests" / "support" / "with_servers.sh"
-PROGRAMS = ("redis-server", "curl", "openssl", "nginx", "caddy", "haproxy", "chromium", "traefik", "envoy")
+PROGRAMS = ("redis-server", "curl", "openssl", "nginx", "caddy", "haproxy", "chromium", "traefik", "envoy", "lighttpd")
 WITHOUT = 'echo "without:$GATEWAY_TEST_WITHOUT"'
 
 

@@ -24,6 +24,7 @@ from gateway.settings import (
     Settings,
     describe_store,
     parse_listen,
+    parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -125,7 +126,8 @@ def check_settings(settings: Settings) -> None:
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)
-    policies = read_policies(Path(settings.policies), upstreams, can_assert=bool(settings.assertion_key)).policies
+    own, can_assert = parse_own_addresses(settings), bool(settings.assertion_key)
+    policies = read_policies(Path(settings.policies), upstreams, can_assert=can_assert, own=own).policies
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
