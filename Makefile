@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test fuzz check format lint types bench scale clean
+.PHONY: install demo test fuzz check format lint types bench scale startup clean
 
 install: $(READY)
 
@@ -46,6 +46,10 @@ bench: install
 # What a million tokens cost Redis, in bytes and in time.
 scale: install
 	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
+
+# What it costs to start a command, and the gateway.
+startup: install
+	$(BIN)/python -m benchmarks.startup $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
