@@ -98,6 +98,11 @@ def test_a_check_of_policies_imports_no_store(tmp_path: Path) -> None:
     assert set() == imported & {*SERVER, *BACKENDS, *OTHERS, "redis", "gateway.management"}
 
 
+def test_the_keeper_of_workers_imports_no_server() -> None:
+    """`gateway serve` is imported without what its workers need, and the one that keeps them needs no more."""
+    assert set() == imported_by("serve", "--help") & {*SERVER, "gateway.adapters.upstreams", "httptools", "uvloop"}
+
+
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
