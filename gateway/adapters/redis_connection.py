@@ -23,6 +23,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -109,7 +110,9 @@ def _embedded() -> Client:
         def script_load(self, script: Any) -> Any:
             return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
 
-    return Embedded()
+    server = fakeredis.FakeServer()
+    fakeredis.FakeRedis(server=server).set(names.marker(), "1")  # it begins empty, and that is meant
+    return Embedded(server=server)
 
 
 class RedisConnection:

@@ -11,6 +11,9 @@ from gateway.cli.lazy import LazyGroup, Listed
 from gateway.core.errors import GatewayError
 
 COMMANDS = {
+    "init": Listed(
+        "gateway.cli.init:init", "Write a small policy, explained line by line, into FOLDER (default: policies)."
+    ),
     "serve": Listed(
         "gateway.cli.serve:serve",
         "Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.",

@@ -1,6 +1,5 @@
 """What is found of a token without a trace is what an admission finds."""
 
-import asyncio
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked, Deny, decide
 from gateway.core.explanation import build_facts, explain_decision, first_failure, project_of
@@ -17,6 +16,7 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
+from tests.support.connections import open_connection
 from tests.support.policies import SMALL, make_record, rule_for
 
 QUOTA = Quota("minute", 5, 60)
@@ -65,13 +65,11 @@ _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /pr
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_changes, _kin, st.booleans(), st.integers(0, 6), _requests)
-def test_an_explanation_is_what_the_next_admission_says(
+async def test_an_explanation_is_what_the_next_admission_says(
     store_url: str, changes: dict[str, Any], kin: dict[str, Any], is_revoked: bool, used: int, request_line: str
 ) -> None:
     """For any token in any state, however much of its quotas is used: the same reason, or none on both sides."""
-
-    async def work() -> None:
-        connection = RedisConnection(open_client(store_url, 5), 5)
+    async with open_connection(store_url) as connection:
         tokens, admissions, rule = RedisTokens(connection), RedisAdmissions(connection), rule_for(request_line)
         await connection.client.flushall()
         record = await create_family(tokens, changes, kin)
@@ -89,44 +87,29 @@ def test_an_explanation_is_what_the_next_admission_says(
         explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
         verdict = decide(rule, await admissions.admit(Asked(rule, record.digest, project=project)))
         assert (verdict.reason if isinstance(verdict, Deny) else None) == explained
-        await connection.close()
-
-    asyncio.run(work())
 
 
-def test_a_token_that_is_not_there_has_no_standing(store_url: str) -> None:
+async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:
     """None, and nothing is left behind."""
-
-    async def work() -> None:
-        connection = RedisConnection(open_client(store_url, 5), 5)
-        assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
-        assert [] == await connection.client.keys("*")
-        await connection.close()
-
-    asyncio.run(work())
+    assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
+    assert [] == await connection.client.keys("*")
 
 
-def test_every_algorithm_is_looked_at_without_being_charged(store_url: str) -> None:
+async def test_every_algorithm_is_looked_at_without_being_charged(connection: RedisConnection) -> None:
     """Used and left are those of the last admission, for each of the four, and a look changes none of them."""
-
-    async def work() -> None:
-        connection = RedisConnection(open_client(store_url, 5), 5)
-        tokens, admissions = RedisTokens(connection), RedisAdmissions(connection)
-        rule = rule_for("GET /export", load_policies({"small.toml": SMALL.replace(MINUTE, EVERY)}))
-        record = make_record(plan="pro")
-        await tokens.create(record)
-        for _ in range(3):
-            await admissions.admit(Asked(rule, record.digest))
-        before = await _everything(connection)
-        for _ in range(2):
-            standing = await tokens.standing(token_id(record.digest), rule, "")
-            assert standing is not None
-            assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
-            assert 0 < standing.windows[3].used <= 3
-        assert before == await _everything(connection)
-        await connection.close()
-
-    asyncio.run(work())
+    tokens, admissions = RedisTokens(connection), RedisAdmissions(connection)
+    rule = rule_for("GET /export", load_policies({"small.toml": SMALL.replace(MINUTE, EVERY)}))
+    record = make_record(plan="pro")
+    await tokens.create(record)
+    for _ in range(3):
+        await admissions.admit(Asked(rule, record.digest))
+    before = await _everything(connection)
+    for _ in range(2):
+        standing = await tokens.standing(token_id(record.digest), rule, "")
+        assert standing is not None
+        assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
+        assert 0 < standing.windows[3].used <= 3
+    assert before == await _everything(connection)
 
 
 MINUTE = 'quotas = { minute = "51/minute" }'

@@ -42,13 +42,15 @@ def test_the_bearer_scheme_is_case_insensitive(scheme: str, spaces: int, text: s
 @pytest.mark.parametrize("value", [b"Bearer", b"bearer ", b"Bearer   "])
 def test_bearer_without_a_token_has_the_scheme_and_no_token(value: bytes) -> None:
     """The scheme alone is a credential that is malformed, not the absence of one."""
-    assert (True, None) == (is_bearer(value), parse_bearer(value))
+    assert is_bearer(value)
+    assert None is parse_bearer(value)
 
 
 @pytest.mark.parametrize("value", [b"", b"Basic abc", b"Bearerabc", b"Bearer\tabc", b" Bearer abc", b"Bearer,abc"])
 def test_other_schemes_are_not_bearer(value: bytes) -> None:
     """Only the word Bearer followed by a space, or alone, is the scheme."""
-    assert (False, None) == (is_bearer(value), parse_bearer(value))
+    assert not is_bearer(value)
+    assert None is parse_bearer(value)
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,10 @@ def test_the_original_is_where_the_proxy_says_it(proxy: str, fields: list[Field]
     credential = (b"authorization", b"Bearer shp_x")
     original = read(proxy, *fields, credential)
     assert isinstance(original, RequestHead)
-    assert ("POST", "shop.example", "/items/%62", "a=1") == (
-        original.method,
-        original.host,
-        original.path,
-        original.query,
-    )
+    assert "POST" == original.method
+    assert "shop.example" == original.host
+    assert "/items/%62" == original.path
+    assert "a=1" == original.query
     assert credential in original.fields
 
 
@@ -68,12 +66,10 @@ def test_envoy_asks_with_the_original_itself() -> None:
     """Its own method, host and query, and the path behind the address."""
     original = read("envoy/items/%62", CLIENT, method="DELETE", query="a=1")
     assert isinstance(original, RequestHead)
-    assert ("DELETE", "gateway.internal", "/items/%62", "a=1") == (
-        original.method,
-        original.host,
-        original.path,
-        original.query,
-    )
+    assert "DELETE" == original.method
+    assert "gateway.internal" == original.host
+    assert "/items/%62" == original.path
+    assert "a=1" == original.query
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "caddy", "traefik", "haproxy"])
@@ -104,6 +100,47 @@ def test_what_is_missing_or_said_twice_is_named(proxy: str, fields: list[Field])
             assert Lacking(name) == read(proxy, *fields, field)
             assert Lacking(name) == read(proxy, *fields, field, field)
             assert Lacking(name) == read(proxy, *(other for other in fields if other != field), (field[0], b""))
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "caddy", "traefik", "haproxy", "envoy/items/1"])
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (b"203.0.113.9", True),
+        (b"unknown, 203.0.113.9", True),
+        (b"2001:db8::1", True),
+        (b"", False),
+        (b",", False),
+        (b"203.0.113.9,", False),
+        (b"203.0.113.9, unknown", False),
+        (b"unix:", False),
+        (b"203.0.113.999", False),
+        (b"-", False),
+    ],
+)
+def test_a_client_field_that_names_nobody(proxy: str, value: bytes, names: bool) -> None:
+    """It is as if it were not there: else all clients would be the proxy, and one guesser would lock out all."""
+    fields = [field for field in (ORIGINAL if proxy == "nginx" else FORWARDED) if field != CLIENT]
+    assert names == (Lacking("x-forwarded-for") != read(proxy, *fields, (b"x-forwarded-for", value)))
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (b"for=203.0.113.9", True),
+        (b"for=unknown, for=203.0.113.9", True),
+        (b"for=203.0.113.9, for=unknown", False),
+        (b"for=_hidden", False),
+        (b"proto=http", False),
+        (b"for", False),
+        (b"", False),
+    ],
+)
+def test_forwarded_that_names_nobody(value: bytes, names: bool) -> None:
+    """The same by RFC 7239."""
+    subrequest = make_request(*FORWARDED, (b"forwarded", value), path=ADDRESS + "caddy")
+    proxy, rest = find_proxy(subrequest.path) or pytest.fail("there is no Caddy")
+    assert names == (Lacking("forwarded") != read_original(proxy, subrequest, rest, "forwarded"))
 
 
 def test_envoy_needs_a_path_and_the_client() -> None:
@@ -173,7 +210,8 @@ def allowed(proxy: str, *, is_public: bool = False) -> list[Field]:
     facts = Facts(NOW_MILLISECONDS, RECORD, False, True, (), ())
     rule: Rule = replace(find_rule("GET", "items", "1"), is_public=is_public)
     response = build_allowed(PROXIES[proxy], Authorized(rule, None if is_public else RECORD, facts))
-    assert (200, b"") == (response.head.status, response.content)
+    assert 200 == response.head.status
+    assert b"" == response.content
     return response.head.fields
 
 
@@ -201,11 +239,9 @@ def test_nginx_gets_what_it_knows(reason: Reason) -> None:
     translated = translate(PROXIES["nginx"], refusal)
     assert (401 if refusal.head.status == 401 else 403) == translated.head.status
     fields = translated.head.fields
-    assert (b"%d" % refusal.head.status, refusal.content, b"7") == (
-        field_value(fields, b"x-error-status"),
-        field_value(fields, b"x-error-content"),
-        field_value(fields, b"retry-after"),
-    )
+    assert b"%d" % refusal.head.status == field_value(fields, b"x-error-status")
+    assert refusal.content == field_value(fields, b"x-error-content")
+    assert b"7" == field_value(fields, b"retry-after")
     assert not {b"\r", b"\n"} & set(field_value(fields, b"x-error-content") or b"")
     assert [refusal] * 4 == [translate(PROXIES[name], refusal) for name in PROXIES if name != "nginx"]
 

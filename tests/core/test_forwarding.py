@@ -162,7 +162,8 @@ def test_forwarded_is_sent_to_those_who_want_it() -> None:
 def test_an_empty_identity_is_left_out() -> None:
     """A token without a project or an owner says nothing of one."""
     fields = build_request_fields(make_request(), POLICY, replace(RECORD, project=""), "", frozenset())
-    assert ([], []) == (field_values(fields, b"x-gateway-project"), field_values(fields, b"x-gateway-scopes"))
+    assert [] == field_values(fields, b"x-gateway-project")
+    assert [] == field_values(fields, b"x-gateway-scopes")
 
 
 def test_earlier_intermediaries_stay_in_via() -> None:
@@ -177,7 +178,8 @@ def test_earlier_intermediaries_stay_in_via() -> None:
 def test_dropped_fields_are_dropped() -> None:
     """What the caller names does not reach the backend either."""
     fields = forward((b"if-none-match", b"*"), (b"range", b"bytes=0-"), dropped=frozenset({b"if-none-match"}))
-    assert ([], [b"bytes=0-"]) == (field_values(fields, b"if-none-match"), field_values(fields, b"range"))
+    assert [] == field_values(fields, b"if-none-match")
+    assert [b"bytes=0-"] == field_values(fields, b"range")
 
 
 @pytest.mark.parametrize(

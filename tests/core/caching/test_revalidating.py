@@ -47,13 +47,17 @@ def test_a_304_makes_the_answer_fresh_again() -> None:
     """From when the backend was asked, for as long as it says now; tag, content and conditions stay the same."""
     response = freshened(STORED, ResponseHead(304, [(b"gateway-cache-control", b"max-age=90")]), LATER)
     head = freshen_head(SHARED, make_request(BEARER), STORED, response, LATER)
-    assert (LATER, LATER + 90_000) == (head.stored_at, head.fresh_until)
-    assert (STORED.tag, STORED.digest, STORED.validators) == (head.tag, head.digest, head.validators)
+    assert LATER == head.stored_at
+    assert LATER + 90_000 == head.fresh_until
+    assert STORED.tag == head.tag
+    assert STORED.digest == head.digest
+    assert STORED.validators == head.validators
 
 
 def test_a_304_that_says_nothing_of_it_keeps_the_time() -> None:
     """The targeted directives that were stored count on."""
     response = freshened(STORED, ResponseHead(304, [(b"age", b"10")]), LATER)
     head = freshen_head(SHARED, make_request(BEARER), STORED, response, LATER)
-    assert (NOW + 120_000, 10) == (head.fresh_until, head.initial_age)
+    assert NOW + 120_000 == head.fresh_until
+    assert 10 == head.initial_age
     assert [] == field_values(head.fields, b"age")
