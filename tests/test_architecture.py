@@ -129,7 +129,7 @@ def test_core_imports_nothing_that_does_io() -> None:
         f"{place(file, node)}: imports {module}"
         for file in CORE
         for node, module in imports_of(file)
-        if top_of(module) in FORBIDDEN_IN_CORE or (is_library(module) and top_of(module) != "limits")
+        if top_of(module) in FORBIDDEN_IN_CORE or is_library(module)
     ]
 
 
