@@ -11,7 +11,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale clean
+.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -37,7 +37,7 @@ demo: install
 test: install check
 	@INSTALL=$(INSTALL) VENV=$(VENV) sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
-# The tests that start no server: no Redis, no browser, no proxies.
+# The tests that start no server: no Redis, no browser, no proxies, no backends.
 test-fast: install
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m unit $(ARGS)
 
@@ -69,7 +69,7 @@ test-lowest: $(UV)
 	.venv-lowest/bin/pytest $(SIDE_BY_SIDE) $(WITHOUT_OTHERS) $(ARGS)
 
 # Other programs than Python's packages are the same in all of these environments.
-WITHOUT_OTHERS := -m "not browser and not proxies"
+WITHOUT_OTHERS := -m "not browser and not proxies and not backends"
 
 # The wheel, as somebody installs it who has no checkout.
 package: install
@@ -98,6 +98,10 @@ bench: install
 # What a million tokens cost Redis, in bytes and in time.
 scale: install
 	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
+
+# What it costs to start a command, and the gateway.
+startup: install
+	$(BIN)/python -m benchmarks.startup $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import Loader
 from gateway.core.policies.reading import Mistake
 from gateway.core.policies.rules import PolicySet
@@ -28,10 +29,17 @@ logger = logging.getLogger(__name__)
 class PolicyFiles:
     """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
 
-    def __init__(self, folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstreams: Mapping[str, str],
+        *,
+        can_assert: bool = True,
+        own: OwnAddresses | None = None,
+    ) -> None:
         self._folder = folder
-        self._loader = Loader(upstreams)
         self._can_assert = can_assert
+        self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
@@ -104,12 +112,15 @@ class ReadFiles:
         return now == before and all(_digest(file) == digest for file, digest in self._digests.items())
 
 
-def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> PolicySet:
+def read_policies(
+    folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True, own: OwnAddresses | None = None
+) -> PolicySet:
     """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
 
-    `can_assert` says whether there is a key to sign assertions with. Raises ConfigurationError with every mistake.
+    `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
+    answers, where that is known. Raises ConfigurationError with every mistake.
     """
-    return ReadFiles(folder).load(Loader(upstreams), can_assert=can_assert)
+    return ReadFiles(folder).load(Loader(upstreams, own), can_assert=can_assert)
 
 
 def read_texts(folder: Path) -> dict[str, str]:

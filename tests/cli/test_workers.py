@@ -61,6 +61,7 @@ def child() -> Iterator[tuple[Child, socket.socket]]:
     process.kill()
 
 
+@pytest.mark.system
 def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, socket.socket]) -> None:
     """However often it is looked at: it cannot say anything yet. When it speaks, it is up."""
     process, teller = child
@@ -70,6 +71,7 @@ def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, 
     wait_until(lambda: process.look() == "" and process.is_up, "it says that it is up")
 
 
+@pytest.mark.system
 def test_a_process_that_hangs_is_found(child: tuple[Child, socket.socket]) -> None:
     """One that was up and is stopped by a signal says nothing any more."""
     process, teller = child
@@ -260,6 +262,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("does", ["say_when_told", "hang_for_ever"])
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path, does: str) -> None:
     """Whether the child starts, or was up and hangs: when the parent is killed, nobody is left to end it."""
@@ -273,6 +276,7 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path, does: str) -> None:
         assert b"" == parent.stdout.read()  # its end comes when the child has let go of it, too
 
 
+@pytest.mark.system
 def test_a_child_that_finds_a_mistake_says_it_in_words(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

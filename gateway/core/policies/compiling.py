@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.core.client_fields import is_identity, is_set_by_gateway
 from gateway.core.durations import parse_duration
-from gateway.core.forwarding import is_reserved
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
     CacheTable,
@@ -26,6 +27,7 @@ from gateway.core.policies.quota_rules import (
     compile_quotas,
     compile_rule_quotas,
 )
+from gateway.core.policies.reaching import find_obstacle
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import (
     NO_PLAN,
@@ -66,14 +68,27 @@ class _Tree(NamedTuple):
     parts: list[tuple[str, Compiled]]
     """The files that they come from."""
     matcher: Matcher[Rule]
+    depth: int
+    """The most segments that a pattern has."""
     mistakes: list[tuple[str, Mistake]]
 
 
+class _Reach(NamedTuple):
+    """What was found of the rules of a document that no request can reach, in the trees of its hosts."""
+
+    one: Compiled
+    trees: list[_Tree]
+    mistakes: list[Mistake]
+
+
 def compile_policies(
-    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
+    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
-    return Joining().join({file: compile_document(document, upstreams) for file, document in documents.items()})
+    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use.
+
+    `own` are the addresses that the gateway itself answers in front of backends, where that is known.
+    """
+    return Joining(own).join({file: compile_document(document, upstreams) for file, document in documents.items()})
 
 
 def compile_document(document: PolicyDocument, upstreams: Mapping[str, str]) -> Compiled:
@@ -95,8 +110,10 @@ class Joining:
     A host's rules are put in order again only if one of its documents is another one than in the set before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnAddresses | None) -> None:
+        self._own = own
         self._trees: dict[str | None, _Tree] = {}
+        self._reaches: dict[str, _Reach] = {}
 
     def join(self, compiled: Mapping[str, Compiled]) -> tuple[PolicySet, dict[str, list[Mistake]]]:
         """Return the set of all, and the mistakes of each file; with any, the set is no use."""
@@ -115,6 +132,9 @@ class Joining:
             for file, mistake in tree.mistakes:
                 if mistake.path not in [other.path for other in mistakes[file]]:  # one host of a rule is enough
                     mistakes[file].append(mistake)
+        self._reaches = {file: self._find_reach(file, one) for file, one in compiled.items()}
+        for file, reach in self._reaches.items():
+            mistakes[file] += reach.mistakes
         rules = {one.policy.name: [rule for _, rule in one.rules] for one in compiled.values()}
         return PolicySet(policies, {host: tree.matcher for host, tree in self._trees.items()}, rules), mistakes
 
@@ -122,7 +142,8 @@ class Joining:
         before = self._trees.get(host)
         if before is not None and [id(one) for _, one in before.parts] == [id(one) for _, one in parts]:
             return before
-        tree = _Tree(parts, Matcher(), [])
+        depth = max((len(rule.pattern.segments) for _, one in parts for _, rule in one.rules), default=0)
+        tree = _Tree(parts, Matcher(), depth, [])
         for file, one in parts:
             for path, rule in one.rules:
                 other = tree.matcher.add(rule.pattern, rule)
@@ -130,6 +151,22 @@ class Joining:
                     both = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name}"
                     tree.mistakes.append((file, Mistake(path, f"{both} match the same requests")))
         return tree
+
+    def _find_reach(self, file: str, one: Compiled) -> _Reach:
+        trees = [self._trees[host] for host in one.policy.hosts or (None,)]
+        before = self._reaches.get(file)
+        if before is not None and before.one is one and list(map(id, before.trees)) == list(map(id, trees)):
+            return before
+        known = {mistake.path for tree in trees for other, mistake in tree.mistakes if other == file}
+        own = self._own if one.policy.upstream.targets else None
+        matchers, depth = [tree.matcher for tree in trees], max(tree.depth for tree in trees)
+        reach = _Reach(one, trees, [])
+        for path, rule in one.rules:
+            obstacle = None if path in known else find_obstacle(rule, rule.pattern, matchers, own, depth)
+            if obstacle:
+                message = f"no request reaches {rule.pattern.text!r}: {obstacle}"
+                reach.mistakes.append(Mistake(path, message))
+        return reach
 
 
 def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
@@ -197,7 +234,7 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
-        elif (kind == "header" and is_reserved(field.lower().encode())) or field.lower() == "authorization":
+        elif (kind == "header" and is_set_by_gateway(field.lower().encode())) or field.lower() == "authorization":
             draft.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
             yield CredentialSource(field.lower().encode(), is_bearer=False)
@@ -228,7 +265,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
-    _check_rule(draft, policy, table, path)
+    _check_rule(draft, table, path)
     cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
     if cache is not None:
         mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
@@ -257,7 +294,11 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
-def _check_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> None:
+def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:
+    reported_by = getattr(table.cost, "reported_by", None)
+    if reported_by and is_identity(reported_by.encode()):
+        message = f"{reported_by} is the gateway's to say: backends' answers lose it first"
+        draft.mistakes.append(Mistake(f"{path}.cost.reported_by", message))
     if table.public and (table.scopes or table.project):
         message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
         draft.mistakes.append(Mistake(f"{path}.public", message))

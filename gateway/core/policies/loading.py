@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.core.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.compiling import Compiled, Joining, compile_document
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
@@ -28,9 +29,10 @@ def load_policies(
     texts: Mapping[str, str],
     upstreams: Mapping[str, str] | None = None,
     find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None,
+    own: OwnAddresses | None = None,
 ) -> PolicySet:
     """The set of all files (name to text), their own tests passed; see Loader."""
-    return Loader(upstreams or {}).load(texts, find_upstream_mistake)
+    return Loader(upstreams or {}, own).load(texts, find_upstream_mistake)
 
 
 class _Loaded(NamedTuple):
@@ -44,15 +46,16 @@ class _Loaded(NamedTuple):
 
 
 class Loader:
-    """Loads policy sets, one after the other; `upstreams` replaces backends by policy name.
+    """Loads policy sets, one after the other.
 
-    A file is read and compiled again only if its text is another one than in the load before.
+    `upstreams` replaces backends by policy name. A rule for what the gateway answers itself, at its `own` addresses, is
+    a mistake. A file is read and compiled again only if its text is another one than in the load before.
     """
 
-    def __init__(self, upstreams: Mapping[str, str]) -> None:
+    def __init__(self, upstreams: Mapping[str, str], own: OwnAddresses | None = None) -> None:
         self._upstreams = upstreams
         self._loaded: dict[str, _Loaded] = {}
-        self._joining = Joining()
+        self._joining = Joining(own)
 
     def load(
         self, texts: Mapping[str, str], find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None
