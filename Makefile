@@ -37,7 +37,7 @@ demo: install
 test: install check
 	@INSTALL=$(INSTALL) VENV=$(VENV) sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
-# The tests that start no server: no Redis, no browser, no proxies.
+# The tests that start no server: no Redis, no browser, no proxies, no backends.
 test-fast: install
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m unit $(ARGS)
 
@@ -69,7 +69,7 @@ test-lowest: $(UV)
 	.venv-lowest/bin/pytest $(SIDE_BY_SIDE) $(WITHOUT_OTHERS) $(ARGS)
 
 # Other programs than Python's packages are the same in all of these environments.
-WITHOUT_OTHERS := -m "not browser and not proxies"
+WITHOUT_OTHERS := -m "not browser and not proxies and not backends"
 
 # The wheel, as somebody installs it who has no checkout.
 package: install

@@ -23,7 +23,14 @@ from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
 from gateway.management.building import build_management
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    Settings,
+    parse_own_addresses,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
@@ -47,7 +54,8 @@ class Administration:
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
         self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
+        folder, own = Path(settings.policies), parse_own_addresses(settings)
+        self.policies = PolicyFiles(folder, parse_upstreams(settings.upstreams), can_assert=can_assert, own=own)
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)

@@ -38,7 +38,7 @@ from gateway.fetching import Fetching
 from gateway.management.building import build_management
 from gateway.management.product import ProductApi
 from gateway.retrieval import Retrieval
-from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
 from gateway.web.capacity import Capacity
@@ -69,8 +69,8 @@ class Gateway:
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
-        self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
+        replacements, self.own = parse_upstreams(settings.upstreams), parse_own_addresses(settings)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None, own=self.own)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
         self.managing = BoundedConnection(
             client, settings.redis_timeout, self.cache_counts
@@ -175,8 +175,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(
-        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
-    )
+    operations = build_operations(gateway, whoami, run, gateway.own)
+    return PublicListener(proxy, forward_auth, operations, gateway.own, new_id, Capacity(settings.max_requests))

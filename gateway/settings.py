@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"
 SECRETS = {"token_pepper", "assertion_key"}
@@ -27,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Host and port of the public listener."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
+    own_prefix: str = DEFAULT_PREFIX
+    """Behind which path the public listener has its own addresses, such as /-/health; all others are the backends'."""
     sign_in: str = "admin owner project"
     """Whose tokens open the developer page: of `admin`, `owner` and `project`, separated by spaces."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -115,6 +118,14 @@ def parse_sign_in(text: str) -> frozenset[str]:
     for kind in sorted(kinds - set(SIGN_IN_KINDS)):
         raise ConfigurationError(f"sign in: {kind!r} is none of {', '.join(SIGN_IN_KINDS)}")
     return kinds
+
+
+def parse_own_addresses(settings: Settings) -> OwnAddresses:
+    """The public listener's own addresses; ConfigurationError says what is wrong with their prefix."""
+    try:
+        return parse_prefix(settings.own_prefix)
+    except ValueError as error:
+        raise ConfigurationError(f"own prefix: {error}") from error
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:

@@ -21,7 +21,13 @@ POLICIES = Path(__file__).parents[1] / "policies"
 
 SYSTEM = ("tests/system/", "tests/contracts/", "tests/cli/demo/test_story.py")
 """Where the gateway, or something in its place, runs as a process of its own."""
-FIXTURES = {"redis_executable": "redis", "browser": "browser", "proxy_kind": "proxies", "backend_port": "system"}
+FIXTURES = {
+    "redis_executable": "redis",
+    "browser": "browser",
+    "proxy_kind": "proxies",
+    "real_backend": "backends",
+    "backend_port": "system",
+}
 """A test that uses the fixture, directly or through another one, has the marker."""
 KINDS = {*FIXTURES.values()}
 
@@ -100,8 +106,10 @@ def redis_url(redis_server: RedisServer) -> str:
 
 @pytest.fixture
 def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A redis-server that a test may stop."""
+    """A redis-server that a test may stop. It is new, and meant to be empty."""
     server = RedisServer(redis_executable, tmp_path)
+    with redis.Redis.from_url(server.url) as client:
+        client.set(names.marker(), "1")
     yield server
     server.stop()
 

@@ -95,7 +95,7 @@ async def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
 
 
 async def test_a_public_rule_asks_for_no_token() -> None:
-    """Anybody is answered, also with a token that is no good; the backend sees neither it nor an identity."""
+    """Anybody is answered, also with a token that is no good; the backend sees neither it nor anybody's identity."""
     async with open_room(ok((b"cache-control", b"max-age=60"))) as room:
         first = await room.ask("GET /published", text=None)
         second = await room.ask("GET /published", text="sml_nonsense")
@@ -103,7 +103,8 @@ async def test_a_public_rule_asks_for_no_token() -> None:
         assert 200 == second.head.status
         assert b"gateway; hit; ttl=60" == field(second, b"cache-status")
         (sent,) = room.upstreams.sent
-        assert not [name for name, _ in sent.fields if name == b"authorization" or name.startswith(b"x-gateway-")]
+        assert field_value(sent.fields, b"authorization") is None
+        assert {b""} == {value for name, value in sent.fields if name.startswith(b"x-gateway-")}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
 async def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
     """500 without a word of it, under the request's id; one line in the access log says so."""
     async with open_room() as room:
-        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "small.example", NOW / 1000)
+        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "", "", NOW / 1000)
         answer = room.exchange.give_up(head)
         assert 500 == answer.head.status
         assert b"build-42" == field(answer, b"x-request-id")

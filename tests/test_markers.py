@@ -12,7 +12,7 @@ from tests.conftest import kinds_of
 from tests.support.processes import Process
 from tests.support.programs import LEFT_OUT, find_program
 
-KINDS = {"unit", "redis", "system", "browser", "proxies"}
+KINDS = {"unit", "redis", "system", "browser", "proxies", "backends"}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ KINDS = {"unit", "redis", "system", "browser", "proxies"}
         ("tests/system/test_quotas.py", ["share", "redis_executable"], [], {"system", "redis"}),
         ("tests/contracts/pages/test_use.py", ["browser", "redis_executable"], [], {"system", "redis", "browser"}),
         ("tests/system/test_forward_auth.py", ["proxy_kind", "redis_executable"], [], {"system", "redis", "proxies"}),
+        ("tests/system/test_real_backends.py", ["real_backend"], [], {"system", "backends"}),
         ("tests/web/test_metrics.py", ["backend_port"], ["alone"], {"system"}),
     ],
 )

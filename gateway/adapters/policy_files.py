@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.reading import Mistake
 from gateway.core.policies.rules import PolicySet
@@ -24,12 +25,20 @@ logger = logging.getLogger(__name__)
 class PolicyFiles:
     """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
 
-    def __init__(self, folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstreams: Mapping[str, str],
+        *,
+        can_assert: bool = True,
+        own: OwnAddresses | None = None,
+    ) -> None:
         self._folder = folder
         self._upstreams = upstreams
         self._can_assert = can_assert
+        self._own = own
         self._read = ReadFiles(folder)
-        self.current = self._read.load(upstreams, can_assert=can_assert)
+        self.current = self._read.load(upstreams, can_assert=can_assert, own=own)
         self.mistakes: tuple[str, ...] = ()
 
     def reload(self) -> bool:
@@ -41,7 +50,7 @@ class PolicyFiles:
             return False
         self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read.load(self._upstreams, can_assert=self._can_assert)
+            self.current = self._read.load(self._upstreams, can_assert=self._can_assert, own=self._own)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
@@ -68,7 +77,7 @@ class ReadFiles:
         self._texts = _try_texts(folder)
         self._digests: dict[str, bytes] = {}
 
-    def load(self, upstreams: Mapping[str, str], *, can_assert: bool) -> PolicySet:
+    def load(self, upstreams: Mapping[str, str], *, can_assert: bool, own: OwnAddresses | None) -> PolicySet:
         """The set of all texts; raises ConfigurationError with every mistake."""
         if isinstance(self._texts, ConfigurationError):
             raise self._texts
@@ -81,7 +90,7 @@ class ReadFiles:
                 return Mistake("$.upstream.tls", tls_mistake)
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
 
-        return load_policies(self._texts, upstreams, find_mistake)
+        return load_policies(self._texts, upstreams, find_mistake, own)
 
     def is_unchanged(self) -> bool:
         """Whether a load now would read the same."""
@@ -91,12 +100,15 @@ class ReadFiles:
         return now == before and all(_digest(file) == digest for file, digest in self._digests.items())
 
 
-def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> PolicySet:
+def read_policies(
+    folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True, own: OwnAddresses | None = None
+) -> PolicySet:
     """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
 
-    `can_assert` says whether there is a key to sign assertions with. Raises ConfigurationError with every mistake.
+    `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
+    answers, where that is known. Raises ConfigurationError with every mistake.
     """
-    return ReadFiles(folder).load(upstreams, can_assert=can_assert)
+    return ReadFiles(folder).load(upstreams, can_assert=can_assert, own=own)
 
 
 def read_texts(folder: Path) -> dict[str, str]:

@@ -42,6 +42,8 @@ class HttpUpstreams:
     ) -> Response:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
+        Host is among `fields` unless the target's own is meant.
+
         `content` is as long as a Content-Length among `fields` says, or it breaks off. What it raises comes out here,
         or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
         client sends after the answer 101, whose content is what the backend sends then.

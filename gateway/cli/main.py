@@ -23,6 +23,7 @@ COMMANDS = {
     "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
+    "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),
     "demo": Listed(
         "gateway.cli.demo.story:demo",
         "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",

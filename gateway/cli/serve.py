@@ -14,13 +14,17 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
+from gateway.adapters.redis_settings import read_store_facts
+from gateway.cli.connecting import with_connection
 from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
-from gateway.core.errors import ConfigurationError
+from gateway.core.durability import check_store
+from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
     parse_listen,
+    parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -52,6 +56,7 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
+    check_redis(settings)
     listener = bind(settings.listen)
     admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
     raise_descriptor_limit()
@@ -121,10 +126,29 @@ def check_settings(settings: Settings) -> None:
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)
-    policies = read_policies(Path(settings.policies), upstreams, can_assert=bool(settings.assertion_key)).policies
+    own, can_assert = parse_own_addresses(settings), bool(settings.assertion_key)
+    policies = read_policies(Path(settings.policies), upstreams, can_assert=can_assert, own=own).policies
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
+
+
+def check_redis(settings: Settings) -> None:
+    """Print what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
+
+    A Redis that does not answer yet stops nobody: `/-/ready` makes the same check again.
+    """
+    if settings.redis_url == EMBEDDED:
+        return
+    try:
+        facts = with_connection(settings.redis_url, read_store_facts)
+    except StoreUnavailable as error:
+        click.echo(f"gateway: {error}; requests get 503 until it answers", err=True)
+        return
+    for finding in check_store(facts) if facts else ():
+        if finding.kind == "eviction" and not settings.allow_eviction:
+            raise ConfigurationError(f"redis: {finding}; or set {PREFIX}ALLOW_EVICTION=true if that is meant")
+        click.echo(f"gateway: warning: {finding}", err=True)
 
 
 def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:

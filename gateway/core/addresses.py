@@ -39,6 +39,12 @@ def is_trusted(address: str, trusted: Networks) -> bool:
     return bool(trusted) and len(address) <= MAXIMUM_REMEMBERED and _lies_in(address, trusted)
 
 
+def plain_address(address: str) -> str:
+    """Return an address as its family writes it: a socket for both maps IPv4 into IPv6 (RFC 4291 2.5.5.2)."""
+    parsed = _parse(address) if address.startswith("::") else None
+    return address if parsed is None else str(parsed)
+
+
 class TrustedProxies(msgspec.Struct, frozen=True):
     """Whose word is taken for where a request comes from, and where they say it."""
 

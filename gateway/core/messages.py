@@ -39,6 +39,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     id: str
     host: str
     """From the Host field (RFC 9110 7.2), in lower case, without port."""
+    authority: str
+    """The same with the port, unless that is the scheme's own: what the backend is told (core/fields.py)."""
     received_at: float
     """Unix seconds, read once for the whole life of the request."""
     upgrade: bytes = b""

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from gateway.adapters.clock import Clock
+from gateway.core.addresses import plain_address
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._await_client)
-        address = _address_of(self._transport)
+        address = plain_address(_address_of(self._transport))
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
         self._reader = RequestReader(address, scheme, self._take, make_content, self._inform)

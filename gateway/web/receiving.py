@@ -12,9 +12,9 @@ import httptools
 import msgspec
 
 from gateway.core.addresses import TrustedProxies, find_origin
+from gateway.core.client_fields import IS_IDENTITY
 from gateway.core.errors import ClientGone
-from gateway.core.fields import parse_host
-from gateway.core.forwarding import is_reserved
+from gateway.core.fields import parse_authority
 from gateway.core.messages import Field, Inform, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
@@ -79,16 +79,16 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
 
     What a `trusted` proxy says of where the request comes from is believed.
     """
-    fields = [field for field in received.fields if not is_reserved(field[0])]
+    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
     single = single_values(fields)
     if received.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
-    host = parse_host(single.get(b"host", NO_HOST))
-    if host is None or not received.path:
+    origin = find_origin(fields, received.peer, received.scheme, trusted)
+    named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
+    if named is None or not received.path:
         return Reason.MALFORMED_TARGET
     if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES:
         return Reason.TARGET_TOO_LONG
-    origin = find_origin(fields, received.peer, received.scheme, trusted)
     return RequestHead(
         method=received.method,
         path=received.path.decode("latin-1"),
@@ -98,7 +98,8 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
         client=origin.client,
         forwarded_for=origin.forwarded_for,
         id=_read_id(single.get(b"x-request-id", b"")) or new_id,
-        host=host,
+        host=named[0],
+        authority=named[1],
         received_at=now,
         upgrade=received.upgrade,
         inform=received.inform,

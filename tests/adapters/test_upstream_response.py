@@ -194,7 +194,7 @@ def test_interim_answers_are_kept_for_the_client() -> None:
 async def test_interim_answers_come_before_the_answer() -> None:
     """Each as it comes, with the fields that the policy has changed, on a connection that is used again."""
     got: list[ResponseHead] = []
-    edits = FieldEdits(frozenset({b"x-secret"}), ((b"x-own", b"1"),))
+    edits = FieldEdits(frozenset({b"xsecret"}), ((b"x-own", b"1"),))
     early = EARLY_HINTS.replace(b"Link", b"X-Secret: 1\r\nLink")
     async with RawBackend(always(early + OK)) as backend, http_upstreams() as upstreams:
         address = msgspec.structs.replace(backend.address(), response_edits=edits)

@@ -226,7 +226,7 @@ async def test_a_target_killed_under_load_fails_no_idempotent_request() -> None:
 
 @on_both_loops
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    """A target can be the path of a socket; Host is localhost, or what the policy says."""
+    """A target can be the path of a socket; its own Host is localhost, where none is given."""
     heads: list[bytes] = []
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -242,7 +242,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     async with server, http_upstreams() as upstreams:
         await fetch(upstreams, Upstream((f"unix:{path}",)), target="/a?b")
         await fetch(upstreams, Upstream((f"unix:{path}",)), target="/last")
-        await fetch(upstreams, Upstream((f"unix:{path}",), host="app.example"), target="/last")
+        named = [(b"host", b"app.example")]
+        await fetch(upstreams, Upstream((f"unix:{path}",), host="app.example"), target="/last", fields=named)
         with pytest.raises(UpstreamUnreachable, match=r"none\.sock"):
             await fetch(upstreams, Upstream((f"unix:{path.with_name('none.sock')}",)))
         await settle()
@@ -261,7 +262,7 @@ async def test_rewritten_and_edited() -> None:
         address = replace(
             backend.address("/base"),
             rewrite=Rewrite(("api",), "/v2"),
-            request_edits=FieldEdits(frozenset({b"cookie", b"x-env"}), ((b"x-env", b"prod"),)),
+            request_edits=FieldEdits(frozenset({b"cookie", b"xenv"}), ((b"x-env", b"prod"),)),
             response_edits=FieldEdits(frozenset({b"server"}), ((b"x-from", b"base"),)),
         )
         fields = [(b"cookie", b"a"), (b"x-env", b"forged"), (b"accept", b"*/*")]

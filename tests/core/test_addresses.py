@@ -12,6 +12,7 @@ from gateway.core.addresses import (
     find_origin,
     is_trusted,
     parse_networks,
+    plain_address,
 )
 from gateway.core.messages import Field
 
@@ -49,6 +50,23 @@ def test_without_trusted_proxies_nobody_is_believed(forwarded_for: list[bytes]) 
 def test_any_bytes_give_an_address(forwarded_for: list[bytes]) -> None:
     """A trusted proxy that sends nonsense is no error."""
     assert client_address("10.0.0.1", forwarded_for, TRUSTED)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("", ""),
+    ],
+)
+def test_an_ipv4_client_of_a_socket_for_both_families(address: str, expected: str) -> None:
+    """It goes by its own address, as it would on a socket for IPv4."""
+    assert expected == plain_address(address)
 
 
 def test_an_ipv6_client_is_its_network() -> None:

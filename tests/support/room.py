@@ -136,8 +136,9 @@ class Room:
         own = [(b"host", b"small.example"), *fields]
         if text is not None:
             own.append((b"authorization", f"Bearer {text}".encode()))
+        host = "small.example"
         head = RequestHead(
-            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade, inform
+            method, path, query, own, "http", client, client, "build-42", host, host, NOW / 1000, upgrade, inform
         )
         return await self.exchange.answer(head, content)
 

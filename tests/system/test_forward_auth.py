@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 import jwt
 import pytest
 
+from gateway.core.client_fields import MISLEADING
 from tests.adapters.test_assertions import make_key
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.edges import KINDS, Edge
 from tests.support.processes import GatewayServer, RedisServer, free_port, wait_until
 from tests.support.programs import find_program
-from tests.support.raw import RawBackend, send_raw
+from tests.support.raw import RawBackend, read_head, send_raw
 
 POLICIES = {
     "edge": """
@@ -64,7 +66,14 @@ FORGED = [
     *((name, "forged") for name in ("X-Gateway-Owner", "X-Gateway-Token-Id", "X-GATEWAY-Project")),
     *((name, "forged") for name in ("X-Gateway-Assertion", "X_Gateway_Assertion")),
     *((name, "forged") for name in ("X_Gateway_Owner", "X-Gateway_Owner", "X_Gateway-Scopes", "x_gateway_token_name")),
+    *((name, "forged") for name in ("X.Gateway.Owner", "X!Gateway!Scopes", "X.Gateway-Project", "X~Gateway~Token~Id")),
 ]
+MISLEADING_FIELDS = [
+    *sorted(name.decode() for name in MISLEADING),
+    *("X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Client-Cert", "X.Forwarded.Host"),
+    *("X_Forwarded_For", "X_HTTP_Method_Override", "X_Original_URL"),
+]
+"""What a backend could take for another request than the one that was authorized."""
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +140,15 @@ def send(
 
 
 def received(answer: Answer) -> list[tuple[str, str]]:
-    """The field lines that the backend got, underscores read as hyphens: that is how CGI reads them."""
-    return [(name.replace("_", "-"), value) for name, value in answer.json()["fields"]]
+    """The field lines that the backend got, odd characters read as hyphens: that is how CGI reads them."""
+    return [(re.sub("[^a-z0-9]", "-", name), value) for name, value in answer.json()["fields"]]
+
+
+def identity_in(answer: Answer) -> dict[str, str]:
+    """What the backend was told of who asks; nginx leaves out what is empty."""
+    fields = [field for field in received(answer) if field[0].startswith("x-gateway")]
+    assert len(fields) == len(dict(fields))
+    return {name: value for name, value in fields if value}
 
 
 def test_a_token_passes_and_the_backend_is_told_whose_it_is(
@@ -143,21 +159,17 @@ def test_a_token_passes_and_the_backend_is_told_whose_it_is(
     answer = send(edge, "GET", MIRROR + "?a=%62&c", token=created["token"])
     assert 200 == answer.status
     assert MIRROR + "?a=%62&c" == answer.json()["target"]
-    expected = {
-        ("x-gateway-token-id", created["id"]),
-        ("x-gateway-token-name", "B%C3%BCro"),
-        ("x-gateway-project", "website"),
-        ("x-gateway-scopes", "read"),
-    }
-    got = received(answer)
-    ((_, assertion),) = (field for field in got if field[0] == "x-gateway-assertion")
-    claims = jwt.decode(assertion, options={"verify_signature": False})
+    told, got = identity_in(answer), received(answer)
+    claims = jwt.decode(told.pop("x-gateway-assertion"), options={"verify_signature": False})
     assert "GET" == claims["htm"]
     assert MIRROR == claims["path"]
     assert created["id"] == claims["sub"]
-    assert expected | {("x-gateway-assertion", assertion)} == {
-        field for field in got if field[0].startswith("x-gateway-")
-    }
+    assert {
+        "x-gateway-token-id": created["id"],
+        "x-gateway-token-name": "B%C3%BCro",
+        "x-gateway-project": "website",
+        "x-gateway-scopes": "read",
+    } == told
     assert created["token"] not in answer.content.decode()
     assert 1 == len([value for name, value in got if name == "x-request-id"])
     if proxy_kind in TELLS_LIMITS:
@@ -207,7 +219,6 @@ def test_what_a_client_says_of_itself_does_not_count(edge: Edge, where: tuple[st
     assert 404 == send(edge, "GET", "/elsewhere", *FORGED, token=text).status
     own = send(edge, "GET", MIRROR, *FORGED, token=text)
     assert 200 == own.status
-    identity = [field for field in received(own) if field[0].startswith("x-gateway-")]
     names = [
         "x-gateway-assertion",
         "x-gateway-project",
@@ -215,8 +226,37 @@ def test_what_a_client_says_of_itself_does_not_count(edge: Edge, where: tuple[st
         "x-gateway-token-id",
         "x-gateway-token-name",
     ]
-    assert names == sorted(name for name, _ in identity)
-    assert [] == [value for _, value in identity if value == "forged"]
+    told = identity_in(own)
+    assert names == sorted(told)
+    assert "forged" not in told.values()
+
+
+def test_what_makes_a_backend_see_another_request_stays_here(edge: Edge, where: tuple[str, ...]) -> None:
+    """Another method, path, host, scheme, address or certificate than those that were authorized."""
+    text = mint(where, "--plan", "open", "--scope", "read")["token"]
+    for name in MISLEADING_FIELDS:
+        answer = send(edge, "GET", MIRROR, (name, "forged"), token=text)
+        assert 200 == answer.status, name
+        assert [] == [field for field in answer.json()["fields"] if "forged" in field[1]]
+
+
+def test_who_asks_is_nothing_that_a_backend_says(proxy_kind: str, gateway: GatewayServer, tmp_path: Path) -> None:
+    """Its own identity fields reach no client, who may be a gateway itself."""
+
+    def answer(connection: socket.socket) -> None:
+        read_head(connection)
+        own = b"X-Gateway-Owner: root\r\nx-gateway-scopes: all\r\nX-Kept: 1\r\n"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n" + own + b"\r\n")
+
+    with RawBackend(answer) as backend:
+        proxy = Edge(proxy_kind, tmp_path, gateway.port, backend.port)
+        try:
+            wait_until(lambda: send(proxy, "GET", MIRROR, host="open.example").status == 200, f"{proxy_kind} serves")
+            fields = send(proxy, "GET", MIRROR, host="open.example").fields
+        finally:
+            proxy.stop()
+    assert ("x-kept", "1") in fields
+    assert [] == [name for name, _ in fields if name.startswith("x-gateway")]
 
 
 def test_the_failing_client_is_the_one_that_asked(edge: Edge, gateway: GatewayServer) -> None:
@@ -226,10 +266,10 @@ def test_the_failing_client_is_the_one_that_asked(edge: Edge, gateway: GatewaySe
 
 
 def test_a_public_rule_needs_no_token_and_names_nobody(edge: Edge) -> None:
-    """The request passes, and no identity field reaches the backend, least of all the client's."""
+    """The request passes, and the backend is told of nobody, least of all what the client says."""
     answer = send(edge, "GET", MIRROR, *FORGED, host="open.example")
     assert 200 == answer.status
-    assert [] == [field for field in received(answer) if field[0].startswith("x-gateway-")]
+    assert {} == identity_in(answer)
 
 
 def test_a_revoked_token_is_refused_on_the_next_request(edge: Edge, where: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from gateway.adapters.admin_protocols import Tokens
 from gateway.adapters.protocols import PolicySource
 from gateway.adapters.usage import Usage
-from gateway.core.addresses import Origin, TrustedProxies, find_origin
+from gateway.core.addresses import Origin, TrustedProxies, find_origin, plain_address
 from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
@@ -111,7 +111,7 @@ GivenForm = NamedDependency[FormMultiDict]
 
 def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
     """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
-    peer = request.client.host if request.client else ""
+    peer = plain_address(request.client.host) if request.client else ""
     return find_origin(list(request.scope["headers"]), peer, request.url.scheme, trusted)
 
 

@@ -31,7 +31,7 @@ from gateway.core.targets import parse_path
 from gateway.exchange import Exchange
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
-from gateway.web.plugin.handlers import CALL, VIA, Call, with_host
+from gateway.web.plugin.handlers import CALL, VIA, Call, without_intermediary
 from gateway.web.plugin.sockets import OpenSocket, deny
 from gateway.web.receiving import accept
 
@@ -117,7 +117,7 @@ class Gate:
             record = admission.record
             scopes = effective_scopes(rule, admission.facts) if record else ""
             fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
-            scope["headers"] = with_host(request.fields, fields)
+            scope["headers"] = without_intermediary(fields)
             scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
             if record is None:
                 await app(scope, receive, send)

@@ -38,10 +38,17 @@ def test_only_reads_under_a_rule_with_a_cache_are_cacheable(rule: Rule, method: 
 
 
 @pytest.mark.parametrize(
-    "change", [{"path": "/items/2"}, {"query": "a"}, {"host": "other.example"}, {"path": "/items", "query": "1"}]
+    "change",
+    [
+        {"path": "/items/2"},
+        {"query": "a"},
+        {"authority": "shop.example"},
+        {"scheme": "http"},
+        {"path": "/items", "query": "1"},
+    ],
 )
 def test_another_target_is_another_export(change: dict[str, str]) -> None:
-    """Exports differ by path, query and host."""
+    """Exports differ by path, query, and the scheme and authority that the backend is told."""
     assert export_key(FIXED, make_request()) != export_key(FIXED, replace(make_request(), **change))
 
 
@@ -79,11 +86,11 @@ _parts = st.tuples(_texts, _texts, _texts, _texts)
 
 @given(_parts, _parts)
 def test_no_part_of_a_key_can_be_taken_for_another(one: tuple[str, ...], two: tuple[str, ...]) -> None:
-    """Two entries have one name in Redis only where entitlement, host, path and query are the same, each."""
+    """Two entries have one name in Redis only where entitlement, authority, path and query are the same."""
 
     def name(parts: tuple[str, ...]) -> str:
         who, host, path, query = parts
-        request = replace(make_request(), host=host, path="/" + path, query=query)
+        request = replace(make_request(), authority=host, path="/" + path, query=query)
         return names.export("project", who, export_key(FIXED, request))
 
     def meaning(parts: tuple[str, ...]) -> tuple[str, ...]:
