@@ -161,7 +161,7 @@ def test_an_adapter_has_one_outside_library() -> None:
 
 
 def test_nothing_is_written_past_a_pause() -> None:
-    """Only `write` pauses: asyncio's `writelines` does not in Python 3.12.0 to 3.12.8, 3.13.0, 3.13.1 (CVE-2024-12254)."""
+    """`write` pauses; asyncio's `writelines` does not in Python 3.12.0 to 3.12.8, 3.13.0, 3.13.1 (CVE-2024-12254)."""
     assert [] == [name_of(file) for file in FILES if ".writelines(" in file.read_text(encoding="utf-8")]
 
 
