@@ -74,7 +74,7 @@ class Gateway:
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
         self.managing = BoundedConnection(client, settings.redis_timeout)  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
-        self.streams = StreamWatch(self.tokens.are_revoked)
+        self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
@@ -83,7 +83,7 @@ class Gateway:
         self.encoder = ContentEncoder()
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
@@ -94,6 +94,7 @@ class Gateway:
             admissions=RedisAdmissions(self.redis),
             retrieval=self.retrieval,
             settlements=self.settlements,
+            streams=self.streams,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),

@@ -5,11 +5,12 @@ proxy that asks; `answer` is the whole, and what cache and backend have to do wi
 what core decides and adapters do; none of them knows HTTP servers, Redis or a clock.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.adapters.content import PIECE_BYTES, Pieces
+from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements, Streams
 from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
@@ -60,6 +61,10 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
 }
 
 
+FindRule: TypeAlias = Callable[[], Rule | None]
+"""The rule of a request by the policies of the moment, for a caller that does not go by host, method and path alone."""
+
+
 class PolicySource(Protocol):
     """Where the policy set of the moment comes from."""
 
@@ -88,6 +93,7 @@ class Exchange:
         admissions: Admissions,
         retrieval: Retrieval,
         settlements: Settlements,
+        streams: Streams,
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
@@ -101,6 +107,7 @@ class Exchange:
         self._admissions = admissions
         self._retrieval = retrieval
         self._settlements = settlements
+        self._streams = streams
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
@@ -138,14 +145,26 @@ class Exchange:
         return Authorized(rule, verdict.record, facts, wanted)
 
     async def answer(
-        self, request: RequestHead, content: AsyncIterator[bytes] | None, rule: Rule | None = None
+        self,
+        request: RequestHead,
+        content: AsyncIterator[bytes] | None,
+        rule: Rule | None = None,
+        find_rule: FindRule | None = None,
     ) -> Response:
-        """The response to a request whose `content` is None where it has none."""
+        """The response to a request whose `content` is None where it has none.
+
+        An answer that takes its time breaks off with StreamRevoked when another request for it would be refused.
+        """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
-            return flight.until_sent(await self._answer(request, content, admission))
+            response = flight.until_sent(await self._answer(request, content, admission))
+        if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
+            return response  # nearly all
+        stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
+        asking = Asking(self._policies, request, find_rule, self._pepper)
+        return Response(response.head, self._streams.watch(admission.facts, asking, stream))
 
     async def _answer(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
@@ -184,10 +203,13 @@ class Exchange:
         return self.finish(request, refused, build_refused(request, refused))
 
     @asynccontextmanager
-    async def permit(self, request: RequestHead, rule: Rule | None = None) -> AsyncIterator[Authorized | Response]:
+    async def permit(
+        self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
+    ) -> AsyncIterator[Authorized | Response]:
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
 
-        The request is in flight until the end of the `with` block.
+        The request is in flight until the end of the `with` block. If another one would be refused before that, `end`
+        is called, once.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
@@ -195,7 +217,9 @@ class Exchange:
             return
         with self._settlements.in_flight(admission.rule, admission.facts):
             self.finish(request, admission, Response(ResponseHead(101, []), b""))
-            yield admission
+            asking = Asking(self._policies, request, find_rule, self._pepper)
+            with self._streams.until_refused(admission.facts, asking, end):
+                yield admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
@@ -230,6 +254,43 @@ class Exchange:
             record = build_access_record(request, outcome, response.head, self._policies.current)
             self._access_log.append(record)
         return response
+
+
+class Asking:
+    """What an admission of a request would be asked by the policies of the moment: found anew when these change."""
+
+    def __init__(self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, pepper: bytes) -> None:
+        self._policies = policies
+        self._request = request
+        self._find_rule = find_rule or self._match
+        self._pepper = pepper
+        self._found_in: PolicySet | None = None
+        self._found: Asked | Reason = Reason.NO_MATCHING_RULE
+
+    def __call__(self) -> Asked | Reason:
+        """What is asked, or the reason for which nobody would be."""
+        if self._found_in is not self._policies.current:
+            self._found_in = self._policies.current
+            self._found = self._find()
+        return self._found
+
+    def _find(self) -> Asked | Reason:
+        rule = self._find_rule()
+        if rule is None:
+            return Reason.NO_MATCHING_RULE
+        project = rule.project_of(parse_path(self._request.path) or ())
+        if rule.is_public:
+            return Asked(rule, project=project)
+        credential = find_credential(self._request.fields, rule.policy)
+        return (
+            credential
+            if isinstance(credential, Reason)
+            else Asked(rule, digest(credential, self._pepper), project=project)
+        )
+
+    def _match(self) -> Rule | None:
+        request = self._request
+        return self._policies.current.match(request.host, request.method, parse_path(request.path) or ())
 
 
 def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:

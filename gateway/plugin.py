@@ -49,7 +49,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._policy = _choose(gateway, self._policy_name)
         trusted = parse_trusted_proxies(self._settings)
         new_id = request_ids().__next__
-        gate = Gate(gateway.exchange, gateway.policies, gateway.streams, self._policy.name, time.time, new_id, trusted)
+        gate = Gate(gateway.exchange, gateway.policies, self._policy.name, time.time, new_id, trusted)
         app_config.middleware.insert(0, gate.wrap)
         app_config.dependencies.setdefault("principal", Provide(provide_principal, sync_to_thread=False))
 

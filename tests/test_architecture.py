@@ -67,7 +67,7 @@ CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replac
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FILE_LINES = 250
-LONG_FILES = {"gateway/adapters/names.py"}
+LONG_FILES = {"gateway/adapters/names.py", "gateway/exchange.py", "gateway/web/connections.py"}
 """All names in Redis stand in one place, to be read as a list."""
 MAXIMUM_FUNCTION_LINES = 50
 

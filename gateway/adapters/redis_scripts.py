@@ -7,11 +7,12 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Script
 from gateway.core.children import bound_by
-from gateway.core.decision import NO_KIN, Kin
+from gateway.core.decision import NO_KIN, Asked, Facts, Kin
 from gateway.core.owners import OwnerStanding
 from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
+from gateway.core.tokens import token_id
 
 REFUSED_WHEN_FULL = {"store.lua", "keep_content.lua", "count.lua"}
 """Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
@@ -23,6 +24,31 @@ def read_script(*parts: str) -> Script:
     folder = files("gateway.adapters.scripts")
     source = names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
+
+
+def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
+    """Return what scripts/admit.lua has found for one admission."""
+    raw, revoked, charged, stored_heads, told, *states = reply
+    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
+    policy = asked.rule.policy
+    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
+        record = None
+    windows = read_windows(asked.rule, record, states, now)
+    is_charged = charged == 1
+    return Facts(
+        now=now,
+        record=record,
+        is_revoked=revoked == 1,
+        is_charged=is_charged,
+        windows=windows,
+        stored_heads=tuple(stored_heads),
+        project=asked.project,
+        kin=kin,
+        address=asked.address,
+        export_key=asked.export_key,
+        lease=asked.lease if is_charged else "",
+        cost=asked.rule.cost.reserved if is_charged else 0,
+    )
 
 
 def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:

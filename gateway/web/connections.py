@@ -17,11 +17,13 @@ from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.content import PIECE_BYTES
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response
 from gateway.core.reasons import Reason
+from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import PIECE_BYTES, Outgoing, reset
+from gateway.web.outgoing import Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
 from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
@@ -36,6 +38,10 @@ STALLED_SECONDS = 60.0
 """For a client to take anything at all of what waits for it, as nginx."""
 LINGER_SECONDS = 2.0
 """For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
+"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+STOPPING = build_close(GOING_AWAY)
+"""The last frame of one that is open when a stop has waited long enough."""
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
-        if self._outgoing.is_tunnel and self._reader.content is not None:
+        if self._outgoing.tunnel is not None and self._reader.content is not None:
             self._reader.content.break_off()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
@@ -114,8 +120,8 @@ class Connection(asyncio.Protocol):
         self._outgoing.resume()
 
     def shutdown(self) -> None:
-        """The server stops: an answer that is under way goes to its end, a tunnel has none."""
-        if self._task is None or self._outgoing.is_tunnel:
+        """The server stops: what is under way goes on, until it ends or the server cancels it."""
+        if self._task is None:
             self._transport.close()
         else:
             self._terms = msgspec.structs.replace(self._terms, stays_open=False)
@@ -156,6 +162,7 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         response: Response | None = None
         is_answered = False
+        last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
             if isinstance(received, Reason):
@@ -177,8 +184,10 @@ class Connection(asyncio.Protocol):
             pass  # there is nobody to answer, and nothing that went wrong here
         except asyncio.CancelledError:
             if not self._is_lost:
+                last_frame = STOPPING
                 raise
         except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
+            last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
             logger.warning("request %s: the content broke off: %s", id_of(response), error)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", id_of(response))
@@ -186,15 +195,15 @@ class Connection(asyncio.Protocol):
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
             if not self._is_lost:
-                self._end_turn(content, is_answered)
+                self._end_turn(content, is_answered, last_frame)
 
-    def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
+    def _end_turn(self, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
             self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
-        elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
-            reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
+        elif not is_answered:
+            self._break_off(content, last_frame)
         elif not self._terms.stays_open:
             self._close(is_all_read)
         else:
@@ -205,6 +214,22 @@ class Connection(asyncio.Protocol):
             if self._turns:
                 self._begin(self._turns.popleft())
                 self._set_reading()
+
+    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+
+        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
+        that is possible at once: its client may say goodbye, too.
+        """
+        if content is not None and self._outgoing.close_tunnel(last_frame):
+            content.discard()
+            self._close(is_all_read=False)
+            return
+        must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
+        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+            reset(self._transport)
+        else:
+            self._transport.close()
 
     def _close(self, is_all_read: bool) -> None:
         if is_all_read or not self._transport.can_write_eof():
@@ -222,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def await_content(self, is_awaited: bool) -> None:
         """Somebody waits for the client to send on, or no longer does."""
-        if not self._outgoing.is_tunnel:
+        if self._outgoing.tunnel is None:
             self.deadline = self._clock.time() + CONTENT_SECONDS if is_awaited else NEVER
 
     def hold_content(self, is_held: bool) -> None:

@@ -1,19 +1,21 @@
 """WebSockets through the running gateway, with a real client and a real backend."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.support.client import ask
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer
+from tests.support.processes import GatewayServer, is_listening, wait_until
 from tests.support.raw import send_raw
 from tests.system.conftest import Serve, mint
 from tests.system.test_bad_backends import write_policy
@@ -36,6 +38,7 @@ def converse(
     policies: Path,
     work: Callable[[GatewayServer, Callable[..., connect]], Awaitable[None]],
     behave: Callable[[ServerConnection], Awaitable[None]] = echo,
+    stop_timeout: str = "30",
 ) -> GatewayServer:
     """Runs `work` with a gateway in front of a backend that is a WebSocket server."""
 
@@ -43,7 +46,7 @@ def converse(
         async with serve_websockets(behave, "127.0.0.1", 0, subprotocols=[Subprotocol("chat")]) as backend:
             port = next(iter(backend.sockets)).getsockname()[1]
             write_policy(policies, port, response_timeout="5s")
-            gateway = await asyncio.to_thread(serve, redis_url)
+            gateway = await asyncio.to_thread(serve, redis_url, environment={"GATEWAY_STOP_TIMEOUT": stop_timeout})
 
             def open_websocket(token: str | None, **options: object) -> connect:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -99,7 +102,7 @@ def test_no_websocket_without_a_token(serve: Serve, redis_url: str, policies: Pa
 
 
 def test_a_revoked_token_ends_its_websocket(serve: Serve, redis_url: str, policies: Path) -> None:
-    """Both ends see the connection break; another token's goes on."""
+    """The client is told, the backend sees the connection break, and another token's goes on."""
     revoked, kept = mint(redis_url, policies), mint(redis_url, policies)
     has_ended = asyncio.Event()
 
@@ -116,6 +119,7 @@ def test_a_revoked_token_ends_its_websocket(serve: Serve, redis_url: str, polici
             await asyncio.to_thread(run_json, "token", "revoke", revoked["id"], "--redis", redis_url)
             with pytest.raises(ConnectionClosedError):
                 await cut.recv()
+            assert (1008, "invalid_token") == (cut.close_code, cut.close_reason)
             await has_ended.wait()
             await going.send("still here")
             assert "still here" == await going.recv()
@@ -183,18 +187,31 @@ def test_what_is_no_proper_handshake(serve: Serve, redis_url: str, policies: Pat
     converse(serve, redis_url, policies, work)
 
 
-def test_a_stopping_gateway_ends_its_websockets(serve: Serve, redis_url: str, policies: Path) -> None:
-    """SIGTERM is not held up by connections that have no end of their own."""
+def test_a_stopping_gateway_gives_its_websockets_time(serve: Serve, redis_url: str, policies: Path) -> None:
+    """After SIGTERM one goes on like a request, and may come to its own end; one that does not is told by 1001."""
     token = mint(redis_url, policies)["token"]
 
     async def work(gateway: GatewayServer, open_websocket: Callable[..., connect]) -> None:
-        async with open_websocket(token) as client:
-            await client.recv()
-            assert 0 == await asyncio.to_thread(gateway.stop)
-            with pytest.raises(ConnectionClosedError):
+        async with open_websocket(token) as ending, open_websocket(token) as lasting:
+            for client in (ending, lasting):
                 await client.recv()
+            gateway.send(signal.SIGTERM)
+            await asyncio.to_thread(wait_until, lambda: not is_listening(gateway.port), "the gateway stops")
+            for client in (ending, lasting):
+                await client.send("still here")
+                assert "still here" == await client.recv()
+            await ending.close()
+            assert 1000 == ending.close_code
+            with pytest.raises(ConnectionClosedOK):
+                await lasting.recv()
+            assert 1001 == lasting.close_code
+            assert 0 == await asyncio.to_thread(gateway.popen.wait, PATIENCE_SECONDS)
 
-    converse(serve, redis_url, policies, work)
+    async def behave(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosedError):
+            await echo(connection)
+
+    converse(serve, redis_url, policies, work, behave, stop_timeout="2")
 
 
 def test_a_slow_reader_makes_the_other_end_wait(serve: Serve, redis_url: str, policies: Path) -> None:
