@@ -159,15 +159,17 @@ class RedisTokens:
 
         Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
         """
-        found = dict[tuple[str, str], tuple[int, Any]]()
-        for _, bucket in groupby(sorted({(one.digest, one.project) for one in asked}), lambda one: bucket_of(one[0])):
-            tokens = list(bucket)
-            for few in (tokens[start : start + LOOKED_AT_ONCE] for start in range(0, len(tokens), LOOKED_AT_ONCE)):
-                keys = [names.token(token_id(digest)) for digest, _ in few]
-                arguments = list(chain.from_iterable(("", project, "") for _, project in few))
+        found = dict[int, Facts]()
+        in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
+        for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
+            numbers = list(bucket)
+            for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
+                keys = [names.token(token_id(asked[number].digest)) for number in few]
+                arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
                 now, *replies = await self._connection.run_script(self._standing, keys, arguments)
-                found.update(zip(few, ((now, reply) for reply in replies), strict=True))
-        return [_read_as_charged(one, *found[one.digest, one.project]) for one in asked]
+                for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
+                    found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
+        return [found[number] for number in range(len(asked))]
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
@@ -214,11 +216,6 @@ def newest_first(records: Iterable[TokenRecord]) -> list[TokenRecord]:
     """By creation, then by name; what is equal in both stays as it was."""
     by_name = sorted(records, key=attrgetter("name"))
     return sorted(by_name, key=attrgetter("created_at"), reverse=True)
-
-
-def _read_as_charged(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    raw, is_revoked, told = reply
-    return read_facts(asked, now, (raw, is_revoked, 1, b"", told))
 
 
 def _note(entry: AuditEntry | None) -> bytes:
