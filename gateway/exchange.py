@@ -139,7 +139,8 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return self.refuse_credential(request, refuse(rule, verdict))
+            refused = refuse(rule, verdict)
+            return refused if facts.exists else self.refuse_credential(request, refused)
         if isinstance(wanted, InvalidOptions):
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
@@ -234,7 +235,7 @@ class Exchange:
         return digest(credential, self._pepper)
 
     def refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
-        """The refusal, counted where the credential itself was at fault."""
+        """The refusal of a credential of which there is no token, counted where it may be a guess."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
             self._failures.note(request.client)
         return refused

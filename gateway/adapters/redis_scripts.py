@@ -48,6 +48,7 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
         export_key=asked.export_key,
         lease=asked.lease if is_charged else "",
         cost=asked.rule.cost.reserved if is_charged else 0,
+        exists=raw != b"",
     )
 
 

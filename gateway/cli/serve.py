@@ -13,7 +13,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
-from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.cli.serving import LOGGING, SharedServer, admin_beside
@@ -59,6 +59,8 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     raise_descriptor_limit()
     config = build_config(settings)
     click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
+    if settings.failed_credentials:
+        click.echo(f"gateway: {announce_guard(settings.failed_credentials)}", err=True)
     if admin is not None:
         click.echo(f"gateway: developer page on http://{settings.admin_listen}", err=True)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -86,7 +86,9 @@ class Backend(Protocol):
 
 
 @contextmanager
-def gateway_before(product: Backend, redis_url: str, folder: Path, *policies: str) -> Iterator[GatewayServer]:
+def gateway_before(
+    product: Backend, redis_url: str, folder: Path, *policies: str, environment: dict[str, str] | None = None
+) -> Iterator[GatewayServer]:
     """`gateway serve` with two workers, and of the shipped policies those that are named, in front of the product."""
     (folder / "policies").mkdir()
     for name in policies:
@@ -95,7 +97,7 @@ def gateway_before(product: Backend, redis_url: str, folder: Path, *policies: st
         folder,
         *("--policies", str(folder / "policies"), "--redis", redis_url, "--workers", "2"),
         *(f"--upstream={name}=http://127.0.0.1:{product.port}" for name in policies),
-        environment={"GATEWAY_FAILED_CREDENTIALS": ""},  # many tests, many bad ones, one address
+        environment=environment,
     )
     try:
         yield server.wait()
