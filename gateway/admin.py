@@ -20,8 +20,17 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.app import build_management, request_ids
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.app import request_ids
+from gateway.core.durability import Readiness
+from gateway.management.building import build_management
+from gateway.settings import (
+    Settings,
+    parse_own_addresses,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
@@ -43,9 +52,10 @@ class Administration:
         self._owns_client = client is None
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
-        self.readiness = RedisReadiness(self.redis)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
+        folder, own = Path(settings.policies), parse_own_addresses(settings)
+        self.policies = PolicyFiles(folder, parse_upstreams(settings.upstreams), can_assert=can_assert, own=own)
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
@@ -78,9 +88,9 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def store_failures(self) -> dict[str, str]:
-        """What Redis does not do for the gateway, by name, with why."""
-        return await self.readiness.failures()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     async def close(self) -> None:
         """Ends the connection, where it is nobody else's."""

@@ -19,9 +19,7 @@ from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
-from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
@@ -34,12 +32,13 @@ from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
-from gateway.exchange import Exchange, PolicySource
+from gateway.core.durability import Readiness
+from gateway.exchange import Exchange
 from gateway.fetching import Fetching
-from gateway.management import Management
+from gateway.management.building import build_management
 from gateway.management.product import ProductApi
 from gateway.retrieval import Retrieval
-from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
 from gateway.web.capacity import Capacity
@@ -64,28 +63,31 @@ class Gateway:
         self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
-        self.redis = RedisConnection(client, settings.redis_timeout)
-        self.readiness = RedisReadiness(self.redis)
+        self.cache_counts: Counter[str] = Counter()
+        self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
-        self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
+        replacements, self.own = parse_upstreams(settings.upstreams), parse_own_addresses(settings)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None, own=self.own)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        self.managing = BoundedConnection(client, settings.redis_timeout)  # not to crowd out admissions
+        self.managing = BoundedConnection(
+            client, settings.redis_timeout, self.cache_counts
+        )  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS)
-        self.cache_counts: Counter[str] = Counter()
-        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
+        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         self.encoder = ContentEncoder()
+        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
-        documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
+        instance = "" if upstreams else settings.instance or secrets.token_hex(8)
+        documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
@@ -107,9 +109,9 @@ class Gateway:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def store_failures(self) -> dict[str, str]:
-        """What Redis does not do for the gateway, by name, with why."""
-        return await self.readiness.failures()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""
@@ -118,13 +120,17 @@ class Gateway:
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Follows changes of the policy files until the end, and then closes all."""
-        watching = asyncio.create_task(self.policies.watch(on_reload))
+        tasks = (
+            asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(self.readiness.warn_of_missing_commands()),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await self.close()
 
     async def close(self) -> None:
@@ -144,20 +150,6 @@ class Gateway:
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
-
-
-def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
-    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
-    tokens = RedisTokens(connection)
-    return Management(
-        policies=policies,
-        tokens=tokens,
-        owners=tokens.owners,
-        audit=RedisAudit(connection),
-        claims=RedisClaims(connection, tokens),
-        random_bytes=secrets.token_bytes,
-        pepper=pepper.encode(),
-    )
 
 
 def request_ids() -> Iterator[str]:
@@ -184,8 +176,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(
-        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
-    )
+    operations = build_operations(gateway, whoami, run, gateway.own)
+    return PublicListener(proxy, forward_auth, operations, gateway.own, new_id, Capacity(settings.max_requests))

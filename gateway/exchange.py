@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol, TypeAlias
 
 from gateway.adapters.content import PIECE_BYTES, Pieces
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements, Streams
+from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements, Streams
 from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
@@ -51,6 +51,7 @@ from gateway.retrieval import Retrieval
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
     UpstreamBusy: Reason.UPSTREAM_BUSY,
@@ -63,15 +64,6 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
 
 FindRule: TypeAlias = Callable[[], Rule | None]
 """The rule of a request by the policies of the moment, for a caller that does not go by host, method and path alone."""
-
-
-class PolicySource(Protocol):
-    """Where the policy set of the moment comes from."""
-
-    @property
-    def current(self) -> PolicySet:
-        """The last good set."""
-        ...
 
 
 class ProductApi(Protocol):
@@ -120,9 +112,8 @@ class Exchange:
         """
         policies = self._policies.current
         segments = parse_path(request.path)
-        if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
-            asks_server = request.method == "OPTIONS" and request.path == "*"
-            reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
+        if segments is None:
+            reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
             return refuse_unmatched(reason, policies, request.host)
         rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
@@ -158,7 +149,8 @@ class Exchange:
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
-            return self.finish(request, admission, build_refused(request, admission))
+            own = build_server_options() if asks_server(request) else build_refused(request, admission)
+            return self.finish(request, admission, own)
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
             response = flight.until_sent(await self._answer(request, content, admission))
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
@@ -292,6 +284,16 @@ class Asking:
     def _match(self) -> Rule | None:
         request = self._request
         return self._policies.current.match(request.host, request.method, parse_path(request.path) or ())
+
+
+def asks_server(request: RequestHead) -> bool:
+    """Whether the request is `OPTIONS *`: about the server, and so about nothing that a rule could match."""
+    return request.path == "*" and request.method == "OPTIONS"
+
+
+def build_server_options() -> Response:
+    """What the server as a whole can do (RFC 9110 9.3.7), for whoever asks; a rule may allow less."""
+    return Response(ResponseHead(204, [(b"allow", METHODS), (b"cache-control", b"no-store")]), b"")
 
 
 def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:

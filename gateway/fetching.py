@@ -16,18 +16,21 @@ from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
-from gateway.core import encodings
+from gateway.core import encodings, loops
 from gateway.core.assertions import Issuer, build_assertion, rewritten
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
 from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
-from gateway.core.caching.preconditions import is_unmodified
+from gateway.core.caching.preconditions import holds_for_origin, is_unmodified
 from gateway.core.caching.reusing import Reuse
-from gateway.core.decision import effective_scopes
+from gateway.core.caching.told import build_fields, build_whole_fields
 from gateway.core.errors import StoreUnavailable, UpstreamError
-from gateway.core.forwarding import build_request_fields, build_response_fields
+from gateway.core.forwarding import build_response_fields
+from gateway.core.links import publish
 from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused
+from gateway.core.policies.rules import Policy
+from gateway.core.reasons import Reason
 from gateway.core.variants.sources import keep_directives
 
 LONG_BYTES = 1024 * 1024
@@ -45,7 +48,10 @@ class Shapes(Protocol):
 
 
 class Fetching:
-    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
+    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
+
+    `instance` tells this gateway from others, where its requests can come back to it (core/loops.py).
+    """
 
     def __init__(
         self,
@@ -56,8 +62,10 @@ class Fetching:
         counts: Counter[str],
         shaping: Shapes | None = None,
         issuer: Issuer | None = None,
+        instance: str = "",
     ) -> None:
         self._issuer = issuer
+        self._instance = instance
         self._counts = counts
         self._exports = exports
         self._contents = contents
@@ -87,15 +95,16 @@ class Fetching:
             if it.lead is not None:
                 self._fetches.end(it.lead, Alone())
 
+    def is_in_loop(self, request: RequestHead, policy: Policy) -> bool:
+        """Whether the request was passed on under the policy before."""
+        return bool(self._instance) and loops.is_in_loop(request.fields, loops.build_mark(self._instance, policy.name))
+
     async def pass_on(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
-        is_cacheable = keys.is_cacheable(admission.rule, request)
-        fields = _whole_fields(request, admission) if is_cacheable else _request_fields(request, admission)
-        fields += build_assertion(self._issuer, request, admission, rewritten(admission, request.target))
-        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
+        answer = await self._send(request, admission, request.target, build_fields(request, admission), content)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
             try:
@@ -119,19 +128,48 @@ class Fetching:
             answer = shaped.answer
             it = msgspec.structs.replace(it, shaped=shaped)
         else:
-            answer = await self._send(it, validators)
+            answer = await self._fetch_whole(it, validators)
         if it.stored is not None and kept is not None and answer.head.status == 304:
             return await self._freshen(it, it.stored.head, kept, answer.head)
         return await self._take(it, answer)
 
-    async def _send(self, it: Fetch, validators: Fields) -> Response:
-        rule, target = it.admission.rule, it.admission.rule.source or it.request.target
-        assertion = build_assertion(self._issuer, it.request, it.admission, rewritten(it.admission, target))
-        fields = [*_whole_fields(it.request, it.admission), *assertion, *validators]
-        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None)
-        return Response(keep_directives(answer.head), answer.content) if rule.source else answer
+    async def _fetch_whole(self, it: Fetch, validators: Fields) -> Response:
+        source = it.admission.rule.source
+        fields = [*build_whole_fields(it.request, it.admission), *validators]
+        answer = await self._send(it.request, it.admission, source or it.request.target, fields, None)
+        return Response(keep_directives(answer.head), answer.content) if source else answer
 
-    async def _take(self, it: Fetch, answer: Response) -> Response:
+    async def _send(
+        self,
+        request: RequestHead,
+        admission: Authorized,
+        target: str,
+        fields: list[Field],
+        content: AsyncIterator[bytes] | None,
+    ) -> Response:
+        """What the policy's backend answers, in addresses that clients know."""
+        upstream, inform = admission.rule.policy.upstream, request.inform
+
+        def translate(head: ResponseHead) -> ResponseHead:
+            return publish(head, request, target, upstream)
+
+        def pass_on(head: ResponseHead) -> None:
+            if inform is not None:
+                inform(ResponseHead(head.status, build_response_fields(translate(head))))
+
+        fields = self._sign(request, admission, target, fields)
+        interim = pass_on if inform is not None else None
+        answer = await self._upstreams.send(upstream, request.method, target, fields, content, interim)
+        return Response(translate(answer.head), answer.content)
+
+    def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:
+        """The fields with who asserts them, and with the mark by which this gateway would know them again."""
+        fields += build_assertion(self._issuer, request, admission, rewritten(admission, target))
+        if self._instance:
+            fields.append(loops.build_mark(self._instance, admission.rule.policy.name))
+        return fields
+
+    async def _take(self, it: Fetch, answer: Response) -> Response | Refused:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
@@ -152,18 +190,18 @@ class Fetching:
                 return _pass_through(Response(head, encoded), it.why)
             head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
         before = it.stored.head if it.stored is not None else None
-        make = functools.partial(storing.make_head, rule, it.request, head, whole, it.began_at, before)
+        make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
         status = it.cache_status(is_stored=is_stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
         return await self._reply(it, export, whole, head, status, is_stored=is_stored)
 
-    async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response:
+    async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
         rule = it.admission.rule
         response = revalidating.freshened(stored, answer, it.began_at)
-        made = revalidating.freshen_head(rule, it.request, stored, response, it.began_at)
+        made = revalidating.freshen_head(it.admission, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
         is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
         status = it.cache_status(is_stored=is_stored, status=304)
@@ -172,8 +210,10 @@ class Fetching:
 
     async def _reply(
         self, it: Fetch, export: Export, content: bytes, answer: ResponseHead, status: bytes, *, is_stored: bool
-    ) -> Response:
+    ) -> Response | Refused:
         """What has been fetched, in the coding that the client prefers; who waits for it is not kept by that."""
+        if it.shaped is not None and not holds_for_origin(it.request.fields, export.head):
+            return Refused(Reason.PRECONDITION_FAILED, it.admission.rule, it.admission.facts)
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         coding = answering.choose_coding(it.request, reuse, self._contents.offered)
         sent = await self._contents.encode(it.name if is_stored else None, export.head, coding, content)
@@ -184,7 +224,7 @@ class Fetching:
         has_failed = reusing.is_failure(head.status)
         if it.lead is not None:
             self._fetches.end(it.lead, Alone(has_failed))
-        is_overtaken = not has_failed and objection not in storing.OF_ONE_REQUEST
+        is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
 
@@ -224,15 +264,3 @@ def _pass_through(answer: Response, why: str) -> Response:
     if why:
         fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
     return Response(ResponseHead(answer.head.status, fields), answer.content)
-
-
-def _whole_fields(request: RequestHead, admission: Authorized) -> list[Field]:
-    """The fields of a request for all of an answer, as it is."""
-    return [*_request_fields(request, admission, reusing.KEPT_BACK), reusing.AS_IT_IS]
-
-
-def _request_fields(
-    request: RequestHead, admission: Authorized, dropped: frozenset[bytes] = frozenset()
-) -> list[Field]:
-    scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
-    return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"
 SECRETS = {"token_pepper", "assertion_key"}
@@ -26,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Host and port of the public listener."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
+    own_prefix: str = DEFAULT_PREFIX
+    """Behind which path the public listener has its own addresses, such as /-/health; all others are the backends'."""
     sign_in: str = "admin owner project"
     """Whose tokens open the developer page: of `admin`, `owner` and `project`, separated by spaces."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -36,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
     redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 0.25
     """Seconds until Redis counts as silent."""
+    allow_eviction: bool = False
+    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000
@@ -53,6 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Private Ed25519 keys in PEM form, or the file that has them: the first signs assertions, all are published."""
     assertion_issuer: str = "gateway"
     """Who asserts (`iss`)."""
+    instance: str = ""
+    """What tells this gateway from others in CDN-Loop; empty: made up at each start. Nodes behind one address may share
+    it, so that a loop through that address is seen at once."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
 
@@ -111,6 +120,14 @@ def parse_sign_in(text: str) -> frozenset[str]:
     return kinds
 
 
+def parse_own_addresses(settings: Settings) -> OwnAddresses:
+    """The public listener's own addresses; ConfigurationError says what is wrong with their prefix."""
+    try:
+        return parse_prefix(settings.own_prefix)
+    except ValueError as error:
+        raise ConfigurationError(f"own prefix: {error}") from error
+
+
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:
     """The trusted proxies; ConfigurationError names what is no network."""
     try:
@@ -123,6 +140,17 @@ NO_REDIS = (
     "redis: no store is named. Choose one: --redis redis://127.0.0.1:6379/0 (or the variable GATEWAY_REDIS_URL), "
     "or --redis memory:// to try the gateway with one worker and nothing kept"
 )
+
+
+def describe_store(redis_url: str) -> str:
+    """Return where the store is, in words, without user, password or options."""
+    if redis_url.startswith("memory:"):
+        return "embedded store"
+    url = urlsplit(redis_url)
+    if url.scheme == "unix":
+        return f"Redis {url.path}"
+    host = url.hostname or "localhost"
+    return f"Redis {f'[{host}]' if ':' in host else host}:{url.port or 6379}"
 
 
 def _mask(value: object) -> object:

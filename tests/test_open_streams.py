@@ -165,7 +165,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
     ended: list[Reason] = []
     async with open_room() as room:
         fields = [(b"authorization", b"Bearer " + TEXT.encode())]
-        request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", 0)
+        request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", "", 0)
         async with room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append) as admission:
             assert isinstance(admission, Authorized)
             await look(room)

@@ -10,10 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from watchfiles import awatch
-
-from gateway.adapters.upstream_tls import files_of, find_tls_mistake
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.reading import Mistake
 from gateway.core.policies.rules import PolicySet
@@ -27,12 +25,20 @@ logger = logging.getLogger(__name__)
 class PolicyFiles:
     """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
 
-    def __init__(self, folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstreams: Mapping[str, str],
+        *,
+        can_assert: bool = True,
+        own: OwnAddresses | None = None,
+    ) -> None:
         self._folder = folder
         self._upstreams = upstreams
         self._can_assert = can_assert
+        self._own = own
         self._read = ReadFiles(folder)
-        self.current = self._read.load(upstreams, can_assert=can_assert)
+        self.current = self._read.load(upstreams, can_assert=can_assert, own=own)
         self.mistakes: tuple[str, ...] = ()
 
     def reload(self) -> bool:
@@ -44,7 +50,7 @@ class PolicyFiles:
             return False
         self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read.load(self._upstreams, can_assert=self._can_assert)
+            self.current = self._read.load(self._upstreams, can_assert=self._can_assert, own=self._own)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
@@ -55,6 +61,8 @@ class PolicyFiles:
 
     async def watch(self, then: Callable[[], None]) -> None:
         """Reloads whenever a policy file of the folder has changed, and calls `then` after it, until cancelled."""
+        from watchfiles import awatch  # noqa: PLC0415 - most commands read policies and never watch them
+
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
         async for _ in awatch(folder, step=50, debounce=200):
             if await asyncio.to_thread(self.reload):
@@ -69,20 +77,20 @@ class ReadFiles:
         self._texts = _try_texts(folder)
         self._digests: dict[str, bytes] = {}
 
-    def load(self, upstreams: Mapping[str, str], *, can_assert: bool) -> PolicySet:
+    def load(self, upstreams: Mapping[str, str], *, can_assert: bool, own: OwnAddresses | None) -> PolicySet:
         """The set of all texts; raises ConfigurationError with every mistake."""
         if isinstance(self._texts, ConfigurationError):
             raise self._texts
 
         def find_mistake(upstream: Upstream) -> Mistake | None:
-            for file in files_of(upstream.tls):
+            for file in upstream.tls.files:
                 self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
-            tls_mistake = find_tls_mistake(upstream)
+            tls_mistake = _find_tls_mistake(upstream)
             if tls_mistake is not None:
                 return Mistake("$.upstream.tls", tls_mistake)
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
 
-        return load_policies(self._texts, upstreams, find_mistake)
+        return load_policies(self._texts, upstreams, find_mistake, own)
 
     def is_unchanged(self) -> bool:
         """Whether a load now would read the same."""
@@ -92,12 +100,15 @@ class ReadFiles:
         return now == before and all(_digest(file) == digest for file, digest in self._digests.items())
 
 
-def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> PolicySet:
+def read_policies(
+    folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True, own: OwnAddresses | None = None
+) -> PolicySet:
     """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
 
-    `can_assert` says whether there is a key to sign assertions with. Raises ConfigurationError with every mistake.
+    `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
+    answers, where that is known. Raises ConfigurationError with every mistake.
     """
-    return ReadFiles(folder).load(upstreams, can_assert=can_assert)
+    return ReadFiles(folder).load(upstreams, can_assert=can_assert, own=own)
 
 
 def read_texts(folder: Path) -> dict[str, str]:
@@ -116,6 +127,15 @@ def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
         return read_texts(folder)
     except ConfigurationError as error:
         return error
+
+
+def _find_tls_mistake(upstream: Upstream) -> str | None:
+    """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
+    if not upstream.tls.files:
+        return None
+    from gateway.adapters.upstream_tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
+
+    return find_tls_mistake(upstream)
 
 
 def _digest(file: str) -> bytes:

@@ -8,12 +8,21 @@ from typing import Protocol, runtime_checkable
 from gateway.core.audit import AuditEntry
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
-from gateway.core.messages import ContentStream, Field, Response
+from gateway.core.messages import ContentStream, Field, Inform, Response
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.policies.upstream import Upstream as UpstreamAddress
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord
+
+
+class PolicySource(Protocol):
+    """Where the policy set of the moment comes from."""
+
+    @property
+    def current(self) -> PolicySet:
+        """The last good set."""
+        ...
 
 
 class Admissions(Protocol):
@@ -119,8 +128,12 @@ class Upstreams(Protocol):
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
-        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
+        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors.
+
+        `inform` is given the interim answers that come before it.
+        """
         ...
 
 

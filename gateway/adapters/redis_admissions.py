@@ -5,6 +5,7 @@ Redis little more than one.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,21 +13,28 @@ from typing import Any
 import msgspec
 
 from gateway.adapters import names
+from gateway.adapters.patience import Patience
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_line import ScriptLine
 from gateway.adapters.redis_scripts import read_facts, read_script
 from gateway.core.addresses import client_network
 from gateway.core.decision import Asked, Facts
+from gateway.core.errors import StoreUnavailable
 from gateway.core.records import digest_rest
 from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
+LEAST_SECONDS = 0.02
+"""A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
     asked: Asked
     facts: "asyncio.Future[Facts]"
+    late_at: float
+    """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
+    Never, if no call was before: then the line bounds the wait."""
 
 
 class RedisAdmissions:
@@ -34,8 +42,10 @@ class RedisAdmissions:
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
+        self._connection = connection
         self._line = ScriptLine(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
+        self._patience: Patience | None = None
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
@@ -46,23 +56,40 @@ class RedisAdmissions:
         facts: asyncio.Future[Facts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
-        self._waiting.append(_Waiting(asked, facts))
+        late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
+        self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
         keys, arguments = self._arguments(batch)
         self._is_under_way = True
+        self._watch(batch)
         self._line.call(keys, arguments, partial(self._take, batch))
+
+    def _watch(self, batch: Sequence[_Waiting]) -> None:
+        """Bound the wait of requests that have waited for the call before theirs already."""
+        if batch[0].late_at < math.inf:
+            left = batch[0].late_at - asyncio.get_running_loop().time()
+            self._patience = Patience(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+
+    def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
+        """Refuse those whose time is over. Redis may still charge them: the call is under way."""
+        now = asyncio.get_running_loop().time()
+        late = [waiting for waiting in batch if waiting.late_at <= now]
+        _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
+        if batch[len(late) :]:
+            self._watch(batch[len(late) :])
 
     def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
         self._is_under_way = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
-            for waiting in batch:
-                if not waiting.facts.done():
-                    waiting.facts.set_exception(answer)
+            _fail(batch, answer)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
@@ -83,3 +110,9 @@ class RedisAdmissions:
             admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
         keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.facts.done():
+            waiting.facts.set_exception(error)

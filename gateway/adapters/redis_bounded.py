@@ -2,6 +2,7 @@
 tokens. Whoever was let in on another connection is not in their way."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -16,8 +17,8 @@ Answer = TypeVar("Answer")
 class BoundedConnection(RedisConnection):
     """Runs so many commands at once; the others wait for their turn, and their time begins with it."""
 
-    def __init__(self, client: Client, timeout_seconds: float) -> None:
-        super().__init__(client, timeout_seconds)
+    def __init__(self, client: Client, timeout_seconds: float, counts: Counter[str] | None = None) -> None:
+        super().__init__(client, timeout_seconds, counts)
         self._turns = asyncio.Semaphore(MAXIMUM_COMMANDS)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:

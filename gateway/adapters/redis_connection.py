@@ -7,9 +7,13 @@ StoreUnavailable, within the timeout the first time and at once after that, unti
 import asyncio
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool
@@ -19,10 +23,22 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from gateway.core.usage import REFUSED
 
+URL_OPTIONS: dict[str, tuple[str, ...]] = {
+    "redis": ("client_name", "db", "socket_keepalive"),
+    "rediss": (
+        *("client_name", "db", "socket_keepalive"),
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
+        *("ssl_keyfile", "ssl_min_version", "ssl_password"),
+    ),
+    "unix": ("client_name", "db", "password", "username"),
+}
+"""What the query of a Redis URL may set, by scheme. All else of a connection is the gateway's own."""
 FLAGS = "#!lua flags=allow-oom"
 """The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
@@ -56,6 +72,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
     """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
     if url == EMBEDDED:
         return _embedded()
+    _check_options(url)
     try:
         client = redis.asyncio.Redis.from_url(
             url,
@@ -70,6 +87,17 @@ def open_client(url: str, timeout_seconds: float) -> Client:
     return client
 
 
+def _check_options(url: str) -> None:
+    """Raise ConfigurationError for an option that the URL may not set. redis-py would refuse it as it connects."""
+    parts = urlsplit(url)
+    options = URL_OPTIONS.get(parts.scheme, ())
+    for option in parse_qs(parts.query, keep_blank_values=True) if options else ():
+        if option not in options:
+            near = get_close_matches(option, options, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(options)}"
+            raise ConfigurationError(f"redis: unknown option {option!r} in the URL; {hint}")
+
+
 def _embedded() -> Client:
     try:
         import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
@@ -82,15 +110,20 @@ def _embedded() -> Client:
         def script_load(self, script: Any) -> Any:
             return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
 
-    return Embedded()
+    server = fakeredis.FakeServer()
+    fakeredis.FakeRedis(server=server).set(names.marker(), "1")  # it begins empty, and that is meant
+    return Embedded(server=server)
 
 
 class RedisConnection:
     """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer."""
 
-    def __init__(self, client: Client, timeout_seconds: float) -> None:
+    def __init__(self, client: Client, timeout_seconds: float, counts: Counter[str] | None = None) -> None:
         self.client = client
         self.timeout_seconds = timeout_seconds
+        self._counts = Counter[str]() if counts is None else counts
+        self._refused: dict[object, str] = {}
+        """Error codes of scripts and commands that Redis refuses now, so that each is logged as it begins and ends."""
         self._probing: asyncio.Task[None] | None = None
         self._open_for = ""
         """The error code for which the circuit was opened; empty if Redis did not answer."""
@@ -102,26 +135,28 @@ class RedisConnection:
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
         """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses."""
-        return await self._run(lambda: self._run_on_live_connection(command))
+        return await self._run(command, lambda: self._run_on_live_connection(command))
 
-    async def _run(self, command: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._probing is not None:
             raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
             async with _bound(self.timeout_seconds):
-                return await command()
+                answer = await command()
         except _UNREACHABLE as error:
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise self.refuse(error) from error
+            raise self.refuse(error, caller) from error
+        self.accept(caller)
+        return answer
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
-        return await self.run(lambda client: script.run(client, keys, arguments))
+        return await self.run(partial(script.run, keys=keys, arguments=arguments))
 
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """The same for a script that must not run twice: where the connection breaks, nobody knows whether it did."""
-        return await self._run(lambda: script.run(self.client, keys, arguments))
+        return await self._run(script, lambda: script.run(self.client, keys, arguments))
 
     async def until_closed(self) -> None:
         """Returns when the circuit is closed: Redis has answered a probe."""
@@ -146,13 +181,25 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
-    def refuse(self, error: Exception) -> StoreUnavailable:
-        """Return what to raise for an error reply. If the server is no master, open the circuit and leave it."""
+    def accept(self, caller: object) -> None:
+        """Note that Redis has run a script or command: if it was refused before, that has ended."""
+        if self._refused and (code := self._refused.pop(_identity(caller), "")):
+            logger.warning("redis: %s has ended; commands are taken again", code)
+
+    def refuse(self, error: Exception, caller: object) -> StoreUnavailable:
+        """Return what to raise for an error reply, count it, and log it if it is new for this script or command.
+
+        If the server is no master, open the circuit and leave it.
+        """
         refusal = refused(error)
+        self._counts[f"{REFUSED}{refusal.code}"] += 1
         if refusal.code in NO_MASTER:
             self._open_circuit(
                 f"redis: this server is no master ({refusal.code}); connecting again until one answers", refusal.code
             )
+        elif self._refused.get(_identity(caller)) != refusal.code:
+            self._refused[_identity(caller)] = refusal.code
+            logger.warning("redis: a command is refused until this ends: %s", error)
         return refusal
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
@@ -241,6 +288,13 @@ async def _bound(seconds: float) -> AsyncIterator[None]:
             yield
     finally:
         patience.cancel()
+
+
+def _identity(caller: object) -> object:
+    """Return what is the same for each run of a script, or of a command from one place in the code."""
+    if isinstance(caller, partial):
+        return getattr(caller.func, "__self__", caller.func)
+    return getattr(caller, "__code__", caller)
 
 
 def without_flags(source: str) -> str:

@@ -8,6 +8,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import Script
 from gateway.core.children import bound_by
 from gateway.core.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.errors import StoreUnavailable
 from gateway.core.owners import OwnerStanding
 from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, effective_quotas
@@ -18,6 +19,13 @@ REFUSED_WHEN_FULL = {"store.lua", "keep_content.lua", "count.lua"}
 """Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
 and can be done without. All others run: they admit, revoke, change tokens or free memory, and add little."""
 
+LOST = -1
+"""Said in the place of whether an unknown token is revoked, where the store has no marker."""
+EMPTY_STORE = (
+    "Redis holds no tokens: it has lost its data, or is new. Restore it, or create the first token, "
+    "or run `gateway redis init` to say that it is meant to be empty"
+)
+
 
 def read_script(*parts: str) -> Script:
     """Return one script of the files `parts` of scripts/, behind the names, positions and clock that they use."""
@@ -27,8 +35,10 @@ def read_script(*parts: str) -> Script:
 
 
 def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    """Return what scripts/admit.lua has found for one admission."""
+    """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
     raw, revoked, charged, stored_heads, told, *states = reply
+    if revoked == LOST:
+        raise StoreUnavailable(EMPTY_STORE)
     record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):

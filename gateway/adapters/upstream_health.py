@@ -6,7 +6,7 @@ from gateway.adapters.clock import Clock, Timer
 from gateway.adapters.content import give_up
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
-from gateway.adapters.upstream_target import Target
+from gateway.adapters.upstream_target import Target, build_head
 from gateway.core import balancing
 from gateway.core.errors import UpstreamError
 from gateway.core.policies.upstream import HealthCheck
@@ -44,7 +44,8 @@ class HealthChecks:
         self._timer = self._clock.call_at(self._clock.time() + self._check.interval_seconds, self._begin)
 
     async def _is_good(self) -> bool:
-        head = self._target.build_head("GET", self._check.path, _FIELDS, Framing.LENGTH)
+        fields = ((b"host", self._target.authority.encode("ascii")), *_FIELDS)
+        head = build_head("GET", self._check.path, fields, Framing.LENGTH)
         connection: UpstreamConnection | None = None
         try:
             connection = await self._target.connect(self._limits, lambda _: None)

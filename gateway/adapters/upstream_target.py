@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, limits_of
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect, limits_of
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
-from gateway.core.messages import Field, Response
-from gateway.core.policies.upstream import Upstream
-from gateway.core.policies.upstream_rules import UNIX
+from gateway.core.messages import Field, Inform, Response
+from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
 
 IDLE_SECONDS = 4.0
 """Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""
@@ -46,7 +45,11 @@ class Target:
         self._contexts = contexts if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._contexts else 80)
-        self._authority = address.host or url.netloc
+        self.authority = url.netloc if address.host in (CLIENT_HOST, TARGET_HOST) else address.host
+        """What it is asked by where no client asks."""
+        self._host_field: tuple[Field, ...] = (
+            ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
+        )
         self._prefix = url.path
 
     @property
@@ -65,10 +68,11 @@ class Target:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        inform: Inform | None,
     ) -> Response:
         """The answer, as it arrives; raises one of the UpstreamErrors."""
-        head = self.build_head(method, self._prefix + target, fields, framing)
-        request = OutgoingRequest(method, head, content, framing)
+        head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
+        request = OutgoingRequest(method, head, content, framing, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
         if kept is not None and kept.is_reusable:
             try:
@@ -80,14 +84,6 @@ class Target:
             if kept is not None:
                 kept.close()
         return await (await self._open()).send(request)
-
-    def build_head(self, method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
-        """The request head: nothing but what is given, Host, and the transfer coding where one is needed."""
-        start = f"{method} {path} HTTP/1.1\r\nhost: {self._authority}\r\n".encode("latin-1")
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        return b"".join(
-            (start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n")
-        )
 
     async def connect(self, limits: Limits, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
         """A new connection; raises UpstreamUnreachable."""
@@ -199,3 +195,10 @@ class Target:
         self._idle.append(connection)
         while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old
             self._idle.popleft().close()
+
+
+def build_head(method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
+    """Return the request head: nothing but what is given, and the transfer coding where one is needed."""
+    start = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n"))

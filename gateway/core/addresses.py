@@ -39,6 +39,12 @@ def is_trusted(address: str, trusted: Networks) -> bool:
     return bool(trusted) and len(address) <= MAXIMUM_REMEMBERED and _lies_in(address, trusted)
 
 
+def plain_address(address: str) -> str:
+    """Return an address as its family writes it: a socket for both maps IPv4 into IPv6 (RFC 4291 2.5.5.2)."""
+    parsed = _parse(address) if address.startswith("::") else None
+    return address if parsed is None else str(parsed)
+
+
 class TrustedProxies(msgspec.Struct, frozen=True):
     """Whose word is taken for where a request comes from, and where they say it."""
 
@@ -71,6 +77,15 @@ def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies)
         hop = hops.pop()
         client, scheme = hop.address, SCHEMES.get(hop.scheme, scheme)
     return Origin(client, scheme, forwarded_for)
+
+
+def names_client(fields: Fields, field: ForwardingField) -> bool:
+    """Whether the proxy nearest to us says whose request it is: the last entry is its own, and must be an address."""
+    values = field_values(fields, field.encode())
+    if field == "x-forwarded-for":
+        return _parse(b",".join(values).rpartition(b",")[2].decode("latin-1").strip()) is not None
+    hops = parse_forwarded(values)
+    return bool(hops) and bool(hops[-1].address)
 
 
 def believed_addresses(forwarded_for: str, client: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
+    StartFailed                 a server did not come up; its log says why
     ChangeRefused               a change of a token or owner that was not made; `code` says of what kind
         NotFound                there is nothing of this id
         NameTaken               the policy wants unique names, and another token has this one
@@ -21,7 +22,10 @@ GatewayError
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
-from gateway.core.reasons import Reason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line imports this file, and little else
+    from gateway.core.reasons import Reason
 
 MAXIMUM_TOLD = 500
 """Characters of a place in a document, and of what is wrong there."""
@@ -37,6 +41,10 @@ class ConfigurationError(GatewayError):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+
+
+class StartFailed(GatewayError):
+    """No process of the gateway answers requests, and another attempt would end in the same way."""
 
 
 class ChangeRefused(GatewayError):
@@ -105,7 +113,7 @@ class StoreUnavailable(GatewayError):
 class StreamRevoked(GatewayError):
     """An open stream was ended: a request for it would be refused by now, for `reason`."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: "Reason") -> None:
         super().__init__(f"a request for it would be refused by now: {reason}")
         self.reason = reason
 
@@ -119,6 +127,8 @@ class UpstreamError(GatewayError):
 
 class UpstreamUnreachable(UpstreamError):
     """No connection to the backend."""
+
+    retry_after = 1
 
 
 class UpstreamBusy(UpstreamError):

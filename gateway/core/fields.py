@@ -17,8 +17,10 @@ _BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
 _BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 # entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, RFC 9110 8.8.3
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
-# Host = uri-host [ ":" port ], RFC 9110 7.2
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+# Host = uri-host [ ":" port ], RFC 9110 7.2; never empty in a URI of http or https, 4.2.1
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::([0-9]{0,5}))?")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAXIMUM_PORT = 65535
 _TAG_SEPARATOR = re.compile(rb"[ \t]*(?:,[ \t]*)+")
 # cache-directive = token [ "=" ( token / quoted-string ) ], RFC 9111 5.2
 _DIRECTIVE = re.compile(rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
@@ -37,6 +39,15 @@ _DATES = tuple(
 _RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", re.IGNORECASE)
 # sf-string with its parameters, RFC 9651 3.3.3
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",;]*)*[ \t]*(?:,[ \t]*|$)')
+# dictionary = key [ "=" item-or-inner-list ] *parameter, RFC 9651 3.2; the items are those of 3.3
+_KEY = r"[a-z*][a-z0-9_.*-]*"
+_QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
+_NUMBER = r"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})"
+_TOKEN = r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*"
+_ITEM = rf"(?:{_NUMBER}|{_QUOTED}|{_TOKEN}|:[A-Za-z0-9+/=]*:|\?[01]|@-?\d{{1,15}}|%{_QUOTED})"
+_PARAMETERS = rf"(?:; *{_KEY}(?:={_ITEM})?)*"
+_INNER_LIST = rf"\( *(?:{_ITEM}{_PARAMETERS}(?: +|(?=\))))*\)"
+_MEMBER = re.compile(rf"({_KEY})(?:=({_ITEM}|{_INNER_LIST}))?{_PARAMETERS}[ \t]*(?:,[ \t]*(?=[a-z*])|$)".encode())
 # dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
 _PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
 EVENT_STREAM = b"text/event-stream"
@@ -48,10 +59,25 @@ MAXIMUM_DELTA_SECONDS = 2**31
 
 
 @functools.lru_cache(maxsize=1024)
-def parse_host(value: bytes) -> str | None:
-    """The host of a Host field in lower case, without port; None where it is not one."""
+def parse_authority(value: bytes, scheme: str) -> tuple[str, str] | None:
+    """Return the host of a Host field, and host and port as the normal form of a URI has them (RFC 9110 4.2.3).
+
+    Both are in lower case, and the scheme's own port is left out. None where the field names no host, or no port that
+    there can be.
+    """
     match = _HOST.fullmatch(value)
-    return match[1].decode("ascii").lower() if match else None
+    if match is None:
+        return None
+    host, port = match[1].decode("ascii").lower(), int(match[2] or DEFAULT_PORTS[scheme])
+    if port > MAXIMUM_PORT:
+        return None
+    return host, host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
+def parse_host(value: bytes) -> str | None:
+    """Return the host of a Host field in lower case, without port; None where it is not one."""
+    found = parse_authority(value, "http")
+    return found[0] if found else None
 
 
 def is_bearer(value: bytes) -> bool:
@@ -103,6 +129,37 @@ def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
             match[1].decode("latin-1").lower(), None if argument is None else argument.decode("latin-1")
         )
     return directives
+
+
+_IN_SECONDS = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+
+
+def parse_targeted_cache_control(values: Sequence[bytes]) -> dict[str, str | None]:
+    """The directives of a targeted field (RFC 9213 2.1): a Dictionary, in which the last of a repeated one counts.
+
+    Empty where the field is absent, empty or malformed, or where a time is no Integer: such a field is ignored (2.2).
+    """
+    text = b", ".join(values).strip(b" ")
+    directives: dict[str, str | None] = {}
+    position = 0
+    while position < len(text):
+        match = _MEMBER.match(text, position)
+        if match is None:
+            return {}
+        name, value = match[1].decode("ascii"), (match[2] or b"?1").decode("ascii")
+        if name in _IN_SECONDS and not value.removeprefix("-").isdecimal():
+            return {}
+        directives.pop(name, None)
+        if value != "?0":
+            directives[name] = None if value == "?1" else value
+        position = match.end()
+    return directives
+
+
+def parse_age(values: Sequence[bytes]) -> int | None:
+    """The seconds of Age; of several the first counts, and what is no number of seconds is ignored (RFC 9111 5.1)."""
+    first = b",".join(values).partition(b",")[0].strip(b" \t")
+    return parse_delta_seconds(first.decode("latin-1"))
 
 
 def parse_delta_seconds(text: str | None) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.usage import REFUSED, Counted, StoreMemory, Totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -66,11 +66,18 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         " status code, and part of the cache (empty: none).",
         [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
     )
+    refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     yield Metric(
         "gateway_cache_events_total",
         "counter",
         "What happened in the caches of all workers of all nodes, such as store-refused: Redis took no export.",
-        [Sample(number, {"event": event}) for event, number in sorted(totals.events.items())],
+        [Sample(number, {"event": event}) for event, number in sorted(totals.events.items()) if event not in refused],
+    )
+    yield Metric(
+        "gateway_redis_refusals_total",
+        "counter",
+        "Commands of all workers of all nodes that Redis refused, by its error code, such as NOPERM, READONLY or OOM.",
+        [Sample(number, {"code": event.removeprefix(REFUSED)}) for event, number in sorted(refused.items())],
     )
 
 

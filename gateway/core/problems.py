@@ -42,7 +42,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "HTTP/1.1 and HTTP/1.0 are spoken here."),
     Reason.HEAD_TOO_LARGE: Problem(431, "Request Header Fields Too Large", "The request's fields are too many."),
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
-    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
+    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host is ambiguous or malformed."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.UNSUPPORTED: Problem(
         501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
@@ -80,6 +80,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
+    Reason.PRECONDITION_FAILED: Problem(
+        412, "Precondition Failed", "What is here now is not what If-Match or If-Unmodified-Since asks for."
+    ),
     Reason.QUOTA_EXCEEDED: Problem(
         429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),
@@ -101,6 +104,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
     Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
 }

@@ -23,6 +23,8 @@ MAXIMUM_HOURS = 31 * DAY_HOURS
 
 HIT, STALE, NOT_MODIFIED, MISS, BYPASS = "hit", "stale", "not_modified", "miss", "bypass"
 """From the cache: fresh, stale, or as a 304. By the backend: for want of a stored answer, or because none could do."""
+REFUSED = "redis-refused:"
+"""Events that begin with this count commands that Redis refused, by its error code."""
 LOST = "usage-lost"
 """The event that says how much could not be counted."""
 _MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})

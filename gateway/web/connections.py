@@ -12,21 +12,19 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 import msgspec
-from uvicorn import Config
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
-from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.content import PIECE_BYTES
+from gateway.core.addresses import plain_address
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response
+from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
 from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.web.deadlines import NEVER, Deadlines
 from gateway.web.outgoing import Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, build_start, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -61,12 +59,27 @@ class Listener(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
-    """uvicorn's `http`: its server says when to stop, and waits for its `connections` and `tasks`."""
+class Loaded(Protocol):
+    """What is needed of `uvicorn.Config`."""
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    loaded_app: Any
+    """The Listener."""
+
+
+class ServerState(Protocol):
+    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    total_requests: int
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's `http`. Its server passes all arguments by their names."""
+
+    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         self.deadline = NEVER
-        self._listener = cast(Listener, config.loaded_app)
+        self._listener: Listener = config.loaded_app
         self._server = server_state
         self._loop = asyncio.get_running_loop()
         self._clock: Clock
@@ -87,10 +100,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._await_client)
-        address = get_remote_addr(self._transport)
-        scheme = "https" if is_ssl(self._transport) else "http"
-        self._reader = RequestReader(address[0] if address else "", scheme, self._take, partial(RequestContent, self))
-        self._server.connections.add(cast(Any, self))
+        address = plain_address(_address_of(self._transport))
+        scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
+        make_content = partial(RequestContent, self)
+        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform)
+        self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
 
@@ -102,7 +116,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._clock.time() + HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(cast(Any, self))
+        self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
@@ -169,7 +183,8 @@ class Connection(asyncio.Protocol):
                 response = listener.refuse(received)
             else:
                 response = await listener.answer(received, content, len(self._server.tasks))
-            if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
+            if content is not None and (content.awaits_invitation or content.fault is not None):
+                # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
             if (
                 isinstance(response.content, bytes)
@@ -197,14 +212,21 @@ class Connection(asyncio.Protocol):
             if not self._is_lost:
                 self._end_turn(content, is_answered, last_frame)
 
+    def _inform(self, head: ResponseHead) -> None:
+        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        outgoing = self._outgoing
+        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+            self._transport.write(build_start(head.status, head.fields))
+
     def _end_turn(self, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
-        if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
-            self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
+        fault = None if content is None else content.fault
+        if fault is not None and not (is_answered or self._outgoing.has_begun):
+            self._begin((fault, None, LAST))  # its content was malformed: that is what there is to say
         elif not is_answered:
             self._break_off(content, last_frame)
-        elif not self._terms.stays_open:
+        elif fault is not None or not self._terms.stays_open:  # one request has one final answer (RFC 9110 15)
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
@@ -259,6 +281,10 @@ class Connection(asyncio.Protocol):
         """The client sends too much of what nobody wants."""
         self._transport.close()
 
+    def end(self) -> None:
+        """The rest of a request that is answered is malformed."""
+        self._close(is_all_read=False)
+
     def _await_client(self, is_awaited: bool) -> None:
         """Nothing can be sent until the client takes some of it, or now it can."""
         self._unsent_bytes = self._transport.get_write_buffer_size()
@@ -270,3 +296,12 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    """Return the client's IP address; empty for a client on a local socket, and for one that has left already."""
+    try:
+        peer = transport.get_extra_info("peername")
+    except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
+        return ""
+    return str(peer[0]) if isinstance(peer, tuple) else ""

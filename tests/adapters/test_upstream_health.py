@@ -110,3 +110,16 @@ async def test_checks_end_with_their_target() -> None:
             clock.advance(100)
             await settle()
         assert 2 == len(sick.checks)
+
+
+@on_both_loops
+async def test_a_check_has_the_targets_host() -> None:
+    """No client asks: Host is that of the target's URL, or the name that the policy gives its backend."""
+    sick = Sick(b"a")
+    async with backends(sick) as one, http_upstreams(ManualClock()) as upstreams:
+        for host in ("client", "target", "inner.example:81"):
+            upstreams.keep([replace(upstream_of(*one, health=HEALTH), host=host)])
+            await until(lambda: bool(sick.checks))
+            own = upstream_of(*one).targets[0].removeprefix("http://")
+            expected = own if host in ("client", "target") else host
+            assert f"host: {expected}".encode() in sick.checks.pop().split(b"\r\n")

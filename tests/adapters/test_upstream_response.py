@@ -2,11 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from gateway.adapters.upstream_request import Framing, expect
 from gateway.adapters.upstream_response import MAXIMUM_HEAD_BYTES, ResponseReader
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import field_values
+from gateway.core.messages import ResponseHead, field_values
+from gateway.core.policies.upstream import FieldEdits
 from tests.adapters.raw_backend import (
     OK,
     Peer,
@@ -106,7 +109,9 @@ def test_complete_at_every_split(name: str) -> None:
         assert not read(method, *pieces[:-1], pieces[-1][:-1]).is_complete
         reader = read(method, *pieces)
         assert reader.head is not None
-        assert (reader.is_complete, reader.head.status, reader.take()) == (True, status, content)
+        assert reader.is_complete
+        assert reader.head.status == status
+        assert reader.take() == content
         assert reader.may_be_followed
 
 
@@ -117,7 +122,9 @@ def test_bytes_after_the_response(name: str, surplus: bytes) -> None:
     method, raw, status, content = COMPLETE[name]
     reader = read(method, raw + surplus)
     assert reader.head is not None
-    assert (reader.is_complete, reader.head.status, reader.take()) == (True, status, content)
+    assert reader.is_complete
+    assert reader.head.status == status
+    assert reader.take() == content
     assert not reader.may_be_followed
 
 
@@ -159,6 +166,54 @@ def test_large_content_with_the_head() -> None:
     assert len(reader.take()) == size
 
 
+def test_a_part_comes_only_to_who_asked_for_one() -> None:
+    """An unasked 206 would be taken for the whole (RFC 9110 15.3.7): it is broken, and with Range it is not."""
+    part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"
+    reader = ResponseReader()
+    reader.expect("GET")
+    with pytest.raises(UpstreamBroken, match="206"):
+        reader.feed(part)
+    reader.expect("GET", expect([(b"range", b"bytes=0-1")], Framing.LENGTH))
+    reader.feed(part)
+    assert reader.is_complete
+
+
+def test_interim_answers_are_kept_for_the_client() -> None:
+    """RFC 9110 15.2: all but 100, which is the gateway's own to say, and whose fields are no others'."""
+    reader = ResponseReader()
+    reader.expect("GET")
+    reader.feed(b"HTTP/1.1 100 Continue\r\nX-A: 1\r\n\r\n" + EARLY_HINTS + b"HTTP/1.1 102 Processing\r\n\r\n" + OK)
+    assert [(103, [(b"link", b"</a>")]), (102, [])] == [(head.status, head.fields) for head in reader.interim]
+    assert reader.head is not None
+    assert [(b"content-length", b"2")] == reader.head.fields
+    reader.expect("GET")
+    assert [] == reader.interim
+
+
+@on_both_loops
+async def test_interim_answers_come_before_the_answer() -> None:
+    """Each as it comes, with the fields that the policy has changed, on a connection that is used again."""
+    got: list[ResponseHead] = []
+    edits = FieldEdits(frozenset({b"xsecret"}), ((b"x-own", b"1"),))
+    early = EARLY_HINTS.replace(b"Link", b"X-Secret: 1\r\nLink")
+    async with RawBackend(always(early + OK)) as backend, http_upstreams() as upstreams:
+        address = msgspec.structs.replace(backend.address(), response_edits=edits)
+        for _ in range(2):
+            assert 200 == (await upstreams.send(address, "GET", "/", [], None, got.append)).head.status
+        assert 200 == (await upstreams.send(address, "GET", "/", [], None)).head.status
+        assert 1 == len(backend.peers)
+    assert [ResponseHead(103, [(b"link", b"</a>"), (b"x-own", b"1")])] * 2 == got
+
+
+def test_white_space_behind_a_value_is_no_part_of_it() -> None:
+    """RFC 9110 5.5: a tag or a directive with a space behind it is the same one."""
+    reader = ResponseReader()
+    reader.expect("GET")
+    reader.feed(b'HTTP/1.1 200 OK\r\nETag: "a" \t\r\nContent-Length: 0 \r\n\r\n')
+    assert reader.head is not None
+    assert [(b"etag", b'"a"'), (b"content-length", b"0")] == reader.head.fields
+
+
 def test_many_small_chunks() -> None:
     """Framing between pieces of content is bounded piece by piece, not in total."""
     reader = read("GET", CHUNKED, *(2 * MAXIMUM_HEAD_BYTES // 6 * [b"1\r\na\r\n"]), b"0\r\n\r\n")
@@ -187,7 +242,8 @@ async def test_complete_over_sockets(name: str) -> None:
     async with RawBackend(always(raw)) as backend, http_upstreams() as upstreams:
         for _ in range(3):
             response = await upstreams.send(backend.address(), method, "/", [], None)
-            assert (response.head.status, response.content) == (status, content)
+            assert response.head.status == status
+            assert response.content == content
         assert len(backend.peers) == 1
 
 
@@ -242,7 +298,9 @@ async def test_close_delimited(version: bytes) -> None:
     async with RawBackend(once(raw, end="close")) as backend, http_upstreams() as upstreams:
         for number in (1, 2):
             head, content = await fetch(upstreams, backend.address())
-            assert (head.status, content, len(backend.peers)) == (200, b"hello", number)
+            assert head.status == 200
+            assert content == b"hello"
+            assert len(backend.peers) == number
 
 
 @on_both_loops
@@ -317,7 +375,9 @@ async def test_surplus_never_answers_the_next_request(surplus: bytes, method: st
     async with RawBackend(always(raw + surplus)) as backend, http_upstreams() as upstreams:
         for number in (1, 2):
             head, content = await fetch(upstreams, backend.address(), method)
-            assert (head.status, content, len(backend.peers)) == (200, raw[-2:].strip(), number)
+            assert head.status == 200
+            assert content == raw[-2:].strip()
+            assert len(backend.peers) == number
 
 
 @on_both_loops

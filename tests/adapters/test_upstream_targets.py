@@ -25,14 +25,10 @@ from tests.adapters.raw_backend import (
 from tests.adapters.several_targets import Held, backends, hang_up, names, naming, upstream_of
 
 
-def test_a_policy_without_a_backend_has_none() -> None:
+async def test_a_policy_without_a_backend_has_none() -> None:
     """What is asked of it all the same is as if nobody listened."""
-
-    async def work() -> None:
-        with pytest.raises(UpstreamUnreachable, match="the policy has no backend"):
-            await HttpUpstreams().send(Upstream(()), "GET", "/", [], None)
-
-    asyncio.run(work())
+    with pytest.raises(UpstreamUnreachable, match="the policy has no backend"):
+        await HttpUpstreams().send(Upstream(()), "GET", "/", [], None)
 
 
 # -- choice
@@ -109,6 +105,43 @@ async def test_as_many_retries_as_the_policy_says() -> None:
         assert [b"c"] == await names(upstreams, upstream_of(*one, nobody=2, retries=2), 1)
         with pytest.raises(UpstreamUnreachable):
             await names(upstreams, upstream_of(*one, nobody=3, retries=0), 4)
+
+
+@on_both_loops
+async def test_a_lone_target_that_refuses_is_given_a_rest() -> None:
+    """After three refusals in a row requests are answered at once, with when to come back; one a second tries again."""
+    clock = ManualClock()
+    async with http_upstreams(clock) as upstreams:
+        address = upstream_of(nobody=1)
+        errors = []
+        for seconds in (0, 0, 0, 0, 1, 0, 0.5, 0.5):
+            clock.advance(seconds)
+            with pytest.raises(UpstreamUnreachable) as caught:
+                await fetch(upstreams, address)
+            errors.append(caught.value)
+        assert [1] * 8 == [error.retry_after for error in errors]
+        tried = [not str(error).endswith("a moment ago") for error in errors]
+        assert [True, True, True, False, True, False, False, True] == tried
+
+
+@on_both_loops
+async def test_a_lone_target_that_is_back_is_used_within_a_second() -> None:
+    """The request that finds it back opens the way for all; two refusals are no reason for a rest."""
+    clock = ManualClock()
+    address = upstream_of(nobody=1)
+    port = int(address.targets[0].rpartition(":")[2])
+    async with http_upstreams(clock) as upstreams:
+        for refusals in (2, 3):
+            for _ in range(refusals):
+                with pytest.raises(UpstreamUnreachable):
+                    await fetch(upstreams, address)
+            clock.advance(1 if refusals == 3 else 0)
+            server = await asyncio.start_server(answer_ok, "127.0.0.1", port)
+            async with server:
+                for _ in range(3):
+                    assert b"ok" == (await fetch(upstreams, address))[1]
+            upstreams.keep([])
+            upstreams.keep([address])
 
 
 @on_both_loops
@@ -193,7 +226,7 @@ async def test_a_target_killed_under_load_fails_no_idempotent_request() -> None:
 
 @on_both_loops
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    """A target can be the path of a socket; Host is localhost, or what the policy says."""
+    """A target can be the path of a socket; its own Host is localhost, where none is given."""
     heads: list[bytes] = []
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -209,7 +242,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     async with server, http_upstreams() as upstreams:
         await fetch(upstreams, Upstream((f"unix:{path}",)), target="/a?b")
         await fetch(upstreams, Upstream((f"unix:{path}",)), target="/last")
-        await fetch(upstreams, Upstream((f"unix:{path}",), host="app.example"), target="/last")
+        named = [(b"host", b"app.example")]
+        await fetch(upstreams, Upstream((f"unix:{path}",), host="app.example"), target="/last", fields=named)
         with pytest.raises(UpstreamUnreachable, match=r"none\.sock"):
             await fetch(upstreams, Upstream((f"unix:{path.with_name('none.sock')}",)))
         await settle()
@@ -228,7 +262,7 @@ async def test_rewritten_and_edited() -> None:
         address = replace(
             backend.address("/base"),
             rewrite=Rewrite(("api",), "/v2"),
-            request_edits=FieldEdits(frozenset({b"cookie", b"x-env"}), ((b"x-env", b"prod"),)),
+            request_edits=FieldEdits(frozenset({b"cookie", b"xenv"}), ((b"x-env", b"prod"),)),
             response_edits=FieldEdits(frozenset({b"server"}), ((b"x-from", b"base"),)),
         )
         fields = [(b"cookie", b"a"), (b"x-env", b"forged"), (b"accept", b"*/*")]

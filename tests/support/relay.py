@@ -16,6 +16,7 @@ class Relay:
         self._target_port = target_port
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
+        self._lost = b""
 
     async def __aenter__(self) -> "Relay":
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -32,6 +33,10 @@ class Relay:
     def lead_to(self, target_port: int) -> None:
         """Sends new connections to another port, as a name does that was changed; open ones stay where they lead."""
         self._target_port = target_port
+
+    def lose_answer_to(self, part: bytes) -> None:
+        """Closes the connection instead of passing on the next answer to a command that has this part."""
+        self._lost = part
 
     def break_off(self) -> None:
         """Closes what is open; new connections are taken as before."""
@@ -66,7 +71,11 @@ class Relay:
             nonlocal is_asking
             while data := await there_reader.read(1 << 20):
                 is_asking = False
+                if self._lost and self._lost in self.round_trips[-1]:
+                    self._lost = b""
+                    break
                 writer.write(data)
+            writer.close()  # the end that was reached, or an answer that is lost, is one for the client too
 
         with suppress(ConnectionError):  # one of the two ends has reset the connection
             await asyncio.gather(ask(), answer())

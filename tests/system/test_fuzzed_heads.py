@@ -20,8 +20,6 @@ from tests.support.recording_backend import Received, RecordingBackend
 from tests.system.conftest import mint
 from tests.system.test_hostile_bytes import LAST, POLICY, statuses_of
 
-pytestmark = pytest.mark.redis
-
 LONGER = os.environ.get("GATEWAY_FUZZ_EXAMPLES")
 EXPECTED = {200, 204, 206, 304, 400, 401, 403, 404, 412, 414, 416, 431, 501, 505}
 """No 408, as nothing is waited for; no 5xx, as neither the gateway nor its backend may be puzzled."""
@@ -82,6 +80,8 @@ contents = st.sampled_from(
         ([b"Transfer-Encoding:\tCHUNKED"], b"5;a=b\r\nhello\r\n00\r\n\r\n"),
         ([b"Transfer-Encoding: chunked"], b"0\r\nX-Evil: 1\r\nAuthorization: evil\r\n\r\n"),
         ([b"Transfer-Encoding: chunked"], b"5\r\nhello\n0\r\n\r\n"),
+        ([b"Transfer-Encoding: chunked \t"], b"5\r\nhello\r\n0\r\n\r\n"),
+        ([b"Transfer-Encoding: xchunked"], b"5\r\nhello\r\n0\r\n\r\n"),
         ([b"Content-Length: 5"], b"GET /admin/a HTTP/1.1\r\n%b\r\n%b\r\n\r\n" % (HOST, TOKEN)),
     ]
 )
@@ -167,15 +167,14 @@ def compare(received: list[Received], access_log: Path, token: str) -> None:
     assert len(records) == len(lines) > len(received) > 0
     seen = [one.field(b"x-request-id") for one in received]
     assert len(seen) == len(set(seen))
-    for one in received:
+    for one in [one for one in received if one.is_complete]:
         record = records[(one.field(b"x-request-id") or b"").decode()]
         method, _, target = one.line.partition(" ")
-        assert (record["method"], record["path"]) == (method, target.partition("?")[0])
-        assert (record["token"], token, "") == (
-            token,
-            (one.field(b"x-gateway-token-id") or b"").decode(),
-            record.get("reason", ""),
-        )
+        assert record["method"] == method
+        assert record["path"] == target.partition("?")[0]
+        assert record["token"] == token
+        assert token == (one.field(b"x-gateway-token-id") or b"").decode()
+        assert "" == record.get("reason", "")
         assert "a.example" == record["host"] == (one.field(b"x-forwarded-host") or b"").decode().partition(":")[0]
         assert ["admin"] != read_liberally(target)[:1], one.line
         assert b"x-evil" not in dict(one.fields)

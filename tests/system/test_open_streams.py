@@ -18,8 +18,6 @@ from tests.support.processes import GatewayServer, RedisServer, wait_until
 from tests.support.raw import TIMEOUT_SECONDS, RawBackend, read_head
 from tests.system.conftest import mint
 
-pytestmark = pytest.mark.redis
-
 POLICY = """
 name = "system"
 upstream = {{ url = "http://127.0.0.1:{port}", response_timeout = "30s", idle_timeout = "60s" }}

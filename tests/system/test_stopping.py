@@ -15,8 +15,6 @@ from tests.support.raw import RawBackend, read_head, request_bytes
 from tests.system.conftest import Serve, mint
 from tests.system.test_bad_backends import write_policy
 
-pytestmark = pytest.mark.redis
-
 EVENT = b"data: 1\n\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)

@@ -5,14 +5,14 @@
 -- ARGV[1] the id, ARGV[2] the old record or '', ARGV[3] the new one, ARGV[4] the entry of the history or ''
 -- Returns 1, or 0 when the record is not the old one, or -1 when the token is revoked.
 --
--- Sent twice, because the connection went before the answer came, a change is noted once and says 1 twice;
--- a creation says 0, as nobody can tell it from another one's.
+-- Sent twice, because the connection went before the answer came, a change or a creation is noted once and says 1
+-- twice: a new record holds a digest that nobody else has drawn, so the same record is the same creation.
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then
   return -1
 end
 local record = redis.call('GET', KEYS[1]) or ''
-if is_same(record, ARGV[3]) and ARGV[2] ~= '' then
+if is_same(record, ARGV[3]) then
   return 1
 end
 if not is_same(record, ARGV[2]) then

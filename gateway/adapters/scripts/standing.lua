@@ -4,15 +4,15 @@
 -- KEYS[i]   the record of token i
 -- ARGV      for each token: the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or
 --           ''; the project that the request's path names, or ''; the client's network, for the quotas that count it
--- Returns the time in Unix milliseconds, then for each token {record or '', revoked, kin, ...} with its kin as admit.lua
--- tells them, and what charging.lua reports.
+-- Returns the time in Unix milliseconds, then for each token {record or '', revoked, kin, ...} as admit.lua tells them,
+-- and what charging.lua reports.
 
 local now = clock()
 
 local function look(key, terms, project, network)
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
-  local raw = redis.call('GET', key) or ''
-  local reply = { raw, redis.call('SISMEMBER', bucket .. 'revoked', id), '' }
+  local raw, revoked = find(key, bucket, id)
+  local reply = { raw, revoked, '' }
   if raw ~= '' then
     local record = read_record(raw, id)
     local parent, owner = read_parent(bucket, record), read_owner(bucket, record, project)

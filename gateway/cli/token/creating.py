@@ -7,15 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.cli.options import (
-    json_option,
-    load_policies,
-    operator,
-    pepper_option,
-    policies_option,
-    redis_option,
-    with_management,
-)
+from gateway.cli.connecting import operator
+from gateway.cli.managing import load_policies, with_management
+from gateway.cli.options import json_option, pepper_option, policies_option, redis_option
 from gateway.cli.times import parse_end, parse_start
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.admin_tokens import NAME as ADMIN
@@ -23,6 +17,7 @@ from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
 from gateway.core.importing import ByDigest, ByText
 from gateway.core.policies.rules import Policy
+from gateway.core.texts import BYTE_ORDER_MARK
 from gateway.core.token_views import CreatedToken, TokenView
 from gateway.management import Management
 
@@ -143,7 +138,8 @@ def import_token(
 
 def _read_text() -> str:
     """The one line on standard input; what cannot be decoded cannot be a token."""
-    return sys.stdin.buffer.read().decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
+    text = sys.stdin.buffer.read().removeprefix(BYTE_ORDER_MARK)
+    return text.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 def find_policy(policies: str, name: str | None) -> Policy:

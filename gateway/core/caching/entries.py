@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.client_fields import FOLDED
 from gateway.core.encodings import add_vary_by_encoding, is_encodable
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Fields, field_values, without_fields
+from gateway.core.messages import Field, Fields, without_fields
 
 CLIENT_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 """Caches between us and the client may keep an answer, but must ask for each use: so revocation stays immediate."""
@@ -23,6 +24,9 @@ NOT_MODIFIED_FIELDS = frozenset({b"content-location", b"date", b"etag", b"vary",
 
 NOT_REPEATED = frozenset({b"gateway-cache-control", b"gateway-source-etag"})
 """For us alone (RFC 9213 2.2), and kept: what a 304 does not change counts on."""
+FOR_OTHER_CACHES = frozenset({b"cdn-cache-control"})
+"""What a CDN between us and the client would go by in the place of CLIENT_CACHE_CONTROL (RFC 9213 3): it goes on only
+where that is not said."""
 
 SECRET_FIELDS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 """Where a backend varies by one of these, variants are told apart by its digest: it is not written to Redis."""
@@ -96,9 +100,11 @@ def decode_export(raw: bytes, *, passes_cache_control: bool) -> Export | None:
 def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Export:
     """The export of a head; the client gets the backend's Cache-Control, or what keeps revocation immediate."""
     replaced = [(b"etag", head.tag)] if head.tag else []
+    removed = NOT_REPEATED
     if not passes_cache_control:
         replaced.append(CLIENT_CACHE_CONTROL)
-    fields = without_fields(head.fields, NOT_REPEATED.union(name for name, _ in replaced))
+        removed |= FOR_OTHER_CACHES
+    fields = without_fields(head.fields, removed.union(name for name, _ in replaced))
     encodes = head.tag.startswith(b"W/") and is_encodable(head.status, head.fields, head.length)
     if encodes:
         fields = add_vary_by_encoding(fields)
@@ -114,12 +120,22 @@ def current_age(head: StoredHead, now: int) -> int:
 
 def select(names: Iterable[bytes], fields: Fields) -> Selection:
     """What a request says of the fields named."""
-    return tuple([(name, _normalise(name, tuple(field_values(fields, name)))) for name in names])
+    return tuple([(name, _normalise(name, _lines(name, fields))) for name in names])
 
 
 def matches(head: StoredHead, fields: Fields) -> bool:
     """Whether a request with `fields` selects this variant (RFC 9111 4.1)."""
-    return all(_normalise(name, tuple(field_values(fields, name))) == value for name, value in head.varying)
+    return all(_normalise(name, _lines(name, fields)) == value for name, value in head.varying)
+
+
+def _lines(name: bytes, fields: Fields) -> tuple[bytes, ...]:
+    """The values of a field; those in another spelling with their names, behind a line break, which no value has.
+
+    Some backends take `Accept_Language` for Accept-Language and others do not: neither's answer is the other's.
+    """
+    fold, folded = FOLDED.__getitem__, FOLDED[name]
+    found = [(field, value) for field, value in fields if fold(field) == folded]
+    return tuple([value if field == name else b"\n%b:%b" % (field, value) for field, value in found]) if found else ()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -5,8 +5,9 @@ from functools import partial
 
 import msgspec
 
+from gateway.core.client_fields import is_identity, is_set_by_gateway
 from gateway.core.durations import parse_duration
-from gateway.core.forwarding import is_reserved
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
     CacheTable,
@@ -25,6 +26,7 @@ from gateway.core.policies.quota_rules import (
     compile_quotas,
     compile_rule_quotas,
 )
+from gateway.core.policies.reaching import find_obstacle
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import (
     NO_PLAN,
@@ -51,13 +53,17 @@ DEFAULT_SHOWN = 12
 
 
 def compile_policies(
-    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
+    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
+    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use.
+
+    `own` are the addresses that the gateway itself answers in front of backends, where that is known.
+    """
     drafts = [Draft(file, document) for file, document in documents.items()]
     policies: dict[str, Policy] = {}
     matchers: dict[str | None, Matcher[Rule]] = {}
     rules: dict[str, list[Rule]] = {}
+    placed: list[tuple[Draft, Rule, str]] = []
     for draft in drafts:
         policy = _compile_policy(draft, upstreams)
         if policy.name in policies:
@@ -67,7 +73,16 @@ def compile_policies(
             rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
             if rule is not None:
                 rules.setdefault(policy.name, []).append(rule)
-                _add_rule(draft, matchers, rule, path_to(path_to("$.rules", index), "match"))
+                path = path_to(path_to("$.rules", index), "match")
+                if _add_rule(draft, matchers, rule, path):
+                    placed.append((draft, rule, path))
+    depth = max((len(rule.pattern.segments) for _, rule, _ in placed), default=0)
+    for draft, rule, path in placed:
+        before = own if rule.policy.upstream.targets else None
+        own_matchers = [matchers[host] for host in rule.policy.hosts or (None,)]
+        obstacle = find_obstacle(rule, rule.pattern, own_matchers, before, depth)
+        if obstacle:
+            draft.mistakes.append(Mistake(path, f"no request reaches {rule.pattern.text!r}: {obstacle}"))
     return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
 
 
@@ -136,7 +151,7 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
-        elif (kind == "header" and is_reserved(field.lower().encode())) or field.lower() == "authorization":
+        elif (kind == "header" and is_set_by_gateway(field.lower().encode())) or field.lower() == "authorization":
             draft.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
             yield CredentialSource(field.lower().encode(), is_bearer=False)
@@ -167,7 +182,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
-    _check_rule(draft, policy, table, path)
+    _check_rule(draft, table, path)
     cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
     if cache is not None:
         mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
@@ -195,7 +210,11 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
-def _check_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> None:
+def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:
+    reported_by = getattr(table.cost, "reported_by", None)
+    if reported_by and is_identity(reported_by.encode()):
+        message = f"{reported_by} is the gateway's to say: backends' answers lose it first"
+        draft.mistakes.append(Mistake(f"{path}.cost.reported_by", message))
     if table.public and (table.scopes or table.project):
         message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
         draft.mistakes.append(Mistake(f"{path}.public", message))
@@ -208,10 +227,11 @@ def _find_project(draft: Draft, pattern: Pattern, parameter: str | None, path: s
     return None
 
 
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
+def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> bool:
     for host in rule.policy.hosts or (None,):
         other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
         if other is not None:
             message = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name} match the same requests"
             draft.mistakes.append(Mistake(path, message))
-            return
+            return False
+    return True

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.compiling import compile_policies
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
@@ -27,16 +28,18 @@ def load_policies(
     texts: Mapping[str, str],
     upstreams: Mapping[str, str] | None = None,
     find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None,
+    own: OwnAddresses | None = None,
 ) -> PolicySet:
     """The set of all files (name to text), their own tests passed; `upstreams` replaces backends by policy name.
 
     `find_upstream_mistake` says what is wrong with a backend where core cannot look: the files that its TLS names.
+    A rule for what the gateway answers itself, at its `own` addresses, is a mistake.
     Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
     """
     read = {file: read_document(text) for file, text in texts.items()}
     mistakes = {file: found for file, (_, found) in read.items()}
     documents = {file: document for file, (document, _) in read.items() if document is not None}
-    policies, misunderstood = compile_policies(documents, upstreams or {})
+    policies, misunderstood = compile_policies(documents, upstreams or {}, own)
     for file, found in misunderstood.items():
         mistakes[file] += found
         mistake = find_upstream_mistake(policies.policies[documents[file].name].upstream)

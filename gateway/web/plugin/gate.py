@@ -16,6 +16,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
+from gateway.adapters.protocols import PolicySource
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
@@ -28,10 +29,10 @@ from gateway.core.principals import parse_principal
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
-from gateway.exchange import Exchange, PolicySource
+from gateway.exchange import Exchange
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
-from gateway.web.plugin.handlers import CALL, VIA, Call, with_host
+from gateway.web.plugin.handlers import CALL, VIA, Call, without_intermediary
 from gateway.web.plugin.sockets import OpenSocket, deny
 from gateway.web.receiving import accept
 
@@ -83,7 +84,7 @@ class Gate:
             await app(scope, receive, send)
             return
         router = Litestar.from_scope(scope).asgi_router
-        is_shared = is_cacheable(rule, request) and request.method == "GET"
+        is_shared = is_cacheable(rule, request)  # HEAD too: it is answered by what GET would be
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
@@ -116,7 +117,7 @@ class Gate:
             record = admission.record
             scopes = effective_scopes(rule, admission.facts) if record else ""
             fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
-            scope["headers"] = with_host(request.fields, fields)
+            scope["headers"] = without_intermediary(fields)
             scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
             try:
                 await socket.serve(app, scope)

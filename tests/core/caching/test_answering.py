@@ -39,18 +39,39 @@ def test_clients_must_ask_for_each_use_of_a_stored_answer() -> None:
         assert [] == field_values(one.reply_fields, b"gateway-cache-control")
 
 
+def test_what_is_said_to_other_caches_goes_on_with_cache_control() -> None:
+    """CDN-Cache-Control would overrule what keeps revocation immediate (RFC 9213 3); else it passes."""
+    head = make(cc(b"public"), (b"cdn-cache-control", b"max-age=9"))
+    for passes, expected in ((False, []), (True, [b"max-age=9"])):
+        one = build_export(head, passes_cache_control=passes)
+        assert expected == field_values(one.reply_fields, b"cdn-cache-control")
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"), [([], []), ([b"5"], [b"5"]), ([b"5", b"9"], [b"5"]), ([b"5, 9"], [b"5"]), ([b"soon"], [])]
+)
+def test_the_age_of_what_was_just_fetched(ages: list[bytes], expected: list[bytes]) -> None:
+    """One number of seconds, or none: what the backend's field means (RFC 9111 5.1)."""
+    answer = ResponseHead(200, [(b"age", age) for age in ages])
+    fetched = build_fetched(make_request(), Reuse(STORED), CONTENT, answer, b"gateway; fwd=uri-miss")
+    assert expected == field_values(fetched.head.fields, b"age")
+
+
 def test_a_304_has_what_it_must_have_and_no_more() -> None:
     """Of the 200's fields a 304 carries those of RFC 9110 15.4.5 that were there, and its age."""
     stored = export((b"vary", b"accept"), (b"content-type", b"text/plain"), (b"expires", b"0"), (b"x", b"y"))
     answer = build_reused(make_request(), Reuse(stored, is_unmodified=True), b"", NOW)
     expected = {b"vary", b"expires", b"date", b"etag", b"cache-control", b"cache-status", b"age"}
-    assert (304, expected, b"") == (answer.head.status, {name for name, _ in answer.head.fields}, answer.content)
+    assert 304 == answer.head.status
+    assert expected == {name for name, _ in answer.head.fields}
+    assert b"" == answer.content
 
 
 def test_an_answer_from_the_cache_has_its_age() -> None:
     """Age and Cache-Status are written for each use, and Via says who passed it on."""
     answer = reused()
-    assert (200, CONTENT) == (answer.head.status, answer.content)
+    assert 200 == answer.head.status
+    assert CONTENT == answer.content
     assert [b"5", b"gateway; hit; ttl=55", b"1.1 gateway"] == [
         field_value(answer.head.fields, name) for name in (b"age", b"cache-status", b"via")
     ]
@@ -59,7 +80,9 @@ def test_an_answer_from_the_cache_has_its_age() -> None:
 def test_head_has_the_fields_and_no_content() -> None:
     """As GET would have them, the length too."""
     answer = reused(method="HEAD")
-    assert (200, b"", b"8") == (answer.head.status, answer.content, field_value(answer.head.fields, b"content-length"))
+    assert 200 == answer.head.status
+    assert b"" == answer.content
+    assert b"8" == field_value(answer.head.fields, b"content-length")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +98,8 @@ def test_a_range_is_answered_from_the_stored_whole(
 ) -> None:
     """206 with one Content-Length, or 416 with what there is; tag, type and age as of the whole."""
     answer = reused((b"range", asked))
-    assert (status, content) == (answer.head.status, answer.content)
+    assert status == answer.head.status
+    assert content == answer.content
     assert [content_range] == field_values(answer.head.fields, b"content-range")
     assert [b"%d" % len(content)] == field_values(answer.head.fields, b"content-length")
     assert [STORED.head.tag] == field_values(answer.head.fields, b"etag")
