@@ -59,6 +59,7 @@ def child() -> Iterator[tuple[Child, socket.socket]]:
     process.kill()
 
 
+@pytest.mark.system
 def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, socket.socket]) -> None:
     """However often it is looked at: it cannot say anything yet. When it speaks, it is up."""
     process, teller = child
@@ -68,6 +69,7 @@ def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, 
     wait_until(lambda: process.look() == "" and process.is_up, "it says that it is up")
 
 
+@pytest.mark.system
 def test_a_process_that_hangs_is_found(child: tuple[Child, socket.socket]) -> None:
     """One that was up and is stopped by a signal says nothing any more."""
     process, teller = child
@@ -238,6 +240,7 @@ def test_a_stop_ends_who_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [-9, 0, -9] == [one.exit_code for one in crew.started]
 
 
+@pytest.mark.system
 def test_a_child_that_finds_a_mistake_says_it_in_words(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,11 +62,7 @@ def ready_lines(server: GatewayServer) -> list[str]:
 
 @pytest.mark.parametrize(
     ("redis", "workers", "processes"),
-    [
-        ("redis://default:s3cret@127.0.0.1:1/0?client_name=gateway", 1, 2),
-        ("rediss://:s3cret@127.0.0.1:1", 2, 3),
-        ("memory://", 1, 1),
-    ],
+    [("redis://default:s3cret@127.0.0.1:1/0", 1, 2), ("rediss://:s3cret@127.0.0.1:1", 2, 3), ("memory://", 1, 1)],
     ids=["one worker", "two workers", "the embedded store"],
 )
 def test_the_gateway_says_once_that_it_answers(
