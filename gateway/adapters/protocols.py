@@ -64,6 +64,10 @@ class Exports(Protocol):
         """Ends one variant, or all where none is named: the backend has answered otherwise since."""
         ...
 
+    async def is_seen(self, policy: str, group: str) -> bool:
+        """Whether anything of the group is stored, or was purged lately; raises StoreUnavailable."""
+        ...
+
     async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
         """Ends all that is in any of the groups, and what is fetched for them; how many. Raises StoreUnavailable.
 

@@ -113,6 +113,13 @@ class RedisTokens:
         counts = await self._connection.run(lambda client: _pipeline(client, [("HLEN", name) for name in found]))
         return {names.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
+    async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
+        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        for pattern in names.traces(policy, project, owner):
+            if await self._connection.run(partial(_has_key, pattern=pattern)):
+                return True
+        return False
+
     async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
         await self._revoke_in_bucket([identity], ["alone", "", "", _note(entry)])
@@ -235,6 +242,17 @@ async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[A
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()
+
+
+async def _has_key(client: Client, pattern: str) -> bool:
+    """Whether there is a key that the pattern matches."""
+    if "*" not in pattern and "\\" not in pattern:
+        return bool(await client.exists(pattern))
+    cursor = 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=1000)
+        if keys or cursor == 0:
+            return bool(keys)
 
 
 async def _scan(client: Client, pattern: str) -> list[bytes]:
