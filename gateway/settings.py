@@ -56,8 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
-    failed_credentials: str = "100/minute"
-    """How many credentials that are not valid one address may present; empty: any number."""
+    failed_credentials: str = ""
+    """How many credentials that nobody was given one address may present; empty: any number."""
     trusted_proxies: str = ""
     """Networks of the proxies in front: CIDR, separated by spaces; `unix` is whoever may open the Unix socket."""
     forwarding_field: ForwardingField = "x-forwarded-for"

@@ -11,7 +11,7 @@ import click
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
-from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.adapters.redis_settings import read_store_facts
@@ -58,6 +58,8 @@ def serve(**options: object) -> None:
     listener, admin = open_listeners(settings, os.environ)
     settings = read_settings()  # again: the port may be known only now
     raise_descriptor_limit(settings.max_requests)
+    if settings.failed_credentials:
+        click.echo(f"gateway: {announce_guard(settings.failed_credentials)}", err=True)
     exit_when_told()
     line = describe_ready(settings, listener, admin)
     if settings.workers > 1:

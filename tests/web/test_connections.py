@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from gateway.adapters.content import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.web.connections import Connection
-from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
