@@ -38,7 +38,6 @@ class Machine:
         )
         for name in programs:
             self._add(name, "exit 0")
-        self._add_file(folder / "backends" / "bin" / "python", "exit 0")  # it can import every backend
 
     def lack_backends(self) -> None:
         """The environment of the backends is not there."""
