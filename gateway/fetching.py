@@ -148,7 +148,7 @@ class Fetching:
         content: AsyncIterator[bytes] | None,
     ) -> Response:
         """What the policy's backend answers, in addresses that clients know."""
-        upstream, inform = admission.rule.policy.upstream, request.inform
+        upstream, inform = admission.rule.upstream, request.inform
 
         def translate(head: ResponseHead) -> ResponseHead:
             return publish(head, request, target, upstream)

@@ -6,6 +6,7 @@ own protocol does beyond that, for any application, costs as much as an admissio
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
@@ -15,7 +16,7 @@ import msgspec
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.content import PIECE_BYTES
-from gateway.core.addresses import plain_address
+from gateway.core.addresses import LOCAL, plain_address
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
@@ -299,9 +300,12 @@ class Connection(asyncio.Protocol):
 
 
 def _address_of(transport: asyncio.Transport) -> str:
-    """Return the client's IP address; empty for a client on a local socket, and for one that has left already."""
+    """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
     try:
         peer = transport.get_extra_info("peername")
     except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
         return ""
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    own = transport.get_extra_info("socket")
+    return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

@@ -73,9 +73,11 @@ install_all() {
     fi
     if [ -n "${VENV:-}" ] && [ -n "$(missing_backends)" ]; then
         echo "Installing$(missing_backends) with pip."
-        "$VENV/bin/python" -m venv "$VENV/backends"
-        "$VENV/backends/bin/python" -m pip install --quiet --upgrade pip &&
-            "$VENV/backends/bin/python" -m pip install --quiet --group backends || echo "pip cannot install them on this platform."
+        {
+            "$VENV/bin/python" -m venv "$VENV/backends" &&
+                "$VENV/backends/bin/python" -m pip install --quiet --upgrade pip &&
+                "$VENV/backends/bin/python" -m pip install --quiet --group backends
+        } || echo "They cannot be installed on this platform."
     fi
 }
 

@@ -9,8 +9,6 @@ from tests.support.client import ask
 from tests.support.processes import RedisServer
 from tests.system.conftest import Serve, mint
 
-pytestmark = pytest.mark.redis
-
 
 def test_serve_refuses_a_redis_that_may_evict_tokens(serve: Serve, own_redis: RedisServer) -> None:
     """The reason, the line to set and the setting for who means it; no worker has answered."""
