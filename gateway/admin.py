@@ -20,8 +20,9 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.app import build_management, request_ids
+from gateway.app import request_ids
 from gateway.core.durability import Readiness
+from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
     parse_own_addresses,

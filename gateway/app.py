@@ -19,9 +19,7 @@ from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
-from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
@@ -35,9 +33,9 @@ from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
 from gateway.core.durability import Readiness
-from gateway.exchange import Exchange, PolicySource
+from gateway.exchange import Exchange
 from gateway.fetching import Fetching
-from gateway.management import Management
+from gateway.management.building import build_management
 from gateway.management.product import ProductApi
 from gateway.retrieval import Retrieval
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
@@ -151,20 +149,6 @@ class Gateway:
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
-
-
-def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
-    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
-    tokens = RedisTokens(connection)
-    return Management(
-        policies=policies,
-        tokens=tokens,
-        owners=tokens.owners,
-        audit=RedisAudit(connection),
-        claims=RedisClaims(connection, tokens),
-        random_bytes=secrets.token_bytes,
-        pepper=pepper.encode(),
-    )
 
 
 def request_ids() -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, Settlements
+from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements
 from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
@@ -40,7 +40,7 @@ from gateway.core.outcomes import (
     refuse_unmatched,
     settle,
 )
-from gateway.core.policies.rules import PolicySet, Rule
+from gateway.core.policies.rules import Rule
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.core.tokens import digest
@@ -59,15 +59,6 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamDropped: Reason.UPSTREAM_BROKEN,
     BrokenDocument: Reason.BROKEN_DOCUMENT,
 }
-
-
-class PolicySource(Protocol):
-    """Where the policy set of the moment comes from."""
-
-    @property
-    def current(self) -> PolicySet:
-        """The last good set."""
-        ...
 
 
 class ProductApi(Protocol):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -139,6 +140,17 @@ NO_REDIS = (
     "redis: no store is named. Choose one: --redis redis://127.0.0.1:6379/0 (or the variable GATEWAY_REDIS_URL), "
     "or --redis memory:// to try the gateway with one worker and nothing kept"
 )
+
+
+def describe_store(redis_url: str) -> str:
+    """Return where the store is, in words, without user, password or options."""
+    if redis_url.startswith("memory:"):
+        return "embedded store"
+    url = urlsplit(redis_url)
+    if url.scheme == "unix":
+        return f"Redis {url.path}"
+    host = url.hostname or "localhost"
+    return f"Redis {f'[{host}]' if ':' in host else host}:{url.port or 6379}"
 
 
 def _mask(value: object) -> object:

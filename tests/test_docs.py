@@ -107,6 +107,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.audit(),
         names.refusals(),
         *names.ready(),
+        names.marker(),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [

@@ -27,7 +27,7 @@ KINDS = {"unit", "redis", "system", "browser", "proxies", "backends"}
         ("tests/contracts/pages/test_use.py", ["browser", "redis_executable"], [], {"system", "redis", "browser"}),
         ("tests/system/test_forward_auth.py", ["proxy_kind", "redis_executable"], [], {"system", "redis", "proxies"}),
         ("tests/system/test_real_backends.py", ["real_backend"], [], {"system", "backends"}),
-        ("tests/web/test_metrics.py", ["backend_port"], ["alone"], {"system"}),
+        ("tests/web/test_metrics.py", ["backend_port"], ["parametrize"], {"system"}),
     ],
 )
 def test_a_test_is_marked_by_its_folder_and_its_fixtures(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
-from gateway.settings import NO_REDIS, PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+from gateway.settings import NO_REDIS, PREFIX, Settings, describe_store, parse_listen, parse_upstreams, read_settings
 
 REDIS = {"GATEWAY_REDIS_URL": "redis://127.0.0.1:6379/0"}
 
@@ -125,3 +125,19 @@ def test_what_is_no_backend_is_told(text: str) -> None:
     """The pair that is wrong is refused with an example."""
     with pytest.raises(ConfigurationError, match=r"^upstream: '.*' is not NAME=URL, such as tokencraft=http://"):
         parse_upstreams(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "described"),
+    [
+        ("memory://", "embedded store"),
+        ("redis://127.0.0.1:6380/3", "Redis 127.0.0.1:6380"),
+        ("redis://user:s3cret@redis.example", "Redis redis.example:6379"),
+        ("rediss://:s3cret@[2001:db8::1]:6379/0?password=s3cret", "Redis [2001:db8::1]:6379"),
+        ("redis://", "Redis localhost:6379"),
+        ("unix://user:s3cret@/run/redis.sock?db=1", "Redis /run/redis.sock"),
+    ],
+)
+def test_a_store_is_described_without_its_secrets(url: str, described: str) -> None:
+    """Where it is, and no user, password or option."""
+    assert described == describe_store(url)

@@ -10,9 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from watchfiles import awatch
-
-from gateway.adapters.upstream_tls import files_of, find_tls_mistake
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import load_policies
@@ -64,6 +61,8 @@ class PolicyFiles:
 
     async def watch(self, then: Callable[[], None]) -> None:
         """Reloads whenever a policy file of the folder has changed, and calls `then` after it, until cancelled."""
+        from watchfiles import awatch  # noqa: PLC0415 - most commands read policies and never watch them
+
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
         async for _ in awatch(folder, step=50, debounce=200):
             if await asyncio.to_thread(self.reload):
@@ -84,9 +83,9 @@ class ReadFiles:
             raise self._texts
 
         def find_mistake(upstream: Upstream) -> Mistake | None:
-            for file in files_of(upstream.tls):
+            for file in upstream.tls.files:
                 self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
-            tls_mistake = find_tls_mistake(upstream)
+            tls_mistake = _find_tls_mistake(upstream)
             if tls_mistake is not None:
                 return Mistake("$.upstream.tls", tls_mistake)
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
@@ -128,6 +127,15 @@ def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
         return read_texts(folder)
     except ConfigurationError as error:
         return error
+
+
+def _find_tls_mistake(upstream: Upstream) -> str | None:
+    """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
+    if not upstream.tls.files:
+        return None
+    from gateway.adapters.upstream_tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
+
+    return find_tls_mistake(upstream)
 
 
 def _digest(file: str) -> bytes:

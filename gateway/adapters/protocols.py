@@ -10,9 +10,18 @@ from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
 from gateway.core.messages import ContentStream, Field, Inform, Response
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.policies.upstream import Upstream as UpstreamAddress
 from gateway.core.records import AccessRecord
+
+
+class PolicySource(Protocol):
+    """Where the policy set of the moment comes from."""
+
+    @property
+    def current(self) -> PolicySet:
+        """The last good set."""
+        ...
 
 
 class Admissions(Protocol):

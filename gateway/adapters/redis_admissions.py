@@ -16,6 +16,7 @@ from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_line import ScriptLine
+from gateway.adapters.redis_readiness import EMPTY_STORE
 from gateway.adapters.redis_scripts import read_script, read_token, read_windows
 from gateway.core.addresses import client_network
 from gateway.core.decision import NO_KIN, Asked, Facts
@@ -25,6 +26,8 @@ from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
+LOST = -1
+"""Said of an unknown token where the store has no marker."""
 LEAST_SECONDS = 0.02
 """A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
 
@@ -120,6 +123,8 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
 
 def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     raw, revoked, charged, stored_heads, told, *states = reply
+    if revoked == LOST:
+        raise StoreUnavailable(EMPTY_STORE)
     record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
     policy = asked.rule.policy
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):

@@ -23,6 +23,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -42,6 +43,8 @@ FLAGS = "#!lua flags=allow-oom"
 """The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
+MAXIMUM_CONNECTIONS = 1000
+"""Of one worker to Redis, which takes 10,000 by default. What takes many at once has bounds of its own, far below."""
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
 
@@ -77,6 +80,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
+            max_connections=MAXIMUM_CONNECTIONS,
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
         )
@@ -109,7 +113,9 @@ def _embedded() -> Client:
         def script_load(self, script: Any) -> Any:
             return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
 
-    return Embedded()
+    server = fakeredis.FakeServer()
+    fakeredis.FakeRedis(server=server).set(names.marker(), "1")  # it begins empty, and that is meant
+    return Embedded(server=server)
 
 
 class RedisConnection:
@@ -140,6 +146,8 @@ class RedisConnection:
         try:
             async with _bound(self.timeout_seconds):
                 answer = await command()
+        except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
+            raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
             raise self.open_circuit(error) from error
         except RedisError as error:

@@ -34,6 +34,10 @@ COMMANDS = (
     *("ZADD", "ZCOUNT", "ZRANGE", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"),
 )
 """What the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
+EMPTY_STORE = (
+    "Redis holds no tokens: it has lost its data, or is new. Restore it, or create the first token, "
+    "or run `gateway redis init` to say that it is meant to be empty"
+)
 NO_TOKEN = "0" * ID_LENGTH
 """The id of no token: admitting it reads what an admission reads, and charges nothing."""
 
@@ -76,6 +80,7 @@ class RedisReadiness:
             "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, names.ready(), []),
         }
+        failures["data"] = await self._data()
         findings = await self._findings()
         if not self._allows_eviction:
             failures["eviction"] = "; ".join(str(one) for one in findings if one.kind == "eviction")
@@ -84,6 +89,13 @@ class RedisReadiness:
             self._failing = failing
             logger.warning("redis: %s", "; ".join(f"{name}: {why}" for name, why in failing.items()) or "ready again")
         return Readiness(failing, tuple(str(one) for one in findings if str(one) not in failing.values()))
+
+    async def _data(self) -> str:
+        try:
+            is_there = await self._connection.run(lambda client: client.exists(names.marker()))
+        except StoreUnavailable:
+            return ""  # the two checks before have said so
+        return "" if is_there else EMPTY_STORE
 
     async def _findings(self) -> tuple[Finding, ...]:
         try:

@@ -167,7 +167,8 @@ class RedisTokens:
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
-        entries: list[Sequence[str]] = [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
+        entries: list[Sequence[str]] = [("SET", names.marker(), "1")]
+        entries += [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
         if record.parent:
             entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
         await self._connection.run(lambda client: _pipeline(client, entries))

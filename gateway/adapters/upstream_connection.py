@@ -165,7 +165,8 @@ class UpstreamConnection(asyncio.Protocol):
             async for piece in content:
                 if piece:  # an empty chunk would be the last one
                     is_chunk = framing is Framing.CHUNKED
-                    self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,))
+                    for part in (b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,):
+                        self._transport.write(part)
                     self._progressed_at = self._clock.time()
                     await self._may_write.wait()
             if framing is Framing.CHUNKED:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from gateway.cli.options import json_option, redis_option, with_management
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, redis_option
 from gateway.cli.times import format_time, parse_when
 from gateway.cli.token.describing import print_json
 from gateway.core.audit import DONE, AuditEntry, AuditQuery

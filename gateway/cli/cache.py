@@ -5,7 +5,8 @@ import json
 import click
 
 from gateway.adapters.redis_exports import RedisExports
-from gateway.cli.options import json_option, operator, redis_option, with_connection
+from gateway.cli.connecting import operator, with_connection
+from gateway.cli.options import json_option, redis_option
 from gateway.core.caching.purging import Purge, about_purge, find_groups
 from gateway.core.errors import ChangeRefused
 

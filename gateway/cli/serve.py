@@ -1,27 +1,28 @@
-"""`gateway serve`: the public listener on uvicorn, one process or several."""
+"""`gateway serve`: the public listener, in one process or several, and the admin listener beside it."""
 
+import logging.config
 import os
 import resource
 import secrets
-import signal
 import socket
-import sys
 from pathlib import Path
 
 import click
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
-from gateway.cli.serving import LOGGING, SharedServer, admin_beside
-from gateway.core.errors import ConfigurationError
+from gateway.adapters.redis_settings import read_store_facts
+from gateway.cli.connecting import with_connection
+from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
+from gateway.core.durability import check_store
+from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.settings import (
     PREFIX,
     Settings,
+    describe_store,
     parse_listen,
     parse_own_addresses,
     parse_sign_in,
@@ -33,8 +34,6 @@ from gateway.settings import (
 MAXIMUM_DESCRIPTORS = 65536
 """Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
-BACKLOG = 2048
-"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
 
 
 @click.command()
@@ -57,33 +56,49 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
+    check_redis(settings)
     listener = bind(settings.listen)
     admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
     raise_descriptor_limit()
-    config = build_config(settings)
-    click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
-    if admin is not None:
-        click.echo(f"gateway: developer page on http://{settings.admin_listen}", err=True)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
+    exit_when_told()
+    line = describe_ready(settings, listener, admin)
+    if settings.workers > 1:
+        logging.config.dictConfig(LOGGING)
+        with admin_beside(admin, settings.stop_timeout):
+            keep_workers(listener, settings.workers, settings.stop_timeout, lambda: click.echo(line, err=True))
+    else:
+        serve_here(settings, listener, admin, line)
+
+
+def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
+    """Serve the public listener in this process, and say that it is `ready` when it answers."""
+    # Imported here: where workers serve, the process that keeps them needs no server.
+    from gateway.cli.serving import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
+
+    async def announce() -> None:
+        click.echo(ready, err=True)
+
     if settings.redis_url == EMBEDDED and admin is not None:
-        SharedServer(config, settings, admin, open_client(EMBEDDED, settings.redis_timeout)).run(sockets=[listener])
+        client = open_client(EMBEDDED, settings.redis_timeout)
+        SharedServer(settings, admin, client, announce).run(sockets=[listener])
         return
-    with admin_beside(admin, settings):
-        if settings.workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
-        else:
-            Workers(config, sockets=[listener]).run()
+    with admin_beside(admin, settings.stop_timeout):
+        AnnouncedServer(build_config(settings), announce).run(sockets=[listener])
 
 
-class Workers(Multiprocess):
-    """uvicorn's. Their parent holds the listening socket too, and would go on taking in what nobody answers."""
+def describe_ready(settings: Settings, listener: socket.socket, admin: socket.socket | None) -> str:
+    """Return the line that says what is ready, for whom; it holds no secret."""
+    workers = f"{settings.workers} worker{'s' * (settings.workers > 1)}"
+    policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
+    about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
+    page = f"; developer page on {url_of(admin)}" if admin is not None else ""
+    return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
-    def terminate_all(self) -> None:
-        """Stops all workers."""
-        super().terminate_all()
-        for listener in self.sockets:
-            listener.close()
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL of the address that the socket is bound to."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def raise_descriptor_limit() -> None:
@@ -118,17 +133,37 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
 
 
+def check_redis(settings: Settings) -> None:
+    """Print what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
+
+    A Redis that does not answer yet stops nobody: `/-/ready` makes the same check again.
+    """
+    if settings.redis_url == EMBEDDED:
+        return
+    try:
+        facts = with_connection(settings.redis_url, read_store_facts)
+    except StoreUnavailable as error:
+        click.echo(f"gateway: {error}; requests get 503 until it answers", err=True)
+        return
+    for finding in check_store(facts) if facts else ():
+        if finding.kind == "eviction" and not settings.allow_eviction:
+            raise ConfigurationError(f"redis: {finding}; or set {PREFIX}ALLOW_EVICTION=true if that is meant")
+        click.echo(f"gateway: warning: {finding}", err=True)
+
+
 def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
     """The admin listener's socket; None without an address, and where another gateway has the one by default."""
     if not listen:
         return None
     try:
-        return bind(listen)
+        listener = bind(listen)
     except ConfigurationError as error:
         if is_asked_for:
             raise
         click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
         return None
+    listener.listen()  # who comes before its process is up waits for that, and is not refused
+    return listener
 
 
 def bind(listen: str) -> socket.socket:
@@ -144,23 +179,3 @@ def bind(listen: str) -> socket.socket:
         raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
     listener.set_inheritable(True)
     return listener
-
-
-def build_config(settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the application of gateway/app.py."""
-    return uvicorn.Config(
-        "gateway.app:create_app",
-        factory=True,
-        workers=settings.workers,
-        http="gateway.web.connections:Connection",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_config=LOGGING,
-        server_header=False,
-        date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=settings.stop_timeout,
-    )

@@ -2,6 +2,7 @@
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
+    StartFailed                 a server did not come up; its log says why
     ChangeRefused               a change of a token or owner that was not made; `code` says of what kind
         NotFound                there is nothing of this id
         NameTaken               the policy wants unique names, and another token has this one
@@ -35,6 +36,10 @@ class ConfigurationError(GatewayError):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+
+
+class StartFailed(GatewayError):
+    """No process of the gateway answers requests, and another attempt would end in the same way."""
 
 
 class ChangeRefused(GatewayError):

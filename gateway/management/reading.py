@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.adapters.admin_protocols import Audit, Claims, Owners, Tokens
+from gateway.adapters.protocols import PolicySource
 from gateway.core.admin_tokens import ADMIN, NAME
 from gateway.core.audit import AuditEntry, AuditQuery
 from gateway.core.decision import Deny, decide
@@ -16,7 +17,6 @@ from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView, build_views
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, digest, token_id
 from gateway.core.whoami import identity_rule
-from gateway.exchange import PolicySource
 
 AT_ONCE = 1000
 """Tokens that are looked at in one go: others who wait for this process wait for milliseconds."""

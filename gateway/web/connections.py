@@ -12,9 +12,6 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 import msgspec
-from uvicorn import Config
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
-from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.core.addresses import plain_address
@@ -56,12 +53,27 @@ class Listener(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
-    """uvicorn's `http`: its server says when to stop, and waits for its `connections` and `tasks`."""
+class Loaded(Protocol):
+    """What is needed of `uvicorn.Config`."""
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    loaded_app: Any
+    """The Listener."""
+
+
+class ServerState(Protocol):
+    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    total_requests: int
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's `http`. Its server passes all arguments by their names."""
+
+    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         self.deadline = NEVER
-        self._listener = cast(Listener, config.loaded_app)
+        self._listener: Listener = config.loaded_app
         self._server = server_state
         self._loop = asyncio.get_running_loop()
         self._clock: Clock
@@ -82,11 +94,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._await_client)
-        address = get_remote_addr(self._transport)
-        scheme = "https" if is_ssl(self._transport) else "http"
-        peer, make_content = plain_address(address[0]) if address else "", partial(RequestContent, self)
-        self._reader = RequestReader(peer, scheme, self._take, make_content, self._inform)
-        self._server.connections.add(cast(Any, self))
+        address = plain_address(_address_of(self._transport))
+        scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
+        make_content = partial(RequestContent, self)
+        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform)
+        self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
 
@@ -98,7 +110,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._clock.time() + HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(cast(Any, self))
+        self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
@@ -259,3 +271,12 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    """Return the client's IP address; empty for a client on a local socket, and for one that has left already."""
+    try:
+        peer = transport.get_extra_info("peername")
+    except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
+        return ""
+    return str(peer[0]) if isinstance(peer, tuple) else ""

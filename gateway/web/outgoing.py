@@ -89,7 +89,8 @@ class Outgoing:
             sent_bytes += len(piece)
             if length is not None and sent_bytes > length:
                 raise UnsendableResponse("there is more content than the head says")
-            self._transport.writelines(frame(piece) if is_chunked else (piece,))
+            for part in frame(piece) if is_chunked else (piece,):
+                self._transport.write(part)
         if is_chunked:
             self._transport.write(LAST_CHUNK)
         return sent_bytes

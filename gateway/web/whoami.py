@@ -6,6 +6,7 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from gateway.adapters.admin_protocols import Tokens
+from gateway.adapters.protocols import PolicySource
 from gateway.core.addresses import TrustedProxies
 from gateway.core.decision import Deny, decide
 from gateway.core.errors import StoreUnavailable
@@ -16,7 +17,7 @@ from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.tokens import token_id
 from gateway.core.whoami import build_identity, candidate_rules
-from gateway.exchange import STORE_RETRY_SECONDS, Exchange, PolicySource
+from gateway.exchange import STORE_RETRY_SECONDS, Exchange
 from gateway.web.asgi import read_scope, reply
 from gateway.web.receiving import accept
 

@@ -6,6 +6,7 @@ from itertools import count
 
 import msgspec
 
+from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_settlements import RedisSettlements
@@ -20,6 +21,7 @@ from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 START = 1_800_000_000_000
 """Milliseconds: a moment for tests that set the script's clock."""
@@ -66,7 +68,7 @@ class Bench:
         return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
-        return {str(key) for key in await self.client.keys("*")}
+        return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}
 
     async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
@@ -81,6 +83,7 @@ async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_second
         bench = Bench(connection, lease_seconds)
         try:
             await bench.client.flushall()
+            await bench.client.set(names.marker(), "1")
             for record in records:
                 await bench.tokens.create(record)
             yield bench

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import watchfiles
 
-from gateway.adapters import policy_files
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.core.errors import ConfigurationError
 from tests.support.policies import SMALL
@@ -149,7 +149,7 @@ async def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monk
                 log.write("policies loaded\n")
             yield
 
-    monkeypatch.setattr(policy_files, "awatch", events)
+    monkeypatch.setattr(watchfiles, "awatch", events)
     reloads: list[int] = []
     files = PolicyFiles(folder, {})
     await files.watch(lambda: reloads.append(len(files.current.policies)))

@@ -8,6 +8,7 @@ from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_contents import RedisContents
 from gateway.adapters.redis_exports import ContentMemory
 from tests.adapters.exports import LONG, NAME, STORING, exports, in_pieces
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 
 async def test_what_content_was_encoded_to_is_kept_beside_it(connection: RedisConnection) -> None:
@@ -54,7 +55,7 @@ async def test_long_content_is_stored_in_pieces_and_read_as_it_was(connection: R
     values: list[bytes] = await connection.client.hvals(key)  # type: ignore[assignment]  # as in stored_heads
     assert max(map(len, values)) <= 20  # a piece, or how many there are
     assert {NAME.encode(), key.encode()} == {
-        name for name in await connection.client.keys("*") if b":group:" not in name
+        name for name in await connection.client.keys(ALL_BUT_MARKER) if b":group:" not in name
     }
     assert 1 == await store.purge("small", ["all"])
     assert None is await store.read(NAME, "v", b"digest")
@@ -80,7 +81,7 @@ async def test_long_content_that_a_purge_overtakes_leaves_nothing(connection: Re
     store = in_pieces(connection)
     await store.purge("small", ["all"])
     assert "outdated" == await store.write(replace(STORING, content=LONG))
-    assert [] == [name for name in await connection.client.keys("*") if b":purged:" not in name]
+    assert [] == [name for name in await connection.client.keys(ALL_BUT_MARKER) if b":purged:" not in name]
     staged = await RedisContents(connection, 10).stage(NAME, "v", b"digest", LONG)
     assert 30_000 < await connection.client.pttl(staged) <= 60_000
 

@@ -11,6 +11,7 @@ from gateway.core.errors import StoreUnavailable
 from tests.adapters.exports import LONG, NAME, NOW, STORING, exports, in_pieces, stored_heads
 from tests.support.connections import open_connection
 from tests.support.processes import RedisServer, free_port
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 
 async def test_another_worker_reads_what_one_stored(connection: RedisConnection) -> None:
@@ -32,7 +33,7 @@ async def test_what_is_stored_ends_by_itself(connection: RedisConnection) -> Non
     kept = [await connection.client.pttl(key) for key in (NAME, names.content(NAME, "v"), names.group("small", "all"))]
     assert all(30_000 < milliseconds <= 60_000 for milliseconds in kept)
     assert 0 < await connection.client.pttl(names.content(NAME, "w")) <= 30_000
-    assert 0 == sum([await connection.client.pttl(key) < 0 for key in await connection.client.keys("*")])
+    assert 0 == sum([await connection.client.pttl(key) < 0 for key in await connection.client.keys(ALL_BUT_MARKER)])
 
 
 async def test_indexes_drop_what_has_ended(connection: RedisConnection) -> None:

@@ -22,6 +22,7 @@ from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of, token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 ADA = OwnerRecord(OwnerStatus.ACTIVE, {"website": "read"}, 1)
 EXPORT = rule_for("GET /export")
@@ -91,12 +92,12 @@ async def test_a_change_writes_a_copy_a_bucket_and_no_token(connection: RedisCon
     records = [of_ada(f"sml_{number}") for number in range(60)]
     for record in records:
         await tokens.create(record)
-    before = {str(key) for key in await connection.client.keys("*")}
+    before = {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)}
     await tokens.owners.replace("small", "ada", None, ADA)
     buckets = {bucket_of(record.digest) for record in records}
     copies = {names.owner_copy(bucket, "small", "ada") for bucket in buckets}
     made = {str(key.encode()) for key in (*copies, names.owner("small", "ada"), names.owners("small"))}
-    assert made == {str(key) for key in await connection.client.keys("*")} - before
+    assert made == {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)} - before
     assert records == [await tokens.find(token_id(record.digest)) for record in records]
 
 

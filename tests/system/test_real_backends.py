@@ -11,7 +11,8 @@ import pytest
 from tests.support.backends import Backend
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer
+from tests.system.conftest import Share
 
 POLICY = """
 name = "real"
@@ -69,22 +70,22 @@ def httpbin(real_backend: Callable[[str], Backend]) -> Backend:
 
 
 @pytest.fixture
-def front(redis_server: RedisServer, tmp_path: Path) -> Iterator[Front]:
-    """Starts a gateway in front of a backend, with more keys of `[upstream]`."""
-    servers: list[GatewayServer] = []
+def policies(tmp_path: Path) -> Path:
+    """A folder for the policy of the backend."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    return folder
 
-    def start(backend: Backend, keys: str = "") -> GatewayServer:
-        policies = tmp_path / "policies"
-        policies.mkdir()
+
+@pytest.fixture
+def front(share: Share, policies: Path) -> Front:
+    """Puts a gateway that trusts its proxies in front of a backend, with more keys of `[upstream]`."""
+
+    def find(backend: Backend, keys: str = "") -> GatewayServer:
         (policies / "real.toml").write_text(POLICY.format(port=backend.port, keys=keys))
-        trusting = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
-        options = ("--policies", str(policies), "--redis", redis_server.url)
-        servers.append(GatewayServer(tmp_path, *options, environment=trusting))
-        return servers[-1].wait()
+        return share("trusting")
 
-    yield start
-    for server in servers:
-        server.stop()
+    return find
 
 
 def get(gateway: GatewayServer, target: str, *fields: tuple[str, str], token: str | None = None) -> Answer:
@@ -125,10 +126,10 @@ def test_cgi_reads_odd_names_as_others(lighttpd: Backend) -> None:
     assert ["admin"] * 3 == [environment[f"HTTP_X_GATEWAY_{name}"] for name in ("OWNER", "SCOPES", "PROJECT")]
 
 
-def test_cgi_is_told_what_was_decided(lighttpd: Backend, front: Front, tmp_path: Path, redis_url: str) -> None:
+def test_cgi_is_told_what_was_decided(lighttpd: Backend, front: Front, policies: Path, redis_url: str) -> None:
     """Who asks, from where and for what are the gateway's, whatever a client says in whatever spelling."""
     gateway = front(lighttpd)
-    where = ("--policies", str(tmp_path / "policies"), "--redis", redis_url, "--policy", "real")
+    where = ("--policies", str(policies), "--redis", redis_url, "--policy", "real")
     created = run_json("token", "create", *where, "--project", "website", "--name", "CI", "--scope", "read")
     for target, token, told in (
         ("/show.cgi", None, {}),

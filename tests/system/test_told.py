@@ -13,7 +13,7 @@ from tests.support.client import ask
 from tests.support.command_line import run_command
 from tests.support.processes import GatewayServer, free_port, wait_until
 from tests.support.raw import RawBackend, read_head, request_bytes, send_raw
-from tests.system.conftest import Serve, mint
+from tests.system.conftest import Serve, Share, mint
 
 POLICY = """
 name = "system"
@@ -32,7 +32,6 @@ cache = {{ fresh = "1h" }}
 [[rules]]
 match = "* /**"
 """
-PROXY = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
 FORGED = [b"X.Gateway.Owner: admin", b"X!Gateway!Scopes: all", b"X_Gateway_Project: other", b"x~gateway~token~id: 1"]
 
 
@@ -91,11 +90,11 @@ def write(policies: Path, backend: RawBackend) -> Callable[[str], None]:
 
 
 def test_identity_has_one_spelling(
-    serve: Serve, redis_url: str, policies: Path, page: Page, write: Callable[[str], None]
+    share: Share, redis_url: str, policies: Path, page: Page, write: Callable[[str], None]
 ) -> None:
     """With a token and without one the backend gets all identity fields from the gateway, and none from a client."""
     write("")
-    gateway = serve(redis_url)
+    gateway = share()
     created = mint(redis_url, policies)
     send_raw(gateway.port, request_bytes(b"Host: a.test", *FORGED, request_line=b"GET /public/a HTTP/1.1"))
     bearer = f"Authorization: Bearer {created['token']}".encode()
@@ -114,21 +113,21 @@ def test_identity_has_one_spelling(
 
 @pytest.mark.parametrize("path", [b"/public/a", b"/cached/a"])
 def test_a_backends_identity_fields_go_nowhere(
-    serve: Serve, redis_url: str, page: Page, write: Callable[[str], None], path: bytes
+    share: Share, page: Page, write: Callable[[str], None], path: bytes
 ) -> None:
     """Neither to the client that it answers nor into the cache."""
     write("")
-    gateway = serve(redis_url)
+    gateway = share()
     for _ in range(2):
         answer = send_raw(gateway.port, request_bytes(b"Host: a.test", request_line=b"GET " + path + b" HTTP/1.1"))
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert [] == identity_in(answer.partition(b"\r\n\r\n")[0])
 
 
-def test_a_policy_names_what_may_pass(serve: Serve, redis_url: str, page: Page, write: Callable[[str], None]) -> None:
+def test_a_policy_names_what_may_pass(share: Share, page: Page, write: Callable[[str], None]) -> None:
     """The rest of what makes a backend see another request stays with the gateway, in every spelling."""
     write(', pass_fields = ["X-Real-IP", "X-Forwarded-Port"]')
-    gateway = serve(redis_url)
+    gateway = share()
     names = [*MISLEADING, b"x-forwarded-prefix", b"x-forwarded-port", b"x_real_ip", b"x.http.method.override"]
     lines = [name + b": forged" for name in names]
     send_raw(gateway.port, request_bytes(b"Host: a.test", *lines, request_line=b"GET /public/a HTTP/1.1"))
@@ -147,11 +146,11 @@ def pages(gateway: GatewayServer, *requests: tuple[bytes, bytes]) -> list[bytes]
 
 @pytest.mark.parametrize("keys", ["", ', host = "target"'], ids=["client", "target"])
 def test_what_is_stored_is_for_the_address_that_the_backend_was_told(
-    serve: Serve, redis_url: str, page: Page, write: Callable[[str], None], keys: str
+    share: Share, page: Page, write: Callable[[str], None], keys: str
 ) -> None:
     """Another port or scheme is another entry; another spelling of the same is not. It holds whatever Host is sent."""
     write(keys)
-    gateway = serve(redis_url, environment=PROXY)
+    gateway = share("trusting")
     http, https = b"http", b"https"
     asked = [
         (b"a.test:31337", http),
@@ -170,13 +169,11 @@ def test_what_is_stored_is_for_the_address_that_the_backend_was_told(
     assert 3 == len(page.take())
 
 
-def test_variants_are_those_that_the_backend_was_told(
-    serve: Serve, redis_url: str, page: Page, write: Callable[[str], None]
-) -> None:
+def test_variants_are_those_that_the_backend_was_told(share: Share, page: Page, write: Callable[[str], None]) -> None:
     """A field that a client sets and that does not pass chooses none; one that the gateway sets does."""
     write(", forwarded = true")
     page.fields = b"Vary: X-Forwarded-Host, X-Forwarded-For, Forwarded, X-Gateway-Owner\r\n"
-    gateway = serve(redis_url)
+    gateway = share()
 
     def fetched(*lines: bytes) -> int:
         line = b"GET /cached/b HTTP/1.1"
@@ -186,7 +183,7 @@ def test_variants_are_those_that_the_backend_was_told(
     assert 1 == fetched()
     assert 0 == fetched(b"X-Forwarded-Host: evil.example", b"X-Forwarded-For: 198.51.100.66", b"X-Gateway-Owner: root")
     assert 0 == fetched(b"Forwarded: for=198.51.100.66;host=evil.example")
-    proxied = serve(redis_url, environment=PROXY)
+    proxied = share("trusting")
     line = b"GET /cached/b HTTP/1.1"
     for client, count in ((b"203.0.113.9", 1), (b"203.0.113.10", 1), (b"203.0.113.9", 0)):
         send_raw(proxied.port, request_bytes(b"Host: a.test", b"X-Forwarded-For: " + client, request_line=line))
@@ -195,11 +192,11 @@ def test_variants_are_those_that_the_backend_was_told(
 
 @pytest.mark.parametrize("host", [b"a.test:65536", b":80", b"", b"a.test:99999999999999999999"])
 def test_what_is_no_host_reaches_no_backend(
-    serve: Serve, redis_url: str, page: Page, write: Callable[[str], None], host: bytes
+    share: Share, page: Page, write: Callable[[str], None], host: bytes
 ) -> None:
     """400, and nothing is looked up by it."""
     write("")
-    gateway = serve(redis_url)
+    gateway = share()
     answer = send_raw(gateway.port, request_bytes(b"Host: " + host, request_line=b"GET /cached/a HTTP/1.1"))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"malformed_target"' in answer

@@ -1,6 +1,7 @@
 """Requests of a connection are answered in order, whole and honestly; who leaves is served no longer."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -97,6 +98,28 @@ async def test_http_1_0_knows_no_interim_answers() -> None:
     wire = Wire(always(whole()))
     await wire.feed(GET.replace(b"1.1", b"1.0"))
     assert [None] == [received.inform for received in wire.received]
+
+
+def refuse_to_tell() -> None:
+    raise OSError(107, "Transport endpoint is not connected")
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (lambda: ("2001:db8::1", 50000, 0, 0), "2001:db8::1"),
+        (lambda: "", ""),  # a client on a local socket
+        (lambda: None, ""),  # asyncio, if the client has left already
+        (refuse_to_tell, ""),  # uvloop, if the client has left already
+    ],
+)
+async def test_the_address_is_that_of_the_socket(peer: Callable[[], object], address: str) -> None:
+    """A client that has no IP address, or has left before it was looked at, is served without one."""
+    transport = Transport()
+    transport.peer = peer
+    wire = Wire(always(whole()), transport)
+    await wire.feed(GET)
+    assert [address] == [received.peer for received in wire.received]
 
 
 @pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])

@@ -8,7 +8,7 @@
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', kin, ...}
+-- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
 -- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
 -- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
 -- all, nor does one whose parent is. core/decision.py makes the verdict.
@@ -78,6 +78,15 @@ local function stored_heads(terms, record, id, export_key)
   return heads[key]
 end
 
+-- Whether the store has never held a token, or has lost what it held: then an unknown token may be a good one.
+local has_lost_all
+local function is_lost()
+  if has_lost_all == nil then
+    has_lost_all = redis.call('EXISTS', VERSION .. ':marker') == 0
+  end
+  return has_lost_all
+end
+
 local now = clock(ARGV[1])
 local all_terms = {}
 for i = 1, tonumber(ARGV[2]) do
@@ -95,6 +104,9 @@ for i, key in ipairs(KEYS) do
   local raw, revoked = '', 0
   if not terms.is_public then
     raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
+    if raw == '' and is_lost() then
+      revoked = -1
+    end
   end
   local reply = { raw, revoked, 0, '', '' }
   if terms.is_public then

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import json_option, redis_option, with_management
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, redis_option
 from gateway.cli.owner.describing import describe, find, policy_option
 from gateway.cli.token.describing import print_json
 from gateway.management import Management

@@ -7,7 +7,9 @@ import click
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.cli.options import json_option, redis_option, with_connection, with_management
+from gateway.cli.connecting import with_connection
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, redis_option
 from gateway.cli.times import format_day, read_duration
 from gateway.cli.token.describing import describe_view, print_json, print_lines, print_table
 from gateway.core.administration import idle_since

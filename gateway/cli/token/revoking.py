@@ -2,7 +2,9 @@
 
 import click
 
-from gateway.cli.options import json_option, operator, redis_option, with_management
+from gateway.cli.connecting import operator
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, redis_option
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.token_views import TokenView

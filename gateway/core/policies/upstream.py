@@ -25,6 +25,11 @@ class Tls(msgspec.Struct, frozen=True):
     server_name: str = ""
     """The name that the certificate must be for; empty: the target's host."""
 
+    @property
+    def files(self) -> list[str]:
+        """The files that are named; none if the policy leaves all to the system."""
+        return [file for file in (self.ca, self.certificate, self.key) if file]
+
 
 class HealthCheck(msgspec.Struct, frozen=True):
     """What each target is asked again and again; it is well where it answers with a status below 400."""

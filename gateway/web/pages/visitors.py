@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.adapters.protocols import FailedCredentials
+from gateway.adapters.protocols import FailedCredentials, PolicySource
 from gateway.core.admin_tokens import WRITE, is_admin
 from gateway.core.administration import TokenState
 from gateway.core.audit import Actor
@@ -34,7 +34,6 @@ from gateway.core.pages.sessions import (
 )
 from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView
-from gateway.exchange import PolicySource
 from gateway.management import Management
 
 WRONG_SIGN_INS = "10/minute"

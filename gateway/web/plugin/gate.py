@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
-from gateway.adapters.protocols import Streams
+from gateway.adapters.protocols import PolicySource, Streams
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
@@ -28,7 +28,7 @@ from gateway.core.principals import parse_principal
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
-from gateway.exchange import Exchange, PolicySource
+from gateway.exchange import Exchange
 from gateway.web.asgi import read_scope, reply
 from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
 from gateway.web.plugin.handlers import CALL, VIA, Call, without_intermediary
