@@ -24,6 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters import names
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -65,6 +66,8 @@ _CODES: dict[type[Exception], str] = {
 _CODE = re.compile(r"[A-Z]+(?= )")
 _NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
 """How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
+LACK = "EMFILE"
+"""In the place of an error code of Redis, if this process could not open a connection."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
@@ -149,6 +152,8 @@ class RedisConnection:
         except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
             raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
+            if lacks_descriptor(error):
+                raise self._lack_descriptor(caller) from error
             raise self.open_circuit(error) from error
         except RedisError as error:
             raise self.refuse(error, caller) from error
@@ -206,6 +211,13 @@ class RedisConnection:
             self._refused[_identity(caller)] = refusal.code
             logger.warning("redis: a command is refused until this ends: %s", error)
         return refusal
+
+    def _lack_descriptor(self, caller: object) -> StoreUnavailable:
+        """Return what to raise if no connection can be opened. Those that are open go on: the circuit stays closed."""
+        if self._refused.get(_identity(caller)) != LACK:
+            self._refused[_identity(caller)] = LACK
+            logger.warning("redis: %s", NO_DESCRIPTOR)
+        return StoreUnavailable(f"Redis was not asked: {NO_DESCRIPTOR}", LACK)
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
         """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""

@@ -19,7 +19,7 @@ from gateway.cli.workers import LOGGING, beat
 from gateway.core.errors import StartFailed
 from gateway.settings import Settings, read_settings
 
-TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.53", "0.54")
+TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.51", "0.53", "0.54")
 """Versions of uvicorn that were seen to start, stop, fail and restart under the gateway, with one worker and more.
 
 0.40 logs a traceback, and nothing worse, if it is stopped in the middle of its start.

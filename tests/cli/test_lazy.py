@@ -86,8 +86,7 @@ def test_the_help_of_a_group_imports_none_of_its_commands(group: str) -> None:
 def test_a_command_imports_no_server(redis_url: str, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A command that works on Redis imports neither a server, nor the web layer, nor what talks to backends."""
     (tmp_path / "small.toml").write_text(SMALL)
-    policies = ("--policies", str(tmp_path)) if "create" in arguments else ()
-    imported = imported_by(*arguments, "--redis", redis_url, *policies)
+    imported = imported_by(*arguments, "--redis", redis_url, "--policies", str(tmp_path))
     assert "redis" in imported
     assert set() == imported & {*SERVER, *BACKENDS, *OTHERS}
     assert [] == [name for name in sorted(imported) if name.startswith(("gateway.adapters.upstream", "gateway.web"))]

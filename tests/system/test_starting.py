@@ -18,11 +18,11 @@ WORKERS = pytest.mark.parametrize("workers", [1, 2])
 class Held:
     """A gateway whose workers wait in the middle of their imports until the gate is open."""
 
-    def __init__(self, folder: Path, *options: str, **how: Any) -> None:
+    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None, **how: Any) -> None:
         self._gate = folder / "gate"
         path = os.pathsep.join(filter(None, (str(GATE), os.environ.get("PYTHONPATH"))))
-        environment = {"PYTHONPATH": path, "TEST_GATE": str(self._gate)}
-        self.server = GatewayServer(folder, *options, environment=environment, **how)
+        own = {"PYTHONPATH": path, "TEST_GATE": str(self._gate)}
+        self.server = GatewayServer(folder, *options, environment={**own, **(environment or {})}, **how)
 
     def wait_for(self, count: int) -> list[int]:
         """The processes that wait, as soon as there are so many."""
@@ -69,7 +69,7 @@ def test_the_gateway_says_once_that_it_answers(
     start: Start, policies: Path, redis: str, workers: int, processes: int
 ) -> None:
     """The line comes when a worker answers and not before, says what is served and where, and holds no password."""
-    held = start("--redis", redis, "--workers", str(workers), admin=True)
+    held = start("--workers", str(workers), environment={"GATEWAY_REDIS_URL": redis}, admin=True)
     held.wait_for(processes)
     server = held.server
     assert [] == ready_lines(server)
