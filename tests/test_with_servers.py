@@ -64,10 +64,7 @@ class Machine:
         return self.installed.read_text().split() if self.installed.exists() else []
 
     def _add(self, name: str, script: str) -> None:
-        self._add_file(self.bin / name, script)
-
-    def _add_file(self, file: Path, script: str) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = self.bin / name
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
