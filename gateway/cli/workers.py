@@ -291,7 +291,10 @@ def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
-    exit_when_told()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not SystemExit: it is lost if the signal comes inside of an import or a callback that swallows exceptions.
+        # While the server runs uvicorn takes the signals, and raises them again when all is closed.
+        signal.signal(number, lambda *_: os._exit(0))
     try:
         load(place)(listener, mouth)
     except GatewayError as error:
