@@ -4,12 +4,14 @@ import asyncio
 import gc
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from litestar import Litestar
 
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
@@ -93,6 +95,7 @@ def create_admin(
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
     administration = Administration(settings or read_settings(), client, clock)
+    mask_logs(lambda: administration.policies.current.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from litestar import Litestar
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
@@ -79,7 +80,8 @@ class Gateway:
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.are_revoked)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
-        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
+        self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
+        self.stop_timeout = settings.stop_timeout
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.encoder = ContentEncoder()
@@ -148,7 +150,7 @@ class Gateway:
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
-            self.access_log.close()
+            await self.access_log.close(self.stop_timeout)
 
 
 def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
@@ -178,6 +180,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
+    mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

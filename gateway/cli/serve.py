@@ -1,5 +1,6 @@
 """`gateway serve`: the public listener on uvicorn, one process or several."""
 
+import logging
 import os
 import resource
 import signal
@@ -11,12 +12,12 @@ import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.access_log import check_path
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
-from gateway.cli.serving import LOGGING, SharedServer, admin_beside
+from gateway.cli.serving import SharedServer, admin_beside, build_logging
 from gateway.core.errors import ConfigurationError
 from gateway.settings import (
     PREFIX,
@@ -33,6 +34,8 @@ MAXIMUM_DESCRIPTORS = 65536
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -54,13 +57,13 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
     settings = read_settings()
     check_settings(settings)
+    config = build_config(settings)  # from here on the log is set up
     listener = bind(settings.listen)
     admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
     raise_descriptor_limit()
-    config = build_config(settings)
-    click.echo(f"gateway: listening on http://{settings.listen} with {settings.workers} worker(s)", err=True)
+    logger.info("listening on http://%s with %d worker(s)", settings.listen, settings.workers)
     if admin is not None:
-        click.echo(f"gateway: developer page on http://{settings.admin_listen}", err=True)
+        logger.info("developer page on http://%s", settings.admin_listen)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
     if settings.redis_url == EMBEDDED and admin is not None:
@@ -98,7 +101,7 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:
         try:
-            FileAccessLog(settings.access_log).close()
+            check_path(settings.access_log)
         except OSError as error:
             raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
     if settings.failed_credentials:
@@ -123,7 +126,7 @@ def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
     except ConfigurationError as error:
         if is_asked_for:
             raise
-        click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
+        logger.warning("no developer page: %s; --admin-listen names another address", error)
         return None
 
 
@@ -153,7 +156,7 @@ def build_config(settings: Settings) -> uvicorn.Config:
         loop="uvloop",
         lifespan="on",
         access_log=False,
-        log_config=LOGGING,
+        log_config=build_logging(settings),
         server_header=False,
         date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
         proxy_headers=False,

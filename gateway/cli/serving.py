@@ -21,18 +21,19 @@ from gateway.settings import Settings, read_settings
 
 RESTART_SECONDS = 1.0
 """Between the end of an admin process that nobody asked for and its successor."""
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    # It says on every change of a file that there was one; what came of it is said by the policies themselves.
-    "loggers": {"watchfiles": {"level": "WARNING"}},
-}
-"""Given to uvicorn, which sets it up in every process."""
-
 logger = logging.getLogger(__name__)
+
+
+def build_logging(settings: Settings) -> dict[str, Any]:
+    """Return what uvicorn sets up in every process: one log for all, on standard error."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"()": "gateway.adapters.error_log.ErrorLog", "form": settings.log_format}},
+        "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+        # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+        "loggers": {"watchfiles": {"level": "WARNING"}},
+    }
 
 
 class QuietServer(uvicorn.Server):
@@ -101,7 +102,7 @@ def build_admin_config(settings: Settings) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
-        log_config=LOGGING,
+        log_config=build_logging(settings),
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=settings.stop_timeout,

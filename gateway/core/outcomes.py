@@ -1,7 +1,6 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,7 +14,7 @@ from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import conceal, token_id
+from gateway.core.tokens import token_id
 from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
@@ -137,7 +136,8 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
 def build_access_record(
     request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
 ) -> AccessRecord:
-    """The line of the access log; `head` is the answer's. What looks like a token in the path is left out."""
+    """The line of the access log; `head` is the answer's. What looks like a token is masked, wherever it stands."""
+    mask = policies.masking.mask_again
     facts = outcome.facts
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
@@ -146,32 +146,25 @@ def build_access_record(
         request_id=request.id,
         client=request.client,
         method=request.method,
-        host=request.host,
-        path=_concealing(policies)(request.path),
+        host=mask(request.host),
+        path=mask(request.path),
         status=head.status,
         policy=outcome.rule.policy.name if outcome.rule else "",
         rule=outcome.rule.pattern.text if outcome.rule else "",
         token=identity,
-        token_name=record.name if record else "",
+        token_name=mask(record.name) if record else "",
         reason=outcome.reason if isinstance(outcome, Refused) else "",
         cache=(field_value(head.fields, b"cache-status") or b"").decode(),
         plan=record.plan if record else "",
         lineage=record.lineage if record and record.lineage != identity else "",
-        project=record.project if record else "",
-        owner=record.owner if record else "",
+        project=mask(record.project) if record else "",
+        owner=mask(record.owner) if record else "",
         cost=facts.cost if facts else 0,
         near=tuple([window.quota.name for window in windows if window.is_near()]),
         shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
         trace=trace.trace_id,
         span=trace.span_id,
     )
-
-
-@functools.lru_cache(maxsize=2)
-def _concealing(policies: PolicySet) -> Callable[[str], str]:
-    """`conceal` for the prefixes of all policies; the same paths come again and again: what it made is remembered."""
-    prefixes = {prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}
-    return functools.lru_cache(maxsize=1024)(functools.partial(conceal, prefixes=tuple(sorted(prefixes))))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ does not have, in base64url, and no lineage where that is the token itself.
 
 import functools
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -142,3 +143,14 @@ def decode_record(identity: str, raw: bytes) -> TokenRecord:
     record = _decoder.decode(raw)
     whole = identity + urlsafe_b64decode(record.digest + "=" * (-len(record.digest) % 4)).hex()
     return msgspec.structs.replace(record, digest=whole, lineage=record.lineage or identity)
+
+
+def build_time(seconds: float) -> str:
+    """A Unix time as logs have it: RFC 3339 in UTC, to the millisecond."""
+    whole, thousandths = divmod(int(seconds * 1000), 1000)
+    return f"{_build_second(whole)}.{thousandths:03}+00:00"
+
+
+@functools.lru_cache(maxsize=8)
+def _build_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
