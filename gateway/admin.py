@@ -23,6 +23,7 @@ from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import build_management, request_ids
+from gateway.core.durability import Readiness
 from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
@@ -45,7 +46,7 @@ class Administration:
         self._owns_client = client is None
         client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
-        self.readiness = RedisReadiness(self.redis)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
         self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
         self.tokens = RedisTokens(self.redis)
@@ -80,9 +81,9 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def store_failures(self) -> dict[str, str]:
-        """What Redis does not do for the gateway, by name, with why."""
-        return await self.readiness.failures()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     async def close(self) -> None:
         """Ends the connection, where it is nobody else's."""

@@ -35,6 +35,7 @@ from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
+from gateway.core.durability import Readiness
 from gateway.exchange import Exchange, PolicySource
 from gateway.fetching import Fetching
 from gateway.management import Management
@@ -67,7 +68,7 @@ class Gateway:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
         self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
-        self.readiness = RedisReadiness(self.redis)
+        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
@@ -110,9 +111,9 @@ class Gateway:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
-    async def store_failures(self) -> dict[str, str]:
-        """What Redis does not do for the gateway, by name, with why."""
-        return await self.readiness.failures()
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
+        return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
         """Makes the backends those of the present policies."""

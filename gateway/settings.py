@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
     redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 0.25
     """Seconds until Redis counts as silent."""
+    allow_eviction: bool = False
+    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000

@@ -35,7 +35,7 @@ def test_each_setting_has_its_variable(field: msgspec.structs.FieldInfo) -> None
     if kind is Literal:
         text = value = get_args(field.type)[-1]
     else:
-        text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5)}[kind]
+        text, value = {str: ("a", "a"), int: ("7", 7), float: ("0.5", 0.5), bool: ("true", True)}[kind]
     settings = read_settings(REDIS | {PREFIX + field.name.upper(): text})
     assert value == getattr(settings, field.name)
 

@@ -8,6 +8,8 @@ import msgspec
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, Script
 from gateway.adapters.redis_scripts import read_script
+from gateway.adapters.redis_settings import read_store_facts
+from gateway.core.durability import Finding, Readiness, check_store
 from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens import ID_LENGTH
 
@@ -41,16 +43,17 @@ logger = logging.getLogger(__name__)
 class RedisReadiness:
     """Runs the admission script, and a write of the kind that a revocation makes."""
 
-    def __init__(self, connection: RedisConnection) -> None:
+    def __init__(self, connection: RedisConnection, *, allows_eviction: bool = False) -> None:
         self._connection = connection
+        self._allows_eviction = allows_eviction
         self._admit = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
         self._write = read_script("audit.lua", "ready.lua")
         self._missing = read_script("missing_commands.lua")
-        self._check: asyncio.Task[dict[str, str]] | None = None
+        self._check: asyncio.Task[Readiness] | None = None
         self._failing: dict[str, str] = {}
 
-    async def failures(self) -> dict[str, str]:
-        """Return what Redis does not do, by name, with why; empty if it is ready. Callers at one time share a check."""
+    async def check(self) -> Readiness:
+        """Return what fails and what should be changed. Callers at one time share a check."""
         if self._check is None or self._check.done() or self._check.get_loop() is not asyncio.get_running_loop():
             self._check = asyncio.create_task(self._run())
         return await asyncio.shield(self._check)
@@ -66,18 +69,28 @@ class RedisReadiness:
             names_ = " ".join(f"+{command.decode().lower()}" for command in found)
             logger.warning("redis: the user may not run all that the gateway needs; grant: ACL SETUSER USER %s", names_)
 
-    async def _run(self) -> dict[str, str]:
+    async def _run(self) -> Readiness:
         terms = msgspec.json.encode({"is_public": False})
         keys = [names.token(NO_TOKEN)]
         failures = {
             "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, names.ready(), []),
         }
+        findings = await self._findings()
+        if not self._allows_eviction:
+            failures["eviction"] = "; ".join(str(one) for one in findings if one.kind == "eviction")
         failing = {name: why for name, why in failures.items() if why}
         if failing != self._failing:
             self._failing = failing
             logger.warning("redis: %s", "; ".join(f"{name}: {why}" for name, why in failing.items()) or "ready again")
-        return failing
+        return Readiness(failing, tuple(str(one) for one in findings if str(one) not in failing.values()))
+
+    async def _findings(self) -> tuple[Finding, ...]:
+        try:
+            facts = await read_store_facts(self._connection)
+        except StoreUnavailable:
+            return ()  # the two checks before have said so
+        return check_store(facts) if facts else ()
 
     async def _try(self, script: Script, keys: list[str], arguments: list[str | int | bytes]) -> str:
         """Return why the script fails, in words that may be shown to anybody, or nothing."""

@@ -14,6 +14,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from gateway.core.assertions import ADDRESS as JWKS
 from gateway.core.assertions import PublicKey
+from gateway.core.durability import Readiness
 from gateway.core.whoami import ADDRESS as WHOAMI
 
 KEYS_FRESH_SECONDS = 300
@@ -31,8 +32,8 @@ class Health(Protocol):
         """Mistakes of the policy files as they are now; empty when the running set is theirs."""
         ...
 
-    async def store_failures(self) -> dict[str, str]:
-        """What Redis does not do for the gateway, by name, with why; empty if it is ready."""
+    async def check_readiness(self) -> Readiness:
+        """What Redis does not do for the gateway, and what should be changed of it."""
         ...
 
 
@@ -58,10 +59,10 @@ def health_handlers(health: Health) -> list[HTTPRouteHandler]:
     @route("/-/ready", http_method=["GET", "HEAD"], include_in_schema=False)
     async def show_readiness() -> Response[dict[str, Any]]:
         """Return 200 if Redis admits and would revoke, else 503 with what fails. A load balancer then sends nothing."""
-        failures = await health.store_failures()
-        if not failures:
-            return _answer(200, {"status": "ready"})
-        return _answer(503, {"status": "not ready", "failures": failures}, {"Retry-After": "1"})
+        readiness = await health.check_readiness()
+        if not readiness.failures:
+            return _answer(200, {"status": "ready", "warnings": readiness.warnings})
+        return _answer(503, {"status": "not ready", **msgspec.to_builtins(readiness)}, {"Retry-After": "1"})
 
     return [show_health, show_readiness]
 

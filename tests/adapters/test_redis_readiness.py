@@ -41,14 +41,14 @@ async def revocation_code(connection: RedisConnection) -> str:
 async def test_a_store_that_works_is_ready_and_keeps_nothing_of_the_check(store_url: str) -> None:
     """No failure is named, no quota is charged, and no key is left."""
     async with connected(store_url) as connection:
-        assert {} == await RedisReadiness(connection).failures()
+        assert {} == (await RedisReadiness(connection).check()).failures
         assert [] == await connection.client.keys("*")
 
 
 async def test_a_redis_that_is_away_fails_both() -> None:
     """Both the admission and the revocation are named, and neither holds an address."""
     async with connected(f"redis://127.0.0.1:{free_port()}/0") as connection:
-        failures = await RedisReadiness(connection).failures()
+        failures = (await RedisReadiness(connection).check()).failures
     assert {"admission": "Redis does not answer", "revocation": "Redis does not answer"} == failures
 
 
@@ -59,7 +59,7 @@ async def test_a_full_redis_admits_revokes_and_is_ready(own_redis: RedisServer) 
         tokens, admissions, record = RedisTokens(connection), RedisAdmissions(connection), make_record()
         await tokens.create(record)
         await connection.client.config_set("maxmemory", 1)
-        assert {} == await RedisReadiness(connection).failures()
+        assert {} == (await RedisReadiness(connection).check()).failures
         assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_charged
         await tokens.revoke(token_id(record.digest))
         assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_revoked
@@ -70,11 +70,11 @@ async def test_a_redis_that_takes_no_writes_is_not_ready(own_redis: RedisServer)
     """PING would succeed. Both the check and a revocation are refused, with Redis' error code."""
     async with connected(own_redis.url) as connection:
         await connection.client.config_set("min-replicas-to-write", 1)
-        failures = await RedisReadiness(connection).failures()
+        failures = (await RedisReadiness(connection).check()).failures
         assert "Redis refuses: NOREPLICAS" == failures["revocation"]
         assert "NOREPLICAS" == await revocation_code(connection)
         await connection.client.config_set("min-replicas-to-write", 0)
-        assert {} == await RedisReadiness(connection).failures()
+        assert {} == (await RedisReadiness(connection).check()).failures
 
 
 @pytest.mark.redis
@@ -83,7 +83,7 @@ async def test_a_replica_is_not_ready(own_redis: RedisServer, redis_url: str) ->
     port = redis_url.rpartition(":")[2].partition("/")[0]
     async with connected(own_redis.url) as connection:
         await connection.client.replicaof("127.0.0.1", port)
-        failures = await RedisReadiness(connection).failures()
+        failures = (await RedisReadiness(connection).check()).failures
         assert "Redis refuses: READONLY" == failures["revocation"]
         assert "READONLY" == await revocation_code(connection)
 
@@ -101,7 +101,7 @@ async def test_a_user_without_a_command_is_named_by_what_fails(
         rules = ["on", "nopass", "~*", "+@all", f"-{command}"]
         await connection.client.execute_command("ACL SETUSER", "gateway", *rules)  # type: ignore[no-untyped-call]  # redis-py's
     async with connected(own_redis.url.replace("//", "//gateway:any@")) as connection:
-        failures = await RedisReadiness(connection).failures()
+        failures = (await RedisReadiness(connection).check()).failures
     assert [failing] == list(failures)
     assert "Redis refuses: NOPERM" == failures[failing]
 
@@ -114,10 +114,10 @@ async def test_what_fails_is_logged_as_it_begins_and_ends(
     async with connected(own_redis.url) as connection:
         readiness = RedisReadiness(connection)
         await connection.client.config_set("min-replicas-to-write", 1)
-        await readiness.failures()
-        await readiness.failures()
+        await readiness.check()
+        await readiness.check()
         await connection.client.config_set("min-replicas-to-write", 0)
-        await readiness.failures()
+        await readiness.check()
     said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis_readiness"]
     assert 2 == len(said), said
     assert "revocation: Redis refuses: NOREPLICAS" in said[0]
@@ -172,7 +172,7 @@ async def test_a_user_that_lacks_commands_is_told_at_the_start_which(
         async with connected(own_redis.url.replace("//", "//gateway:any@")) as limited:
             await RedisReadiness(limited).warn_of_missing_commands()
             assert "" == caplog.text
-            assert {} == await RedisReadiness(limited).failures()
+            assert {} == (await RedisReadiness(limited).check()).failures
             record = make_record()
             await RedisTokens(limited).create(record)
             assert (await RedisAdmissions(limited).admit(Asked(rule_for("GET /export"), record.digest))).is_charged
@@ -181,3 +181,27 @@ async def test_a_user_that_lacks_commands_is_told_at_the_start_which(
     async with connected(own_redis.url.replace("//", "//gateway:any@")) as limited:
         await RedisReadiness(limited).warn_of_missing_commands()
     assert "ACL SETUSER USER +sadd +xadd" in caplog.text
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("allows_eviction", [False, True])
+async def test_a_redis_that_may_evict_is_not_ready_unless_that_is_meant(
+    own_redis: RedisServer, allows_eviction: bool
+) -> None:
+    """The failure, or else the warning, has the line to set."""
+    async with connected(own_redis.url) as connection:
+        await connection.client.config_set("maxmemory-policy", "allkeys-random")
+        found = await RedisReadiness(connection, allows_eviction=allows_eviction).check()
+    assert allows_eviction == (found.failures == {})
+    said = found.warnings if allows_eviction else found.failures.values()
+    assert any("maxmemory-policy noeviction" in one for one in said), found
+
+
+@pytest.mark.redis
+async def test_a_redis_without_an_append_only_file_is_ready_with_a_warning(own_redis: RedisServer) -> None:
+    """The stock settings lose acknowledged revocations with a kill: the warning has the two lines to set."""
+    async with connected(own_redis.url) as connection:
+        found = await RedisReadiness(connection).check()
+    assert {} == found.failures
+    (warning,) = found.warnings
+    assert "appendonly yes; appendfsync everysec" in warning
