@@ -24,6 +24,7 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import build_management, request_ids
 from gateway.core.durability import Readiness
+from gateway.core.masking import Masking
 from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
@@ -61,6 +62,7 @@ class Administration:
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
+            masking=self.masking,
         )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -81,6 +83,10 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self.policies.current.masking
+
     async def check_readiness(self) -> Readiness:
         """What Redis does not do for the gateway, and what should be changed of it."""
         return await self.readiness.check()
@@ -96,7 +102,7 @@ def create_admin(
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
     administration = Administration(settings or read_settings(), client, clock)
-    mask_logs(lambda: administration.policies.current.masking, Counter())
+    mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

@@ -28,6 +28,7 @@ from gateway.core.errors import (
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.forwarding import build_last_hop, hops_left
+from gateway.core.masking import Masking
 from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import (
     Authorized,
@@ -106,6 +107,11 @@ class Exchange:
         self._pepper = pepper
         self._counting = counting
 
+    @property
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self._policies.current.masking
+
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
 
@@ -164,7 +170,7 @@ class Exchange:
         except UpstreamError as error:
             detail = str(error) if isinstance(error, BrokenDocument) else ""
             reason, retry_after = UPSTREAM_REASONS[type(error)], error.retry_after
-            response = Refused(reason, admission.rule, admission.facts, retry_after, detail=detail)
+            response = Refused(reason, admission.rule, admission.facts, retry_after, detail=self.masking.mask(detail))
         if isinstance(response, Refused):
             return self.finish(request, response, build_refused(request, response))
         return self.finish(request, admission, response)

@@ -49,7 +49,9 @@ class ForwardAuth:
             return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
         if not has_room:
             return translate(proxy, refuse_overloaded(new_id))
-        request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
+        request: RequestHead | Reason | Lacking = accept(
+            received, self._clock(), new_id, self._trusted, self._exchange.masking
+        )
         if isinstance(request, RequestHead):
             request = read_original(proxy, request, rest, self._trusted.field)
         if isinstance(request, Lacking):

@@ -96,7 +96,7 @@ class Proxy:
     async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
         new_id = self._new_id()
-        request = accept(received, self._clock(), new_id, self._trusted)
+        request = accept(received, self._clock(), new_id, self._trusted, self._exchange.masking)
         if isinstance(request, Reason):
             return build_refusal(request, None, new_id)
         if not has_room:

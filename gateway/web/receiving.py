@@ -15,9 +15,11 @@ from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
+from gateway.core.masking import Masking
 from gateway.core.messages import Field, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.tracing import STATE_FIELD
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
@@ -68,13 +70,18 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
     return url.path or b"/", url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:
+def accept(
+    received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking
+) -> RequestHead | Reason:
     """The head of the request, without what only the gateway may say of it.
 
-    What a `trusted` proxy says of where the request comes from is believed.
+    What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
+    holds nothing that looks like a token.
     """
     fields = [field for field in received.fields if not is_reserved(field[0])]
     single = single_values(fields)
+    if STATE_FIELD in single or len(single) < len(fields):
+        fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
     if received.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
     host = parse_host(single.get(b"host", NO_HOST))
@@ -91,16 +98,21 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
         scheme=origin.scheme,
         client=origin.client,
         forwarded_for=origin.forwarded_for,
-        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
+        id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
         host=host,
         received_at=now,
         upgrade=received.upgrade,
     )
 
 
-def _read_id(value: bytes) -> str | None:
+def _read_id(value: bytes, masking: Masking) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
+    is_safe = value and _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
+    return value.decode("ascii") if is_safe else None
+
+
+def _holds_token(value: bytes, masking: Masking) -> bool:
+    return masking.holds_token(value.decode("latin-1"))
 
 
 class Flow(Protocol):

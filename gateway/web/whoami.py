@@ -43,7 +43,7 @@ class Whoami:
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One question, answered with JSON or with the refusal that any request would get."""
         new_id = self._new_id()
-        request = accept(read_scope(scope), self._clock(), new_id, self._trusted)
+        request = accept(read_scope(scope), self._clock(), new_id, self._trusted, self._exchange.masking)
         if isinstance(request, Reason):
             await reply(build_refusal(request, None, new_id), send)
             return

@@ -135,7 +135,7 @@ class Gate:
         raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
-        request = accept(read_scope(seen), self._clock(), new_id, self._trusted)
+        request = accept(read_scope(seen), self._clock(), new_id, self._trusted, self._exchange.masking)
         if isinstance(request, Reason):
             return build_refusal(request, None, new_id)
         path = inner_path(request.path, scope.get("root_path", ""))

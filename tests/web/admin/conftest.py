@@ -55,6 +55,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litest
         clock=lambda: NOW,
         new_id=lambda: f"call-{next(numbers)}",
         trusted=TrustedProxies(),
+        masking=lambda: FixedPolicies().current.masking,
     )
 
     @asynccontextmanager
