@@ -84,13 +84,14 @@ class Gateway:
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         self.stop_timeout = settings.stop_timeout
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
-        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         self.encoder = ContentEncoder()
+        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
-        documents = Retrieval(contents, Fetching(*parts, issuer=issuer), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer)
+        instance = "" if upstreams else settings.instance or secrets.token_hex(8)
+        documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
+        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)

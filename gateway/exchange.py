@@ -51,6 +51,7 @@ from gateway.retrieval import Retrieval
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
     UpstreamBusy: Reason.UPSTREAM_BUSY,
@@ -119,9 +120,8 @@ class Exchange:
         """
         policies = self._policies.current
         segments = parse_path(request.path)
-        if segments is None:  # `OPTIONS *` is no mistake (RFC 9110 9.3.7), but nothing that a rule could match
-            asks_server = request.method == "OPTIONS" and request.path == "*"
-            reason = Reason.NO_MATCHING_RULE if asks_server else Reason.MALFORMED_TARGET
+        if segments is None:
+            reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
             return refuse_unmatched(reason, policies, request.host)
         rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
@@ -149,7 +149,8 @@ class Exchange:
         """The response to a request whose `content` is None where it has none."""
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
-            return self.finish(request, admission, build_refused(request, admission))
+            own = build_server_options() if asks_server(request) else build_refused(request, admission)
+            return self.finish(request, admission, own)
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
             return flight.until_sent(await self._answer(request, content, admission))
 
@@ -236,6 +237,16 @@ class Exchange:
             record = build_access_record(request, outcome, response.head, self._policies.current)
             self._access_log.append(record)
         return response
+
+
+def asks_server(request: RequestHead) -> bool:
+    """Whether the request is `OPTIONS *`: about the server, and so about nothing that a rule could match."""
+    return request.path == "*" and request.method == "OPTIONS"
+
+
+def build_server_options() -> Response:
+    """What the server as a whole can do (RFC 9110 9.3.7), for whoever asks; a rule may allow less."""
+    return Response(ResponseHead(204, [(b"allow", METHODS), (b"cache-control", b"no-store")]), b"")
 
 
 def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:

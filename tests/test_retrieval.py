@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Response
+from gateway.core.messages import Field, Response, ResponseHead
 from gateway.core.tokens import build_checksum
-from tests.support.policies import make_record, small_policy
+from tests.support.policies import SMALL, make_record, small_policy
 from tests.support.room import NOW, TEXT, Pieces, asked, cache_status, field, ok, open_room
 
 BACKEND_SAYS = small_policy('shared_by = "project"')
@@ -211,17 +211,64 @@ async def test_a_head_that_nobody_can_read_is_not_there() -> None:
         assert b"new" == (await room.ask("GET /export")).content
 
 
-async def test_head_and_other_methods_fill_no_cache() -> None:
-    """HEAD is answered from a stored export and stores none; a write passes by the cache."""
-    async with open_room(ok(content=b""), ok(), ok(status=201)) as room:
-        assert b"gateway; fwd=uri-miss" == field(await room.ask("HEAD /export"), b"cache-status")
-        whole = await room.ask("GET /export")
-        head = await room.ask("HEAD /export")
-        assert b"" == head.content
-        assert field(whole, b"content-length") == b"7"
+async def test_a_write_passes_by_the_cache() -> None:
+    """It is neither answered from what is stored nor stored."""
+    async with open_room(ok(), ok(status=201)) as room:
+        await room.ask("GET /export")
         written = await room.ask("POST /export")
         assert 201 == written.head.status
         assert None is field(written, b"cache-status")
+
+
+@pytest.mark.parametrize("fields", [[], [(b"range", b"bytes=0-1")], [(b"if-none-match", b'"x"')]])
+async def test_head_before_the_first_get_has_the_fields_of_get(fields: list[Field]) -> None:
+    """RFC 9110 9.3.2: the same tag, length and Cache-Control. The whole is fetched for it, once, and stored."""
+    policy = SMALL.replace('match = "GET /export"', 'match = "GET /{export}"')
+    async with open_room(ok((b"etag", b'"v1"')), ok((b"etag", b'"v1"')), policy=policy) as room:
+        head = await room.ask("HEAD /export", *fields)
+        assert b"" == head.content
+        whole = await room.ask("GET /other-export")
+        assert whole.head == head.head
+        assert ["GET", "GET"] == [sent.method for sent in room.upstreams.sent]
+        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok((b"cache-control", b"no-store")),
+        ok((b"content-length", b"99999999"), content=Pieces(b"x")),
+        ok((b"content-type", b"text/event-stream"), content=Pieces(b"x")),
+        ok(status=404),
+    ],
+)
+async def test_head_of_what_is_not_stored_leaves_no_stream(answer: Response) -> None:
+    """The head is what GET would have; the backend's work on the content is ended."""
+    async with open_room(answer) as room:
+        head = await room.ask("HEAD /export")
+        assert answer.head.status == head.head.status
+        assert b"" == head.content
+        assert not isinstance(answer.content, Pieces) or answer.content.is_closed
+
+
+async def test_if_match_is_for_the_backend_to_evaluate() -> None:
+    """RFC 9110 13.1.1, 13.1.4: it is passed on with what is stored unused, and its 412 changes nothing for others."""
+    failed = ok((b"cache-control", b"max-age=60"), status=412)
+    async with open_room(ok((b"etag", b'"v1"')), failed, ok(status=304, content=b""), failed) as room:
+        await room.ask("GET /export")
+        conditions = [(b"if-match", b'"old"'), (b"if-unmodified-since", b"Sat, 21 Nov 2026 06:00:00 GMT")]
+        refused = await room.ask("GET /export", *conditions, (b"if-none-match", b'"x"'))
+        assert 412 == refused.head.status
+        assert b"gateway; fwd=request" == cache_status(refused)
+        assert [value for _, value in conditions] == [asked(room, 1, name) for name, _ in conditions]
+        assert b'"v1"' == asked(room, 1, b"if-none-match")
+        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
+        holds = await room.ask("GET /export", (b"if-match", b'"v1"'))
+        assert 200 == holds.head.status
+        assert b"gateway; fwd=request; fwd-status=304; stored" == cache_status(holds)
+        head = await room.ask("HEAD /export", (b"if-match", b'"old"'))
+        assert 412 == head.head.status
+        assert b"" == head.content
 
 
 async def test_content_in_pieces_is_stored_whole_or_streamed() -> None:
@@ -285,3 +332,47 @@ async def test_public_answers_are_shared_by_all() -> None:
         assert [b"gateway; fwd=uri-miss; stored", b"gateway; hit; ttl=60", b"gateway; hit; ttl=60"] == [
             cache_status(answer) for answer in answers
         ]
+
+
+async def test_interim_answers_reach_the_client_whose_request_they_are_for() -> None:
+    """From the cache's fetch and past it: without what is about a connection, and with the gateway's Via."""
+    hints = ok((b"link", b"</a>"), (b"connection", b"x-hop"), (b"x-hop", b"1"), status=103)
+    async with open_room(hints, ok(), hints, ok(), hints, ok()) as room:
+        got: list[ResponseHead] = []
+        for request in ("GET /export", "POST /other", "HEAD /export?2"):
+            await room.ask(request, inform=got.append)
+        await room.ask("GET /export", inform=got.append)
+        assert [ResponseHead(103, [(b"link", b"</a>"), (b"via", b"1.1 gateway")])] * 3 == got
+
+
+async def test_who_waits_for_another_ones_fetch_gets_no_interim_answers() -> None:
+    """What is refreshed behind a client's back, and for others, informs nobody."""
+    policy = small_policy('fresh = "1m", stale_while_revalidate = "1h"')
+    async with open_room(ok(), ok(status=103), ok(), policy=policy) as room:
+        got: list[ResponseHead] = []
+        await room.ask("GET /export", inform=got.append)
+        room.now = NOW + 61_000
+        answer = await room.ask("GET /export", inform=got.append)
+        assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == cache_status(answer)
+        await asyncio.gather(*room.retrieval._refreshing.values())
+        assert 2 == len(room.upstreams.sent)
+        assert [] == got
+
+
+@pytest.mark.parametrize("request_", ["GET /export", "HEAD /export", "GET /other", "POST /export"])
+async def test_a_request_that_comes_back_is_refused(request_: str) -> None:
+    """508 (RFC 5842 7.2) where the same policy has passed it on before, before it waits for its own fetch."""
+    async with open_room(ok()) as room:
+        await room.ask("GET /costly", (b"cdn-loop", b"other.example"))
+        mark = room.upstreams.sent[0].fields[-1]
+        assert b"cdn-loop" == mark[0]
+        again = await room.ask(request_, mark)
+        assert 508 == again.head.status
+        assert 1 == len(room.upstreams.sent)
+
+
+async def test_what_is_stored_answers_a_request_that_comes_back() -> None:
+    """Nothing is passed on for it."""
+    async with open_room(ok()) as room:
+        await room.ask("GET /export")
+        assert 200 == (await room.ask("GET /export", room.upstreams.sent[0].fields[-1])).head.status

@@ -157,6 +157,17 @@ async def test_head_is_as_get_without_content() -> None:
         assert ["GET"] == [sent.method for sent in room.upstreams.sent]
 
 
+async def test_if_match_of_a_variant_is_evaluated_here() -> None:
+    """Its tag is made here, and weak: nothing but the asterisk matches it strongly (RFC 9110 13.1.1)."""
+    async with open_room(document(), policy=POLICY) as room:
+        tag = field(await room.ask(GERMAN), b"etag") or b""
+        answers = [await room.ask(GERMAN, (b"if-match", value)) for value in (tag, b'"other"', b"*")]
+        assert [412, 412, 200] == [answer.head.status for answer in answers]
+        assert isinstance(answers[0].content, bytes)
+        assert b'"code":"precondition_failed"' in answers[0].content
+        assert 1 == len(room.upstreams.sent)
+
+
 async def test_options_tells_what_is_offered_to_whoever_may_have_it() -> None:
     """JSON, without the backend; the token is checked as for GET."""
     async with open_room(policy=POLICY.replace('[[rules]]\nmatch = "* /**"\n', "")) as room:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from gateway.core.audit import AuditEntry
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
-from gateway.core.messages import ContentStream, Field, Response
+from gateway.core.messages import ContentStream, Field, Inform, Response
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import Rule
 from gateway.core.policies.upstream import Upstream as UpstreamAddress
@@ -118,8 +118,12 @@ class Upstreams(Protocol):
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
-        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors."""
+        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors.
+
+        `inform` is given the interim answers that come before it.
+        """
         ...
 
 

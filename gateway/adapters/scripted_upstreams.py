@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
-from gateway.core.messages import Field, Response
+from gateway.core.messages import Field, Inform, Response
 from gateway.core.policies.upstream import Upstream
 
 
@@ -22,6 +22,8 @@ class SentRequest(msgspec.Struct, frozen=True):
 class ScriptedUpstreams:
     """Gives `answers` in their order, raising those that are exceptions; `sent` is what it was asked.
 
+    Interim answers stand before the one that they come before.
+
     The request's content is read to its end first; what it raises comes out of `send`, as with real backends.
     """
 
@@ -36,6 +38,7 @@ class ScriptedUpstreams:
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
         """The next answer; raises LookupError when there is none."""
         whole = None if content is None else b"".join([piece async for piece in content])
@@ -43,6 +46,10 @@ class ScriptedUpstreams:
         if not self._answers:
             raise LookupError(f"no answer is left for {method} {target}")
         answer = self._answers.popleft()
+        while isinstance(answer, Response) and answer.head.status < 200:
+            if inform is not None:
+                inform(answer.head)
+            answer = self._answers.popleft()
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -13,7 +13,7 @@ from gateway.adapters.upstream_content import ResponseContent
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
-from gateway.core.messages import Response, ResponseHead
+from gateway.core.messages import Inform, Response, ResponseHead
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
@@ -35,6 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reader = ResponseReader()
+        self._inform: Inform | None = None
         self._is_busy = False
         """From `send` until `ended` is told."""
         self._error: Exception | None = None
@@ -54,7 +55,8 @@ class UpstreamConnection(asyncio.Protocol):
     async def send(self, request: OutgoingRequest) -> Response:
         """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what its content raises."""
         reader = self._reader
-        reader.expect(request.method, is_tunnel=request.framing is Framing.TUNNEL)
+        reader.expect(request.method, request.expected)
+        self._inform = request.inform
         self._is_busy = True
         self._unsent_bytes = 0
         self._progressed_at = self._clock.time()
@@ -127,6 +129,8 @@ class UpstreamConnection(asyncio.Protocol):
         except UpstreamBroken as error:
             self._fail(error)
             return
+        if reader.interim:
+            self._pass_on_interim()
         if reader.head is None:
             return  # a head that trickles in is not progress
         self._progressed_at = self._clock.time()
@@ -169,6 +173,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._progressed_at = self._clock.time()
         except Exception as error:
             self._fail(error)
+
+    def _pass_on_interim(self) -> None:
+        interim, self._reader.interim = self._reader.interim, []
+        if self._inform is not None:
+            for head in interim:
+                self._inform(head)
 
     async def _take_rest(self) -> bytes:
         """The rest of a complete response; the connection is free for the next request, or closed."""

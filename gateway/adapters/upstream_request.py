@@ -1,15 +1,19 @@
 """A request on its way to a backend: its bytes, its content, and the times that it is given."""
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum, auto
 from math import inf
 
 import msgspec
 
-from gateway.core.messages import Field, field_value, without_fields
+from gateway.core.messages import Field, Inform, field_value, field_values, without_fields
 from gateway.core.policies.upstream import Upstream
 
 _LENGTH = frozenset({b"content-length"})
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 1.3."""
 
 
 class Framing(Enum):
@@ -22,6 +26,24 @@ class Framing(Enum):
     """The request asks for another protocol: what follows the answer 101 has no end but the connection's."""
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """Which answers a request allows for that others do not (RFC 9110 15)."""
+
+    part: bool = False
+    """206 (Partial Content): it has a Range."""
+    accept: bytes = b""
+    """101 (Switching Protocols) with this Sec-WebSocket-Accept; empty: it asks for no other protocol."""
+    subprotocols: tuple[bytes, ...] = ()
+    """One of these, or none, is the WebSocket's."""
+
+
+ANY = Expected()
+"""What nearly all requests allow for."""
+PART = Expected(part=True)
+NO_KEY = b"-"
+"""In the place of what no answer can have: the request had no key, or two."""
+
+
 class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
     """A request for one target, ready to be written."""
 
@@ -29,6 +51,9 @@ class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
     head: bytes
     content: AsyncIterator[bytes] | None
     framing: Framing
+    expected: Expected = ANY
+    inform: Inform | None = None
+    """Who is told of interim answers."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -63,6 +88,32 @@ def frame(
     if length is not None:
         return fields, _exactly(int(length), content), Framing.LENGTH
     return fields, content, Framing.CHUNKED if field_value(fields, b"upgrade") is None else Framing.TUNNEL
+
+
+def expect(fields: Sequence[Field], framing: Framing) -> Expected:
+    """The answers that a request with these fields allows for."""
+    if framing is Framing.TUNNEL:
+        keys = field_values(fields, b"sec-websocket-key")
+        # RFC 6455 4.2.2. SHA-1 proves nothing here but that the other end has read the key.
+        digest = hashlib.sha1(keys[0] + _WEBSOCKET_GUID, usedforsecurity=False).digest() if len(keys) == 1 else b""
+        offered = b",".join(field_values(fields, b"sec-websocket-protocol")).split(b",")
+        subprotocols = tuple(name.strip(b" \t") for name in offered)
+        return Expected(accept=base64.b64encode(digest) or NO_KEY, subprotocols=subprotocols)
+    return PART if field_value(fields, b"range") is not None else ANY
+
+
+async def begin(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Waits for the first of the content, and gives all of it; raises what the content raises.
+
+    Content in chunks can turn out to be malformed with its first byte, and then no backend must have heard of it.
+    """
+    return _resume(await anext(content, b""), content)
+
+
+async def _resume(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _exactly(length: int, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ A response ends cleanly only where its framing says so (RFC 9112 6.3), however t
 
 import httptools
 
+from gateway.adapters.upstream_request import ANY, Expected
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
 
@@ -20,21 +21,24 @@ class ResponseReader:
         self.is_complete = True
         self.has_begun = False
         self.head: ResponseHead | None = None
+        self.interim: list[ResponseHead] = []
+        """What came before it (RFC 9110 15.2) and is to be passed on; who takes them clears the list."""
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""
         self.is_tunnel = False
         """Whether the backend has changed the protocol: all that comes now is content, until the connection ends."""
 
-    def expect(self, method: str, *, is_tunnel: bool = False) -> None:
-        """Makes ready for the response to a request, which may ask for another protocol."""
+    def expect(self, method: str, expected: Expected = ANY) -> None:
+        """Makes ready for the response to a request, which may allow for more than others."""
         self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []
         self._bytes_without_content = 0
         self._is_interim = False
-        self._may_upgrade = is_tunnel
+        self._expected = expected
+        self.interim = []
         self.head = None
         self.held_bytes = 0
         self.has_begun = self.is_complete = self.may_be_followed = False
@@ -92,12 +96,15 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            self._fields.append((name.lower(), value))
+            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
+            if status != 100:  # to Expect it is the gateway that says it (RFC 9110 10.1.1)
+                self.interim.append(ResponseHead(status, self._fields))
             return
         self._check_head(status)
         self.may_be_followed = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
@@ -118,8 +125,13 @@ class ResponseReader:
             self.is_complete = not self.is_tunnel
 
     def _check_head(self, status: int) -> None:
-        if not (200 <= status <= 599 or (status == 101 and self._may_upgrade and self._parser.should_upgrade())):
+        expected = self._expected
+        if not (200 <= status <= 599 or (status == 101 and expected.accept and self._parser.should_upgrade())):
             raise UpstreamBroken(f"the status {status} is none, or nobody asked for it")
+        if status == 206 and not expected.part:  # RFC 9110 15.3.7: it would be taken for the whole
+            raise UpstreamBroken("a part of the answer came (206), and nobody asked for one")
+        if status == 101:
+            self._check_handshake(expected)
         if self._bytes_without_content > MAXIMUM_HEAD_BYTES:  # with the content that came in the same packet
             size = sum(len(name) + len(value) + 4 for name, value in self._fields)
             if size > MAXIMUM_HEAD_BYTES:
@@ -129,3 +141,14 @@ class ResponseReader:
             raise UpstreamBroken(f"the transfer coding {codings!r} is unknown")
         has_length = field_value(self._fields, b"content-length") is not None
         self._ends_with_connection = status == 101 or not (codings or has_length)
+
+    def _check_handshake(self, expected: Expected) -> None:
+        """The server's half of the handshake (RFC 6455 4.1): else the two ends would not speak the same protocol."""
+        protocols = [value.lower() for value in field_values(self._fields, b"upgrade")]
+        if protocols != [b"websocket"]:
+            raise UpstreamBroken(f"the connection was changed to {protocols!r}, and nobody asked for that")
+        if field_values(self._fields, b"sec-websocket-accept") != [expected.accept]:
+            raise UpstreamBroken("Sec-WebSocket-Accept does not belong to the request's key")
+        chosen = field_values(self._fields, b"sec-websocket-protocol")
+        if len(chosen) > 1 or not set(chosen) <= set(expected.subprotocols):
+            raise UpstreamBroken(f"the subprotocol {chosen!r} was not among those that the client offered")

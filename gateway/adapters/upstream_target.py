@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, limits_of
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect, limits_of
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
-from gateway.core.messages import Field, Response
+from gateway.core.messages import Field, Inform, Response
 from gateway.core.policies.upstream import Upstream
 from gateway.core.policies.upstream_rules import UNIX
 
@@ -65,10 +65,11 @@ class Target:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        inform: Inform | None,
     ) -> Response:
         """The answer, as it arrives; raises one of the UpstreamErrors."""
         head = self.build_head(method, self._prefix + target, fields, framing)
-        request = OutgoingRequest(method, head, content, framing)
+        request = OutgoingRequest(method, head, content, framing, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
         if kept is not None and kept.is_reusable:
             try:

@@ -10,14 +10,14 @@ import msgspec
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_health import HealthChecks
-from gateway.adapters.upstream_request import Framing, frame
+from gateway.adapters.upstream_request import Framing, begin, frame
 from gateway.adapters.upstream_target import Target
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamError, UpstreamUnreachable
 from gateway.core.forwarding import edit_fields, rewrite_target
-from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.upstream import Upstream
+from gateway.core.messages import Field, Inform, Response, ResponseHead
+from gateway.core.policies.upstream import FieldEdits, Upstream
 
 
 class HttpUpstreams:
@@ -38,6 +38,7 @@ class HttpUpstreams:
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
         """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
 
@@ -50,11 +51,16 @@ class HttpUpstreams:
             fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
             target = rewrite_target(target, address.rewrite)
-        response = await group.send(method, target, *frame(fields, content))
-        if address.response_edits is None:
-            return response
-        edited = edit_fields(response.head.fields, address.response_edits)
-        return Response(ResponseHead(response.head.status, edited), response.content)
+        fields, content, framing = frame(fields, content)
+        if framing is Framing.CHUNKED and content is not None:
+            content = await begin(content)
+        edits = address.response_edits
+        if edits is None:
+            return await group.send(method, target, fields, content, framing, inform)
+        if inform is not None:
+            inform = _editing(inform, edits)
+        response = await group.send(method, target, fields, content, framing, inform)
+        return Response(_edit(response.head, edits), response.content)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:
         """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
@@ -96,6 +102,7 @@ class Group:
         self._retries = retries
         self._clock = clock
         self._turn = 0
+        self._breaker = balancing.CLOSED
 
     async def send(
         self,
@@ -104,17 +111,21 @@ class Group:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        inform: Inform | None,
     ) -> Response:
         """The answer of one of them; raises the UpstreamError of the last that was tried."""
         left = self._targets
         if not left:
             raise UpstreamUnreachable("the policy has no backend")
+        if self._breaker is not balancing.CLOSED:
+            self._try_again()
         while True:
             chosen = left[0] if len(left) == 1 else self._choose(left)
             try:
-                response = await chosen.send(method, target, fields, content, framing)
+                response = await chosen.send(method, target, fields, content, framing, inform)
             except UpstreamError as error:
                 chosen.note_failure(error)
+                self._note_attempt(error)
                 left = [other for other in left if other is not chosen]
                 tried = len(self._targets) - len(left)
                 may_repeat = balancing.may_repeat(error, method, has_content=content is not None)
@@ -123,11 +134,31 @@ class Group:
             else:
                 if chosen.health is not balancing.WELL:
                     chosen.note(balancing.after_answer(chosen.health))
+                    self._note_attempt(None)
                 return response
+
+    def _try_again(self) -> None:
+        """Lets one request after the other try a lone target that has refused, and refuses the rest."""
+        now = self._clock.time()
+        if not balancing.may_try(self._breaker, now):
+            raise UpstreamUnreachable(f"{self._targets[0].url} could not be reached a moment ago")
+        self._breaker = balancing.while_trying(self._breaker, now)
+
+    def _note_attempt(self, error: UpstreamError | None) -> None:
+        if len(self._targets) == 1:
+            self._breaker = balancing.after_attempt(self._breaker, error, self._clock.time())
 
     def _choose(self, left: list[Target]) -> Target:
         self._turn += 1
         return left[balancing.choose(left, self._clock.time(), self._turn)]
+
+
+def _edit(head: ResponseHead, edits: FieldEdits) -> ResponseHead:
+    return ResponseHead(head.status, edit_fields(head.fields, edits))
+
+
+def _editing(inform: Inform, edits: FieldEdits) -> Inform:
+    return lambda head: inform(_edit(head, edits))
 
 
 def _single(address: Upstream) -> list[Upstream]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -55,6 +56,7 @@ def serve(**options: str | int | tuple[str, ...] | None) -> None:
     # The workers are processes of their own: they read what they are told from the environment.
     said = {name: value for name, value in options.items() if value or (name == "admin_listen" and value is not None)}
     os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
+    os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
     config = build_config(settings)  # from here on the log is set up

@@ -73,6 +73,15 @@ def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies)
     return Origin(client, scheme, forwarded_for)
 
 
+def names_client(fields: Fields, field: ForwardingField) -> bool:
+    """Whether the proxy nearest to us says whose request it is: the last entry is its own, and must be an address."""
+    values = field_values(fields, field.encode())
+    if field == "x-forwarded-for":
+        return _parse(b",".join(values).rpartition(b",")[2].decode("latin-1").strip()) is not None
+    hops = parse_forwarded(values)
+    return bool(hops) and bool(hops[-1].address)
+
+
 def believed_addresses(forwarded_for: str, client: str) -> list[str]:
     """The end of X-Forwarded-For that begins with the client: what stands before it, the client can have made up."""
     addresses = [entry.strip() for entry in forwarded_for.split(",")]

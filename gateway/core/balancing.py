@@ -2,6 +2,7 @@
 
 Rule 1: a target that cannot be reached is left alone at once, one that fails in other ways after three failures in a
 row; each time for twice as long. Rule 2: where no target is left, all are: who guards the gate does not brick it up.
+A target that is alone is given a moment's rest where nobody listens, with one request after each to see (Breaker).
 Rule 3: nothing is sent twice that a backend may have acted upon (RFC 9110 9.2.2).
 
 Instants are seconds of any one clock.
@@ -19,6 +20,8 @@ FAILURES = 3
 """In a row, until a target that can be reached is ejected: one slow answer is no reason."""
 FIRST_EJECTION_SECONDS = 1.0
 LONGEST_EJECTION_SECONDS = 60.0
+BREAK_SECONDS = 1.0
+"""For which a lone target is left alone that refused FAILURES times in a row: so long is it missed when it is back."""
 FAILED_CHECKS = 2
 """In a row, until a target is out; the first good one brings it back."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -34,6 +37,36 @@ class Health(Struct, frozen=True):
 
 
 WELL = Health()
+
+
+class Breaker(Struct, frozen=True):
+    """What is known of a lone target's connections. Requests are refused at once while it is open."""
+
+    refusals: int = 0
+    """In a row."""
+    open_until: float = 0.0
+
+
+CLOSED = Breaker()
+
+
+def may_try(breaker: Breaker, now: float) -> bool:
+    """Whether a request should go to the target."""
+    return now >= breaker.open_until
+
+
+def while_trying(breaker: Breaker, now: float) -> Breaker:
+    """The breaker while a request goes to a target that has refused: others wait to see what becomes of it."""
+    return replace(breaker, open_until=now + BREAK_SECONDS) if breaker.refusals >= FAILURES else breaker
+
+
+def after_attempt(breaker: Breaker, error: UpstreamError | None, now: float) -> Breaker:
+    """The breaker after a request. Who was reached is forgiven, however that ended; who was not asked is not known."""
+    if isinstance(error, UpstreamBusy):
+        return breaker
+    if not isinstance(error, UpstreamUnreachable):
+        return CLOSED
+    return while_trying(replace(breaker, refusals=breaker.refusals + 1), now)
 
 
 class Candidate(Protocol):

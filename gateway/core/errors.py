@@ -114,6 +114,8 @@ class UpstreamError(GatewayError):
 class UpstreamUnreachable(UpstreamError):
     """No connection to the backend."""
 
+    retry_after = 1
+
 
 class UpstreamBusy(UpstreamError):
     """The backend has all the requests that it may have at once."""

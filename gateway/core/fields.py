@@ -37,6 +37,15 @@ _DATES = tuple(
 _RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", re.IGNORECASE)
 # sf-string with its parameters, RFC 9651 3.3.3
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[^",;]*)*[ \t]*(?:,[ \t]*|$)')
+# dictionary = key [ "=" item-or-inner-list ] *parameter, RFC 9651 3.2; the items are those of 3.3
+_KEY = r"[a-z*][a-z0-9_.*-]*"
+_QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
+_NUMBER = r"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})"
+_TOKEN = r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*"
+_ITEM = rf"(?:{_NUMBER}|{_QUOTED}|{_TOKEN}|:[A-Za-z0-9+/=]*:|\?[01]|@-?\d{{1,15}}|%{_QUOTED})"
+_PARAMETERS = rf"(?:; *{_KEY}(?:={_ITEM})?)*"
+_INNER_LIST = rf"\( *(?:{_ITEM}{_PARAMETERS}(?: +|(?=\))))*\)"
+_MEMBER = re.compile(rf"({_KEY})(?:=({_ITEM}|{_INNER_LIST}))?{_PARAMETERS}[ \t]*(?:,[ \t]*(?=[a-z*])|$)".encode())
 # dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
 _PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
 EVENT_STREAM = b"text/event-stream"
@@ -103,6 +112,37 @@ def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
             match[1].decode("latin-1").lower(), None if argument is None else argument.decode("latin-1")
         )
     return directives
+
+
+_IN_SECONDS = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+
+
+def parse_targeted_cache_control(values: Sequence[bytes]) -> dict[str, str | None]:
+    """The directives of a targeted field (RFC 9213 2.1): a Dictionary, in which the last of a repeated one counts.
+
+    Empty where the field is absent, empty or malformed, or where a time is no Integer: such a field is ignored (2.2).
+    """
+    text = b", ".join(values).strip(b" ")
+    directives: dict[str, str | None] = {}
+    position = 0
+    while position < len(text):
+        match = _MEMBER.match(text, position)
+        if match is None:
+            return {}
+        name, value = match[1].decode("ascii"), (match[2] or b"?1").decode("ascii")
+        if name in _IN_SECONDS and not value.removeprefix("-").isdecimal():
+            return {}
+        directives.pop(name, None)
+        if value != "?0":
+            directives[name] = None if value == "?1" else value
+        position = match.end()
+    return directives
+
+
+def parse_age(values: Sequence[bytes]) -> int | None:
+    """The seconds of Age; of several the first counts, and what is no number of seconds is ignored (RFC 9111 5.1)."""
+    first = b",".join(values).partition(b",")[0].strip(b" \t")
+    return parse_delta_seconds(first.decode("latin-1"))
 
 
 def parse_delta_seconds(text: str | None) -> int | None:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.addresses import ForwardingField
+from gateway.core.addresses import ForwardingField, names_client
 from gateway.core.credentials import credential_fields
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import ASSERTION_FIELD, IDENTITY_FIELDS, build_identity_fields
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value, single_values
+from gateway.core.messages import Field, RequestHead, Response, ResponseHead, single_values
 from gateway.core.outcomes import Authorized
 from gateway.core.policies.matching import METHOD
 from gateway.core.reasons import Reason
@@ -67,7 +67,7 @@ def read_original(
 
     `client_field` is where trusted proxies tell the client's address.
     """
-    if field_value(subrequest.fields, client_field.encode()) is None:
+    if not names_client(subrequest.fields, client_field):
         # Without it all clients would be one, and whoever guesses tokens would lock out everybody else.
         return Lacking(client_field)
     original = proxy.read(subrequest, rest)

@@ -141,7 +141,7 @@ def _removed_fields(credentials: tuple[CredentialSource, ...], dropped: frozense
 def build_response_fields(head: ResponseHead) -> list[Field]:
     """A backend's field lines for the client, without a length where the status has no content (RFC 9110 8.6)."""
     fields = end_to_end_fields(head.fields)
-    if head.status in (204, 304):
+    if head.status < 200 or head.status in (204, 304):
         fields = without_fields(fields, frozenset({b"content-length"}))
     return [*fields, (b"via", b"1.1 " + PSEUDONYM)]
 

@@ -4,13 +4,24 @@ Field lines are ordered pairs of bytes with names in lower case. Repeats and the
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = Sequence[Field]
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """Status and field lines, from a backend or from the gateway itself."""
+
+    status: int
+    fields: list[Field]
+
+
+Inform: TypeAlias = Callable[[ResponseHead], None]
+"""Takes an interim answer (RFC 9110 15.2) on its way to the client; one that cannot be sent any more is dropped."""
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -32,18 +43,13 @@ class RequestHead(msgspec.Struct, frozen=True):
     """Unix seconds, read once for the whole life of the request."""
     upgrade: bytes = b""
     """The protocol that the client asks for and our server can change the connection to (RFC 9110 7.8)."""
+    inform: Inform | None = None
+    """The client's ear for interim answers; None where it has none, or where the request is made for others too."""
 
     @property
     def target(self) -> str:
         """The request target in origin form (RFC 9112 3.2.1)."""
         return f"{self.path}?{self.query}" if self.query else self.path
-
-
-class ResponseHead(msgspec.Struct, frozen=True):
-    """Status and field lines, from a backend or from the gateway itself."""
-
-    status: int
-    fields: list[Field]
 
 
 class ContentStream(Protocol):

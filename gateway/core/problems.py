@@ -80,6 +80,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
     Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
     Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
+    Reason.PRECONDITION_FAILED: Problem(
+        412, "Precondition Failed", "What is here now is not what If-Match or If-Unmodified-Since asks for."
+    ),
     Reason.QUOTA_EXCEEDED: Problem(
         429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
     ),
@@ -101,6 +104,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
     Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
 }

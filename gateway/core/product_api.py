@@ -24,6 +24,7 @@ from gateway.core.policies.rules import Policy
 from gateway.core.problems import DETAIL, PROBLEM_JSON
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import implied_by
+from gateway.core.texts import BYTE_ORDER_MARK
 from gateway.core.token_views import TokenView
 
 MAXIMUM_CONTENT_BYTES = 64 * 1024
@@ -34,7 +35,7 @@ JSON = b"application/json"
 def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
     """What the content asks for, under our names; ChangeRefused for what is no such call."""
     try:
-        asked = msgspec.json.decode(content)
+        asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ChangeRefused("the content is not JSON") from error
     if not isinstance(asked, dict):

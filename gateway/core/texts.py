@@ -2,6 +2,8 @@
 
 from gateway.core.errors import ChangeRefused
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What editors and exporters put before a text in UTF-8: no part of it (RFC 8259 8.1 lets readers ignore it)."""
 MAXIMUM_NAME_LENGTH = 255
 MAXIMUM_DESCRIPTION_LENGTH = 2000
 MAXIMUM_BINDING_LENGTH = 128

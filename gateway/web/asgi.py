@@ -15,9 +15,12 @@ from gateway.web.receiving import Received, RequestContent
 
 
 def read_scope(scope: HTTPScope) -> Received:
-    """The head of a request that an ASGI application was given."""
+    """The head of a request that an ASGI application was given.
+
+    White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there.
+    """
     peer = scope["client"][0] if scope["client"] else ""
-    fields: list[Field] = list(scope["headers"])
+    fields: list[Field] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
     return Received(scope["method"], scope["raw_path"], scope["query_string"], fields, peer, scope["scheme"])
 
 

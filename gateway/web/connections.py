@@ -18,13 +18,13 @@ from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response
+from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
 from gateway.web.deadlines import NEVER, Deadlines
 from gateway.web.outgoing import PIECE_BYTES, Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, id_of
+from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, build_start, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -83,7 +83,8 @@ class Connection(asyncio.Protocol):
         self._outgoing = Outgoing(self._transport, self._await_client)
         address = get_remote_addr(self._transport)
         scheme = "https" if is_ssl(self._transport) else "http"
-        self._reader = RequestReader(address[0] if address else "", scheme, self._take, partial(RequestContent, self))
+        make_content = partial(RequestContent, self)
+        self._reader = RequestReader(address[0] if address else "", scheme, self._take, make_content, self._inform)
         self._server.connections.add(cast(Any, self))
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
@@ -162,7 +163,8 @@ class Connection(asyncio.Protocol):
                 response = listener.refuse(received)
             else:
                 response = await listener.answer(received, content, len(self._server.tasks))
-            if content is not None and content.awaits_invitation:  # whether it comes cannot be told any more
+            if content is not None and (content.awaits_invitation or content.fault is not None):
+                # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
             if (
                 isinstance(response.content, bytes)
@@ -188,14 +190,21 @@ class Connection(asyncio.Protocol):
             if not self._is_lost:
                 self._end_turn(content, is_answered)
 
+    def _inform(self, head: ResponseHead) -> None:
+        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        outgoing = self._outgoing
+        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+            self._transport.write(build_start(head.status, head.fields))
+
     def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
-        if not (is_answered or self._outgoing.has_begun) and self._turns and isinstance(self._turns[0][0], Reason):
-            self._begin(self._turns.popleft())  # its content was malformed: that is what there is to say
+        fault = None if content is None else content.fault
+        if fault is not None and not (is_answered or self._outgoing.has_begun):
+            self._begin((fault, None, LAST))  # its content was malformed: that is what there is to say
         elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
             reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
-        elif not self._terms.stays_open:
+        elif fault is not None or not self._terms.stays_open:  # one request has one final answer (RFC 9110 15)
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
@@ -233,6 +242,10 @@ class Connection(asyncio.Protocol):
     def cut_off(self) -> None:
         """The client sends too much of what nobody wants."""
         self._transport.close()
+
+    def end(self) -> None:
+        """The rest of a request that is answered is malformed."""
+        self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
         """Nothing can be sent until the client takes some of it, or now it can."""

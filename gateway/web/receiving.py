@@ -16,7 +16,7 @@ from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import is_reserved
 from gateway.core.masking import Masking
-from gateway.core.messages import Field, RequestHead, single_values
+from gateway.core.messages import Field, Inform, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.tracing import STATE_FIELD
@@ -46,13 +46,16 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     scheme: str
     upgrade: bytes = b""
     """See RequestHead."""
+    inform: Inform | None = None
+    """See RequestHead."""
 
 
-def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list[Field]]:
+def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tuple[bytes, bytes, list[Field]]:
     """Path, query and fields of a request for `target`; an empty path where that is not one.
 
-    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2). Neither form has
-    a fragment; the asterisk is for us and no rule's, and a mere authority is not for us.
+    A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2), and a scheme in
+    whatever case (RFC 3986 3.1). Neither form has a fragment; the asterisk, and for OPTIONS a URI without path and
+    query (RFC 9112 3.2.4), is for us and no rule's, and a mere authority is not for us.
     """
     if target == b"*":
         return target, b"", fields
@@ -63,11 +66,14 @@ def split_target(target: bytes, fields: list[Field]) -> tuple[bytes, bytes, list
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:
         return b"", b"", fields
-    if url.schema not in _SCHEMES or url.host is None or url.fragment is not None or url.userinfo is not None:
+    if url.host is None or url.fragment is not None or url.userinfo is not None:
+        return b"", b"", fields
+    if (url.schema or b"").lower() not in _SCHEMES:
         return b"", b"", fields
     host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
     named = [(name, host if name == b"host" else value) for name, value in fields]  # none, or two, stay malformed
-    return url.path or b"/", url.query or b"", named
+    asks_server = method == "OPTIONS" and url.query is None
+    return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
 def accept(
@@ -102,6 +108,7 @@ def accept(
         host=host,
         received_at=now,
         upgrade=received.upgrade,
+        inform=received.inform,
     )
 
 
@@ -134,12 +141,20 @@ class Flow(Protocol):
         """It sends too much of what nobody wants."""
         ...
 
+    def end(self) -> None:
+        """What it sends is malformed, and its request is answered: there is nothing left to read or to say."""
+        ...
+
 
 class RequestContent:
     """What a client sends, for the one who asks for it; ClientGone where the client leaves before the end."""
 
     def __init__(self, flow: Flow, must_invite: bool) -> None:
         self.is_complete = False
+        self.has_begun = False
+        """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
+        self.fault: Reason | None = None
+        """Why it has no end, where it is malformed."""
         self.awaits_invitation = must_invite
         self._flow = flow
         self._pieces: list[bytes] = []
@@ -165,6 +180,7 @@ class RequestContent:
     def feed(self, data: bytes) -> None:
         """More of it."""
         self.awaits_invitation = False
+        self.has_begun = True
         self._held_bytes += len(data)
         if not self._is_wanted:
             if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
@@ -181,9 +197,12 @@ class RequestContent:
         self.is_complete = True
         self._announce()
 
-    def break_off(self) -> None:
-        """No more comes, and that was not all."""
+    def break_off(self, fault: Reason | None = None) -> None:
+        """No more comes, and that was not all; the `fault` is the client's, where there is one."""
         self._is_broken = True
+        self.fault = fault
+        if not self._is_wanted:
+            self._flow.end()
         self._announce()
 
     def discard(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import httptools
 
-from gateway.core.messages import Field, Fields, field_values
+from gateway.core.messages import Field, Fields, Inform, field_values
 from gateway.core.reasons import Reason
 from gateway.web.receiving import Received, RequestContent, split_target
 from gateway.web.sending import LAST, PLAIN, Terms
@@ -30,10 +30,16 @@ class RequestReader:
     """The requests of one connection. `take` is given each when its head is complete, and the last one may be a reason.
 
     `make_content` makes the content of one; its argument says whether the client waits to be invited (RFC 9110 10.1.1).
+    `inform` takes the interim answers to the present one.
     """
 
     def __init__(
-        self, peer: str, scheme: str, take: Callable[[Turn], None], make_content: Callable[[bool], RequestContent]
+        self,
+        peer: str,
+        scheme: str,
+        take: Callable[[Turn], None],
+        make_content: Callable[[bool], RequestContent],
+        inform: Inform | None = None,
     ) -> None:
         self.is_in_head = False
         self.is_over = False
@@ -44,6 +50,7 @@ class RequestReader:
         self._scheme = scheme
         self._take = take
         self._make_content = make_content
+        self._inform = inform
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
@@ -53,6 +60,8 @@ class RequestReader:
         self._piece_bytes = 0
         self._has_advanced = False
         """Something of a message began, or came to its end, in the present piece."""
+        self._begun: Turn | None = None
+        """The last request that began in the present piece: it is given away when all of that is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
@@ -61,6 +70,17 @@ class RequestReader:
             if self._terms.is_tunnel and self.content is not None:
                 self.content.feed(data)
             return
+        self._read(data)
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._take(begun)
+
+    def forget(self) -> None:
+        """The connection is gone: parser and reader would keep each other in memory."""
+        self._parser = None
+        self.is_over = True
+
+    def _read(self, data: bytes) -> None:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
@@ -74,11 +94,6 @@ class RequestReader:
             self._head_bytes += self._piece_bytes
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
-
-    def forget(self) -> None:
-        """The connection is gone: parser and reader would keep each other in memory."""
-        self._parser = None
-        self.is_over = True
 
     def _parse(self, data: bytes) -> bytes:
         """Takes what comes before an upgrade, and gives back the rest."""
@@ -105,11 +120,25 @@ class RequestReader:
             self._is_stopped_at_content = False
 
     def _refuse(self, reason: Reason) -> None:
+        """Refuses what is read, and reads no more.
+
+        Content at fault is its own request's fault, which has one answer: where that request has not been given away
+        yet, it never is.
+        """
         self.is_over = True
         self._terms = LAST
-        if self.content is not None and not self.content.is_complete:
-            self.content.break_off()
-        self._take((reason, None, self._terms))
+        if self.content is None or self.content.is_complete:
+            self._begin((reason, None, LAST))
+        elif self._begun is not None:
+            self._begun = (reason, None, LAST)
+        else:
+            self.content.break_off(reason)
+
+    def _begin(self, turn: Turn) -> None:
+        """Nothing that still comes can be held against the request before this one."""
+        if self._begun is not None:
+            self._take(self._begun)
+        self._begun = turn
 
     # -- what httptools calls
 
@@ -127,7 +156,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
-            self._fields.append((name.lower(), value))
+            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         if self._is_stopped_at_content:
@@ -149,9 +179,15 @@ class RequestReader:
             is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
             self.content = content = self._make_content(is_invited)
         self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
-        path, query, fields = split_target(self._target, fields)
+        path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
-        self._take((Received(method, path, query, fields, self._peer, self._scheme, upgrade), content, terms))
+        inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
+        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform)
+        self._begin((received, content, terms))
+
+    def on_chunk_header(self) -> None:
+        if self.content is not None and not self.content.has_begun:
+            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
@@ -179,13 +215,16 @@ class RequestReader:
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:
-        """Another coding before chunked we could neither undo nor name to the backend (RFC 9112 6.1).
+        """Only `chunked` is understood, once and alone (RFC 9112 6.1, 7).
 
-        One that is not chunked in the end the parser refuses.
+        What ends with it says where content ends, but has another coding, which we could neither undo nor name to the
+        backend; of HTTP/1.0 nobody knows. All else has no end that can be told (6.3).
         """
-        *others, last = b",".join(field_values(self._fields, b"transfer-encoding")).lower().split(b",")
-        if last.strip() == b"chunked" and (others or self._parser.get_http_version() == "1.0"):
-            raise _Refused(Reason.UNSUPPORTED)
+        coding = b",".join(field_values(self._fields, b"transfer-encoding")).lower()
+        if coding == b"chunked" and self._parser.get_http_version() != "1.0":
+            return
+        is_chunked = coding.rpartition(b",")[2].strip(b" \t") == b"chunked"
+        raise _Refused(Reason.UNSUPPORTED if is_chunked else Reason.MALFORMED_REQUEST)
 
     def _read_terms(self, method: str, has_content: bool) -> Terms:
         parser = self._parser

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from gateway.adapters.upstream_request import Framing, expect
 from gateway.adapters.upstream_response import MAXIMUM_HEAD_BYTES, ResponseReader
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import field_values
+from gateway.core.messages import ResponseHead, field_values
+from gateway.core.policies.upstream import FieldEdits
 from tests.adapters.raw_backend import (
     OK,
     Peer,
@@ -157,6 +160,54 @@ def test_large_content_with_the_head() -> None:
     size = 3 * MAXIMUM_HEAD_BYTES
     reader = read("GET", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
     assert len(reader.take()) == size
+
+
+def test_a_part_comes_only_to_who_asked_for_one() -> None:
+    """An unasked 206 would be taken for the whole (RFC 9110 15.3.7): it is broken, and with Range it is not."""
+    part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"
+    reader = ResponseReader()
+    reader.expect("GET")
+    with pytest.raises(UpstreamBroken, match="206"):
+        reader.feed(part)
+    reader.expect("GET", expect([(b"range", b"bytes=0-1")], Framing.LENGTH))
+    reader.feed(part)
+    assert reader.is_complete
+
+
+def test_interim_answers_are_kept_for_the_client() -> None:
+    """RFC 9110 15.2: all but 100, which is the gateway's own to say, and whose fields are no others'."""
+    reader = ResponseReader()
+    reader.expect("GET")
+    reader.feed(b"HTTP/1.1 100 Continue\r\nX-A: 1\r\n\r\n" + EARLY_HINTS + b"HTTP/1.1 102 Processing\r\n\r\n" + OK)
+    assert [(103, [(b"link", b"</a>")]), (102, [])] == [(head.status, head.fields) for head in reader.interim]
+    assert reader.head is not None
+    assert [(b"content-length", b"2")] == reader.head.fields
+    reader.expect("GET")
+    assert [] == reader.interim
+
+
+@on_both_loops
+async def test_interim_answers_come_before_the_answer() -> None:
+    """Each as it comes, with the fields that the policy has changed, on a connection that is used again."""
+    got: list[ResponseHead] = []
+    edits = FieldEdits(frozenset({b"x-secret"}), ((b"x-own", b"1"),))
+    early = EARLY_HINTS.replace(b"Link", b"X-Secret: 1\r\nLink")
+    async with RawBackend(always(early + OK)) as backend, http_upstreams() as upstreams:
+        address = msgspec.structs.replace(backend.address(), response_edits=edits)
+        for _ in range(2):
+            assert 200 == (await upstreams.send(address, "GET", "/", [], None, got.append)).head.status
+        assert 200 == (await upstreams.send(address, "GET", "/", [], None)).head.status
+        assert 1 == len(backend.peers)
+    assert [ResponseHead(103, [(b"link", b"</a>"), (b"x-own", b"1")])] * 2 == got
+
+
+def test_white_space_behind_a_value_is_no_part_of_it() -> None:
+    """RFC 9110 5.5: a tag or a directive with a space behind it is the same one."""
+    reader = ResponseReader()
+    reader.expect("GET")
+    reader.feed(b'HTTP/1.1 200 OK\r\nETag: "a" \t\r\nContent-Length: 0 \r\n\r\n')
+    assert reader.head is not None
+    assert [(b"etag", b'"a"'), (b"content-length", b"0")] == reader.head.fields
 
 
 def test_many_small_chunks() -> None:

@@ -112,6 +112,43 @@ async def test_as_many_retries_as_the_policy_says() -> None:
 
 
 @on_both_loops
+async def test_a_lone_target_that_refuses_is_given_a_rest() -> None:
+    """After three refusals in a row requests are answered at once, with when to come back; one a second tries again."""
+    clock = ManualClock()
+    async with http_upstreams(clock) as upstreams:
+        address = upstream_of(nobody=1)
+        errors = []
+        for seconds in (0, 0, 0, 0, 1, 0, 0.5, 0.5):
+            clock.advance(seconds)
+            with pytest.raises(UpstreamUnreachable) as caught:
+                await fetch(upstreams, address)
+            errors.append(caught.value)
+        assert [1] * 8 == [error.retry_after for error in errors]
+        tried = [not str(error).endswith("a moment ago") for error in errors]
+        assert [True, True, True, False, True, False, False, True] == tried
+
+
+@on_both_loops
+async def test_a_lone_target_that_is_back_is_used_within_a_second() -> None:
+    """The request that finds it back opens the way for all; two refusals are no reason for a rest."""
+    clock = ManualClock()
+    address = upstream_of(nobody=1)
+    port = int(address.targets[0].rpartition(":")[2])
+    async with http_upstreams(clock) as upstreams:
+        for refusals in (2, 3):
+            for _ in range(refusals):
+                with pytest.raises(UpstreamUnreachable):
+                    await fetch(upstreams, address)
+            clock.advance(1 if refusals == 3 else 0)
+            server = await asyncio.start_server(answer_ok, "127.0.0.1", port)
+            async with server:
+                for _ in range(3):
+                    assert b"ok" == (await fetch(upstreams, address))[1]
+            upstreams.keep([])
+            upstreams.keep([address])
+
+
+@on_both_loops
 async def test_where_none_is_left_all_are_tried(caplog: pytest.LogCaptureFixture) -> None:
     """Targets that all failed are not given up: the first that can be reached again answers, and the log says so."""
     clock = ManualClock()

@@ -5,11 +5,31 @@ import asyncio
 import pytest
 
 from gateway.core.errors import UpstreamBroken
-from tests.adapters.raw_backend import OK, ManualClock, Peer, RawBackend, http_upstreams, on_both_loops, settle, until
+from gateway.core.messages import Field
+from tests.adapters.raw_backend import (
+    OK,
+    ManualClock,
+    Peer,
+    RawBackend,
+    http_upstreams,
+    on_both_loops,
+    once,
+    settle,
+    until,
+)
 from tests.adapters.under_way import KERNEL_BYTES, ClientLeft, Upload, read_nothing
 
-FIELDS = [(b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-key", b"x")]
-SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-A: 1\r\n\r\n"
+FIELDS = [
+    (b"connection", b"upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"sec-websocket-protocol", b"chat, superchat"),
+]
+"""The handshake of RFC 6455 1.3."""
+ACCEPT = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + ACCEPT + b"X-A: 1\r\n\r\n"
+)
 
 
 class Dialogue:
@@ -102,6 +122,43 @@ async def test_an_answer_101_that_means_nothing(head: bytes, asks: bool) -> None
     async with RawBackend(switch) as backend, http_upstreams() as upstreams:
         with pytest.raises(UpstreamBroken, match="nobody asked for it"):
             await upstreams.send(backend.address(), "GET", "/", FIELDS if asks else [], Dialogue() if asks else None)
+
+
+@on_both_loops
+@pytest.mark.parametrize(
+    ("head", "fields", "problem"),
+    [
+        (SWITCHING.replace(ACCEPT, b""), FIELDS, "Sec-WebSocket-Accept"),
+        (SWITCHING.replace(b"s3pP", b"S3pP"), FIELDS, "Sec-WebSocket-Accept"),
+        (SWITCHING.replace(ACCEPT, ACCEPT * 2), FIELDS, "Sec-WebSocket-Accept"),
+        (SWITCHING, [*FIELDS, FIELDS[2]], "Sec-WebSocket-Accept"),
+        (SWITCHING, [field for field in FIELDS if field[0] != b"sec-websocket-key"], "Sec-WebSocket-Accept"),
+        (SWITCHING.replace(b"Upgrade: websocket", b"Upgrade: h2c"), FIELDS, "h2c"),
+        (SWITCHING.replace(b"Upgrade: websocket", b"Upgrade: websocket, h2c"), FIELDS, "h2c"),
+        (SWITCHING.replace(b"X-A: 1", b"Sec-WebSocket-Protocol: other"), FIELDS, "subprotocol"),
+    ],
+)
+async def test_a_handshake_that_is_none(head: bytes, fields: list[Field], problem: str) -> None:
+    """Another protocol than was asked for, or an answer to another key, is broken (RFC 6455 4.1, 4.2.2)."""
+
+    async def switch(peer: Peer) -> None:
+        await peer.answer(head)
+        await peer.read_to_end()
+
+    async with RawBackend(switch) as backend, http_upstreams() as upstreams:
+        with pytest.raises(UpstreamBroken, match=problem):
+            await upstreams.send(backend.address(), "GET", "/", fields, Dialogue())
+
+
+@on_both_loops
+async def test_a_subprotocol_that_was_offered() -> None:
+    """The backend chooses one of them, in whatever case and case alone."""
+    head = SWITCHING.replace(b"X-A: 1", b"Sec-WebSocket-Protocol: superchat").replace(b": websocket", b": WebSocket")
+    async with RawBackend(once(head)) as backend, http_upstreams() as upstreams:
+        response = await upstreams.send(backend.address(), "GET", "/", FIELDS, Dialogue())
+        assert 101 == response.head.status
+        assert not isinstance(response.content, bytes)
+        await response.content.aclose()
 
 
 @on_both_loops

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.core.balancing import (
+    BREAK_SECONDS,
+    CLOSED,
     FAILED_CHECKS,
     FAILURES,
     FIRST_EJECTION_SECONDS,
@@ -13,11 +15,14 @@ from gateway.core.balancing import (
     WELL,
     Health,
     after_answer,
+    after_attempt,
     after_check,
     after_failure,
     choose,
     is_available,
     may_repeat,
+    may_try,
+    while_trying,
 )
 from gateway.core.errors import (
     UpstreamBroken,
@@ -55,6 +60,22 @@ def test_equals_take_turns() -> None:
     """An idle gateway does not send everything to the first target."""
     candidates = [Candidate(0), Candidate(1), Candidate(0)]
     assert [0, 2, 2, 0] == [choose(candidates, NOW, turn) for turn in range(4)]
+
+
+def test_a_breaker_opens_after_refusals_in_a_row() -> None:
+    """And lets one request through after each rest; any sign of life closes it."""
+    breaker = CLOSED
+    for number in range(1, FAILURES + 1):
+        assert may_try(breaker, NOW)
+        breaker = after_attempt(breaker, UpstreamUnreachable(), NOW)
+        assert number == breaker.refusals
+    assert not may_try(breaker, NOW + BREAK_SECONDS - 0.001)
+    assert may_try(breaker, NOW + BREAK_SECONDS)
+    trying = while_trying(breaker, NOW + BREAK_SECONDS)
+    assert not may_try(trying, NOW + BREAK_SECONDS)
+    assert trying == after_attempt(trying, UpstreamBusy(), NOW + BREAK_SECONDS)
+    for sign in (None, UpstreamTimeout(), UpstreamBroken(), UpstreamDropped()):
+        assert CLOSED == after_attempt(trying, sign, NOW + BREAK_SECONDS)
 
 
 def test_one_that_cannot_be_reached_is_ejected_at_once() -> None:

@@ -10,6 +10,7 @@ from gateway.core.fields import (
     parse_preferences,
     parse_range,
     parse_string_list,
+    parse_targeted_cache_control,
 )
 
 MOMENT = 784_111_777
@@ -35,6 +36,46 @@ MOMENT = 784_111_777
 def test_dates_come_in_three_forms(value: bytes, expected: int | None) -> None:
     """RFC 9110 5.6.7: all that were ever allowed are read, in any case, and nothing else."""
     assert expected == parse_http_date(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([b"max-age=60"], {"max-age": "60"}),
+        ([b"max-age=60, no-store"], {"max-age": "60", "no-store": None}),
+        ([b"no-store", b"max-age=60"], {"no-store": None, "max-age": "60"}),
+        ([b"max-age=60,max-age=5"], {"max-age": "5"}),
+        ([b"no-store=?0, foo=?1;a=b"], {"foo": None}),
+        ([b'max-age=5;x="y,z", private="set-cookie"'], {"max-age": "5", "private": '"set-cookie"'}),
+        ([b"max-age=-1"], {"max-age": "-1"}),
+        ([b'a=(1 "b" c;d), b=:aGk=:'], {"a": '(1 "b" c;d)', "b": ":aGk=:"}),
+        ([b"c=1.5, d=tok/en:*, e=@1"], {"c": "1.5", "d": "tok/en:*", "e": "@1"}),
+        ([b""], {}),
+        ([b"  "], {}),
+        ([b"MaX-aGe=60"], {}),
+        ([b"max-age=60,"], {}),
+        ([b"max-age=60, &&&&&"], {}),
+        ([b"max-age =60"], {}),
+        ([b"max-age= 60"], {}),
+        ([b'max-age="60"'], {}),
+        ([b"max-age=60.0"], {}),
+        ([b"max-age"], {}),
+        ([b"max-age=60s"], {}),
+        ([b"max-age=60; no-store"], {"max-age": "60"}),
+        ([b'private="x'], {}),
+        ([b"a=(1 2"], {}),
+        ([b"max-age=1234567890123456"], {}),
+    ],
+)
+def test_targeted_directives_are_a_dictionary(values: list[bytes], expected: dict[str, str | None]) -> None:
+    """RFC 9213 2.1, 2.2: what is no Dictionary, or has a time that is no Integer, is ignored as a whole."""
+    assert expected == parse_targeted_cache_control(values)
+
+
+@given(st.lists(st.binary(max_size=40) | st.text('a=",()1;? :.@%*', max_size=40).map(str.encode), max_size=3))
+def test_any_bytes_are_directives_or_none(values: list[bytes]) -> None:
+    """Whatever a backend sends is read or ignored."""
+    assert isinstance(parse_targeted_cache_control(values), dict)
 
 
 @given(st.integers(0, 4_000_000_000))

@@ -106,6 +106,47 @@ def test_what_is_missing_or_said_twice_is_named(proxy: str, fields: list[Field])
             assert Lacking(name) == read(proxy, *(other for other in fields if other != field), (field[0], b""))
 
 
+@pytest.mark.parametrize("proxy", ["nginx", "caddy", "traefik", "haproxy", "envoy/items/1"])
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (b"203.0.113.9", True),
+        (b"unknown, 203.0.113.9", True),
+        (b"2001:db8::1", True),
+        (b"", False),
+        (b",", False),
+        (b"203.0.113.9,", False),
+        (b"203.0.113.9, unknown", False),
+        (b"unix:", False),
+        (b"203.0.113.999", False),
+        (b"-", False),
+    ],
+)
+def test_a_client_field_that_names_nobody(proxy: str, value: bytes, names: bool) -> None:
+    """It is as if it were not there: else all clients would be the proxy, and one guesser would lock out all."""
+    fields = [field for field in (ORIGINAL if proxy == "nginx" else FORWARDED) if field != CLIENT]
+    assert names == (Lacking("x-forwarded-for") != read(proxy, *fields, (b"x-forwarded-for", value)))
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (b"for=203.0.113.9", True),
+        (b"for=unknown, for=203.0.113.9", True),
+        (b"for=203.0.113.9, for=unknown", False),
+        (b"for=_hidden", False),
+        (b"proto=http", False),
+        (b"for", False),
+        (b"", False),
+    ],
+)
+def test_forwarded_that_names_nobody(value: bytes, names: bool) -> None:
+    """The same by RFC 7239."""
+    subrequest = make_request(*FORWARDED, (b"forwarded", value), path=ADDRESS + "caddy")
+    proxy, rest = find_proxy(subrequest.path) or pytest.fail("there is no Caddy")
+    assert names == (Lacking("forwarded") != read_original(proxy, subrequest, rest, "forwarded"))
+
+
 def test_envoy_needs_a_path_and_the_client() -> None:
     """Without a path prefix of its own the address would be the path."""
     assert Lacking("the original path behind the address") == read("envoy", CLIENT)

@@ -74,6 +74,11 @@ def test_what_is_not_the_clients_to_say_cannot_be_asked_for(field: str) -> None:
         parse_asked(OWN, json.dumps({"name": "x", field: "x"}).encode())
 
 
+def test_a_byte_order_mark_is_no_part_of_a_call() -> None:
+    """RFC 8259 8.1: readers may pass over it."""
+    assert {"name": "x"} == parse_asked(OWN, b'\xef\xbb\xbf{"name": "x"}')
+
+
 def test_times_may_be_written_as_iso_8601_knows_them() -> None:
     """With an offset, without one in UTC, or as a date; null is no end."""
     for text, expected in (

@@ -96,8 +96,9 @@ class GatewayServer(Process):
         environment: dict[str, str] | None = None,
         program: tuple[str, ...] = ("-m", "gateway"),
         admin: bool = False,
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.access_log = folder / f"access-{self.port}.log"
         self.admin_port = free_port() if admin else 0
         listeners = ("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}" * admin)

@@ -2,17 +2,27 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
+
+from tests.support.processes import wait_until
 
 TIMEOUT_SECONDS = 15
 
 
 def send_raw(port: int, data: bytes) -> bytes:
     """What comes back for bytes sent over a connection of their own, until the other end closes it."""
+    return send_pieces(port, [data], lambda: True)
+
+
+def send_pieces(port: int, pieces: Sequence[bytes], goes_on: Callable[[], bool]) -> bytes:
+    """The same for bytes of which each further piece is sent when `goes_on` says so."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
-        connection.sendall(data)
+        for number, piece in enumerate(pieces):
+            if number:
+                wait_until(goes_on, f"piece {number} may be sent")
+            connection.sendall(piece)
         received = b""
         while piece := connection.recv(65536):
             received += piece

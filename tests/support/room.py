@@ -17,7 +17,16 @@ from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.app import request_ids
 from gateway.contents import Contents
-from gateway.core.messages import ContentStream, Field, RequestHead, Response, ResponseHead, field_value, field_values
+from gateway.core.messages import (
+    ContentStream,
+    Field,
+    Inform,
+    RequestHead,
+    Response,
+    ResponseHead,
+    field_value,
+    field_values,
+)
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import PolicySet
 from gateway.core.records import AccessRecord, TokenRecord
@@ -73,9 +82,9 @@ class Room:
         self.encoder = ContentEncoder()
         contents = Contents(self.exports, self.encoder)
         parts = (self.exports, contents, self.fetches, self.upstreams, streams, counts)
-        documents = Retrieval(contents, Fetching(*parts), self.fetches, Counter())
+        documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()
-        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer))
+        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer), instance="room")
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
         self.settlements = RedisSettlements(self.connection, request_ids().__next__)
         self.now = NOW
@@ -120,6 +129,7 @@ class Room:
         content: AsyncIterator[bytes] | None = None,
         client: str = "192.0.2.1",
         upgrade: bytes = b"",
+        inform: Inform | None = None,
     ) -> Response:
         method, _, target = request.partition(" ")
         path, _, query = target.partition("?")
@@ -127,7 +137,7 @@ class Room:
         if text is not None:
             own.append((b"authorization", f"Bearer {text}".encode()))
         head = RequestHead(
-            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade
+            method, path, query, own, "http", client, client, "build-42", "small.example", NOW / 1000, upgrade, inform
         )
         return await self.exchange.answer(head, content)
 

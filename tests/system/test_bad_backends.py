@@ -1,5 +1,6 @@
 """Backends that refuse, hang, close early or answer with something else than HTTP."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -54,6 +55,7 @@ def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: P
         answer.json()["code"],
         answer.field("cache-control"),
     )
+    assert "1" == answer.field("retry-after")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,8 @@ def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: P
         (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n", "/plain"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "/plain"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "/export"),
+        (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok", "/plain"),
+        (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok", "/export"),
     ],
 )
 def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, answer: bytes, target: str) -> None:
@@ -74,6 +78,42 @@ def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, an
         gateway = serve(redis_url)
         got = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
         assert (502, "upstream_broken") == (got.status, got.json()["code"])
+
+
+@pytest.mark.parametrize("target", ["/plain", "/export"])
+def test_interim_answers_pass(serve: Serve, redis_url: str, policies: Path, target: str) -> None:
+    """102 and 103 reach clients before the answer (RFC 9110 15.2), except those of HTTP/1.0; 100 does not."""
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    )
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"
+    with RawBackend(answering(interim + final)) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        credential = f"Authorization: Bearer {mint(redis_url, policies)['token']}".encode()
+        for version, expected in ((b"1.1", [b"102", b"103", b"200"]), (b"1.0", [b"200"])):
+            line = b"GET %b HTTP/%b" % (target.encode(), version)
+            received = send_raw(gateway.port, request_bytes(b"Host: a", credential, request_line=line))
+            assert expected == re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
+            assert (version == b"1.1") == (b"\r\nlink: </a>\r\nvia: 1.1 gateway\r\n\r\n" in received)
+
+
+def test_an_early_answer_is_the_only_one(serve: Serve, redis_url: str, policies: Path) -> None:
+    """The backend answers before it has all, then the client's chunk is malformed: one answer, and the end."""
+    with RawBackend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")) as backend:
+        write_policy(policies, backend.port)
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        head = f"POST /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", gateway.port), 15) as client:
+            client.sendall(head.encode() + b"5\r\nhello\r\n")
+            received = b""
+            while not received.endswith(b"early"):
+                received += client.recv(65536)
+            client.sendall(b"0x5\r\nhello\r\n0\r\n\r\n")
+            while piece := client.recv(65536):
+                received += piece
+        assert [b"200"] == re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
 
 
 def test_a_backend_that_hangs_is_504(serve: Serve, redis_url: str, policies: Path) -> None:

@@ -12,8 +12,8 @@ from gateway.settings import Settings
 from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
 from gateway.web.receiving import MAXIMUM_DISCARDED_BYTES
 from gateway.web.requests import MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
-from tests.support.processes import GatewayServer, RedisServer
-from tests.support.raw import send_raw
+from tests.support.processes import GatewayServer, RedisServer, wait_until
+from tests.support.raw import send_pieces, send_raw
 from tests.support.recording_backend import RecordingBackend
 from tests.system.conftest import mint
 
@@ -38,6 +38,7 @@ scopes = ["admin"]
 match = "GET /export/{{name}}"
 cache = {{ fresh = "1h" }}
 """
+CUT = "a head, then an end: "
 LAST = b"GET /last HTTP/1.1\r\n%bConnection: close\r\n\r\n"
 """Sent behind each row: what came before must not have left anything that changes how it is read."""
 
@@ -51,12 +52,16 @@ class Row:
     answers: list[int]
     closes: bool
     gets: list[str]
+    is_cut: bool
+    """What the backend gets has no end but its connection's."""
 
-    def bytes_for(self, common: bytes, token: str) -> bytes:
-        """What is sent, with the field lines that all have in common."""
-        head, *rest = self.sent.split("…")
-        parts = [part.encode("ascii").decode("unicode_escape").encode("latin-1") for part in (head, *rest)]
-        return common.join(parts).replace(b"TOKEN", token.encode())
+    def pieces_for(self, common: bytes, token: str) -> list[bytes]:
+        """What is sent, with the field lines that all have in common; the next piece when the backend has the last."""
+        return [self._bytes_for(piece, common).replace(b"TOKEN", token.encode()) for piece in self.sent.split("¦")]
+
+    def _bytes_for(self, piece: str, common: bytes) -> bytes:
+        parts = piece.split("…")
+        return common.join(part.encode("ascii").decode("unicode_escape").encode("latin-1") for part in parts)
 
 
 def read_rows() -> Iterator[Row]:
@@ -66,7 +71,10 @@ def read_rows() -> Iterator[Row]:
             what, sent, answer, gets, rfc = cells
             assert re.fullmatch(r"\d{4} \d+(\.\d+)*", rfc), rfc
             answers = [int(status) for status in answer.removesuffix(", closed").split()]
-            yield Row(what, sent.strip("`"), answers, answer.endswith(", closed"), re.findall("`([^`]+)`", gets))
+            is_cut = gets.startswith(CUT)
+            assert gets == "nothing" or re.fullmatch("`[^`]+`(; `[^`]+`)*", gets.removeprefix(CUT)), gets
+            closes, gotten = answer.endswith(", closed"), re.findall("`([^`]+)`", gets)
+            yield Row(what, sent.strip("`"), answers, closes, gotten, is_cut)
 
 
 ROWS = list(read_rows())
@@ -109,18 +117,21 @@ def statuses_of(answer: bytes) -> list[int]:
 def test_a_row(gateway: GatewayServer, backend: RecordingBackend, token: str, row: Row) -> None:
     """The answer is that of the document, the backend gets what it says, and what follows is read as what it is."""
     common = f"Host: a.example\r\nAuthorization: Bearer {token}\r\nX-Row: {ROWS.index(row)}\r\n".encode()
-    answer = send_raw(gateway.port, row.bytes_for(common, token) + LAST % common)
+    *pieces, rest = row.pieces_for(common, token)
+    answer = send_pieces(gateway.port, [*pieces, rest + LAST % common], lambda: backend.is_waiting)
     assert [200] == statuses_of(
         send_raw(gateway.port, LAST % common.replace(b"X-Row", b"X-None"))
     )  # what is late is here
-    received = [one for one in backend.take() if one.field(b"x-row") == b"%d" % ROWS.index(row)]
+    wait_until(lambda: not backend.is_waiting, "what was begun at the backend has an end")
+    received = [one for one in backend.take() if not one.field(b"x-none")]
     follows = ([], []) if row.closes else ([200], ["GET /last"])
     assert [*row.answers, *follows[0]] == statuses_of(answer)
     shown = [one.line + (f", {one.content.decode()}" if one.content else "") for one in received]
     assert [*row.gets, *follows[1]] == shown
+    assert [not row.is_cut] * len(received) == [one.is_complete for one in received]
     for one in received:
         assert not {b"x-evil", b"content_length", b"transfer_encoding"} & {name for name, _ in one.fields}
-        assert "a.example" == (one.field(b"x-forwarded-host") or b"").decode()
+        assert "a.example" == (one.field(b"x-forwarded-host") or b"").decode().lower()
 
 
 @pytest.mark.parametrize(

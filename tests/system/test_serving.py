@@ -224,6 +224,7 @@ def test_what_the_backend_receives(serve: Serve, redis_url: str, policies: Path)
         ("x-gateway-token-name", "CI"),
         ("x-gateway-project", "website"),
         ("x-gateway-scopes", "read"),
+        ("cdn-loop", dict(fields)["cdn-loop"]),
     ] == fields
     assert "build-42" == answer.field("x-request-id")
 

@@ -2,10 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import Field, Response, ResponseHead
+from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.web.connections import Connection
 from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import Received, RequestContent
@@ -23,8 +24,8 @@ async def test_one_request_after_the_other() -> None:
     assert 2 == len(wire.transport.writes)  # an answer that is whole is one write
     assert "" == wire.transport.end
     assert 2 == wire.server.total_requests
-    fields = [(b"host", b"a")]
-    assert [Received("GET", b"/a", b"b", fields, "192.0.2.1", "http")] * 2 == wire.received
+    expected = Received("GET", b"/a", b"b", [(b"host", b"a")], "192.0.2.1", "http")
+    assert [expected] * 2 == [msgspec.structs.replace(received, inform=None) for received in wire.received]
     assert not wire.server.tasks
 
 
@@ -42,6 +43,60 @@ async def test_the_last_request(request_: bytes, answer: bytes) -> None:
     assert answer == await wire.feed(request_ + GET)
     assert "closed" == wire.transport.end
     assert 1 == len(wire.received)
+
+
+HINTS = ResponseHead(103, [(b"link", b"</a>")])
+HINTS_BYTES = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+
+
+async def test_interim_answers_go_out_before_the_answer() -> None:
+    """RFC 9110 15.2: to the request that they are for and to nobody else, and never behind the answer's beginning."""
+    informs: list[Inform] = []
+    goes_on = asyncio.Event()
+
+    async def answer(received: Received, _: RequestContent | None) -> Response:
+        assert received.inform is not None
+        informs.append(received.inform)
+        received.inform(HINTS)
+        await goes_on.wait()
+        return whole()
+
+    wire = Wire(answer)
+    assert HINTS_BYTES == await wire.feed(GET)
+    informs[0](HINTS)
+    wire.connection.pause_writing()
+    informs[0](HINTS)  # a client that does not keep up does not get what it can do without
+    wire.connection.resume_writing()
+    goes_on.set()
+    await settle()
+    informs[0](HINTS)
+    assert HINTS_BYTES * 2 + HELLO == wire.transport.sent
+    await wire.lose()
+    informs[0](HINTS)
+
+
+async def test_an_answer_that_has_begun_has_no_interim_answers() -> None:
+    """What comes late is dropped: it would be content."""
+    stream = Stream()
+    informs: list[Inform | None] = []
+
+    async def answer(received: Received, _: RequestContent | None) -> Response:
+        informs.append(received.inform)
+        return Response(ResponseHead(200, [(b"content-length", b"5")]), stream)
+
+    wire = Wire(answer)
+    begun = await wire.feed(GET)
+    assert informs[0] is not None
+    informs[0](HINTS)
+    assert begun == wire.transport.sent
+    await wire.lose()
+
+
+async def test_http_1_0_knows_no_interim_answers() -> None:
+    """RFC 9110 15.2: a server must not send them."""
+    wire = Wire(always(whole()))
+    await wire.feed(GET.replace(b"1.1", b"1.0"))
+    assert [None] == [received.inform for received in wire.received]
 
 
 @pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])

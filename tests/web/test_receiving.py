@@ -23,6 +23,8 @@ HOST: list[Field] = [(b"accept", b"*/*"), (b"host", b"a")]
         (b"https://b:8443/c", b"/c", b"", b"b:8443"),
         (b"http://b", b"/", b"", b"b"),
         (b"*", b"*", b"", b"a"),
+        (b"HTTP://B.test/c", b"/c", b"", b"B.test"),
+        (b"hTTpS://b/c", b"/c", b"", b"b"),
     ],
 )
 def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
@@ -31,6 +33,14 @@ def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
     assert path == found_path
     assert query == found_query
     assert [(b"accept", b"*/*"), (b"host", host)] == fields
+
+
+@pytest.mark.parametrize(
+    ("target", "path"), [(b"http://b", b"*"), (b"http://b/", b"/"), (b"http://b?c", b"/"), (b"*", b"*"), (b"/", b"/")]
+)
+def test_options_about_the_whole_server(target: bytes, path: bytes) -> None:
+    """In absolute form it has neither path nor query (RFC 9112 3.2.4)."""
+    assert path == split_target(target, HOST, "OPTIONS")[0]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from gateway.core.messages import Response
+from gateway.core.messages import Response, ResponseHead
+from gateway.web.connections import LINGER_SECONDS
 from gateway.web.receiving import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, Received, RequestContent
 from tests.adapters.raw_backend import settle
-from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Wire, always, read_all, whole, whole_bytes
+from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, whole, whole_bytes
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -110,6 +111,72 @@ async def test_malformed_content_ends_its_request() -> None:
     answer = await wire.feed(chunked, b"5\r\nhelloX")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert "closed" == wire.transport.end
+
+
+CHUNKED = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+TROUBLE = [b"0x5\r\n", b"5\r\nhelloX", b"5\r\nhello\r\n-1\r\n", b"0\r\nContent-Length: 5\r\n\r\n"]
+
+
+@pytest.mark.parametrize("malformed", TROUBLE)
+async def test_a_request_that_is_malformed_at_once_is_never_begun(malformed: bytes) -> None:
+    """What a single piece shows to be malformed is refused before anybody is asked about it (RFC 9112 7.1)."""
+    wire = Wire(always(whole()))
+    answer = await wire.feed(CHUNKED + malformed)
+    assert 1 == answer.count(b"HTTP/1.1 ")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert [] == wire.received
+    assert "closed" == wire.transport.end
+
+
+@pytest.mark.parametrize("malformed", TROUBLE)
+async def test_an_answered_request_has_no_second_answer(malformed: bytes) -> None:
+    """Where the answer has gone out before the content turns out to be malformed, the connection ends (RFC 9110 15)."""
+    wire = Wire(always(whole()))
+    answers = await wire.feed(CHUNKED, malformed, GET)
+    assert HELLO == answers
+    assert "half" == wire.transport.end
+    await wire.pass_time(LINGER_SECONDS + 1)
+    assert "closed" == wire.transport.end
+
+
+@pytest.mark.parametrize("malformed", TROUBLE)
+async def test_an_answer_that_has_begun_is_the_only_one(malformed: bytes) -> None:
+    """Where it has begun and goes on, it comes to its own end, and the connection to its end with it."""
+    stream = Stream()
+    wire = Wire(always(Response(ResponseHead(200, [(b"content-length", b"5")]), stream)))
+    begun = await wire.feed(CHUNKED)
+    assert begun == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+    assert b"" == await wire.feed(malformed)
+    await stream.put(b"hello", None)
+    assert begun + b"hello" == wire.transport.sent
+    assert "half" == wire.transport.end
+    await wire.lose()
+
+
+async def test_an_answer_that_does_not_read_malformed_content_says_that_it_is_the_last() -> None:
+    """A refusal that was on its way when the content broke is the one answer, with Connection: close."""
+    goes_on = asyncio.Event()
+
+    async def answer(_: Received, __: RequestContent | None) -> Response:
+        await goes_on.wait()
+        return whole()
+
+    wire = Wire(answer)
+    assert b"" == await wire.feed(CHUNKED, b"5\r\nhelloX")
+    goes_on.set()
+    assert LAST_HELLO == await wire.feed(GET)
+    assert "half" == wire.transport.end
+
+
+async def test_white_space_behind_a_value_is_no_part_of_it() -> None:
+    """RFC 9110 5.5: neither SP nor HTAB, in a request as a client or a CI system's padded secret has it."""
+    wire = Wire(read_all)
+    sent = (
+        b"POST / HTTP/1.1\r\nHost: a \r\nAuthorization: Bearer T \t \r\nContent-Length: 5 \r\nX-A:\t b c\t\r\n\r\nhello"
+    )
+    assert whole_bytes(b"hello") == await wire.feed(sent)
+    expected = [(b"host", b"a"), (b"authorization", b"Bearer T"), (b"content-length", b"5"), (b"x-a", b"b c")]
+    assert expected == wire.received[0].fields
 
 
 async def test_an_upgrade_to_what_is_not_known_is_ignored() -> None:

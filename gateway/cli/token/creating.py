@@ -23,6 +23,7 @@ from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
 from gateway.core.importing import ByDigest, ByText
 from gateway.core.policies.rules import Policy
+from gateway.core.texts import BYTE_ORDER_MARK
 from gateway.core.token_views import CreatedToken, TokenView
 from gateway.management import Management
 
@@ -143,7 +144,8 @@ def import_token(
 
 def _read_text() -> str:
     """The one line on standard input; what cannot be decoded cannot be a token."""
-    return sys.stdin.buffer.read().decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
+    text = sys.stdin.buffer.read().removeprefix(BYTE_ORDER_MARK)
+    return text.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 def find_policy(policies: str, name: str | None) -> Policy:

@@ -7,7 +7,7 @@ from gateway.core.caching.entries import Export, current_age
 from gateway.core.caching.preconditions import Part, find_part
 from gateway.core.caching.reusing import Reuse
 from gateway.core.encodings import build_encoded_fields, choose_encoding
-from gateway.core.fields import parse_preferences
+from gateway.core.fields import parse_age, parse_preferences
 from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_values, without_fields
 
 _LENGTH = frozenset({b"content-length"})
@@ -44,9 +44,10 @@ def build_fetched(
 ) -> Response:
     """An answer that the backend has just given, all of it: as much as the client asked for and has not got.
 
-    Age stays where `answer`, the backend's own head, has it: then it comes from a cache before the backend.
+    Age stays where `answer`, the backend's own head, has one: then it comes from a cache before the backend.
     """
-    own = [*(field for field in answer.fields if field[0] == b"age"), (b"cache-status", cache_status)]
+    age = parse_age(field_values(answer.fields, b"age"))
+    own = [*([] if age is None else [(b"age", b"%d" % age)]), (b"cache-status", cache_status)]
     if reuse.is_unmodified:
         return Response(ResponseHead(304, [*reuse.export.not_modified_fields, *own]), b"")
     return _build_whole_or_part(request, reuse.export, content, own, coding)

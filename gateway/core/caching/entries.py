@@ -23,6 +23,9 @@ NOT_MODIFIED_FIELDS = frozenset({b"content-location", b"date", b"etag", b"vary",
 
 NOT_REPEATED = frozenset({b"gateway-cache-control", b"gateway-source-etag"})
 """For us alone (RFC 9213 2.2), and kept: what a 304 does not change counts on."""
+FOR_OTHER_CACHES = frozenset({b"cdn-cache-control"})
+"""What a CDN between us and the client would go by in the place of CLIENT_CACHE_CONTROL (RFC 9213 3): it goes on only
+where that is not said."""
 
 SECRET_FIELDS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 """Where a backend varies by one of these, variants are told apart by its digest: it is not written to Redis."""
@@ -96,9 +99,11 @@ def decode_export(raw: bytes, *, passes_cache_control: bool) -> Export | None:
 def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Export:
     """The export of a head; the client gets the backend's Cache-Control, or what keeps revocation immediate."""
     replaced = [(b"etag", head.tag)] if head.tag else []
+    removed = NOT_REPEATED
     if not passes_cache_control:
         replaced.append(CLIENT_CACHE_CONTROL)
-    fields = without_fields(head.fields, NOT_REPEATED.union(name for name, _ in replaced))
+        removed |= FOR_OTHER_CACHES
+    fields = without_fields(head.fields, removed.union(name for name, _ in replaced))
     encodes = head.tag.startswith(b"W/") and is_encodable(head.status, head.fields, head.length)
     if encodes:
         fields = add_vary_by_encoding(fields)

@@ -8,12 +8,20 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.fields import parse_cache_control, parse_delta_seconds, parse_http_date
+from gateway.core.fields import (
+    parse_age,
+    parse_cache_control,
+    parse_delta_seconds,
+    parse_http_date,
+    parse_targeted_cache_control,
+)
 from gateway.core.messages import Fields, field_value, field_values
 from gateway.core.policies.rules import CacheRule
 
 Directives: TypeAlias = Mapping[str, str | None]
 
+TARGETED = (b"gateway-cache-control", b"cdn-cache-control")
+"""The target list (RFC 9213 2.2): ours, then those of all caches that a service has in front of it (3)."""
 HEURISTIC_STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 """What may be given a lifetime that the backend has not (RFC 9110 15.1); 206 is never stored."""
 RULED_STATUS = 200
@@ -39,19 +47,21 @@ class Lifetime(msgspec.Struct, frozen=True):
 
 def directives_for_us(fields: Fields) -> Directives:
     """The backend's directives: targeted ones, if there are any, in the place of Cache-Control (RFC 9213 2.2)."""
-    targeted = parse_cache_control(field_values(fields, b"gateway-cache-control"))
-    return targeted or parse_cache_control(field_values(fields, b"cache-control"))
+    return _targeted(fields) or parse_cache_control(field_values(fields, b"cache-control"))
 
 
-def initial_age(fields: Fields, now: int) -> int | None:
-    """Seconds that the answer was old when its fetch began (RFC 9111 4.2.3); None where Age cannot be read.
+def _targeted(fields: Fields) -> Directives:
+    """The directives of the first targeted field that is valid and has any; none where there is no such field."""
+    for name in TARGETED:
+        directives = parse_targeted_cache_control(field_values(fields, name))
+        if directives:
+            return directives
+    return {}
 
-    What cannot be read is no reason to take an answer for new (4.2.1: invalid freshness information is taken as stale).
-    """
-    ages = field_values(fields, b"age")
-    age = parse_delta_seconds(ages[0].decode("latin-1").strip()) if len(ages) == 1 else 0
-    if age is None or len(ages) > 1:
-        return None
+
+def initial_age(fields: Fields, now: int) -> int:
+    """Seconds that the answer was old when its fetch began (RFC 9111 4.2.3)."""
+    age = parse_age(field_values(fields, b"age")) or 0
     date = parse_http_date(field_value(fields, b"date") or b"")
     return age if date is None else max(age, now // 1000 - date)
 
@@ -59,13 +69,14 @@ def initial_age(fields: Fields, now: int) -> int | None:
 def explicit_lifetime(directives: Directives, fields: Fields, now: int) -> int | None:
     """Seconds from the answer's making that the backend gives a shared cache (RFC 9111 4.2.1); None: it says nothing.
 
-    Directives that cannot be read are of no seconds. Without a readable Date, Expires counts from now.
+    Directives that cannot be read are of no seconds. Without a readable Date, Expires counts from now, and beside a
+    targeted field not at all (RFC 9213 2.2).
     """
     for name in ("s-maxage", "max-age"):
         if name in directives:
             return parse_delta_seconds(directives[name]) or 0
     expires = field_value(fields, b"expires")
-    if expires is None or field_value(fields, b"gateway-cache-control") is not None:
+    if expires is None or _targeted(fields):
         return None
     date = parse_http_date(field_value(fields, b"date") or b"")
     until = parse_http_date(expires)
@@ -89,8 +100,7 @@ def measure_lifetime(cache: CacheRule, status: int, fields: Fields, now: int, *,
     fresh = _fresh_seconds(own, cache, status, directives, fields, now)
     may_be_stale = directives.keys().isdisjoint(_STRICT)
     refresh = _extension(own.stale_while_revalidate_seconds, directives, "stale-while-revalidate")
-    ruled = own.keep_seconds if own.stale_if_error_seconds is None else own.stale_if_error_seconds
-    stand_in = _extension(ruled, directives, "stale-if-error")
+    stand_in = _extension(own.stale_if_error_seconds, directives, "stale-if-error", kept=own.keep_seconds)
     if not may_be_stale:
         refresh = stand_in = 0
     of_use = max(refresh, stand_in, REVALIDATION_SECONDS if has_validators else 0)
@@ -110,17 +120,20 @@ def _fresh_seconds(
         return 0
     if own.fresh_seconds is not None:
         return own.fresh_seconds
-    age = initial_age(fields, now)
-    if age is None:
-        return 0
     lifetime = explicit_lifetime(directives, fields, now)
     if lifetime is None:
         lifetime = heuristic_lifetime(cache, status, directives, fields, now)
-    return max(0, lifetime - age)
+    return max(0, lifetime - initial_age(fields, now))
 
 
-def _extension(ruled: int | None, directives: Directives, name: str) -> int:
-    """The rule's seconds, or the backend's; s-maxage implies proxy-revalidate (RFC 9111 5.2.2.10)."""
+def _extension(ruled: int | None, directives: Directives, name: str, kept: int | None = None) -> int:
+    """The seconds that the rule names, or for which it keeps answers, or that the backend says.
+
+    s-maxage forbids stale answers as proxy-revalidate does (RFC 9111 5.2.2.10): only a rule that names the very use of
+    them overrules it.
+    """
     if ruled is not None:
         return ruled
-    return 0 if "s-maxage" in directives else parse_delta_seconds(directives.get(name)) or 0
+    if "s-maxage" in directives:
+        return 0
+    return kept if kept is not None else parse_delta_seconds(directives.get(name)) or 0

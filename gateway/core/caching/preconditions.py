@@ -4,9 +4,11 @@ import msgspec
 
 from gateway.core.caching.entries import StoredHead
 from gateway.core.etags import matches_weakly
-from gateway.core.fields import parse_http_date, parse_range
+from gateway.core.fields import parse_entity_tags, parse_http_date, parse_range
 from gateway.core.messages import Fields, RequestHead, field_value, field_values
 
+FOR_ORIGINS = frozenset({b"if-match", b"if-unmodified-since"})
+"""Not applicable to a cache (RFC 9111 4.3.2): the backend evaluates them, by its own tags and dates."""
 STRONG_DATE_SECONDS = 60
 """A Last-Modified this much before the Date names one representation (RFC 9110 8.8.2.2)."""
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
@@ -29,6 +31,21 @@ def is_unmodified(fields: Fields, head: StoredHead) -> bool:
         return matches_weakly(tags, head.tag)
     since = parse_http_date(conditions[0][1]) if len(conditions) == 1 else None
     return since is not None and head.modified_at is not None and head.modified_at <= since
+
+
+def holds_for_origin(fields: Fields, head: StoredHead) -> bool:
+    """Whether If-Match, or without that If-Unmodified-Since, holds for what is ours to give (RFC 9110 13.2.2).
+
+    By strong comparison (13.1.1), for which a weak tag is never the same. A date counts only where the answer has one
+    of its modification (13.1.4).
+    """
+    tags = field_values(fields, b"if-match")
+    if tags:
+        known = parse_entity_tags(tags) or []
+        return known == [b"*"] or (head.tag in known and not head.tag.startswith(b"W/"))
+    since = parse_http_date(field_value(fields, b"if-unmodified-since") or b"")
+    modified = parse_http_date(field_value(head.fields, b"last-modified") or b"")
+    return since is None or modified is None or modified <= since
 
 
 def find_part(request: RequestHead, head: StoredHead) -> Part | None:

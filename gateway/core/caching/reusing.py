@@ -12,22 +12,19 @@ import msgspec
 
 from gateway.core.caching.entries import Export, StoredHead, current_age, matches
 from gateway.core.caching.keys import is_cacheable
-from gateway.core.caching.preconditions import is_unmodified
+from gateway.core.caching.preconditions import FOR_ORIGINS, is_unmodified
 from gateway.core.fields import MAXIMUM_DELTA_SECONDS, parse_cache_control, parse_delta_seconds
 from gateway.core.messages import Field, Fields, RequestHead
 from gateway.core.policies.rules import Rule
 
-CONDITIONAL_FIELDS = frozenset(
-    {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
-)
-"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself. If-Match and
-If-Unmodified-Since are for origin servers; an intermediary may ignore them (RFC 9110 13.1.1, 13.1.4)."""
+CONDITIONAL_FIELDS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
+"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself."""
 
 KEPT_BACK = CONDITIONAL_FIELDS | {b"accept-encoding"}
 AS_IT_IS: Field = (b"accept-encoding", b"identity")
 """What the backend is asked for in the place of a client's Accept-Encoding: the gateway encodes what it stores."""
 
-_DEMANDING = frozenset({b"cache-control", b"pragma"})
+_DEMANDING = FOR_ORIGINS | {b"cache-control", b"pragma"}
 
 
 class Demands(msgspec.Struct, frozen=True):
@@ -87,6 +84,8 @@ def _may_be_stale(head: StoredHead, demands: Demands, now: int) -> bool:
 
 REFRESHING = "stale-while-revalidate"
 STANDING_IN = "stale-if-error"
+FAILURES = frozenset({500, 502, 503, 504})
+"""The errors of RFC 5861 4. Who answers 501 or 505 has understood the request, and will never answer otherwise."""
 USES: tuple[tuple[str, Callable[[StoredHead, Demands, int], bool]], ...] = (
     ("", _is_fresh),  # RFC 9111 4.2, 5.2.1.1, 5.2.1.3
     (REFRESHING, _may_refresh_behind),  # RFC 5861 3
@@ -125,8 +124,8 @@ def plan_stand_in(request: RequestHead, forward: Forward, now: int) -> Reuse | N
 
 
 def is_failure(status: int) -> bool:
-    """Whether a backend's answer counts as its failure: a server error (RFC 5861 4, RFC 9111 4.3.3)."""
-    return status >= 500
+    """Whether a stale answer may stand in for a backend's answer with this status (RFC 5861 4)."""
+    return status in FAILURES
 
 
 def select_export(exports: Sequence[Export], fields: Fields) -> Export | None:
@@ -138,7 +137,10 @@ def select_export(exports: Sequence[Export], fields: Fields) -> Export | None:
 
 
 def read_demands(fields: Fields) -> Demands:
-    """What the request asks of caches; Pragma counts where there is no Cache-Control (RFC 9111 5.4)."""
+    """What the request asks of caches; Pragma counts where there is no Cache-Control (RFC 9111 5.4).
+
+    A condition that only the origin can evaluate asks for the origin.
+    """
     lines = tuple([field for field in fields if field[0] in _DEMANDING])
     return _parse_demands(lines) if lines else NO_DEMANDS
 
@@ -149,13 +151,15 @@ NO_DEMANDS = Demands()
 @functools.lru_cache(maxsize=256)
 def _parse_demands(lines: tuple[tuple[bytes, bytes], ...]) -> Demands:
     values = [value for name, value in lines if name == b"cache-control"]
-    directives = parse_cache_control(values or [value for _, value in lines])
+    is_for_origin = any(name in FOR_ORIGINS for name, _ in lines)
     if not values:
-        return Demands(must_validate="no-cache" in directives)
+        pragma = parse_cache_control(value for name, value in lines if name == b"pragma")
+        return Demands(must_validate=is_for_origin or "no-cache" in pragma)
+    directives = parse_cache_control(values)
     max_stale = directives.get("max-stale", "0")
     max_age = parse_delta_seconds(directives.get("max-age"))
     return Demands(
-        must_validate=max_age == 0 or not directives.keys().isdisjoint(("no-cache", "no-store")),
+        must_validate=is_for_origin or max_age == 0 or not directives.keys().isdisjoint(("no-cache", "no-store")),
         only_if_cached="only-if-cached" in directives,
         max_age=max_age,
         min_fresh=parse_delta_seconds(directives.get("min-fresh")) or 0,

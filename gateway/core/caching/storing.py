@@ -18,6 +18,7 @@ from gateway.core.caching.freshness import (
     measure_lifetime,
 )
 from gateway.core.caching.keys import is_cacheable
+from gateway.core.caching.preconditions import FOR_ORIGINS
 from gateway.core.credentials import credential_fields
 from gateway.core.encodings import is_encodable
 from gateway.core.etags import choose_tag, weaken
@@ -85,6 +86,10 @@ def _backend_wants_it_unstored(it: Answered) -> bool:
     return "no-store" in it.directives and "must-understand" not in it.directives
 
 
+def _is_about_a_precondition(it: Answered) -> bool:
+    return it.head.status == 412 and any(name in FOR_ORIGINS for name, _ in it.request.fields)
+
+
 def _is_private(it: Answered) -> bool:
     return "private" in it.directives  # also with field names: RFC 9111 5.2.2.7 lets a cache take it for the whole
 
@@ -117,6 +122,7 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("must-understand", _is_not_understood),  # 5.2.2.3
     ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
     ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
+    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: about this request's If-Match, nobody else's
     ("private", _is_private),  # 5.2.2.7
     ("event-stream", _may_have_no_end),  # 3: what is stored is complete
     ("set-cookie", _is_for_one_client),  # 7.3
@@ -125,7 +131,7 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
 )
 BROKEN_CODING = "content-encoding"
 """What speaks against content that is not in the coding that it says it is in."""
-OF_ONE_REQUEST = frozenset({"method", "client-no-store", "authorization"})
+OF_ONE_REQUEST = frozenset({"method", "client-no-store", "precondition", "authorization"})
 """Objections to one request's answer: what is stored for others may be as good as before."""
 
 
@@ -201,7 +207,7 @@ def build_head(
         refresh_until=now + lifetime.refresh * 1000,
         stand_in_until=now + lifetime.stand_in * 1000,
         may_be_stale=lifetime.may_be_stale,
-        initial_age=initial_age(response.fields, now) or 0,
+        initial_age=initial_age(response.fields, now),
         tag=tag if is_success else b"",
         modified_at=parse_http_date(modified) if is_success else None,
         digest=digest,

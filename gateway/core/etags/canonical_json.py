@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.texts import BYTE_ORDER_MARK
+
 MAXIMUM_DEPTH = 256
 """Levels of nesting. Far below the interpreter's own limit, which depends on who is calling."""
 EVERY_ITEM = "*"
@@ -39,7 +41,12 @@ _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 
 def canonical_json(content: bytes, pointers: tuple[tuple[str, ...], ...]) -> bytes | None:
-    """The canonical form without what the pointers lead to; None where there is none."""
+    """The canonical form without what the pointers lead to; None where there is none.
+
+    A byte order mark stays: not every reader passes over it (RFC 8259 8.1).
+    """
+    mark = BYTE_ORDER_MARK if content.startswith(BYTE_ORDER_MARK) else b""
+    content = content[len(mark) :]
     try:
         value = _decoder.decode(content)
         whole = _encoder.encode(value)
@@ -48,10 +55,10 @@ def canonical_json(content: bytes, pointers: tuple[tuple[str, ...], ...]) -> byt
     if _count_quotes(content) != whole.count(b'"') or _is_deep(value, content):
         return None
     if not pointers:
-        return whole
+        return mark + whole
     for pointer in pointers:
         _remove(value, pointer)
-    return _encoder.encode(value)
+    return mark + _encoder.encode(value)
 
 
 def _count_quotes(content: bytes) -> int:

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from gateway.core.texts import BYTE_ORDER_MARK
+
 SEPARATORS = ",;\t"
 """The first one with which the header row has an ignored column is the file's."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def without_lines(content: bytes, beginnings: tuple[bytes, ...], *, is_csv: bool) -> list[bytes]:
     """The lines that begin with none of `beginnings`; in CSV a line inside of a quoted value is no line of its own."""
     kept = []
     is_quoted = False
-    for line in content.removeprefix(_BYTE_ORDER_MARK).splitlines(keepends=True):
+    for line in content.removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True):
         if is_quoted or not line.startswith(beginnings):
             kept.append(line)
             is_quoted ^= is_csv and line.count(b'"') % 2 == 1  # quotes in a value are doubled

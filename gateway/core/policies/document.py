@@ -40,7 +40,7 @@ class CacheTable(Table, frozen=True, kw_only=True):
     stale_while_revalidate: Duration | None = None
     """How much longer it is used at once, while the backend is asked in the background."""
     stale_if_error: Duration | None = None
-    """How much longer it stands in while the backend fails: no connection, no answer in time, any status from 500."""
+    """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
     keep: Duration | None = None
     """How long it is kept after it was fresh, to be asked about and to stand in; absent: as long as it is of use."""
     heuristic: Duration | None = None

@@ -41,7 +41,7 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
     the same run; None where they leave too little.
     """
     try:
-        tables = tomllib.loads(text)
+        tables = tomllib.loads(text.removeprefix("\ufeff"))  # a byte order mark, as some editors write it
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and as many brackets
         return None, [Mistake("$", f"not TOML: {error}")]
     found = list(_mistakes(tables, PolicyDocument, ()))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 
 from gateway.core.errors import BrokenDocument
+from gateway.core.texts import BYTE_ORDER_MARK
 
 MAXIMUM_DOCUMENT_BYTES = 64 * 1024 * 1024
 """Of a document whose fields all have types: decoded it takes five times its bytes, and hostile ones fifteen times."""
@@ -30,6 +31,7 @@ def read_document(
     content: bytes, document: type[Document], names: tuple[tuple[str, str], ...], most: int = MAXIMUM_DOCUMENT_BYTES
 ) -> Document:
     """The document that `content` holds, of `most` so many bytes; raises BrokenDocument."""
+    content = content.removeprefix(BYTE_ORDER_MARK)
     if len(content) > most:
         raise BrokenDocument("$", f"a document of this kind may have {most} bytes, this has {len(content)}")
     try:

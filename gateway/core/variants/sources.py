@@ -41,7 +41,7 @@ def document_rule(rule: Rule, request: RequestHead) -> Rule:
 def document_request(request: RequestHead) -> RequestHead:
     """What the document is asked for with."""
     fields = build_document_fields(request.fields)
-    return msgspec.structs.replace(request, method="GET", query="", fields=fields, upgrade=b"")
+    return msgspec.structs.replace(request, method="GET", query="", fields=fields, upgrade=b"", inform=None)
 
 
 def keep_directives(answer: ResponseHead) -> ResponseHead:

@@ -10,6 +10,8 @@ from litestar.exceptions import ValidationException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from gateway.core.texts import BYTE_ORDER_MARK
+
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
@@ -33,7 +35,7 @@ class StrictRequest(Request[Any, Any, Any]):
         """The handler's `data`; ValidationException says what is wrong with it."""
         kind = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
-            return msgspec.json.decode(await self.body(), type=kind)
+            return msgspec.json.decode((await self.body()).removeprefix(BYTE_ORDER_MARK), type=kind)
         except msgspec.ValidationError as error:
             place = _PLACE.search(str(error))
             mistake = {"message": _PLACE.sub("", str(error)), "key": place[1] if place else ""}

@@ -85,7 +85,7 @@ class Gate:
             await app(scope, receive, send)
             return
         router = Litestar.from_scope(scope).asgi_router
-        is_shared = is_cacheable(rule, request) and request.method == "GET"
+        is_shared = is_cacheable(rule, request)  # HEAD too: it is answered by what GET would be
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
             response = await self._exchange.answer(request, None, rule)

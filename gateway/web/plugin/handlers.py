@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Fields, Response, ResponseHead
+from gateway.core.messages import Field, Fields, Inform, Response, ResponseHead
 from gateway.core.policies.upstream import Upstream
 from gateway.core.principals import parse_principal
 from gateway.web.plugin.guards import STATE_KEY, Admitted
@@ -65,6 +65,7 @@ class AppUpstreams:
         target: str,
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
     ) -> Response:
         """What the handler answers; raises what it raises before its answer begins."""
         call = CALL.get()

@@ -38,6 +38,12 @@ def test_a_text_is_imported_and_not_kept(open_where: tuple[str, ...]) -> None:
     assert text[:13] not in f"{imported}"
 
 
+def test_a_text_with_a_byte_order_mark_is_the_text(open_where: tuple[str, ...]) -> None:
+    """Shells and editors that put one before what they write mean no part of the token by it."""
+    imported = run_json(*IMPORT, "--text-stdin", *open_where, stdin=b"\xef\xbb\xbfold-0123456789\r\n")
+    assert digest("old-0123456789", b"")[:24] == imported["id"]
+
+
 def test_a_digest_is_imported(where: tuple[str, ...]) -> None:
     """With or without a beginning to show; and the pepper is spoken of."""
     texts = [run_json(*CREATE, *where)["token"] for _ in range(2)]

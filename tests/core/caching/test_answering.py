@@ -39,6 +39,24 @@ def test_clients_must_ask_for_each_use_of_a_stored_answer() -> None:
         assert [] == field_values(one.reply_fields, b"gateway-cache-control")
 
 
+def test_what_is_said_to_other_caches_goes_on_with_cache_control() -> None:
+    """CDN-Cache-Control would overrule what keeps revocation immediate (RFC 9213 3); else it passes."""
+    head = make(cc(b"public"), (b"cdn-cache-control", b"max-age=9"))
+    for passes, expected in ((False, []), (True, [b"max-age=9"])):
+        one = build_export(head, passes_cache_control=passes)
+        assert expected == field_values(one.reply_fields, b"cdn-cache-control")
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"), [([], []), ([b"5"], [b"5"]), ([b"5", b"9"], [b"5"]), ([b"5, 9"], [b"5"]), ([b"soon"], [])]
+)
+def test_the_age_of_what_was_just_fetched(ages: list[bytes], expected: list[bytes]) -> None:
+    """One number of seconds, or none: what the backend's field means (RFC 9111 5.1)."""
+    answer = ResponseHead(200, [(b"age", age) for age in ages])
+    fetched = build_fetched(make_request(), Reuse(STORED), CONTENT, answer, b"gateway; fwd=uri-miss")
+    assert expected == field_values(fetched.head.fields, b"age")
+
+
 def test_a_304_has_what_it_must_have_and_no_more() -> None:
     """Of the 200's fields a 304 carries those of RFC 9110 15.4.5 that were there, and its age."""
     stored = export((b"vary", b"accept"), (b"content-type", b"text/plain"), (b"expires", b"0"), (b"x", b"y"))

@@ -58,6 +58,15 @@ def lifetime(*fields: Field, rule: Rule = SHARED, status: int = 200) -> int:
         ([(b"expires", b"0"), cc(b"max-age=60")], 60),
         ([at(b"expires", 600), cc(b"max-age=0")], 0),
         ([at(b"expires", 600), (b"gateway-cache-control", b"public")], 0),
+        ([at(b"expires", 600), (b"cdn-cache-control", b"public")], 0),
+        ([cc(b"max-age=60"), (b"cdn-cache-control", b"max-age=5")], 5),
+        ([cc(b"no-store"), (b"cdn-cache-control", b"max-age=5")], 5),
+        ([(b"cdn-cache-control", b"max-age=6"), (b"gateway-cache-control", b"max-age=5")], 5),
+        ([(b"cdn-cache-control", b"max-age=6"), (b"gateway-cache-control", b"")], 6),
+        ([(b"cdn-cache-control", b"max-age=6"), (b"gateway-cache-control", b"max-age=x")], 6),
+        ([cc(b"max-age=60"), (b"cdn-cache-control", b'max-age="5"')], 60),
+        ([cc(b"max-age=60"), (b"cdn-cache-control", b"max-age=5, &&&&&")], 60),
+        ([cc(b"max-age=60"), (b"cdn-cache-control", b"max-age=5"), (b"cdn-cache-control", b"max-age=7")], 7),
     ],
 )
 def test_the_backend_says_how_long_its_answer_is_fresh(fields: list[Field], seconds: int) -> None:
@@ -73,16 +82,21 @@ def test_the_backend_says_how_long_its_answer_is_fresh(fields: list[Field], seco
         ([(b"age", b"20"), at(b"date", -30)], 30),
         ([at(b"date", -7200)], 0),
         ([at(b"date", 100)], 60),
-        ([(b"age", b"soon")], 0),
-        ([(b"age", b"-5")], 0),
-        ([(b"age", b"5.0")], 0),
-        ([(b"age", b"5;a=1")], 0),
-        ([(b"age", b"0, 0")], 0),
-        ([(b"age", b"0"), (b"age", b"0")], 0),
+        ([(b"age", b"soon")], 60),
+        ([(b"age", b"-5")], 60),
+        ([(b"age", b"7200.0")], 60),
+        ([(b"age", b"7200;a=1")], 60),
+        ([(b"age", b"")], 60),
+        ([(b"age", b"soon"), at(b"date", -30)], 30),
+        ([(b"age", b"0, 7200")], 60),
+        ([(b"age", b"7200, 0")], 0),
+        ([(b"age", b"0"), (b"age", b"7200")], 60),
+        ([(b"age", b"7200"), (b"age", b"0")], 0),
+        ([(b"age", b"soon, 7200")], 60),
     ],
 )
 def test_what_an_answer_is_old_is_no_longer_fresh(fields: list[Field], seconds: int) -> None:
-    """Age and Date both count (RFC 9111 4.2.3), and an Age that cannot be read is no reason to take it for new."""
+    """Age and Date both count (RFC 9111 4.2.3); of several ages the first does, and nonsense is ignored (5.1)."""
     assert seconds == lifetime(cc(b"max-age=60"), *fields)
 
 
@@ -112,6 +126,19 @@ def test_a_lifetime_is_guessed_only_where_a_rule_asks_for_it(fields: list[Field]
     """A tenth of the time since Last-Modified, up to what the rule says, for the statuses of RFC 9110 15.1."""
     assert seconds == lifetime(*fields, rule=GUESSING, status=status)
     assert lifetime(*fields, status=status) in (0, 5)
+
+
+@pytest.mark.parametrize("strict", [b"s-maxage=60", b"proxy-revalidate, max-age=60", b"must-revalidate, max-age=60"])
+def test_only_a_rule_that_names_it_overrules_s_maxage(strict: bytes) -> None:
+    """s-maxage forbids stale answers as proxy-revalidate does (RFC 9111 5.2.2.10), also where a rule keeps answers."""
+    keeping = make_rule(CacheRule(None, "project", keep_seconds=3600, may_share=True))
+    naming = make_rule(CacheRule(None, "project", stale_if_error_seconds=3600, may_share=True))
+    kept = make(cc(strict), (b"etag", b'"a"'), rule=keeping)
+    assert NOW_MS + 60_000 == kept.stand_in_until == kept.refresh_until
+    assert not kept.may_be_stale
+    named = make(cc(strict), rule=naming)
+    assert NOW_MS + 60_000 + (3_600_000 if strict == b"s-maxage=60" else 0) == named.stand_in_until
+    assert NOW_MS + 3_660_000 == make(cc(b"max-age=60"), rule=keeping).stand_in_until
 
 
 def test_the_age_counts_from_when_the_answer_was_made() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.caching.preconditions import Part, find_part, is_unmodified
+from gateway.core.caching.preconditions import Part, find_part, holds_for_origin, is_unmodified
 from gateway.core.fields import build_http_date
 from gateway.core.messages import Field
 from tests.core.caching.answers import SHARED, cc, make
@@ -128,3 +128,28 @@ def test_parts_are_for_get_and_success_only() -> None:
     request = make_request((b"range", b"bytes=0-1"), method="HEAD")
     assert None is find_part(request, STRONG)
     assert None is find_part(make_request((b"range", b"bytes=0-1")), make(cc(b"max-age=9"), rule=SHARED, status=404))
+
+
+def ius(seconds: int) -> Field:
+    return (b"if-unmodified-since", build_http_date(NOW + seconds))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], (True, True)),
+        ([(b"if-match", b"*")], (True, True)),
+        ([(b"if-match", b'"v1"')], (True, False)),
+        ([(b"if-match", b'"v0", "v1"')], (True, False)),
+        ([(b"if-match", b'W/"v1"')], (False, False)),
+        ([(b"if-match", WEAK.tag)], (False, False)),
+        ([(b"if-match", b"v1")], (False, False)),
+        ([ius(-3000)], (True, True)),
+        ([ius(-3001)], (False, True)),
+        ([(b"if-unmodified-since", b"then")], (True, True)),
+        ([(b"if-match", b'"v1"'), ius(-3001)], (True, False)),
+    ],
+)
+def test_a_condition_for_origins(fields: list[Field], expected: tuple[bool, bool]) -> None:
+    """Strong comparison (RFC 9110 13.1.1), so no weak tag matches; a date only where there is one (13.1.4)."""
+    assert expected == (holds_for_origin(fields, STRONG), holds_for_origin(fields, WEAK))

@@ -140,10 +140,19 @@ def test_a_stale_answer_stands_in(forward: Forward, seconds: int, expected: Reus
     assert expected == plan_stand_in(make_request(), forward, NOW + seconds * 1000)
 
 
-@pytest.mark.parametrize(("status", "expected"), [(200, False), (404, False), (499, False), (500, True), (599, True)])
-def test_server_errors_are_failures(status: int, expected: bool) -> None:
-    """A stale answer stands in for a server error, and not for any other answer of the backend."""
-    assert expected == is_failure(status)
+@pytest.mark.parametrize("status", [200, 404, 499, 500, 501, 502, 503, 504, 505, 508, 511, 599])
+def test_four_statuses_are_failures(status: int) -> None:
+    """A stale answer stands in for the errors of RFC 5861 4, and not for any other answer of the backend."""
+    assert (status in (500, 502, 503, 504)) == is_failure(status)
+
+
+@pytest.mark.parametrize("name", [b"if-match", b"if-unmodified-since"])
+def test_a_condition_for_origins_is_for_the_backend(name: bytes) -> None:
+    """RFC 9111 4.3.2: it is not applicable to a cache, so the backend is asked, whatever is stored."""
+    assert Forward("request", STORED) == plan((name, b"x"))
+    assert Forward("uri-miss") == plan((name, b"x"), stored=None)
+    assert Forward("request", STORED) == plan((name, b"x"), cc(b"max-stale"))
+    assert Unsatisfiable() == plan((name, b"x"), cc(b"only-if-cached"))
 
 
 LANGUAGE, OTHER = b"accept-language", b"foo"
@@ -193,6 +202,6 @@ def test_a_stale_answer_is_never_taken_for_a_fresh_one(asked: bytes, seconds: in
 
 
 def test_the_conditions_of_rfc_9110_are_kept_from_the_backend() -> None:
-    """Where the whole answer is wanted, no condition of RFC 9110 13.1 and no range reaches the backend."""
-    expected = {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
+    """Where the whole answer is wanted, no condition that a cache evaluates, and no range, reaches the backend."""
+    expected = {b"if-none-match", b"if-modified-since", b"if-range", b"range"}
     assert expected == CONDITIONAL_FIELDS

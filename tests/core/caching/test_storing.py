@@ -225,6 +225,14 @@ _values = st.binary(max_size=20) | st.sampled_from([b"public, max-age=60", b"no-
 _fields = st.lists(st.tuples(_names | st.sampled_from([b"range", b"if-none-match", b"pragma"]), _values), max_size=5)
 
 
+def test_a_412_is_the_answer_to_one_condition() -> None:
+    """Whatever the backend says of its freshness, others did not ask with that If-Match (RFC 9110 15.5.13)."""
+    asked = make_request(BEARER, (b"if-match", b'"a"'))
+    assert "precondition" == objection(cc(b"max-age=60"), status=412, request=asked)
+    assert None is objection(cc(b"max-age=60"), status=412)
+    assert None is objection(request=asked)
+
+
 @given(_fields, _fields, st.sampled_from([FIXED, ASKING, SHARED, UNCACHED]), st.integers(200, 599))
 def test_any_answer_is_stored_or_not(asked: list[Field], answered: list[Field], rule: Rule, status: int) -> None:
     """Any field lines of client and backend give a head that can be stored and read, a yes or no, and a plan."""

@@ -68,6 +68,13 @@ def test_the_smallest_policy_is_read() -> None:
     assert ([], 40, "bearer") == (mistakes, document.token.length, document.token.credential)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_policy() -> None:
+    """Some editors write one, and show none."""
+    document, mistakes = read_document("\ufeff" + SMALLEST)
+    assert [] == mistakes
+    assert read_document(SMALLEST)[0] == document
+
+
 def test_every_mistake_is_found_at_once() -> None:
     """Mistakes in different tables, of different kinds, are all reported, each at its place."""
     text = """

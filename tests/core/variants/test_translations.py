@@ -48,6 +48,15 @@ def test_an_entry_goes_by_its_key_and_without_one_by_its_id() -> None:
     assert expected == rendered_json(content, shape="flat", lang=("de",))
 
 
+def test_a_byte_order_mark_is_no_part_of_a_document() -> None:
+    """As some backends write it (RFC 8259 8.1); also under other names, and where a mistake is told with its place."""
+    content = texts(entry("home.title", de="Hallo"))
+    assert rendered_json(content, lang=("de",)) == rendered_json(b"\xef\xbb\xbf" + content, lang=("de",))
+    broken = b'\xef\xbb\xbf{"entries": [{"id": "a", "values": {"de": []}}]}'
+    assert refusal(broken).startswith("$.entries[0].values.de: ")
+    assert refusal(b"\xef\xbb\xbf" * 2 + content).startswith("$: this is not JSON")
+
+
 def test_ids_can_be_asked_for() -> None:
     """Who wants stable ids for all entries gets them."""
     content = texts({"id": "n_1", "key": "home.title", "values": {"de": "Start"}})

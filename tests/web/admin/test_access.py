@@ -33,6 +33,12 @@ def test_without_an_admin_token_there_is_no_answer(redis_url: str, mint_admin: M
         assert 200 == api.get(TOKENS, headers={"Authorization": f"Bearer {mint_admin()['token']}"}).status_code
 
 
+def test_a_padded_token_is_the_token(redis_url: str, mint_admin: Mint) -> None:
+    """White space behind a value is no part of it (RFC 9110 5.5), also where the server leaves it there."""
+    with TestClient(build_app(redis_url)) as api:
+        assert 200 == api.get(TOKENS, headers={"Authorization": f"Bearer {mint_admin()['token']} \t"}).status_code
+
+
 def test_a_call_needs_its_scope(redis_url: str, mint_admin: Mint) -> None:
     """Reading is not writing, and introspection is neither; 403 names what is needed."""
     with TestClient(build_app(redis_url)) as api:

@@ -38,6 +38,12 @@ def test_a_created_token_is_shown_once_with_its_text(api: Api) -> None:
     assert "active" == created["state"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_call(api: Api) -> None:
+    """RFC 8259 8.1: readers may pass over it."""
+    content = b'\xef\xbb\xbf{"policy": "small", "project": "website", "name": "CI"}'
+    assert 201 == api.post(TOKENS, content=content, headers={"Content-Type": "application/json"}).status_code
+
+
 def test_a_list_is_filtered_and_paged(api: Api) -> None:
     """By policy, project, owner, state and name; each token is on one page, and the last page says so."""
     ids = [create(api, name=f"CI {number}", project=f"p{number % 2}")["id"] for number in range(7)]
