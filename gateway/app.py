@@ -103,6 +103,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            clock=time.time,
             counting=self.counting,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -197,5 +198,5 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     return PublicListener(
-        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), new_id, Capacity(settings.max_requests)
+        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), Capacity(settings.max_requests)
     )

@@ -1,5 +1,6 @@
 """What the exchange and the command line need of the outside world."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,8 +19,15 @@ from gateway.core.records import AccessRecord
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> Awaitable[Facts]:
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
+        ...
+
+    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+        """Tells what comes of an admission that nobody awaits any more: it is made all the same.
+
+        `facts` are what `admit` gave for it; None is told if Redis did not answer.
+        """
         ...
 
 

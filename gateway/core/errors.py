@@ -21,6 +21,7 @@ GatewayError
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
+from gateway.core.reasons import Reason
 from gateway.core.upstream_causes import Cause
 
 MAXIMUM_TOLD = 500
@@ -88,7 +89,11 @@ class CallRepeated(ChangeRefused):
 
 
 class ClientGone(GatewayError):
-    """The client left, or its content was malformed, before the request was complete."""
+    """The client left before its request was complete; with a `reason` it is there, and what it sent is at fault."""
+
+    def __init__(self, reason: Reason | None = None) -> None:
+        super().__init__(reason or "the client left")
+        self.reason = reason
 
 
 class StoreUnavailable(GatewayError):

@@ -101,7 +101,7 @@ def translate(proxy: AskingProxy, refusal: Response) -> Response:
     fields = [*head.fields, (b"x-error-status", b"%d" % head.status)]
     if isinstance(content, bytes) and len(content) <= MAXIMUM_CONTENT_IN_FIELD:
         fields.append((b"x-error-content", content))
-    return Response(ResponseHead(head.status if head.status == 401 else 403, fields), content)
+    return msgspec.structs.replace(refusal, head=ResponseHead(head.status if head.status == 401 else 403, fields))
 
 
 def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:

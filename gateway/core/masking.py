@@ -16,6 +16,8 @@ MASKED_RUN = 16
 """Letters and digits in a row, behind a prefix, that are never the name of something."""
 MASKED_IN_ALL = MINIMUM_RANDOM_LENGTH
 """Letters and digits, one of them a digit, behind the prefix of tokens that were minted elsewhere: a UUID has 32."""
+MAXIMUM_REMEMBERED = 256
+"""Characters of a text whose masked form is kept: clients choose paths, so that what they can fill is bounded."""
 MAXIMUM_DECODINGS = 4
 """Nobody encodes a token more often by mistake, and whoever wants to keep us busy could ask for thousands."""
 
@@ -41,8 +43,7 @@ class Masking:
             for prefix in sorted(self._is_checked, key=len, reverse=True)
         ]
         self._prefixed = re.compile(f"({'|'.join(each)})([0-9A-Za-z._~+=-]{{{MASKED_RUN},}})", re.IGNORECASE)
-        self.mask_again = functools.lru_cache(maxsize=4096)(self.mask)
-        """The same as `mask`, for short texts that come again and again."""
+        self._remember = functools.lru_cache(maxsize=4096)(self.mask)
 
     def mask(self, text: str) -> str:
         """Return the text without what looks like a token in it; decoded, where one is percent-encoded in it."""
@@ -57,6 +58,10 @@ class Masking:
             if again != plain:
                 return "".join(one if one.isprintable() else quote(one) for one in again)
         return masked
+
+    def mask_again(self, text: str) -> str:
+        """Return the same as `mask`, at less cost if the text comes again and again."""
+        return self._remember(text) if len(text) <= MAXIMUM_REMEMBERED else self.mask(text)
 
     def holds_token(self, text: str) -> bool:
         """Whether there is in the text what looks like a token."""

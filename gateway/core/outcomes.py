@@ -7,13 +7,13 @@ import msgspec
 from gateway.core.costs import outcome_of
 from gateway.core.decision import Deny, Facts, ends_at
 from gateway.core.fields import build_timestamp
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.policies.rules import Policy, PolicySet, Rule
-from gateway.core.problems import build_refusal
+from gateway.core.problems import PROBLEMS, build_refusal
 from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
-from gateway.core.records import AccessRecord, TokenRecord
+from gateway.core.records import AccessRecord, TokenRecord, build_time
 from gateway.core.tokens import token_id
 from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
@@ -45,6 +45,10 @@ class Refused(msgspec.Struct, frozen=True):
     mistakes: tuple[OptionMistake, ...] = ()
     policy: Policy | None = None
     """Whose words are spoken where no rule was matched; None: nobody's."""
+    lacking: str = ""
+    """What a proxy that asks leaves out (core/forward_auth.py)."""
+    upstream_error: str = ""
+    """Why the backend failed (core/upstream_causes.py)."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
@@ -79,7 +83,7 @@ def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused
 
 def build_refused(request: RequestHead, refused: Refused) -> Response:
     """The answer to a refused request."""
-    return build_refusal(
+    response = build_refusal(
         refused.reason,
         refused.rule.policy if refused.rule else refused.policy,
         request.id,
@@ -88,7 +92,10 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
         violated_policies=refused.violated_policies,
         detail=refused.detail,
         mistakes=refused.mistakes,
+        lacking=refused.lacking,
     )
+    cause = refused.upstream_error
+    return msgspec.structs.replace(response, upstream_error=cause) if cause else response
 
 
 def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
@@ -134,34 +141,49 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
 
 
 def build_access_record(
-    request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
+    request: RequestHead,
+    outcome: Authorized | Refused,
+    head: ResponseHead,
+    policies: PolicySet,
+    ended: Ended,
+    sent_bytes: int,
+    upstream_error: str,
+    ended_at: float,
 ) -> AccessRecord:
-    """The line of the access log; `head` is the answer's. What looks like a token is masked, wherever it stands."""
-    mask = policies.masking.mask_again
-    facts = outcome.facts
+    """The line of the access log; `head` is the answer's, `ended_at` in Unix seconds.
+
+    What looks like a token is masked, wherever it stands.
+    """
+    mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
+    reason = outcome.reason if isinstance(outcome, Refused) else ""
+    has_nobody = ended is Ended.CLIENT_GONE and not sent_bytes and not reason
     return AccessRecord(
-        time=request.received_at,
+        time=build_time(request.received_at),
         request_id=request.id,
         client=request.client,
         method=request.method,
         host=mask(request.host),
         path=mask(request.path),
-        status=head.status,
-        policy=outcome.rule.policy.name if outcome.rule else "",
-        rule=outcome.rule.pattern.text if outcome.rule else "",
+        status=PROBLEMS[Reason.CLIENT_GONE].status if has_nobody else head.status,
+        ended=ended,
+        sent_bytes=sent_bytes,
+        duration_seconds=round(max(0.0, ended_at - request.received_at), 6),
+        policy=rule.policy.name if rule else "",
+        rule=rule.pattern.text if rule else "",
         token=identity,
         token_name=mask(record.name) if record else "",
-        reason=outcome.reason if isinstance(outcome, Refused) else "",
-        cache=(field_value(head.fields, b"cache-status") or b"").decode(),
+        reason=reason or (Reason.CLIENT_GONE if has_nobody else ""),
+        upstream_error=upstream_error,
+        cache=next((value.decode("latin-1") for name, value in reversed(head.fields) if name == b"cache-status"), ""),
         plan=record.plan if record else "",
         lineage=record.lineage if record and record.lineage != identity else "",
         project=mask(record.project) if record else "",
         owner=mask(record.owner) if record else "",
         cost=facts.cost if facts else 0,
         near=tuple([window.quota.name for window in windows if window.is_near()]),
-        shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
+        shadow_exceeded=_exceeded_in_shadow(rule, windows),
         trace=trace.trace_id,
         span=trace.span_id,
     )

@@ -71,20 +71,33 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the access log: what was decided, from which inputs. No field can hold a credential."""
+    """One line of the access log: what was decided, from which inputs, and what became of the answer.
 
-    time: float
+    No field can hold a credential.
+    """
+
+    time: str
+    """When the request came, RFC 3339 in UTC."""
     request_id: str
     client: str
     method: str
     host: str
     path: str
     status: int
+    """499 where nobody was there for the answer."""
+    ended: str
+    """How the answer ended: messages.Ended."""
+    sent_bytes: int
+    """Of content."""
+    duration_seconds: float
+    """From the end of the request's head to the end of the answer."""
     policy: str = ""
     rule: str = ""
     token: str = ""
     token_name: str = ""
     reason: str = ""
+    upstream_error: str = ""
+    """Why the backend failed, also where something else could be answered: upstream_causes.Cause."""
     cache: str = ""
     plan: str = ""
     lineage: str = ""

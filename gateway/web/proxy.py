@@ -12,11 +12,10 @@ from gateway.core.addresses import TrustedProxies
 from gateway.core.errors import ClientGone
 from gateway.core.forward_auth import ADDRESS
 from gateway.core.messages import Response
-from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
 from gateway.web.asgi import ask
-from gateway.web.capacity import Capacity, refuse_overloaded
+from gateway.web.capacity import RETRY_SECONDS, Capacity
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent, accept
 
@@ -43,15 +42,12 @@ class PublicListener:
     and the end of the process.
     """
 
-    def __init__(
-        self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp, new_id: Callable[[], str], capacity: Capacity
-    ) -> None:
+    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp, capacity: Capacity) -> None:
         self.deadlines = Deadlines()
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth
         self._own = own
-        self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The lifespan of the process."""
@@ -64,6 +60,8 @@ class PublicListener:
 
         Its own addresses answer however busy it is: what looks after the gateway has to see it then.
         """
+        if received.fault is not None:
+            return self._proxy.answer(received, content, has_room=True)
         path = received.path
         if not (
             path.startswith(RESERVED_PATH) or (b"%" in path[:6] and unquote_to_bytes(path).startswith(RESERVED_PATH))
@@ -72,10 +70,6 @@ class PublicListener:
         if path.startswith(_FORWARD_AUTH_PATH):
             return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
         return ask(self._own, received, content)
-
-    def refuse(self, reason: Reason) -> Response:
-        """The response to what is no request."""
-        return build_refusal(reason, None, self._new_id())
 
 
 class Proxy:
@@ -95,16 +89,14 @@ class Proxy:
 
     async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
-        new_id = self._new_id()
-        request = accept(received, self._clock(), new_id, self._trusted, self._exchange.masking)
-        if isinstance(request, Reason):
-            return build_refusal(request, None, new_id)
+        exchange = self._exchange
+        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
         if not has_room:
-            return refuse_overloaded(request.id)
+            return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await self._exchange.answer(request, content)
+            return await exchange.answer(request, content)
         except ClientGone:
             raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return self._exchange.give_up(request)
+            return exchange.refuse(request, Reason.INTERNAL_ERROR)

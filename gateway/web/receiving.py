@@ -6,6 +6,7 @@ sees the request.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import httptools
@@ -48,6 +49,10 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """See RequestHead."""
     inform: Inform | None = None
     """See RequestHead."""
+    is_gone: Callable[[], bool] | None = None
+    """See RequestHead."""
+    fault: Reason | None = None
+    """Why it is no request; then it is what was read of one, and what could not be read is empty."""
 
 
 def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tuple[bytes, bytes, list[Field]]:
@@ -76,10 +81,8 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(
-    received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking
-) -> RequestHead | Reason:
-    """The head of the request, without what only the gateway may say of it.
+def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
+    """The head of the request, without what only the gateway may say of it; at `fault`, if it is to be refused.
 
     What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
     holds nothing that looks like a token.
@@ -88,13 +91,7 @@ def accept(
     single = single_values(fields)
     if STATE_FIELD in single or len(single) < len(fields):
         fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    if received.method in REFUSED_METHODS:
-        return Reason.UNSUPPORTED
     host = parse_host(single.get(b"host", NO_HOST))
-    if host is None or not received.path:
-        return Reason.MALFORMED_TARGET
-    if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES:
-        return Reason.TARGET_TOO_LONG
     origin = find_origin(fields, received.peer, received.scheme, trusted)
     return RequestHead(
         method=received.method,
@@ -105,11 +102,21 @@ def accept(
         client=origin.client,
         forwarded_for=origin.forwarded_for,
         id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
-        host=host,
+        host=host or "",
         received_at=now,
         upgrade=received.upgrade,
         inform=received.inform,
+        fault=received.fault or _find_fault(received, host),
+        is_gone=received.is_gone,
     )
+
+
+def _find_fault(received: Received, host: str | None) -> Reason | None:
+    if received.method in REFUSED_METHODS:
+        return Reason.UNSUPPORTED
+    if host is None or not received.path:
+        return Reason.MALFORMED_TARGET
+    return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
 
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
@@ -169,7 +176,7 @@ class RequestContent:
     async def __anext__(self) -> bytes:
         while not self._pieces:
             if self._is_broken:
-                raise ClientGone
+                raise ClientGone(self.fault)
             if self.is_complete:
                 raise StopAsyncIteration
             await self._next_arrival()

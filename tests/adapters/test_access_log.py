@@ -14,7 +14,7 @@ from gateway.core.records import AccessRecord
 
 
 def make_record(number: int) -> AccessRecord:
-    return AccessRecord(float(number), f"id-{number}", "", "GET", "a", "/", 200, reason="x\ny")
+    return AccessRecord("", f"id-{number}", "", "GET", "a", "/", 200, "complete", number, 0.5, reason="x\ny")
 
 
 def read(data: bytes | bytearray) -> list[AccessRecord]:

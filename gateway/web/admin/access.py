@@ -63,11 +63,10 @@ class Access:
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """AccessRefused where the call may not be made."""
-        new_id, masking = self._new_id(), self._masking()
-        received = read_scope(cast(HTTPScope, connection.scope))
-        request = accept(received, self._clock(), new_id, self._trusted, masking)
-        if isinstance(request, Reason):
-            raise AccessRefused(build_refusal(request, None, new_id))
+        received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
+        request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
+        if request.fault is not None:
+            raise AccessRefused(build_refusal(request.fault, None, request.id))
         connection.state.mask = masking.mask
         connection.state.request_id, connection.state.address = request.id, request.client
         scope: str = handler.opt[SCOPE]
