@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from gateway.core.addresses import ForwardingField, names_client
-from gateway.core.credentials import credential_fields
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import parse_host
 from gateway.core.forwarding import ASSERTION_FIELD, IDENTITY_FIELDS, build_identity_fields
@@ -83,9 +82,7 @@ def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence
     identity = build_identity_fields(record, effective_scopes(admission.rule, admission.facts)) if record else []
     identity += assertion
     if proxy.removal_field:
-        removed = {*IDENTITY_FIELDS, ASSERTION_FIELD, *credential_fields(policy.credentials)} - {
-            name for name, _ in identity
-        }
+        removed = {*IDENTITY_FIELDS, ASSERTION_FIELD, *policy.credential_fields} - {name for name, _ in identity}
         fields.append((proxy.removal_field, b",".join(sorted(removed))))
     return Response(ResponseHead(200, fields + identity), b"")
 

@@ -8,7 +8,6 @@ import functools
 from urllib.parse import quote
 
 from gateway.core.addresses import believed_addresses
-from gateway.core.credentials import credential_fields
 from gateway.core.fields import parse_list
 from gateway.core.forwarded import build_forwarded
 from gateway.core.messages import (
@@ -21,7 +20,7 @@ from gateway.core.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.rules import Policy
 from gateway.core.policies.upstream import FieldEdits, Rewrite
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
@@ -100,7 +99,7 @@ def build_request_fields(
 
     `scopes` are the effective ones, of all sides that decide on them.
     """
-    removed = _removed_fields(policy.credentials, dropped)
+    removed = _removed_fields(policy.credential_fields, dropped)
     host = field_value(head.fields, b"host") or b""
     hops = hops_left(head)
     return [
@@ -134,8 +133,8 @@ def build_last_hop() -> Response:
 
 
 @functools.lru_cache(maxsize=256)
-def _removed_fields(credentials: tuple[CredentialSource, ...], dropped: frozenset[bytes]) -> frozenset[bytes]:
-    return SET_BY_GATEWAY | HOP_BY_HOP | credential_fields(credentials) | dropped
+def _removed_fields(credentials: frozenset[bytes], dropped: frozenset[bytes]) -> frozenset[bytes]:
+    return SET_BY_GATEWAY | HOP_BY_HOP | credentials | dropped
 
 
 def build_response_fields(head: ResponseHead) -> list[Field]:

@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from gateway.core.credentials import credential_fields
 from gateway.core.durations import parse_duration
 from gateway.core.forwarding import is_reserved
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
@@ -55,11 +56,13 @@ def compile_policies(
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
     """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
     drafts = [Draft(file, document) for file, document in documents.items()]
+    sources = {draft.file: tuple(_compile_credentials(draft)) for draft in drafts}
+    fields = credential_fields(source for of_one in sources.values() for source in of_one)
     policies: dict[str, Policy] = {}
     matchers: dict[str | None, Matcher[Rule]] = {}
     rules: dict[str, list[Rule]] = {}
     for draft in drafts:
-        policy = _compile_policy(draft, upstreams)
+        policy = _compile_policy(draft, upstreams, sources[draft.file], fields)
         if policy.name in policies:
             draft.mistakes.append(Mistake("$.name", f"another file has a policy named {policy.name!r} already"))
         policies[policy.name] = policy
@@ -71,7 +74,12 @@ def compile_policies(
     return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
 
 
-def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
+def _compile_policy(
+    draft: Draft,
+    upstreams: Mapping[str, str],
+    credentials: tuple[CredentialSource, ...],
+    credential_fields: frozenset[bytes],
+) -> Policy:
     document = draft.document
     names = compile_names(draft)
     scopes = compile_scopes(draft, names)
@@ -86,7 +94,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         hosts=tuple(document.hosts or ()),
         upstream=compile_upstream(document.upstream, upstreams.get(document.name), draft.mistakes.append),
         token_format=_compile_token_format(draft),
-        credentials=tuple(_compile_credentials(draft)),
+        credentials=credentials,
         bound_to=document.token.bound_to,
         has_known_owners=document.token.known_owners,
         parent_scope=_find_parent_scope(draft, names),
@@ -105,6 +113,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         has_unique_names=document.token.unique_names,
         has_numbers=document.token.numbers,
         management=compile_dialect(draft),
+        credential_fields=credential_fields,
     )
 
 

@@ -31,6 +31,10 @@ class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
     is_bearer: bool
 
 
+USUAL = frozenset({b"authorization", b"x-api-key"})
+"""Where clients put a credential that were not told otherwise."""
+
+
 class Allotment(msgspec.Struct, frozen=True):
     """The quotas of a request, one partition after the other, in the order of quotas.PARTITIONS."""
 
@@ -108,6 +112,8 @@ class Policy(msgspec.Struct, frozen=True):
     has_numbers: bool = False
     management: Dialect = OWN
     """How rules that manage tokens speak."""
+    credential_fields: frozenset[bytes] = USUAL
+    """The fields that can hold a token of any policy: none of them reaches a backend."""
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
