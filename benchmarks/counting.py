@@ -51,7 +51,7 @@ async def measure() -> None:
         Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
         for record in (make_record(f"sml_{number}") for number in range(100))
     ]
-    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "small.example", 0.0)
+    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "small.example", "small.example", 0.0)
 
     def run(exchange: Exchange) -> float:
         began = time.process_time_ns()

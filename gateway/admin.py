@@ -22,10 +22,19 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.app import build_management, request_ids
+from gateway.app import request_ids
 from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
-from gateway.settings import Settings, parse_sign_in, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.management.building import build_management
+from gateway.settings import (
+    Settings,
+    authority_of,
+    parse_own_addresses,
+    parse_sign_in,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
@@ -49,7 +58,8 @@ class Administration:
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
         self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
-        self.policies = PolicyFiles(Path(settings.policies), parse_upstreams(settings.upstreams), can_assert=can_assert)
+        folder, own = Path(settings.policies), parse_own_addresses(settings)
+        self.policies = PolicyFiles(folder, parse_upstreams(settings.upstreams), can_assert=can_assert, own=own)
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
@@ -76,7 +86,7 @@ class Administration:
             clock=clock,
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,
-            listen=settings.listen,
+            listen=authority_of(settings.listen),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:

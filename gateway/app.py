@@ -20,9 +20,7 @@ from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
-from gateway.adapters.redis_claims import RedisClaims
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
@@ -36,12 +34,12 @@ from gateway.adapters.upstreams import HttpUpstreams
 from gateway.contents import Contents
 from gateway.core.assertions import Issuer
 from gateway.core.durability import Readiness
-from gateway.exchange import Exchange, PolicySource
+from gateway.exchange import Exchange
 from gateway.fetching import Fetching
-from gateway.management import Management
+from gateway.management.building import build_management
 from gateway.management.product import ProductApi
 from gateway.retrieval import Retrieval
-from gateway.settings import Settings, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 from gateway.shaping import Shaping
 from gateway.web.authorize import ForwardAuth
 from gateway.web.capacity import Capacity
@@ -72,14 +70,14 @@ class Gateway:
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
-        self.policies = PolicyFiles(folder, replacements, can_assert=keys is not None)
+        replacements, self.own = parse_upstreams(settings.upstreams), parse_own_addresses(settings)
+        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None, own=self.own)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
         self.managing = BoundedConnection(
             client, settings.redis_timeout, self.cache_counts
         )  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
-        self.streams = StreamWatch(self.tokens.are_revoked)
+        self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         self.stop_timeout = settings.stop_timeout
@@ -88,7 +86,7 @@ class Gateway:
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
@@ -100,6 +98,7 @@ class Gateway:
             admissions=RedisAdmissions(self.redis),
             retrieval=self.retrieval,
             settlements=self.settlements,
+            streams=self.streams,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
@@ -156,20 +155,6 @@ class Gateway:
             await self.access_log.close(self.stop_timeout)
 
 
-def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
-    """What may be seen and changed of tokens and owners, in the Redis of the connection."""
-    tokens = RedisTokens(connection)
-    return Management(
-        policies=policies,
-        tokens=tokens,
-        owners=tokens.owners,
-        audit=RedisAudit(connection),
-        claims=RedisClaims(connection, tokens),
-        random_bytes=secrets.token_bytes,
-        pepper=pepper.encode(),
-    )
-
-
 def request_ids() -> Iterator[str]:
     """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
     prefix = secrets.token_hex(8)
@@ -195,8 +180,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted)
+    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
-    return PublicListener(
-        proxy, forward_auth, build_operations(gateway, whoami, lifespan=run), Capacity(settings.max_requests)
-    )
+    operations = build_operations(gateway, whoami, run, gateway.own)
+    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.content import collect
-from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.adapters.protocols import Exports, Fetches, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
 from gateway.core import encodings, loops
@@ -23,10 +23,11 @@ from gateway.core.caching.entries import Export, StoredHead, build_export, encod
 from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
 from gateway.core.caching.preconditions import holds_for_origin, is_unmodified
 from gateway.core.caching.reusing import Reuse
-from gateway.core.decision import effective_scopes
+from gateway.core.caching.told import build_fields, build_whole_fields
 from gateway.core.errors import StoreUnavailable, UpstreamError
-from gateway.core.forwarding import build_request_fields, build_response_fields
-from gateway.core.messages import Field, Fields, Inform, RequestHead, Response, ResponseHead
+from gateway.core.forwarding import build_response_fields
+from gateway.core.links import publish
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import Policy
 from gateway.core.reasons import Reason
@@ -58,7 +59,6 @@ class Fetching:
         contents: Contents,
         fetches: Fetches,
         upstreams: Upstreams,
-        streams: Streams,
         counts: Counter[str],
         shaping: Shapes | None = None,
         issuer: Issuer | None = None,
@@ -71,7 +71,6 @@ class Fetching:
         self._contents = contents
         self._fetches = fetches
         self._upstreams = upstreams
-        self._streams = streams
         self._shaping = shaping
         self._shared = SharedWork()
 
@@ -105,9 +104,7 @@ class Fetching:
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
-        fields = self._sign(request, admission, request.target, _request_fields(request, admission))
-        inform = _passing_on(request.inform) if request.inform is not None else None
-        answer = await self._upstreams.send(policy.upstream, request.method, request.target, fields, content, inform)
+        answer = await self._send(request, admission, request.target, build_fields(request, admission), content)
         ended = invalidating.find_invalidated(policy, request, answer.head)
         if ended:
             try:
@@ -115,7 +112,7 @@ class Fetching:
             except StoreUnavailable as error:
                 self._counts["invalidation-failed"] += 1
                 logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
-        return self._stream(answer, admission, why)
+        return _pass_through(answer, why)
 
     async def _ask(self, it: Fetch) -> Response | Refused:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
@@ -131,17 +128,39 @@ class Fetching:
             answer = shaped.answer
             it = msgspec.structs.replace(it, shaped=shaped)
         else:
-            answer = await self._send(it, validators)
+            answer = await self._fetch_whole(it, validators)
         if it.stored is not None and kept is not None and answer.head.status == 304:
             return await self._freshen(it, it.stored.head, kept, answer.head)
         return await self._take(it, answer)
 
-    async def _send(self, it: Fetch, validators: Fields) -> Response:
-        rule, target = it.admission.rule, it.admission.rule.source or it.request.target
-        fields = self._sign(it.request, it.admission, target, [*_whole_fields(it.request, it.admission), *validators])
-        inform = _passing_on(it.request.inform) if it.request.inform is not None else None
-        answer = await self._upstreams.send(rule.policy.upstream, it.request.method, target, fields, None, inform)
-        return Response(keep_directives(answer.head), answer.content) if rule.source else answer
+    async def _fetch_whole(self, it: Fetch, validators: Fields) -> Response:
+        source = it.admission.rule.source
+        fields = [*build_whole_fields(it.request, it.admission), *validators]
+        answer = await self._send(it.request, it.admission, source or it.request.target, fields, None)
+        return Response(keep_directives(answer.head), answer.content) if source else answer
+
+    async def _send(
+        self,
+        request: RequestHead,
+        admission: Authorized,
+        target: str,
+        fields: list[Field],
+        content: AsyncIterator[bytes] | None,
+    ) -> Response:
+        """What the policy's backend answers, in addresses that clients know."""
+        upstream, inform = admission.rule.upstream, request.inform
+
+        def translate(head: ResponseHead) -> ResponseHead:
+            return publish(head, request, target, upstream)
+
+        def pass_on(head: ResponseHead) -> None:
+            if inform is not None:
+                inform(ResponseHead(head.status, build_response_fields(translate(head))))
+
+        fields = self._sign(request, admission, target, fields)
+        interim = pass_on if inform is not None else None
+        answer = await self._upstreams.send(upstream, request.method, target, fields, content, interim)
+        return Response(translate(answer.head), answer.content)
 
     def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:
         """The fields with who asserts them, and with the mark by which this gateway would know them again."""
@@ -158,20 +177,20 @@ class Fetching:
         if objection is not None or streams_through:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
-            return self._stream(answer, it.admission, it.why)
+            return _pass_through(answer, it.why)
         whole = await collect(answer.content, storing.maximum_bytes(rule))
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
-            return self._stream(Response(head, whole), it.admission, it.why)
+            return _pass_through(Response(head, whole), it.why)
         if encodings.is_decodable(head.fields):
             coding, encoded = encodings.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
-                return self._stream(Response(head, encoded), it.admission, it.why)
+                return _pass_through(Response(head, encoded), it.why)
             head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
         before = it.stored.head if it.stored is not None else None
-        make = functools.partial(storing.make_head, rule, it.request, head, whole, it.began_at, before)
+        make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
         is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
         status = it.cache_status(is_stored=is_stored)
@@ -182,7 +201,7 @@ class Fetching:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
         rule = it.admission.rule
         response = revalidating.freshened(stored, answer, it.began_at)
-        made = revalidating.freshen_head(rule, it.request, stored, response, it.began_at)
+        made = revalidating.freshen_head(it.admission, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
         is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
         status = it.cache_status(is_stored=is_stored, status=304)
@@ -238,29 +257,10 @@ class Fetching:
             self._fetches.end(it.lead, shared if is_of_use else Alone())
         return outcome == "stored"
 
-    def _stream(self, answer: Response, admission: Authorized, why: str) -> Response:
-        """An answer that is passed through; its stream ends when the token is revoked."""
-        fields = build_response_fields(answer.head)
-        if why:
-            fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
-        stream = answer.content
-        if admission.record is not None and not isinstance(stream, bytes):
-            stream = self._streams.watch(admission.record.revoked_with, stream)
-        return Response(ResponseHead(answer.head.status, fields), stream)
 
-
-def _passing_on(inform: Inform) -> Inform:
-    """Takes a backend's interim answers for a client."""
-    return lambda head: inform(ResponseHead(head.status, build_response_fields(head)))
-
-
-def _whole_fields(request: RequestHead, admission: Authorized) -> list[Field]:
-    """The fields of a request for all of an answer, as it is."""
-    return [*_request_fields(request, admission, reusing.KEPT_BACK), reusing.AS_IT_IS]
-
-
-def _request_fields(
-    request: RequestHead, admission: Authorized, dropped: frozenset[bytes] = frozenset()
-) -> list[Field]:
-    scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
-    return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
+def _pass_through(answer: Response, why: str) -> Response:
+    """An answer as it comes."""
+    fields = build_response_fields(answer.head)
+    if why:
+        fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
+    return Response(ResponseHead(answer.head.status, fields), answer.content)

@@ -17,9 +17,10 @@ from gateway.adapters.content import give_up
 from gateway.adapters.protocols import Fetches
 from gateway.contents import Contents
 from gateway.core.caching import answering, keys, reusing
-from gateway.core.caching.entries import Export, decode_export, select
+from gateway.core.caching.entries import Export, decode_export
 from gateway.core.caching.fetching import Alone, Fetch, Landed, Lead, Turn
 from gateway.core.caching.reusing import Forward, Reuse, Unsatisfiable, plan_answer
+from gateway.core.caching.told import read_selection
 from gateway.core.errors import UpstreamError
 from gateway.core.messages import RequestHead, Response, without_fields
 from gateway.core.outcomes import Authorized, Refused
@@ -52,7 +53,7 @@ class Retrieval:
     ) -> Response | Refused:
         """The response to an authorised request; raises UpstreamError where the backend gives none."""
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(rule, request, _decode(rule, facts.stored_heads), facts.now)
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.now)
         if isinstance(plan, Reuse):
             if plan.detail == reusing.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
@@ -156,11 +157,11 @@ class Retrieval:
         """The answer that another request's fetch has brought, or whose turn it is."""
         rule, heads = admission.rule, admission.facts.stored_heads
         for _ in range(MAXIMUM_ROUNDS):
-            turn = await self._take_turn(request, rule, name, heads)
+            turn = await self._take_turn(request, admission, name, heads)
             if not isinstance(turn, Landed):
                 return turn
             heads = tuple(turn.heads)
-            again = plan_answer(rule, request, _decode(rule, heads), turn.now)
+            again = plan_answer(admission, request, _decode(rule, heads), turn.now)
             if isinstance(again, Reuse):
                 collapsed = msgspec.structs.replace(again, collapsed=why)
                 shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
@@ -171,13 +172,15 @@ class Retrieval:
                 break  # else once more: it was another variant, or a purge came first
         return Alone()
 
-    async def _take_turn(self, request: RequestHead, rule: Rule, name: str, heads: Sequence[bytes]) -> Turn:
+    async def _take_turn(self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]) -> Turn:
+        rule = admission.rule
+
         def suffices(stored: Sequence[bytes], now: int) -> bool:
-            found = plan_answer(rule, request, _decode(rule, stored), now)
+            found = plan_answer(admission, request, _decode(rule, stored), now)
             return isinstance(found, Reuse) and found.detail != reusing.REFRESHING
 
         varying = {field for export in _decode(rule, heads) for field, _ in export.head.varying}
-        selection = keys.selection_key(select(sorted(varying), request.fields))
+        selection = keys.selection_key(read_selection(sorted(varying), request, admission))
         return await self._fetches.begin(name, selection, suffices)
 
     def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
@@ -192,7 +195,7 @@ class Retrieval:
     async def _refresh(self, fetch: Fetch, name: str) -> None:
         admission = fetch.admission
         try:
-            turn = await self._take_turn(fetch.request, admission.rule, name, admission.facts.stored_heads)
+            turn = await self._take_turn(fetch.request, admission, name, admission.facts.stored_heads)
             if isinstance(turn, Lead):
                 answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
                 if isinstance(answer, Response):
@@ -214,7 +217,7 @@ def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
 
 def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
     """What is stored for the request, as the admission found it."""
-    return reusing.select_export(_decode(admission.rule, admission.facts.stored_heads), request.fields)
+    return reusing.select_export(_decode(admission.rule, admission.facts.stored_heads), request, admission)
 
 
 def export_name(admission: Authorized) -> str | None:

@@ -1,35 +1,82 @@
-"""What many tests share: a real redis-server, the example backend, the running gateway, tokens."""
+"""What many tests share: a real redis-server, the example backend, the running gateway, tokens; and their markers."""
 
 import asyncio
-import os
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import redis
+from hypothesis import settings
 
+from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
+from tests.support import processes
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
+from tests.support.programs import find_program
 
 POLICIES = Path(__file__).parents[1] / "policies"
-WITHOUT_REDIS = "GATEWAY_TEST_WITHOUT_REDIS"
-"""Set to 1 to leave out the tests that need redis-server; `make test` says so where it has to."""
+
+SYSTEM = ("tests/system/", "tests/contracts/", "tests/cli/demo/test_story.py")
+"""Where the gateway, or something in its place, runs as a process of its own."""
+FIXTURES = {
+    "redis_executable": "redis",
+    "browser": "browser",
+    "proxy_kind": "proxies",
+    "real_backend": "backends",
+    "backend_port": "system",
+}
+"""A test that uses the fixture, directly or through another one, has the marker."""
+KINDS = {*FIXTURES.values()}
+
+settings.register_profile("gateway", deadline=None, derandomize=True)
+settings.load_profile("gateway")  # never against the clock, and the same examples on every machine
 
 Answer = TypeVar("Answer")
+
+
+def kinds_of(path: str, fixtures: Collection[str], own: Collection[str]) -> set[str]:
+    """Return the markers of a test, by its file, its fixtures and the markers it has already."""
+    kinds = {*own} & KINDS | {FIXTURES[name] for name in fixtures if name in FIXTURES}
+    if path.startswith(SYSTEM):
+        kinds.add("system")
+    return kinds or {"unit"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by markers
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every test its markers."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        own = {mark.name for mark in item.iter_markers()}
+        for kind in sorted(kinds_of(path, getattr(item, "fixturenames", ()), own) - own):
+            item.add_marker(kind)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let servers be started by no unit test."""
+    processes.unit_test = item.nodeid if item.get_closest_marker("unit") else ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were left out, and why."""
+    left_out: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        left_out[reason.removeprefix("Skipped: ")][report.nodeid.partition("::")[0]] += 1
+    for reason, files in sorted(left_out.items()):
+        terminalreporter.section(f"LEFT OUT: {files.total()} tests: {reason}", yellow=True)
+        for file, number in sorted(files.items()):
+            terminalreporter.write_line(f"{file}: {number}")
 
 
 @pytest.fixture(scope="session")
 def redis_executable() -> str:
     """The path of redis-server."""
-    executable = shutil.which("redis-server")
-    if executable is None:
-        if os.environ.get(WITHOUT_REDIS) == "1":
-            pytest.skip("there is no redis-server on this machine")
-        pytest.fail(f"this test needs redis-server on the PATH; {WITHOUT_REDIS}=1 leaves such tests out")
-    return executable
+    return find_program("redis-server")
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +87,29 @@ def redis_server(redis_executable: str, tmp_path_factory: pytest.TempPathFactory
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def gateways_redis(redis_executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server of the gateways that many tests share: what they write late is in nobody else's way."""
+    server = RedisServer(redis_executable, tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
+        client.set(names.marker(), "1")
     return redis_server.url
 
 
 @pytest.fixture
 def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A redis-server that a test may stop."""
+    """A redis-server that a test may stop. It is new, and meant to be empty."""
     server = RedisServer(redis_executable, tmp_path)
+    with redis.Redis.from_url(server.url) as client:
+        client.set(names.marker(), "1")
     yield server
     server.stop()
 

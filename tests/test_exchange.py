@@ -12,7 +12,7 @@ from gateway.core.messages import Ended, RequestHead, field_value
 from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord, build_time
-from gateway.core.tokens import build_checksum, token_id
+from gateway.core.tokens import build_checksum, digest, token_id
 from tests.support.policies import make_record
 from tests.support.room import NOW, OTHER, TEXT, field, ok, open_room
 
@@ -46,6 +46,27 @@ async def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> 
         assert all(record.token == "" for record in room.records[asked:])
         assert 401 == (await room.ask("GET /other", text=None)).head.status
         assert 200 == (await room.ask("GET /other", client="192.0.2.2")).head.status
+
+
+@pytest.mark.parametrize(
+    "state", ["revoked", "disabled", "expired", "not yet valid", "parent ended", "another policy's"]
+)
+async def test_a_token_that_is_there_is_no_guess(state: str) -> None:
+    """However often it is presented, in whatever state: it stays 401, and nobody beside it is told anything else."""
+    states: dict[str, dict[str, object]] = {
+        "disabled": {"is_active": False},
+        "expired": {"expires_at": NOW // 1000 - 1},
+        "not yet valid": {"not_before": NOW // 1000 + 60},
+        "parent ended": {"parent": digest(OTHER, b"")[:2] + "0" * 22},
+        "another policy's": {"policy": "another"},
+    }
+    async with open_room(ok(), failures=FailedCredentials("2/hour")) as room:
+        record = make_record(OTHER, **states.get(state, {}))
+        await room.create(record)
+        if state == "revoked":
+            await RedisTokens(room.connection).revoke(record.identity)
+        assert [401] * 4 == [(await room.ask("GET /other", text=OTHER)).head.status for _ in range(4)]
+        assert 200 == (await room.ask("GET /other")).head.status
 
 
 async def test_a_good_credential_is_no_failure() -> None:
@@ -96,7 +117,7 @@ async def test_the_backend_is_told_the_scopes_of_all_sides() -> None:
 
 
 async def test_a_public_rule_asks_for_no_token() -> None:
-    """Anybody is answered, also with a token that is no good; the backend sees neither it nor an identity."""
+    """Anybody is answered, also with a token that is no good; the backend sees neither it nor anybody's identity."""
     async with open_room(ok((b"cache-control", b"max-age=60"))) as room:
         first = await room.ask("GET /published", text=None)
         second = await room.ask("GET /published", text="sml_nonsense")
@@ -104,7 +125,8 @@ async def test_a_public_rule_asks_for_no_token() -> None:
         assert 200 == second.head.status
         assert b"gateway; hit; ttl=60" == field(second, b"cache-status")
         (sent,) = room.upstreams.sent
-        assert not [name for name, _ in sent.fields if name == b"authorization" or name.startswith(b"x-gateway-")]
+        assert field_value(sent.fields, b"authorization") is None
+        assert {b""} == {value for name, value in sent.fields if name.startswith(b"x-gateway-")}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +228,7 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
 async def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
     """500 without a word of it, under the request's id; one line in the access log says so."""
     async with open_room() as room:
-        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "small.example", NOW / 1000)
+        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "", "", NOW / 1000)
         answer = room.exchange.refuse(head, Reason.INTERNAL_ERROR)
         assert answer.note_end is not None
         answer.note_end(Ended.COMPLETE, 0, "")

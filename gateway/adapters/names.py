@@ -33,6 +33,7 @@
     gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
     gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
     gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
+    gw1:marker                          there once a first token was made; without it the data is lost, or the store new
     gw1:{ready}:set, gw1:{ready}:stream what a readiness check writes and removes
     gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
 
@@ -40,6 +41,8 @@ A token's id is the beginning of its digest, and 7f the beginning of its id: the
 admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
 mistaken for the end of the name is percent-encoded, but where it is the end.
 """
+
+import re
 
 from gateway.core.caching.entries import MARK_LENGTH
 from gateway.core.quotas import Partition, Quota
@@ -147,6 +150,22 @@ def all_projects(policy: str) -> str:
     return f"{VERSION}:project:{policy}:*:tokens"
 
 
+def traces(policy: str | None, project: str | None, owner: str | None) -> list[str]:
+    """Patterns of keys of which at least one is there if the policy, the project or the owner was ever seen."""
+    by = "*" if policy is None else literal(policy)
+    if project is not None:
+        return [f"{VERSION}:project:{by}:{literal(_encode(project))}:tokens"]
+    if owner is not None:
+        name = f"{VERSION}:owner:{by}:{literal(_encode(owner))}"
+        return [name, f"{name}:tokens"]
+    return [f"{VERSION}:owner:{by}:*", f"{VERSION}:project:{by}:*:tokens"]
+
+
+def literal(text: str) -> str:
+    """The text as a part of a pattern that matches nothing else."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
 def project_of_list(policy: str, name: str) -> str:
     """The project whose list has this name."""
     encoded = name.removeprefix(f"{VERSION}:project:{policy}:").removesuffix(":tokens")
@@ -241,6 +260,11 @@ def all_requests() -> str:
 def all_events() -> str:
     """All that was ever counted of what happened in caches."""
     return f"{VERSION}:usage:events"
+
+
+def marker() -> str:
+    """What is there once a first token was made."""
+    return f"{VERSION}:marker"
 
 
 def ready() -> list[str]:

@@ -7,19 +7,21 @@ read is remembered, of a bad load as of a good one, and nothing is done or said 
 import asyncio
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from watchfiles import awatch
-
-from gateway.adapters.upstream_tls import files_of, find_tls_mistake
 from gateway.core.errors import ConfigurationError
-from gateway.core.policies.loading import load_policies
+from gateway.core.own_addresses import OwnAddresses
+from gateway.core.policies.loading import Loader
 from gateway.core.policies.reading import Mistake
 from gateway.core.policies.rules import PolicySet
 from gateway.core.policies.upstream import Upstream
 
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
+
+SWITCH_SECONDS = 0.0005
+"""A request needs the interpreter some ten times: with Python's own 5 ms it could be 50 ms late."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +29,19 @@ logger = logging.getLogger(__name__)
 class PolicyFiles:
     """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
 
-    def __init__(self, folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstreams: Mapping[str, str],
+        *,
+        can_assert: bool = True,
+        own: OwnAddresses | None = None,
+    ) -> None:
         self._folder = folder
-        self._upstreams = upstreams
         self._can_assert = can_assert
+        self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
-        self.current = self._read.load(upstreams, can_assert=can_assert)
+        self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
 
     def reload(self) -> bool:
@@ -44,7 +53,7 @@ class PolicyFiles:
             return False
         self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read.load(self._upstreams, can_assert=self._can_assert)
+            self.current = self._read.load(self._loader, can_assert=self._can_assert)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
@@ -55,10 +64,21 @@ class PolicyFiles:
 
     async def watch(self, then: Callable[[], None]) -> None:
         """Reloads whenever a policy file of the folder has changed, and calls `then` after it, until cancelled."""
+        from watchfiles import awatch  # noqa: PLC0415 - most commands read policies and never watch them
+
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
         async for _ in awatch(folder, step=50, debounce=200):
-            if await asyncio.to_thread(self.reload):
+            if await self.reload_beside():
                 then()
+
+    async def reload_beside(self) -> bool:
+        """Reload in a thread, which lets the event loop have its turn at least every SWITCH_SECONDS."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            return await asyncio.to_thread(self.reload)
+        finally:
+            sys.setswitchinterval(before)
 
 
 class ReadFiles:
@@ -69,20 +89,20 @@ class ReadFiles:
         self._texts = _try_texts(folder)
         self._digests: dict[str, bytes] = {}
 
-    def load(self, upstreams: Mapping[str, str], *, can_assert: bool) -> PolicySet:
+    def load(self, loader: Loader, *, can_assert: bool) -> PolicySet:
         """The set of all texts; raises ConfigurationError with every mistake."""
         if isinstance(self._texts, ConfigurationError):
             raise self._texts
 
         def find_mistake(upstream: Upstream) -> Mistake | None:
-            for file in files_of(upstream.tls):
+            for file in upstream.tls.files:
                 self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
-            tls_mistake = find_tls_mistake(upstream)
+            tls_mistake = _find_tls_mistake(upstream)
             if tls_mistake is not None:
                 return Mistake("$.upstream.tls", tls_mistake)
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
 
-        return load_policies(self._texts, upstreams, find_mistake)
+        return loader.load(self._texts, find_mistake)
 
     def is_unchanged(self) -> bool:
         """Whether a load now would read the same."""
@@ -92,17 +112,20 @@ class ReadFiles:
         return now == before and all(_digest(file) == digest for file, digest in self._digests.items())
 
 
-def read_policies(folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True) -> PolicySet:
+def read_policies(
+    folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True, own: OwnAddresses | None = None
+) -> PolicySet:
     """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
 
-    `can_assert` says whether there is a key to sign assertions with. Raises ConfigurationError with every mistake.
+    `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
+    answers, where that is known. Raises ConfigurationError with every mistake.
     """
-    return ReadFiles(folder).load(upstreams, can_assert=can_assert)
+    return ReadFiles(folder).load(Loader(upstreams, own), can_assert=can_assert)
 
 
 def read_texts(folder: Path) -> dict[str, str]:
-    """The text of each *.toml in the folder, or of the one file it is; ConfigurationError where there is none."""
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.toml"))
+    """The text of each policy file in the folder, or of the one file it is; ConfigurationError where there is none."""
+    files = [folder] if folder.is_file() else sorted(filter(is_policy_file, folder.glob("*.toml")))
     if not files:
         raise ConfigurationError(f"{folder}: no policy files (*.toml) here")
     try:
@@ -111,11 +134,25 @@ def read_texts(folder: Path) -> dict[str, str]:
         raise ConfigurationError(f"{folder}: a policy file cannot be read: {error}") from error
 
 
+def is_policy_file(file: Path) -> bool:
+    """Return whether a *.toml is a policy file, and not hidden, an editor's lock (.#x.toml) or its backup (x~.toml)."""
+    return not (file.name.startswith((".", "#", "~")) or file.stem.endswith("~"))
+
+
 def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
     try:
         return read_texts(folder)
     except ConfigurationError as error:
         return error
+
+
+def _find_tls_mistake(upstream: Upstream) -> str | None:
+    """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
+    if not upstream.tls.files:
+        return None
+    from gateway.adapters.upstream_tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
+
+    return find_tls_mistake(upstream)
 
 
 def _digest(file: str) -> bytes:

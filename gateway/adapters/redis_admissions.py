@@ -16,9 +16,9 @@ from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_line import ScriptLine
-from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.adapters.redis_scripts import read_facts, read_script
 from gateway.core.addresses import client_network
-from gateway.core.decision import NO_KIN, Asked, Facts
+from gateway.core.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.records import digest_rest
 from gateway.core.tokens import token_id
@@ -106,10 +106,10 @@ class RedisAdmissions:
         for waiting, reply in zip(batch, replies, strict=True):
             if waiting.facts.done():  # its request may have gone meanwhile
                 if self._told:
-                    self._tell(waiting.asked, _read_facts(waiting.asked, now, reply))
+                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
                 continue
             try:
-                waiting.facts.set_result(_read_facts(waiting.asked, now, reply))
+                waiting.facts.set_result(read_facts(waiting.asked, now, reply))
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
 
@@ -134,27 +134,3 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.facts.done():
             waiting.facts.set_exception(error)
-
-
-def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    raw, revoked, charged, stored_heads, told, *states = reply
-    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
-    policy = asked.rule.policy
-    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
-        record = None
-    windows = read_windows(asked.rule, record, states, now)
-    is_charged = charged == 1
-    return Facts(
-        now=now,
-        record=record,
-        is_revoked=revoked == 1,
-        is_charged=is_charged,
-        windows=windows,
-        stored_heads=tuple(stored_heads),
-        project=asked.project,
-        kin=kin,
-        address=asked.address,
-        export_key=asked.export_key,
-        lease=asked.lease if is_charged else "",
-        cost=asked.rule.cost.reserved if is_charged else 0,
-    )

@@ -14,7 +14,7 @@ from typing import Any, cast
 import hiredis
 import redis.exceptions
 
-TRIED_WITH = ("7.0.0", "7.1.1", "7.4.0", "8.0.1", "8.1.0")
+TRIED_WITH = ("7.2.0", "7.4.0", "8.0.1", "8.1.0")
 """Versions of redis-py in which `take_over` was seen to work. pyproject.toml allows no other major version."""
 
 TRANSPORT_METHODS = ("write", "abort", "get_protocol", "set_protocol")

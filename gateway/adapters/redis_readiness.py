@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, Script
-from gateway.adapters.redis_scripts import read_script
+from gateway.adapters.redis_scripts import EMPTY_STORE, read_script
 from gateway.adapters.redis_settings import read_store_facts
 from gateway.core.durability import Finding, Readiness, check_store
 from gateway.core.errors import StoreUnavailable
@@ -76,6 +76,7 @@ class RedisReadiness:
             "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, names.ready(), []),
         }
+        failures["data"] = await self._data()
         findings = await self._findings()
         if not self._allows_eviction:
             failures["eviction"] = "; ".join(str(one) for one in findings if one.kind == "eviction")
@@ -84,6 +85,13 @@ class RedisReadiness:
             self._failing = failing
             logger.warning("redis: %s", "; ".join(f"{name}: {why}" for name, why in failing.items()) or "ready again")
         return Readiness(failing, tuple(str(one) for one in findings if str(one) not in failing.values()))
+
+    async def _data(self) -> str:
+        try:
+            is_there = await self._connection.run(lambda client: client.exists(names.marker()))
+        except StoreUnavailable:
+            return ""  # the two checks before have said so
+        return "" if is_there else EMPTY_STORE
 
     async def _findings(self) -> tuple[Finding, ...]:
         try:

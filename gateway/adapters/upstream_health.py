@@ -6,7 +6,7 @@ from gateway.adapters.clock import Clock, Timer
 from gateway.adapters.content import give_up
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
-from gateway.adapters.upstream_target import Target
+from gateway.adapters.upstream_target import Target, build_head
 from gateway.core.errors import UpstreamError
 from gateway.core.policies.upstream import HealthCheck
 
@@ -43,11 +43,12 @@ class HealthChecks:
 
     async def _find_failure(self) -> str:
         """Why the target is not well, in a few words; nothing if it is."""
-        head = self._target.build_head("GET", self._check.path, _FIELDS, Framing.LENGTH)
+        fields = ((b"host", self._target.authority.encode("ascii")), *_FIELDS)
+        head = build_head("GET", self._check.path, fields, Framing.LENGTH)
         connection: UpstreamConnection | None = None
         try:
-            connection = await self._target.connect(self._limits, lambda _: None)
-            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH))
+            connection = await self._target.connect(lambda _: None)
+            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
             await give_up(answer.content)
         except UpstreamError as error:
             return f"{error.cause}: {error}"

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstream_failures import FailureLog, find_connect_cause
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect, limits_of
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
 from gateway.core.messages import Field, Inform, Response
-from gateway.core.policies.upstream import Upstream
-from gateway.core.policies.upstream_rules import UNIX
+from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
 from gateway.core.upstream_causes import Cause
 
 IDLE_SECONDS = 4.0
@@ -38,7 +38,6 @@ class Target:
         self.failures = FailureLog(self.url, clock)
         self._address = address
         self._clock = clock
-        self._limits = limits_of(address)
         self._is_retired = False
         self._in_use = 0
         """Requests that have a connection, or the right to open one."""
@@ -50,7 +49,11 @@ class Target:
         self._contexts = contexts if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._contexts else 80)
-        self._authority = address.host or url.netloc
+        self.authority = url.netloc if address.host in (CLIENT_HOST, TARGET_HOST) else address.host
+        """What it is asked by where no client asks."""
+        self._host_field: tuple[Field, ...] = (
+            ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
+        )
         self._prefix = url.path
 
     @property
@@ -69,11 +72,12 @@ class Target:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        limits: Limits,
         inform: Inform | None,
     ) -> Response:
         """The answer, as it arrives; raises one of the UpstreamErrors."""
-        head = self.build_head(method, self._prefix + target, fields, framing)
-        request = OutgoingRequest(method, head, content, framing, expect(fields, framing), inform)
+        head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
+        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
         if kept is not None and kept.is_reusable:
             try:
@@ -86,20 +90,12 @@ class Target:
                 kept.close()
         return await (await self._open()).send(request)
 
-    def build_head(self, method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
-        """The request head: nothing but what is given, Host, and the transfer coding where one is needed."""
-        start = f"{method} {path} HTTP/1.1\r\nhost: {self._authority}\r\n".encode("latin-1")
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        return b"".join(
-            (start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n")
-        )
-
-    async def connect(self, limits: Limits, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
+    async def connect(self, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
         """A new connection; raises UpstreamUnreachable."""
         loop = asyncio.get_running_loop()
 
         def make() -> UpstreamConnection:
-            return UpstreamConnection(limits, ended, self._clock)
+            return UpstreamConnection(ended, self._clock)
 
         tls = self._find_tls()
         try:
@@ -109,6 +105,8 @@ class Target:
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
         except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
+            if lacks_descriptor(error):  # the target may be well
+                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
             cause = find_connect_cause(error)
             raise UpstreamUnreachable(f"no connection to {self.url}: {words}", cause=cause) from error
@@ -186,7 +184,7 @@ class Target:
         while self._idle and self._in_use + len(self._idle) > self._address.max_connections:
             self._idle.popleft().close()
         try:
-            return await self.connect(self._limits, self._end)
+            return await self.connect(self._end)
         except BaseException:
             self._pass_on(None)
             raise
@@ -214,3 +212,10 @@ class Target:
         self._idle.append(connection)
         while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old
             self._idle.popleft().close()
+
+
+def build_head(method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
+    """Return the request head: nothing but what is given, and the transfer coding where one is needed."""
+    start = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n"))

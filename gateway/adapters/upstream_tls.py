@@ -14,7 +14,7 @@ class TlsContexts:
 
     def find(self, tls: Tls) -> ssl.SSLContext:
         """The context for a policy's `tls`; raises OSError or ValueError where its files cannot be used."""
-        changed_at = tuple(Path(file).stat().st_mtime for file in files_of(tls))
+        changed_at = tuple(Path(file).stat().st_mtime for file in tls.files)
         known = self._contexts.get(tls)
         if known is None or known[0] != changed_at:
             self._contexts[tls] = known = (changed_at, build_context(tls))
@@ -32,10 +32,7 @@ def build_context(tls: Tls) -> ssl.SSLContext:
 
 def find_tls_mistake(upstream: Upstream) -> str | None:
     """What is wrong with the files that an upstream names, in the words of the system; None where they can be used."""
-    files = files_of(upstream.tls)
-    if not files:
-        return None  # and no context for nothing: each reads all the authorities that the system trusts
-    for file in files:
+    for file in upstream.tls.files:
         try:
             Path(file).read_bytes()
         except OSError as error:
@@ -43,13 +40,8 @@ def find_tls_mistake(upstream: Upstream) -> str | None:
     try:
         build_context(upstream.tls)
     except (OSError, ValueError) as error:
-        return f"{', '.join(files)}: {error}"
+        return f"{', '.join(upstream.tls.files)}: {error}"
     return None
-
-
-def files_of(tls: Tls) -> list[str]:
-    """The files that are named, none where there is no TLS of its own."""
-    return [file for file in (tls.ca, tls.certificate, tls.key) if file]
 
 
 def _refuse_password() -> str:

@@ -1,36 +1,52 @@
-"""The `gateway` command line, put together from the groups beside this file."""
+"""The `gateway` command line. A command is imported when it is used: see lazy.py."""
 
+import gc
 import logging
 import sys
 
 import click
 
 from gateway import __version__
-from gateway.cli.audit import audit
-from gateway.cli.cache import cache
-from gateway.cli.demo.story import demo
-from gateway.cli.owner.group import owner
-from gateway.cli.policy import policy
-from gateway.cli.serve import serve
-from gateway.cli.token.group import token
-from gateway.core.errors import GatewayError
+from gateway.cli.lazy import LazyGroup, Listed
+from gateway.core.errors import ChangeRefused, GatewayError
+
+COMMANDS = {
+    "init": Listed(
+        "gateway.cli.init:init", "Write a small policy, explained line by line, into FOLDER (default: policies)."
+    ),
+    "serve": Listed(
+        "gateway.cli.serve:serve",
+        "Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.",
+    ),
+    "token": Listed("gateway.cli.token.group:token", "Mint, list, change, rotate and revoke tokens."),
+    "owner": Listed("gateway.cli.owner.group:owner", "Say what the owners of tokens may do, and block or remove them."),
+    "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
+    "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
+    "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
+    "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),
+    "demo": Listed(
+        "gateway.cli.demo.story:demo",
+        "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",
+    ),
+}
 
 
-@click.group()
+@click.group(cls=LazyGroup, table=COMMANDS)
 @click.version_option(__version__, prog_name="gateway")
 def commands() -> None:
     """API tokens, quotas and cached exports in front of existing backends."""
 
 
-for command in (serve, token, owner, policy, cache, audit, demo):
-    commands.add_command(command)
-
-
 def main() -> None:
-    """The command line; what is wrong is said on standard error, one `place: message` a line, exit code 2."""
+    """Run the command line. What is wrong is printed to standard error, one `place: message` a line.
+
+    The exit code is 1 if the command was refused: there is no such thing, or it may not be done. Else it is 2.
+    """
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # errors are said once, below; `serve` sets up more
     try:
         commands(standalone_mode=True)
     except GatewayError as error:
         print(f"gateway: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, ChangeRefused) else 2)
+    finally:
+        gc.freeze()  # Python would search all modules for garbage before it exits: a fifth of a short command's time

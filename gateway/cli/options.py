@@ -1,92 +1,46 @@
 """Options that several commands share, each also a variable of the environment."""
 
-import asyncio
-import getpass
-import os
-from collections.abc import Awaitable, Callable
-from functools import cached_property
-from pathlib import Path
-from typing import TypeVar
+import re
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from gateway.adapters.policy_files import read_policies
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.app import build_management
-from gateway.core.audit import Actor
 from gateway.core.errors import ConfigurationError
-from gateway.core.policies.rules import PolicySet
-from gateway.management import Management
-from gateway.settings import NO_REDIS
 
-COMMAND_TIMEOUT_SECONDS = 5.0
-"""A person waits longer for Redis than a request may."""
+_PASSWORD = re.compile(r"://[^ ]*:[^ ]*@|[?&]\w*password=")
+"""In a URL: before the host, or among the options of redis-py."""
 
-Answer = TypeVar("Answer")
 
-redis_option = click.option("--redis", "redis_url", envvar="GATEWAY_REDIS_URL", help="URL of the store.")
+def refuse_secret(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse a secret on the command line, as a callback of click: the variable of the option is to be used."""
+    is_typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    texts = value if isinstance(value, tuple) else (value,)
+    if is_typed and (option.name == "pepper" or any(_PASSWORD.search(text) for text in texts)):
+        variable = VARIABLES[option.name or ""]
+        raise ConfigurationError(
+            f"{option.opts[0]}: everybody on this machine can read the arguments of a process, so no secret may stand "
+            f"there: set the variable {variable} in its place"
+        )
+    return value
+
+
+VARIABLES = {
+    "redis_url": "GATEWAY_REDIS_URL",
+    "upstreams": "GATEWAY_UPSTREAMS",
+    "pepper": "GATEWAY_TOKEN_PEPPER",
+}
+"""Of options whose values can be secrets."""
+
+redis_option = click.option(
+    "--redis",
+    "redis_url",
+    envvar=VARIABLES["redis_url"],
+    callback=refuse_secret,
+    help=f"URL of the store; one with a password only as {VARIABLES['redis_url']}.",
+)
 policies_option = click.option(
     "--policies", envvar="GATEWAY_POLICIES", default="policies", show_default=True, help="Folder of the policy files."
 )
-pepper_option = click.option("--pepper", envvar="GATEWAY_TOKEN_PEPPER", default="", hidden=True)
+pepper_option = click.option("--pepper", envvar=VARIABLES["pepper"], callback=refuse_secret, default="", hidden=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def load_policies(folder: str) -> PolicySet:
-    """The policies in the folder; ConfigurationError with all mistakes."""
-    return read_policies(Path(folder), {})
-
-
-class PolicyFolder:
-    """The policies in a folder, read when they are first asked for: most commands ask for none."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    @cached_property
-    def current(self) -> PolicySet:
-        """All of them; ConfigurationError with all mistakes."""
-        return load_policies(self._folder)
-
-
-def operator() -> Actor:
-    """Who calls the command: the login name, or the user's number where it has none."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = f"uid {os.getuid()}"
-    return Actor(name, "operator")
-
-
-def with_management(
-    redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: str = "", pepper: str = ""
-) -> Answer:
-    """Runs `work` on tokens and owners in the Redis at the URL, under the policies of a folder, and closes it."""
-
-    def build(connection: RedisConnection) -> Management:
-        return build_management(connection, PolicyFolder(policies), pepper)
-
-    return with_connection(redis_url, lambda connection: work(build(connection)))
-
-
-def with_tokens(redis_url: str | None, work: Callable[[RedisTokens], Awaitable[Answer]]) -> Answer:
-    """Runs `work` on the token records of the Redis at the URL, and closes it."""
-    return with_connection(redis_url, lambda connection: work(RedisTokens(connection)))
-
-
-def with_connection(redis_url: str | None, work: Callable[[RedisConnection], Awaitable[Answer]]) -> Answer:
-    """Runs `work` on the Redis at the URL, and closes it."""
-    if not redis_url:
-        raise ConfigurationError(NO_REDIS)
-    if redis_url == EMBEDDED:
-        raise ConfigurationError("redis: the embedded store lives inside `gateway serve`; name a real Redis here")
-
-    async def run() -> Answer:
-        connection = RedisConnection(open_client(redis_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())

@@ -10,6 +10,7 @@ import msgspec
 from gateway.adapters.policy_files import read_policies
 from gateway.cli.options import policies_option
 from gateway.core.errors import ConfigurationError
+from gateway.core.own_addresses import DEFAULT_PREFIX, parse_prefix
 from gateway.core.policies.document import PolicyDocument
 from gateway.core.policies.variants import SCHEMAS
 from gateway.core.variants.variant import DocumentKind
@@ -23,13 +24,24 @@ def policy() -> None:
 @policy.command()
 @click.argument("path", required=False)
 @policies_option
-def check(path: str | None, policies: str) -> None:
+@click.option(
+    "--own-prefix",
+    envvar="GATEWAY_OWN_PREFIX",
+    default=DEFAULT_PREFIX,
+    show_default=True,
+    help="Path of the gateway's own addresses.",
+)
+def check(path: str | None, policies: str, own_prefix: str) -> None:
     """Find every mistake of the policy files, and run their tests.
 
     PATH is a file or a folder; without it the folder of --policies is checked. Exit code 1 where there is a mistake.
     """
     try:
-        found = read_policies(Path(path or policies), {})
+        own = parse_prefix(own_prefix)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--own-prefix") from error
+    try:
+        found = read_policies(Path(path or policies), {}, own=own)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)

@@ -1,29 +1,32 @@
-"""`gateway serve`: the public listener on uvicorn, one process or several."""
+"""`gateway serve`: the public listener, in one process or several, and the admin listener beside it."""
 
-import logging
+import logging.config
 import os
 import resource
 import secrets
-import signal
 import socket
-import sys
 from pathlib import Path
 
 import click
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.access_log import check_path
 from gateway.adapters.assertions import SigningKeys
-from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
-from gateway.cli.serving import SharedServer, admin_beside, build_logging
-from gateway.core.errors import ConfigurationError
+from gateway.adapters.redis_settings import read_store_facts
+from gateway.cli.connecting import with_connection
+from gateway.cli.first_process import leave_first_process
+from gateway.cli.listening import open_listeners, url_of
+from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
+from gateway.cli.workers import admin_beside, build_logging, exit_when_told, keep_workers
+from gateway.core.durability import check_store
+from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.settings import (
     PREFIX,
     Settings,
-    parse_listen,
+    describe_store,
+    parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -33,67 +36,86 @@ from gateway.settings import (
 MAXIMUM_DESCRIPTORS = 65536
 """Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
-BACKLOG = 2048
-"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
+
+SPARE_DESCRIPTORS = 256
+"""For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
 
 logger = logging.getLogger(__name__)
 
 
-@click.command()
-@click.option("--policies", help="Folder of the policy files.  [default: policies]")
-@click.option("--redis", "redis_url", help="URL of the store; memory:// for the embedded one.")
-@click.option("--listen", help="HOST:PORT of the public listener.  [default: 127.0.0.1:8080]")
-@click.option("--admin-listen", help="HOST:PORT of the admin listener; empty: none.  [default: 127.0.0.1:8081]")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer requests.  [default: 1]")
-@click.option("--upstream", "upstreams", multiple=True, help="NAME=URL: a backend in the place of the policy's own.")
-@click.option("--access-log", help="Where access records go: a file, or - for standard output.")
-def serve(**options: str | int | tuple[str, ...] | None) -> None:
+@click.command(cls=SettingsCommand)
+@setting_options
+def serve(**options: object) -> None:
     """Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.
 
-    Each option is also a variable: --redis is GATEWAY_REDIS_URL, --listen is GATEWAY_LISTEN, and so on.
+    Each setting is also a variable of the environment, which its option overrides.
     """
-    options["upstreams"] = " ".join(str(item) for item in options["upstreams"] or ())  # type: ignore[union-attr]  # a tuple, as it is `multiple`
+    leave_first_process()
     # The workers are processes of their own: they read what they are told from the environment.
-    said = {name: value for name, value in options.items() if value or (name == "admin_listen" and value is not None)}
-    os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
+    os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
+    logging.config.dictConfig(build_logging(settings))
     check_settings(settings)
-    config = build_config(settings)  # from here on the log is set up
-    listener = bind(settings.listen)
-    admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
-    raise_descriptor_limit()
-    logger.info("listening on http://%s with %d worker(s)", settings.listen, settings.workers)
-    if admin is not None:
-        logger.info("developer page on http://%s", settings.admin_listen)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
+    check_redis(settings)
+    listener, admin = open_listeners(settings, os.environ)
+    settings = read_settings()  # again: the port may be known only now
+    raise_descriptor_limit(settings.max_requests)
+    if settings.failed_credentials:
+        click.echo(f"gateway: {announce_guard(settings.failed_credentials)}", err=True)
+    exit_when_told()
+    line = describe_ready(settings, listener, admin)
+    if settings.workers > 1:
+        with admin_beside(admin, settings.stop_timeout):
+            keep_workers(listener, settings.workers, settings.stop_timeout, lambda: click.echo(line, err=True))
+    else:
+        serve_here(settings, listener, admin, line)
+
+
+def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
+    """Serve the public listener in this process, and say that it is `ready` when it answers."""
+    # Imported here: where workers serve, the process that keeps them needs no server.
+    from gateway.cli.serving import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
+
+    async def announce() -> None:
+        click.echo(ready, err=True)
+
     if settings.redis_url == EMBEDDED and admin is not None:
-        SharedServer(config, settings, admin, open_client(EMBEDDED, settings.redis_timeout)).run(sockets=[listener])
+        client = open_client(EMBEDDED, settings.redis_timeout)
+        SharedServer(settings, admin, client, announce).run(sockets=[listener])
         return
-    with admin_beside(admin, settings):
-        if settings.workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
-        else:
-            Workers(config, sockets=[listener]).run()
+    with admin_beside(admin, settings.stop_timeout):
+        AnnouncedServer(build_config(settings), announce).run(sockets=[listener])
 
 
-class Workers(Multiprocess):
-    """uvicorn's. Their parent holds the listening socket too, and would go on taking in what nobody answers."""
+def describe_ready(settings: Settings, listener: socket.socket, admin: socket.socket | None) -> str:
+    """Return the line that says what is ready, for whom; it holds no secret."""
+    workers = f"{settings.workers} worker{'s' * (settings.workers > 1)}"
+    policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
+    about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
+    page = f"; developer page on {url_of(admin)}" if admin is not None else ""
+    return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
-    def terminate_all(self) -> None:
-        """Stops all workers."""
-        super().terminate_all()
-        for listener in self.sockets:
-            listener.close()
 
+def raise_descriptor_limit(max_requests: int) -> None:
+    """Take what the system allows of the descriptors that are of use, and say if that is too little for the requests.
 
-def raise_descriptor_limit() -> None:
-    """Takes what the system allows of MAXIMUM_DESCRIPTORS; workers inherit it."""
+    Workers inherit the limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAXIMUM_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAXIMUM_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = 2 * max_requests + SPARE_DESCRIPTORS
+    useful = max(MAXIMUM_DESCRIPTORS, needed)
+    allowed = useful if hard == resource.RLIM_INFINITY else min(hard, useful)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        fitting = max(1, (allowed - SPARE_DESCRIPTORS) // 2)
+        click.echo(
+            f"gateway: few descriptors: a process may open {allowed} files and connections, and {max_requests} "
+            f"requests need {needed}; raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn), or set "
+            f"{PREFIX}MAX_REQUESTS={fitting}",
+            err=True,
+        )
 
 
 def check_settings(settings: Settings) -> None:
@@ -113,55 +135,26 @@ def check_settings(settings: Settings) -> None:
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)
-    policies = read_policies(Path(settings.policies), upstreams, can_assert=bool(settings.assertion_key)).policies
+    own, can_assert = parse_own_addresses(settings), bool(settings.assertion_key)
+    policies = read_policies(Path(settings.policies), upstreams, can_assert=can_assert, own=own).policies
     for name in upstreams:
         if name not in policies:
             raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
 
 
-def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
-    """The admin listener's socket; None without an address, and where another gateway has the one by default."""
-    if not listen:
-        return None
+def check_redis(settings: Settings) -> None:
+    """Print what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
+
+    A Redis that does not answer yet stops nobody: `/-/ready` makes the same check again.
+    """
+    if settings.redis_url == EMBEDDED:
+        return
     try:
-        return bind(listen)
-    except ConfigurationError as error:
-        if is_asked_for:
-            raise
-        logger.warning("no developer page: %s; --admin-listen names another address", error)
-        return None
-
-
-def bind(listen: str) -> socket.socket:
-    """A listening socket, shared by all workers; ConfigurationError where the address is taken or not ours."""
-    host, port = parse_listen(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def build_config(settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the application of gateway/app.py."""
-    return uvicorn.Config(
-        "gateway.app:create_app",
-        factory=True,
-        workers=settings.workers,
-        http="gateway.web.connections:Connection",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_config=build_logging(settings),
-        server_header=False,
-        date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=settings.stop_timeout,
-    )
+        facts = with_connection(settings.redis_url, read_store_facts)
+    except StoreUnavailable as error:
+        click.echo(f"gateway: {error}; requests get 503 until it answers", err=True)
+        return
+    for finding in check_store(facts) if facts else ():
+        if finding.kind == "eviction" and not settings.allow_eviction:
+            raise ConfigurationError(f"redis: {finding}; or set {PREFIX}ALLOW_EVICTION=true if that is meant")
+        click.echo(f"gateway: warning: {finding}", err=True)

@@ -1,42 +1,49 @@
-"""uvicorn beside something else: in an event loop that others use too, or as a process of its own."""
+"""uvicorn, in the main process, in a worker, or in an event loop that others use too.
+
+All that the gateway needs of uvicorn is here, and in web/connections.py, which is its `http`. Most of it is public:
+Config, and Server with `run`, `serve` and `should_exit`. What is not documented is `Server.started` and
+`Server.capture_signals`, and how a server treats its protocol class; without `started`, a server counts as up at once.
+"""
 
 import asyncio
-import logging
-import multiprocessing
-import os
-import signal
 import socket
-import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
 import uvicorn
 
-from gateway.admin import create_admin
-from gateway.app import create_app
+from gateway.cli.lazy import load
+from gateway.cli.workers import beat, build_logging
+from gateway.core.errors import StartFailed
 from gateway.settings import Settings, read_settings
 
-RESTART_SECONDS = 1.0
-"""Between the end of an admin process that nobody asked for and its successor."""
-logger = logging.getLogger(__name__)
+TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.51", "0.53", "0.54")
+"""Versions of uvicorn that were seen to start, stop, fail and restart under the gateway, with one worker and more.
+
+0.40 logs a traceback, and nothing worse, if it is stopped in the middle of its start.
+"""
+
+BACKLOG = 2048
+"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
 
 
-def build_logging(settings: Settings) -> dict[str, Any]:
-    """Return what uvicorn sets up in every process: one log for all, on standard error."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "handlers": {"stderr": {"()": "gateway.adapters.error_log.ErrorLog", "form": settings.log_format}},
-        "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
-        # It says on every change of a file that there was one; what came of it is said by the policies themselves.
-        "loggers": {"watchfiles": {"level": "WARNING"}},
-    }
+class Server(uvicorn.Server):
+    """uvicorn's. `serve` raises StartFailed if the application does not start."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is stopped."""
+        try:
+            await super().serve(sockets)
+        except SystemExit as end:  # so uvicorn 0.50 ends a start that failed; older ones return
+            if has_started(self) or not end.code:
+                raise
+        if not has_started(self):
+            raise StartFailed("serve: the server did not start; the lines above say why")
 
 
-class QuietServer(uvicorn.Server):
+class QuietServer(Server):
     """A server that does not take SIGINT and SIGTERM for itself."""
 
     @contextmanager
@@ -44,58 +51,103 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def serving(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
-    """Answers requests on the listener; at the end those under way are finished first."""
-    server = QuietServer(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute only
-            await asyncio.sleep(0.01)
-        if task.done():
-            task.result()
-        yield
-    finally:
-        server.should_exit = True
-        await task
+class AnnouncedServer(Server):
+    """A server that awaits `when_up()` beside its work, from the moment when it answers until it has stopped."""
 
-
-class SharedServer(uvicorn.Server):
-    """The public listener, and the admin listener in the same event loop: the embedded store is in it."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings, admin: socket.socket, client: Any) -> None:
-        config.app = partial(create_app, settings, client)
+    def __init__(self, config: uvicorn.Config, when_up: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
-        self._admin = admin
-        self._admin_config = build_admin_config(settings)
-        self._admin_config.app = partial(create_admin, settings, client)
+        self._when_up = when_up
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves both until it is stopped."""
+        """Serve until it is stopped."""
+        announcing = asyncio.create_task(self._announce())
+        try:
+            await super().serve(sockets)
+        finally:
+            announcing.cancel()
+
+    async def _announce(self) -> None:
+        await until_started(self)
+        await self._when_up()
+
+
+class SharedServer(AnnouncedServer):
+    """The public listener, and the admin listener in the same event loop: the embedded store is in it."""
+
+    def __init__(
+        self, settings: Settings, admin: socket.socket, client: Any, when_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(build_config(settings, client), when_up)
+        self._admin_config = build_admin_config(settings, client)
+        self._admin = admin
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve both until it is stopped."""
         async with serving(self._admin_config, self._admin):
             await super().serve(sockets)
 
 
-@contextmanager
-def admin_beside(listener: socket.socket | None, settings: Settings) -> Iterator[None]:
-    """The admin listener in a process of its own, started anew where it ends by itself; none without a listener."""
-    if listener is None:
-        yield
-        return
-    stopping = threading.Event()
-    keeper = threading.Thread(target=_keep_running, args=(listener, stopping, settings.stop_timeout))
-    keeper.start()
+def has_started(server: uvicorn.Server) -> bool:
+    """Whether the server has ever answered requests."""
+    return bool(getattr(server, "started", True))
+
+
+async def until_started(server: uvicorn.Server) -> None:
+    """Return when the server answers requests, which uvicorn tells by an attribute only."""
+    while not has_started(server):  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def serving(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer requests on the listener, from the begin of the context; its end waits for requests in progress."""
+    server = QuietServer(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    starting = asyncio.create_task(until_started(server))
     try:
+        await asyncio.wait((task, starting), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
         yield
     finally:
-        stopping.set()
-        keeper.join()
+        starting.cancel()
+        server.should_exit = True
+        await task
 
 
-def build_admin_config(settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the admin listener: people and few programs, so all by the book."""
+def run_worker(listener: socket.socket, mouth: socket.socket) -> None:
+    """Serve the public listener in a process of its own, which says over `mouth` that it lives."""
+    AnnouncedServer(build_config(read_settings()), partial(beat, mouth)).run(sockets=[listener])
+
+
+def run_admin(listener: socket.socket, mouth: socket.socket) -> None:
+    """Serve the admin listener in a process of its own, which says over `mouth` that it lives."""
+    AnnouncedServer(build_admin_config(read_settings()), partial(beat, mouth)).run(sockets=[listener])
+
+
+def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
+    """Return how uvicorn runs the application of gateway/app.py, which is given the `client` of a store."""
     return uvicorn.Config(
-        "gateway.admin:create_admin",
+        partial(load("gateway.app:create_app"), settings, client),
+        factory=True,
+        http="gateway.web.connections:Connection",
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=build_logging(settings),
+        server_header=False,
+        date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=settings.stop_timeout,
+    )
+
+
+def build_admin_config(settings: Settings, client: Any = None) -> uvicorn.Config:
+    """Return how uvicorn runs the admin listener: people and few programs, so all by the book."""
+    return uvicorn.Config(
+        partial(load("gateway.admin:create_admin"), settings, client),
         factory=True,
         http="httptools",
         loop="uvloop",
@@ -107,36 +159,3 @@ def build_admin_config(settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=settings.stop_timeout,
     )
-
-
-def _keep_running(listener: socket.socket, stopping: threading.Event, stop_timeout: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    while not stopping.is_set():
-        process = context.Process(target=_run_admin, args=(listener,), name="gateway-admin")
-        process.start()
-        while process.is_alive() and not stopping.wait(0.1):
-            pass
-        if process.exitcode is None:
-            process.terminate()
-            process.join(stop_timeout + 1)
-            process.kill()
-        elif process.exitcode == 0:  # it was told to stop, as all of us are by Ctrl+C
-            return
-        else:
-            logger.error("the admin listener ended with %s; it is started anew", process.exitcode)
-            stopping.wait(RESTART_SECONDS)
-
-
-def _run_admin(listener: socket.socket) -> None:
-    """The process. It ends with the one that started it, however that one ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises again what stopped it, after a graceful stop
-    uvicorn.Server(build_admin_config(read_settings())).run(sockets=[listener])
-
-
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)

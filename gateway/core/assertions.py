@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateway.core.client_fields import ASSERTION_FIELD
 from gateway.core.decision import effective_scopes
-from gateway.core.forwarding import ASSERTION_FIELD, rewrite_target
+from gateway.core.forwarding import rewrite_target
 from gateway.core.messages import Field, RequestHead
 from gateway.core.outcomes import Authorized
 from gateway.core.tokens import token_id
 
 LIFETIME_SECONDS = 30
 """Backends look when a request comes in, so it has to outlast the way there and clocks that differ."""
-ADDRESS = "/-/jwks.json"
 ALGORITHM = "EdDSA"
 """With Ed25519 (RFC 8037 3.1). RFC 9864 would have it called Ed25519; verifiers know this name."""
 

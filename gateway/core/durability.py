@@ -46,6 +46,21 @@ class Readiness(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+class StoreReport(msgspec.Struct, frozen=True):
+    """What `gateway redis check` says."""
+
+    version: str
+    promise: str
+    failures: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report as text: what is promised, what fails, what should be changed."""
+        found = [f"FAIL {name}: {why}" for name, why in self.failures.items()]
+        found += [f"WARN {warning}" for warning in self.warnings]
+        return [f"Redis {self.version}", self.promise, *(found or ["OK: nothing to change."])]
+
+
 def check_store(facts: StoreFacts) -> tuple[Finding, ...]:
     """Return what an operator should change, the gravest first."""
     return tuple(_findings(facts))

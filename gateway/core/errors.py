@@ -2,6 +2,7 @@
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
+    StartFailed                 a server did not come up; its log says why
     ChangeRefused               a change of a token or owner that was not made; `code` says of what kind
         NotFound                there is nothing of this id
         NameTaken               the policy wants unique names, and another token has this one
@@ -11,7 +12,7 @@ GatewayError
         CallRepeated            the idempotency key was used before; `identity` names what it made
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
-    StreamRevoked               the token was revoked while its answer was under way
+    StreamRevoked               an open stream that a request would no longer get; `reason` says why
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
         UpstreamBusy            no connection is free, and too many requests wait for one already, or too long
@@ -21,8 +22,12 @@ GatewayError
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
-from gateway.core.reasons import Reason
+from typing import TYPE_CHECKING
+
 from gateway.core.upstream_causes import Cause
+
+if TYPE_CHECKING:  # the command line imports this file, and little else
+    from gateway.core.reasons import Reason
 
 MAXIMUM_TOLD = 500
 """Characters of a place in a document, and of what is wrong there."""
@@ -38,6 +43,10 @@ class ConfigurationError(GatewayError):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+
+
+class StartFailed(GatewayError):
+    """No process of the gateway answers requests, and another attempt would end in the same way."""
 
 
 class ChangeRefused(GatewayError):
@@ -91,7 +100,7 @@ class CallRepeated(ChangeRefused):
 class ClientGone(GatewayError):
     """The client left before its request was complete; with a `reason` it is there, and what it sent is at fault."""
 
-    def __init__(self, reason: Reason | None = None) -> None:
+    def __init__(self, reason: "Reason | None" = None) -> None:
         super().__init__(reason or "the client left")
         self.reason = reason
 
@@ -108,7 +117,11 @@ class StoreUnavailable(GatewayError):
 
 
 class StreamRevoked(GatewayError):
-    """The token of an open stream was revoked."""
+    """An open stream was ended: a request for it would be refused by now, for `reason`."""
+
+    def __init__(self, reason: "Reason") -> None:
+        super().__init__(f"a request for it would be refused by now: {reason}")
+        self.reason = reason
 
 
 class UpstreamError(GatewayError):

@@ -17,8 +17,10 @@ _BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
 _BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 # entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, RFC 9110 8.8.3
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
-# Host = uri-host [ ":" port ], RFC 9110 7.2
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+# Host = uri-host [ ":" port ], RFC 9110 7.2; never empty in a URI of http or https, 4.2.1
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::([0-9]{0,5}))?")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAXIMUM_PORT = 65535
 _TAG_SEPARATOR = re.compile(rb"[ \t]*(?:,[ \t]*)+")
 # cache-directive = token [ "=" ( token / quoted-string ) ], RFC 9111 5.2
 _DIRECTIVE = re.compile(rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?""")
@@ -57,10 +59,25 @@ MAXIMUM_DELTA_SECONDS = 2**31
 
 
 @functools.lru_cache(maxsize=1024)
-def parse_host(value: bytes) -> str | None:
-    """The host of a Host field in lower case, without port; None where it is not one."""
+def parse_authority(value: bytes, scheme: str) -> tuple[str, str] | None:
+    """Return the host of a Host field, and host and port as the normal form of a URI has them (RFC 9110 4.2.3).
+
+    Both are in lower case, and the scheme's own port is left out. None where the field names no host, or no port that
+    there can be.
+    """
     match = _HOST.fullmatch(value)
-    return match[1].decode("ascii").lower() if match else None
+    if match is None:
+        return None
+    host, port = match[1].decode("ascii").lower(), int(match[2] or DEFAULT_PORTS[scheme])
+    if port > MAXIMUM_PORT:
+        return None
+    return host, host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
+def parse_host(value: bytes) -> str | None:
+    """Return the host of a Host field in lower case, without port; None where it is not one."""
+    found = parse_authority(value, "http")
+    return found[0] if found else None
 
 
 def is_bearer(value: bytes) -> bool:

@@ -15,17 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from gateway.core.addresses import ForwardingField, names_client
+from gateway.core.client_fields import ASSERTION_FIELD
 from gateway.core.decision import effective_scopes
-from gateway.core.fields import parse_host
-from gateway.core.forwarding import ASSERTION_FIELD, IDENTITY_FIELDS, build_identity_fields
+from gateway.core.fields import parse_authority
+from gateway.core.forwarding import build_identity_fields
 from gateway.core.messages import Field, RequestHead, Response, ResponseHead, single_values
 from gateway.core.outcomes import Authorized
 from gateway.core.policies.matching import METHOD
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
 
-ADDRESS = "/-/authorize/"
-"""Behind it stands the name of the proxy that asks; for Envoy the whole original target follows."""
 MAXIMUM_CONTENT_IN_FIELD = 2048
 """Content of a refusal that nginx gets as a field: all fields of an answer must fit into its buffer of 4 KiB."""
 
@@ -52,9 +51,12 @@ class AskingProxy(msgspec.Struct, frozen=True):
     """The field that names the fields of the original request which must not reach the backend, where it knows one."""
 
 
-def find_proxy(path: str) -> tuple[AskingProxy, str] | None:
-    """The proxy that asks at an address under `ADDRESS`, and what follows its name; None for an unknown one."""
-    name, slash, rest = path.removeprefix(ADDRESS).partition("/")
+def find_proxy(asked: str) -> tuple[AskingProxy, str] | None:
+    """The proxy that asks, and what follows its name behind the address; None for an unknown one.
+
+    For Envoy the whole original target follows.
+    """
+    name, slash, rest = asked.partition("/")
     proxy = PROXIES.get(name)
     return None if proxy is None else (proxy, slash + rest)
 
@@ -76,14 +78,16 @@ def read_original(
 
 
 def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence[Field] = ()) -> Response:
-    """The answer that lets a request pass: who asks, for the backend; nobody where the rule is public."""
+    """Return the answer that lets a request pass: who asks, for the backend, in all identity fields.
+
+    Those that say nothing are there too, empty: the proxy puts them in the place of what its client sent.
+    """
     policy, record = admission.rule.policy, admission.record
     fields: list[Field] = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
-    identity = build_identity_fields(record, effective_scopes(admission.rule, admission.facts)) if record else []
-    identity += assertion
+    scopes = effective_scopes(admission.rule, admission.facts) if record else ""
+    identity = [*build_identity_fields(record, scopes), *(assertion or ((ASSERTION_FIELD, b""),))]
     if proxy.removal_field:
-        removed = {*IDENTITY_FIELDS, ASSERTION_FIELD, *policy.credential_fields} - {name for name, _ in identity}
-        fields.append((proxy.removal_field, b",".join(sorted(removed))))
+        fields.append((proxy.removal_field, b",".join(sorted(policy.credential_fields))))
     return Response(ResponseHead(200, fields + identity), b"")
 
 
@@ -130,15 +134,17 @@ def _build_original(
     subrequest: RequestHead, names: tuple[bytes, bytes, bytes], method: bytes, host: bytes, target: bytes
 ) -> RequestHead | Lacking:
     """The original of these parts; `names` are those of the fields that they come from."""
-    known_host = parse_host(host)
+    named = parse_authority(host, subrequest.scheme)
     path, _, query = target.decode("latin-1").partition("?")
     if _METHOD.fullmatch(method) is None:
         return Lacking(names[0].decode())
-    if not known_host:
+    if named is None:
         return Lacking(names[1].decode())
     if not path.startswith("/"):
         return Lacking(names[2].decode())
-    return msgspec.structs.replace(subrequest, method=method.decode(), path=path, query=query, host=known_host)
+    return msgspec.structs.replace(
+        subrequest, method=method.decode(), path=path, query=query, host=named[0], authority=named[1]
+    )
 
 
 PROXIES: Mapping[str, AskingProxy] = {

@@ -42,6 +42,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     id: str
     host: str
     """From the Host field (RFC 9110 7.2), in lower case, without port."""
+    authority: str
+    """The same with the port, unless that is the scheme's own: what the backend is told (core/fields.py)."""
     received_at: float
     """Unix seconds, read once for the whole life of the request."""
     upgrade: bytes = b""
@@ -76,14 +78,20 @@ class Ended(StrEnum):
     CLIENT_GONE = "client_gone"
     UPSTREAM_BROKEN = "upstream_broken"
     REVOKED = "revoked"
+    """A request for it would be refused by now: the token was revoked, or may no longer have it."""
     EXPIRED = "expired"
     STOPPED = "stopped"
     """The gateway stopped, and had no more time for it."""
     INTERNAL_ERROR = "internal_error"
 
 
+def end_of_refused(reason: Reason) -> Ended:
+    """Return how a stream ends that a request would no longer get."""
+    return Ended.EXPIRED if reason is Reason.EXPIRED_TOKEN else Ended.REVOKED
+
+
 NoteEnd: TypeAlias = Callable[[Ended, int, str], None]
-"""Is told how an answer ended, how many bytes of its content were sent, and why the backend failed, if it did."""
+"""Is told how an answer ended, how many bytes of its content were sent, and why it did not end otherwise."""
 
 
 class Response(msgspec.Struct, frozen=True):

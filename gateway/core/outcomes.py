@@ -140,24 +140,28 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
     return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
+_REFUSED = frozenset({Ended.REVOKED, Ended.EXPIRED})
+
+
 def build_access_record(
     request: RequestHead,
     outcome: Authorized | Refused,
-    head: ResponseHead,
+    response: Response,
     policies: PolicySet,
     ended: Ended,
     sent_bytes: int,
-    upstream_error: str,
+    why: str,
     ended_at: float,
 ) -> AccessRecord:
-    """The line of the access log; `head` is the answer's, `ended_at` in Unix seconds.
+    """The line of the access log; `why` the answer ended so is the reason of a refusal or a cause of the backend's.
 
-    What looks like a token is masked, wherever it stands.
+    What looks like a token is masked, wherever it stands. `ended_at` is in Unix seconds.
     """
+    head = response.head
     mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
-    reason = outcome.reason if isinstance(outcome, Refused) else ""
+    reason = outcome.reason if isinstance(outcome, Refused) else why if ended in _REFUSED else ""
     has_nobody = ended is Ended.CLIENT_GONE and not sent_bytes and not reason
     return AccessRecord(
         time=build_time(request.received_at),
@@ -175,7 +179,7 @@ def build_access_record(
         token=identity,
         token_name=mask(record.name) if record else "",
         reason=reason or (Reason.CLIENT_GONE if has_nobody else ""),
-        upstream_error=upstream_error,
+        upstream_error=response.upstream_error or ("" if ended in _REFUSED else why),
         cache=next((value.decode("latin-1") for name, value in reversed(head.fields) if name == b"cache-status"), ""),
         plan=record.plan if record else "",
         lineage=record.lineage if record and record.lineage != identity else "",

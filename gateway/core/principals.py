@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from gateway.core.forwarding import IDENTITY_FIELDS
+from gateway.core.client_fields import IDENTITY_FIELDS
 from gateway.core.messages import Fields, field_value
 
 

@@ -42,7 +42,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "HTTP/1.1 and HTTP/1.0 are spoken here."),
     Reason.HEAD_TOO_LARGE: Problem(431, "Request Header Fields Too Large", "The request's fields are too many."),
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
-    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path is ambiguous or not a path."),
+    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host is ambiguous or malformed."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.CLIENT_GONE: Problem(499, "Client Closed Request", "The client left before it was answered."),
     Reason.UNSUPPORTED: Problem(

@@ -20,6 +20,7 @@ class Cause(StrEnum):
     HTTP2_ONLY = "http2_only"
     TLS_FAILED = "tls_failed"
     BUSY = "busy"
+    NO_DESCRIPTOR = "no_descriptor"
     RESPONSE_TIMEOUT = "response_timeout"
     CONNECTION_LOST = "connection_lost"
     BROKEN_ANSWER = "broken_answer"
@@ -40,6 +41,7 @@ ADVICE: Mapping[Cause, str] = {
     Cause.HTTP2_ONLY: "it speaks HTTP/2 only; the gateway needs HTTP/1.1 there",
     Cause.TLS_FAILED: "no TLS session came about; check the versions that it speaks, and the policy's tls",
     Cause.BUSY: "it has all the requests that it may have; raise max_connections, or make it faster",
+    Cause.NO_DESCRIPTOR: "this process has no file descriptor left for a connection; raise its limit",
     Cause.RESPONSE_TIMEOUT: "it did not answer in time; check what keeps it busy",
     Cause.CONNECTION_LOST: "it closed the connection before its answer was complete; check its own log",
     Cause.BROKEN_ANSWER: "its answer is not HTTP/1.1 as it should be; check its own log",

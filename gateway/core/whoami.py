@@ -1,4 +1,4 @@
-"""Who a token is: what `/-/whoami` says to the one who holds it.
+"""Who a token is: what whoami, one of the gateway's own addresses, says to the one who holds it.
 
 A rule that no policy file writes stands for the question: it asks for nothing but a valid token, and costs nothing. So
 the checks are those of every request (core/decision.py), over facts that were read without a trace.
@@ -13,6 +13,7 @@ from gateway.core.decision import effective_scopes
 from gateway.core.fields import build_timestamp
 from gateway.core.messages import RequestHead
 from gateway.core.outcomes import Authorized
+from gateway.core.own_addresses import DEFAULT, WHOAMI
 from gateway.core.policies.guarding import build_rule
 from gateway.core.policies.matching import parse_pattern
 from gateway.core.policies.rules import Policy, PolicySet, Rule
@@ -20,8 +21,8 @@ from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 
-ADDRESS = "/-/whoami"
-_PATTERN = parse_pattern(f"GET {ADDRESS}")
+_PATTERN = parse_pattern(f"GET {DEFAULT.path(WHOAMI)}")
+"""What logs call the question, wherever it is asked."""
 
 
 class QuotaState(msgspec.Struct, frozen=True):
@@ -82,9 +83,9 @@ def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
 
 
 def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
-    """The policies of a host; those that name it come first."""
-    yield from (policy for policy in policies.policies.values() if host in policy.hosts)
-    yield from (policy for policy in policies.policies.values() if not policy.hosts)
+    """The policies of a host: those that name it, else those of any host."""
+    every = policies.policies.values()
+    yield from [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
 
 
 def identity_rule(policy: Policy) -> Rule:

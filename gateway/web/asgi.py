@@ -1,4 +1,4 @@
-"""Between ASGI and the gateway's own heads and contents: how Litestar is asked, which serves the addresses under `/-/`.
+"""Between ASGI and the gateway's own heads and contents: how Litestar is asked, which serves the gateway's addresses.
 
 Its answers are small and there at once, so they are collected and sent like any other.
 """
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
+from gateway.core.addresses import plain_address
 from gateway.core.messages import ContentStream, Ended, Field, Response, ResponseHead
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.sending import ending_of
@@ -20,7 +21,7 @@ def read_scope(scope: HTTPScope) -> Received:
 
     White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there.
     """
-    peer = scope["client"][0] if scope["client"] else ""
+    peer = plain_address(scope["client"][0]) if scope["client"] else ""
     fields: list[Field] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
     return Received(scope["method"], scope["raw_path"], scope["query_string"], fields, peer, scope["scheme"])
 

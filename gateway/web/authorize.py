@@ -1,4 +1,4 @@
-"""`/-/authorize/`: other proxies ask whether a request may pass. core/forward_auth.py says who asks how.
+"""`authorize/`: other proxies ask whether a request may pass. core/forward_auth.py says who asks how.
 
 This is the one place where a peer's word for the original request is taken: a trusted proxy's, nobody else's.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from gateway.core.addresses import TrustedProxies, is_trusted
 from gateway.core.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.messages import Response
+from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
 from gateway.web.capacity import RETRY_SECONDS
@@ -30,7 +31,9 @@ class ForwardAuth:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         trusted: TrustedProxies,
+        own: OwnAddresses,
     ) -> None:
+        self._address = f"{own.path(AUTHORIZE)}/"
         self._exchange = exchange
         self._clock = clock
         self._new_id = new_id
@@ -41,7 +44,7 @@ class ForwardAuth:
         """One subrequest, answered in the way of the proxy that asks."""
         exchange = self._exchange
         request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
-        found = find_proxy(received.path.decode("latin-1"))
+        found = find_proxy(received.path.decode("latin-1").removeprefix(self._address))
         if found is None:
             return exchange.refuse(request, Reason.NO_MATCHING_RULE)
         proxy, rest = found

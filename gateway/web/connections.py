@@ -6,21 +6,23 @@ own protocol does beyond that, for any application, costs as much as an admissio
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Protocol, cast
 
 import msgspec
-from uvicorn import Config
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
-from uvicorn.server import ServerState
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.content import PIECE_BYTES
+from gateway.core.addresses import LOCAL, plain_address
+from gateway.core.errors import StreamRevoked
 from gateway.core.messages import Ended, Response, ResponseHead
 from gateway.core.reasons import Reason
+from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import PIECE_BYTES, Outgoing, is_reset, reset, was_refused
+from gateway.web.outgoing import Outgoing, is_reset, reset, was_refused
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
 from gateway.web.sending import CONTINUE, LAST, PLAIN, build_start, ending_of, id_of
@@ -39,6 +41,10 @@ ASK_SECONDS = 2.0
 """After a client has closed its side, until it is asked whether it is there, and then until it is looked at again."""
 HALF_CLOSED_SECONDS = 5.0
 """For which an answer to such a client may pause: nothing but more of it could tell whether anybody is there."""
+REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
+"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+STOPPING = build_close(GOING_AWAY)
+"""The last frame of one that is open when a stop has waited long enough."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +63,27 @@ class Listener(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
-    """uvicorn's `http`: its server says when to stop, and waits for its `connections` and `tasks`."""
+class Loaded(Protocol):
+    """What is needed of `uvicorn.Config`."""
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    loaded_app: Any
+    """The Listener."""
+
+
+class ServerState(Protocol):
+    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    total_requests: int
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's `http`. Its server passes all arguments by their names."""
+
+    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         self.deadline = NEVER
-        self._listener = cast(Listener, config.loaded_app)
+        self._listener: Listener = config.loaded_app
         self._server = server_state
         self._loop = asyncio.get_running_loop()
         self._clock: Clock
@@ -78,7 +99,6 @@ class Connection(asyncio.Protocol):
         """The client sends no more, and may still read."""
         self._is_asked = False
         """Whether it is there, since then."""
-        self._is_stopping = False
         self._is_held = False
         """The content of a request comes faster than its backend takes it."""
         self._unsent_bytes = 0
@@ -90,12 +110,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._await_client)
-        address = get_remote_addr(self._transport)
-        scheme = "https" if is_ssl(self._transport) else "http"
+        address = plain_address(_address_of(self._transport))
+        scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
-        peer = address[0] if address else ""
-        self._reader = RequestReader(peer, scheme, self._take, make_content, self._inform, self.is_gone)
-        self._server.connections.add(cast(Any, self))
+        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
+        self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
 
@@ -111,7 +130,7 @@ class Connection(asyncio.Protocol):
 
         What closes both sides looks the same until it is sent something.
         """
-        if self._task is None or self._outgoing.is_tunnel or not self._transport.can_write_eof():
+        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
         self._seen_bytes = self._outgoing.sent_bytes
@@ -126,11 +145,11 @@ class Connection(asyncio.Protocol):
         return self._is_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(cast(Any, self))
+        self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
-        if self._outgoing.is_tunnel and self._reader.content is not None:
+        if self._outgoing.tunnel is not None and self._reader.content is not None:
             self._reader.content.break_off()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
@@ -144,9 +163,8 @@ class Connection(asyncio.Protocol):
         self._outgoing.resume()
 
     def shutdown(self) -> None:
-        """The server stops: an answer that is under way goes to its end, a tunnel has none."""
-        self._is_stopping = True
-        if self._task is None or self._outgoing.is_tunnel:
+        """The server stops: what is under way goes on, until it ends or the server cancels it."""
+        if self._task is None:
             self._transport.close()
         else:
             self._terms = msgspec.structs.replace(self._terms, stays_open=False)
@@ -204,6 +222,7 @@ class Connection(asyncio.Protocol):
         response: Response | None = None
         is_answered = False
         ended, cause = Ended.STOPPED, ""
+        last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
             response = await self._listener.answer(received, content, len(self._server.tasks))
@@ -224,10 +243,12 @@ class Connection(asyncio.Protocol):
                 ended = await self._find_end()
         except asyncio.CancelledError:
             if not self._is_lost:
+                last_frame = STOPPING
                 raise
             ended = self._note_refused() if is_answered else Ended.CLIENT_GONE
         except Exception as error:
             ended, cause = ending_of(error)
+            last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
             _tell(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
@@ -235,12 +256,12 @@ class Connection(asyncio.Protocol):
             if response is not None and response.note_end is not None:
                 response.note_end(ended, self._outgoing.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(received, content, is_answered)
+                self._end_turn(received, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
         """How an answer ended that was sent to the end, but perhaps to nobody."""
         if self._is_lost:  # a tunnel's end, which is not cancelled
-            return Ended.STOPPED if self._is_stopping else Ended.CLIENT_GONE
+            return Ended.CLIENT_GONE
         return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
 
     def _note_refused(self) -> Ended:
@@ -254,15 +275,17 @@ class Connection(asyncio.Protocol):
         if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(self, received: Received, content: RequestContent | None, is_answered: bool) -> None:
+    def _end_turn(
+        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._outgoing.has_begun):
             # Its content is at fault: that is what there is to say.
             self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
-        elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
-            reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
+        elif not is_answered:
+            self._break_off(content, last_frame)
         elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
             # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
             self._close(is_all_read)
@@ -274,6 +297,22 @@ class Connection(asyncio.Protocol):
             if self._turns:
                 self._begin(self._turns.popleft())
                 self._set_reading()
+
+    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+
+        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
+        that is possible at once: its client may say goodbye, too.
+        """
+        if content is not None and self._outgoing.close_tunnel(last_frame):
+            content.discard()
+            self._close(is_all_read=False)
+            return
+        must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
+        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+            reset(self._transport)
+        else:
+            self._transport.close()
 
     def _close(self, is_all_read: bool) -> None:
         if is_all_read or not self._transport.can_write_eof():
@@ -291,7 +330,7 @@ class Connection(asyncio.Protocol):
 
     def await_content(self, is_awaited: bool) -> None:
         """Somebody waits for the client to send on, or no longer does."""
-        if not self._outgoing.is_tunnel:
+        if self._outgoing.tunnel is None:
             if is_awaited:
                 self.deadline = self._clock.time() + CONTENT_SECONDS
             else:
@@ -332,3 +371,15 @@ def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
         logger.error("request %s: the gateway made a mistake", id_of(response), exc_info=error)
     elif ended is not Ended.CLIENT_GONE:
         logger.warning("request %s: the content broke off: %s", id_of(response), error)
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
+    try:
+        peer = transport.get_extra_info("peername")
+    except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
+        return ""
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    own = transport.get_extra_info("socket")
+    return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

@@ -1,4 +1,4 @@
-"""The gateway's own addresses under `/-/`: is it alive, can it answer, who is this token?"""
+"""The gateway's own addresses: is it alive, can it answer, who is this token?"""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,10 +12,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from gateway.core.assertions import ADDRESS as JWKS
 from gateway.core.assertions import PublicKey
 from gateway.core.durability import Readiness
-from gateway.core.whoami import ADDRESS as WHOAMI
+from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300
 """How long a backend may do without asking for keys again."""
@@ -46,17 +45,17 @@ class PublicHealth(Health, Protocol):
         ...
 
 
-def health_handlers(health: Health) -> list[HTTPRouteHandler]:
+def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRouteHandler]:
     """Is the process alive, and can it answer?"""
 
-    @route("/-/health", http_method=["GET", "HEAD"], sync_to_thread=False, include_in_schema=False)
+    @route(own.path(HEALTH), http_method=["GET", "HEAD"], sync_to_thread=False, include_in_schema=False)
     def show_health() -> Response[dict[str, Any]]:
         """The process is alive. `policies` says whether the files' present state is what is served."""
         mistakes = health.policy_mistakes()
         policies = "older than the files" if mistakes else "current"
         return _answer(200, {"status": "ok", "policies": policies, "policy_mistakes": len(mistakes)})
 
-    @route("/-/ready", http_method=["GET", "HEAD"], include_in_schema=False)
+    @route(own.path(READY), http_method=["GET", "HEAD"], include_in_schema=False)
     async def show_readiness() -> Response[dict[str, Any]]:
         """Return 200 if Redis admits and would revoke, else 503 with what fails. A load balancer then sends nothing."""
         readiness = await health.check_readiness()
@@ -67,17 +66,17 @@ def health_handlers(health: Health) -> list[HTTPRouteHandler]:
     return [show_health, show_readiness]
 
 
-def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan) -> Litestar:
-    """The application of `/-/`; it also carries the lifespan of the process. Errors are problem details (RFC 9457)."""
+def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan, own: OwnAddresses) -> Litestar:
+    """The application of these addresses, and of the process's lifespan. Errors are problem details (RFC 9457)."""
 
-    @route(JWKS, http_method=["GET", "HEAD"], sync_to_thread=False)
+    @route(own.path(KEYS), http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_keys() -> Response[bytes]:
         """The keys that verify assertions, a JWK Set (RFC 7517 5). The next key is there before it signs."""
         content = msgspec.json.encode({"keys": health.public_keys})
         caching = f"public, max-age={KEYS_FRESH_SECONDS}"
         return Response(content, media_type="application/jwk-set+json", headers={"Cache-Control": caching})
 
-    @asgi(WHOAMI, copy_scope=False)
+    @asgi(own.path(WHOAMI), copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
         """Who the token is, without charging it: by ASGI, as credentials and refusals are those of other requests."""
         asked = cast(HTTPScope, scope)
@@ -87,7 +86,7 @@ def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan) -
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [*health_handlers(health), show_keys, show_identity],
+        [*health_handlers(health, own), show_keys, show_identity],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

@@ -3,25 +3,21 @@
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.addresses import TrustedProxies
 from gateway.core.errors import ClientGone
-from gateway.core.forward_auth import ADDRESS
 from gateway.core.messages import Response
+from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.core.reasons import Reason
+from gateway.core.targets import parse_path
 from gateway.exchange import Exchange
 from gateway.web.asgi import ask
 from gateway.web.capacity import RETRY_SECONDS, Capacity
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent, accept
-
-RESERVED_PATH = b"/-/"
-"""The gateway's own addresses: never proxied."""
-_FORWARD_AUTH_PATH = ADDRESS.encode()
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +38,23 @@ class PublicListener:
     and the end of the process.
     """
 
-    def __init__(self, proxy: Traffic, forward_auth: Traffic, own: ASGIApp, capacity: Capacity) -> None:
+    def __init__(
+        self, proxy: Traffic, forward_auth: Traffic, operations: ASGIApp, own: OwnAddresses, capacity: Capacity
+    ) -> None:
         self.deadlines = Deadlines()
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth
+        self._operations = operations
         self._own = own
+        self._prefix = f"{own.prefix}/".encode()
+        self._authorize = f"{own.path(AUTHORIZE)}/".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The lifespan of the process."""
         if scope["type"] in list(ScopeType):
             raise RuntimeError("requests come by gateway.web.connections:Connection, as `gateway serve` sets it up")
-        await self._own(scope, receive, send)
+        await self._operations(scope, receive, send)
 
     def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to any request; `in_progress` are those of the worker, this one included.
@@ -63,13 +64,19 @@ class PublicListener:
         if received.fault is not None:
             return self._proxy.answer(received, content, has_room=True)
         path = received.path
-        if not (
-            path.startswith(RESERVED_PATH) or (b"%" in path[:6] and unquote_to_bytes(path).startswith(RESERVED_PATH))
-        ):
+        name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
+        if name is None:
             return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
-        if path.startswith(_FORWARD_AUTH_PATH):
+        if name == AUTHORIZE:
             return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
-        return ask(self._own, received, content)
+        return ask(self._operations, received, content)
+
+    def _find_own(self, path: bytes) -> str | None:
+        """Which of its own addresses a path is; in Envoy's questions a path follows that may be ambiguous."""
+        if path.startswith(self._authorize):
+            return AUTHORIZE
+        segments = parse_path(path.decode("latin-1"))
+        return self._own.find(segments) if segments else None
 
 
 class Proxy:

@@ -13,9 +13,9 @@ import httptools
 import msgspec
 
 from gateway.core.addresses import TrustedProxies, find_origin
+from gateway.core.client_fields import IS_IDENTITY
 from gateway.core.errors import ClientGone
-from gateway.core.fields import parse_host
-from gateway.core.forwarding import is_reserved
+from gateway.core.fields import parse_authority
 from gateway.core.masking import Masking
 from gateway.core.messages import Field, Inform, RequestHead, single_values
 from gateway.core.reasons import Reason
@@ -87,12 +87,13 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies,
     What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
     holds nothing that looks like a token.
     """
-    fields = [field for field in received.fields if not is_reserved(field[0])]
+    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
     single = single_values(fields)
     if STATE_FIELD in single or len(single) < len(fields):
         fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    host = parse_host(single.get(b"host", NO_HOST))
     origin = find_origin(fields, received.peer, received.scheme, trusted)
+    named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
+    host, authority = named or ("", "")
     return RequestHead(
         method=received.method,
         path=received.path.decode("latin-1"),
@@ -102,19 +103,20 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies,
         client=origin.client,
         forwarded_for=origin.forwarded_for,
         id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
-        host=host or "",
+        host=host,
+        authority=authority,
         received_at=now,
         upgrade=received.upgrade,
         inform=received.inform,
-        fault=received.fault or _find_fault(received, host),
+        fault=received.fault or _find_fault(received, named is not None),
         is_gone=received.is_gone,
     )
 
 
-def _find_fault(received: Received, host: str | None) -> Reason | None:
+def _find_fault(received: Received, has_host: bool) -> Reason | None:
     if received.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
-    if host is None or not received.path:
+    if not has_host or not received.path:
         return Reason.MALFORMED_TARGET
     return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
 

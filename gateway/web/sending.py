@@ -9,7 +9,7 @@ from http import HTTPStatus
 import msgspec
 
 from gateway.core.errors import ClientGone, GatewayError, StreamRevoked, UpstreamError
-from gateway.core.messages import Ended, Field, Response, ResponseHead, field_value
+from gateway.core.messages import Ended, Field, Response, ResponseHead, end_of_refused, field_value
 from gateway.core.upstream_causes import Cause
 
 STATUS_LINES: Mapping[int, bytes] = {
@@ -103,10 +103,10 @@ def frame(piece: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def ending_of(error: Exception) -> tuple[Ended, str]:
-    """How an answer ended that broke off with this error, and why the backend failed, if it did."""
+    """How an answer ended that broke off with this error, and why."""
     match error:
         case StreamRevoked():
-            return Ended.REVOKED, ""
+            return end_of_refused(error.reason), error.reason
         case UpstreamError():
             return Ended.UPSTREAM_BROKEN, error.cause
         case UnsendableResponse():

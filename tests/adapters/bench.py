@@ -1,13 +1,14 @@
 """A store under a clock of the test's own: its tokens, admissions and settlements, and rules with any quotas."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 
 import msgspec
 
+from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.costs import Cost
@@ -18,7 +19,9 @@ from gateway.core.policies.rules import Rule
 from gateway.core.policies.terms import encode_terms
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
+from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 START = 1_800_000_000_000
 """Milliseconds: a moment for tests that set the script's clock."""
@@ -48,8 +51,8 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
 class Bench:
     """A store under a clock of the test's own."""
 
-    def __init__(self, url: str, lease_seconds: float = 15) -> None:
-        self.connection = RedisConnection(open_client(url, 5), 5)
+    def __init__(self, connection: RedisConnection, lease_seconds: float = 15) -> None:
+        self.connection = connection
         self.client = self.connection.client
         self.tokens = RedisTokens(self.connection)
         self.admissions = RedisAdmissions(self.connection)
@@ -65,7 +68,7 @@ class Bench:
         return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
-        return {str(key) for key in await self.client.keys("*")}
+        return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}
 
     async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
@@ -73,23 +76,16 @@ class Bench:
         await self.settlements.settled()
 
 
-def run(
-    url: str,
-    work: Callable[[Bench], Awaitable[None]],
-    records: Sequence[TokenRecord] = (),
-    lease_seconds: float = 15,
-) -> None:
-    """Gives `work` a store that has nothing but the records."""
-
-    async def run_all() -> None:
-        bench = Bench(url, lease_seconds)
+@asynccontextmanager
+async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_seconds: float = 15) -> AsyncIterator[Bench]:
+    """Open a store that holds nothing but the records; close it at the end of the block."""
+    async with open_connection(url) as connection:
+        bench = Bench(connection, lease_seconds)
         try:
             await bench.client.flushall()
+            await bench.client.set(names.marker(), "1")
             for record in records:
                 await bench.tokens.create(record)
-            await work(bench)
+            yield bench
         finally:
             await bench.settlements.close()
-            await bench.connection.close()
-
-    asyncio.run(run_all())

@@ -1,8 +1,12 @@
 """Stores under test: the embedded one and a real Redis, with the same guarantees."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
-from gateway.adapters.redis_connection import EMBEDDED
+from gateway.adapters.redis_connection import EMBEDDED, RedisConnection
+from tests.adapters.bench import Bench, open_bench
+from tests.support.connections import open_connection
 
 
 @pytest.fixture(params=["embedded", pytest.param("redis", marks=pytest.mark.redis)])
@@ -12,3 +16,17 @@ def store_url(request: pytest.FixtureRequest) -> str:
         return EMBEDDED
     url: str = request.getfixturevalue("redis_url")
     return url
+
+
+@pytest.fixture
+async def connection(store_url: str) -> AsyncIterator[RedisConnection]:
+    """A connection to an empty store of each kind."""
+    async with open_connection(store_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def bench(store_url: str) -> AsyncIterator[Bench]:
+    """An empty store of each kind, under a clock of the test's own."""
+    async with open_bench(store_url) as bench:
+        yield bench

@@ -279,11 +279,15 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 async def _watch(test: Coroutine[Any, Any, None]) -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await test
-    await settle()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    gc.collect()
-    await asyncio.sleep(0)
+    gc.freeze()  # what was there before is not the test's: to look through it takes longer than the test
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await test
+        await settle()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        gc.unfreeze()
     assert others == set()
     assert complaints == []

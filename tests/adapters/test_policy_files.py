@@ -1,14 +1,14 @@
 """Policy files as one set that is swapped whole."""
 
-import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import watchfiles
 
-from gateway.adapters import policy_files
-from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.policy_files import SWITCH_SECONDS, PolicyFiles
 from gateway.core.errors import ConfigurationError
 from tests.support.policies import SMALL
 
@@ -30,7 +30,8 @@ def test_a_reload_takes_all_files_or_none(folder: Path) -> None:
     assert any("unknown key 'tokens'" in mistake for mistake in files.mistakes)
     (folder / "other.toml").write_text('hosts = ["b.example"]\n' + SMALL.replace('"small"', '"other"'))
     files.reload()
-    assert ({"small", "other"}, ()) == (set(files.current.policies), files.mistakes)
+    assert {"small", "other"} == set(files.current.policies)
+    assert () == files.mistakes
 
 
 def test_a_set_whose_own_tests_fail_is_not_served(folder: Path) -> None:
@@ -74,12 +75,35 @@ def test_only_what_a_load_would_read_is_a_change(folder: Path, caplog: pytest.Lo
         (folder / "app.log").write_text("policies loaded")
         (folder / "small.toml").write_text(SMALL)
         assert not files.reload()
-        assert (good, []) == (files.current, caplog.messages)
+        assert good == files.current
+        assert [] == caplog.messages
         (folder / "small.toml").write_text(SMALL + "# new\n")
         assert files.reload()
         (folder / "small.toml").rename(folder / "renamed.toml")  # mistakes name the file
-        assert (True, False) == (files.reload(), files.reload())
+        assert files.reload()
+        assert not files.reload()
         assert 2 == len(caplog.messages)
+
+
+@pytest.mark.parametrize(
+    "name", [".#small.toml", "._small.toml", ".small.toml", "#small.toml", "~small.toml", "small~.toml"]
+)
+def test_hidden_files_and_those_of_editors_are_no_policies(folder: Path, name: str) -> None:
+    """A lock (a link to nowhere) or a backup beside a policy neither ends a start nor counts as a change."""
+    files = PolicyFiles(folder, {})
+    (folder / name).symlink_to("me@host.example:4711")
+    assert not files.reload()
+    (folder / name).unlink()
+    (folder / name).write_text(SMALL)
+    assert {"small"} == set(PolicyFiles(folder, {}).current.policies)
+    assert not files.reload()
+
+
+def test_a_folder_with_nothing_but_locks_has_no_policies(tmp_path: Path) -> None:
+    """It is said as of an empty folder."""
+    (tmp_path / ".#small.toml").symlink_to("me@host.example:4711")
+    with pytest.raises(ConfigurationError, match="no policy files"):
+        PolicyFiles(tmp_path, {})
 
 
 @pytest.mark.parametrize("broken", [b"name = ", b"\xff", None])
@@ -91,13 +115,32 @@ def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixtur
         file.unlink()
     else:
         file.write_bytes(broken)
-    assert (True, False) == (files.reload(), files.reload())
-    assert (1, 1) == (len(caplog.messages), len(files.mistakes))
+    assert files.reload()
+    assert not files.reload()
+    assert 1 == len(caplog.messages)
+    assert 1 == len(files.mistakes)
     file.write_text("otherwise = ")
-    assert (True, False) == (files.reload(), files.reload())
+    assert files.reload()
+    assert not files.reload()
     assert 2 == len(caplog.messages)
     file.write_text(SMALL)
-    assert (True, ()) == (files.reload(), files.mistakes)
+    assert files.reload()
+    assert [] == list(files.mistakes)
+
+
+async def test_a_reload_leaves_the_interpreter_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs in its thread, threads take turns more often; afterwards as before."""
+    usual, during = sys.getswitchinterval(), list[float]()
+    files = PolicyFiles(folder, {})
+
+    def reload() -> bool:
+        during.append(sys.getswitchinterval())
+        return True
+
+    monkeypatch.setattr(files, "reload", reload)
+    assert await files.reload_beside()
+    assert SWITCH_SECONDS == pytest.approx(during[0], abs=1e-6)
+    assert usual == sys.getswitchinterval()
 
 
 def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
@@ -111,7 +154,8 @@ def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
     before = files.current
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").replace(tmp_path / "..data")
-    assert (True, False) == (files.reload(), files.reload())
+    assert files.reload()
+    assert not files.reload()
     assert before is not files.current
 
 
@@ -122,14 +166,16 @@ def test_files_that_a_policy_names_are_part_of_it(folder: Path) -> None:
     table = f'[upstream]\nurl = "https://127.0.0.1:1"\ntls = {{ ca = "{folder}/tls/ca.pem" }}\n[token]'
     text = SMALL.replace('upstream = "http://127.0.0.1:9001"\n', "").replace("[token]", table)
     (folder / "small.toml").write_text(text)
-    assert (True, False) == (files.reload(), files.reload())
+    assert files.reload()
+    assert not files.reload()
     assert "ca.pem: No such file" in files.mistakes[0]
     (folder / "tls" / "ca.pem").write_text("no certificate")
-    assert (True, False) == (files.reload(), files.reload())
+    assert files.reload()
+    assert not files.reload()
     assert "ca.pem: No such file" not in files.mistakes[0]
 
 
-def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told of a reload while the events below the folder change no policy."""
 
     async def events(*_: object, **__: object) -> AsyncIterator[None]:
@@ -140,8 +186,8 @@ def test_a_log_beside_the_policies_does_not_reload_them(folder: Path, monkeypatc
                 log.write("policies loaded\n")
             yield
 
-    monkeypatch.setattr(policy_files, "awatch", events)
+    monkeypatch.setattr(watchfiles, "awatch", events)
     reloads: list[int] = []
     files = PolicyFiles(folder, {})
-    asyncio.run(files.watch(lambda: reloads.append(len(files.current.policies))))
+    await files.watch(lambda: reloads.append(len(files.current.policies)))
     assert [1, 1] == reloads

@@ -2,18 +2,18 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import URL_OPTIONS, RedisConnection, open_client
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from tests.adapters.raw_backend import on_both_loops
+from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 
@@ -30,8 +30,11 @@ def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
     server.stop(signal.SIGKILL)
 
 
-def connect(url: str) -> RedisConnection:
-    return RedisConnection(open_client(url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+@pytest.fixture
+async def connection(own_redis: RedisServer) -> AsyncIterator[RedisConnection]:
+    """A connection to it that gives up soon."""
+    async with open_connection(own_redis.url, TIMEOUT_SECONDS) as connection:
+        yield connection
 
 
 async def until_closed(connection: RedisConnection) -> None:
@@ -40,19 +43,14 @@ async def until_closed(connection: RedisConnection) -> None:
         await connection.until_closed()
 
 
-def test_an_absent_redis_is_said_at_once(tmp_path: Path) -> None:
+async def test_an_absent_redis_is_said_at_once() -> None:
     """A refused connection is StoreUnavailable, and so is every call after it, without asking again."""
-
-    async def work() -> None:
-        connection = connect(f"redis://127.0.0.1:{free_port()}/0")
+    async with open_connection(f"redis://127.0.0.1:{free_port()}/0", TIMEOUT_SECONDS) as connection:
         with pytest.raises(StoreUnavailable, match="did not answer"):
             await connection.run(lambda client: client.ping())
         assert connection.is_open
         with pytest.raises(StoreUnavailable, match="not answered yet"):
             await connection.run(lambda client: client.ping())
-        await connection.close()
-
-    asyncio.run(work())
 
 
 HAS_ASKED = pytest.mark.parametrize("has_asked", [False, True], ids=["first-call", "later-call"])
@@ -60,41 +58,33 @@ HAS_ASKED = pytest.mark.parametrize("has_asked", [False, True], ids=["first-call
 
 
 @HAS_ASKED
-def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(own_redis: RedisServer, has_asked: bool) -> None:
-    """A stopped process costs the first call the timeout and later calls nothing; when it goes on, so do we."""
-
-    async def work() -> None:
-        connection = connect(own_redis.url)
-        admissions, record = RedisAdmissions(connection), make_record(plan="open")
-        await RedisTokens(connection).create(record)
-        if has_asked:
-            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        own_redis.send(signal.SIGSTOP)
-        answers = await asyncio.gather(
-            *(admissions.admit(Asked(rule_for("GET /export"), record.digest)) for _ in range(20)),
-            return_exceptions=True,
-        )
-        assert {StoreUnavailable} == {type(answer) for answer in answers}
-        assert connection.is_open
-        with pytest.raises(StoreUnavailable):
-            await connection.run(lambda client: client.ping())
-        own_redis.send(signal.SIGCONT)
-        await until_closed(connection)
-        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        assert facts.is_charged
-        await connection.close()
-
-    asyncio.run(work())
-
-
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(
-    own_redis: RedisServer, run: Callable[[Coroutine[Any, Any, None]], None]
+async def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(
+    own_redis: RedisServer, connection: RedisConnection, has_asked: bool
 ) -> None:
-    """However long other work kept it from reading: an answer that has arrived meanwhile is an answer."""
+    """A stopped process costs the first call the timeout and later calls nothing; when it goes on, so do we."""
+    admissions, record = RedisAdmissions(connection), make_record(plan="open")
+    await RedisTokens(connection).create(record)
+    if has_asked:
+        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    own_redis.send(signal.SIGSTOP)
+    answers = await asyncio.gather(
+        *(admissions.admit(Asked(rule_for("GET /export"), record.digest)) for _ in range(20)),
+        return_exceptions=True,
+    )
+    assert {StoreUnavailable} == {type(answer) for answer in answers}
+    assert connection.is_open
+    with pytest.raises(StoreUnavailable):
+        await connection.run(lambda client: client.ping())
+    own_redis.send(signal.SIGCONT)
+    await until_closed(connection)
+    facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    assert facts.is_charged
 
-    async def work() -> None:
-        connection = connect(own_redis.url)
+
+@on_both_loops
+async def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(own_redis: RedisServer) -> None:
+    """However long other work kept it from reading: an answer that has arrived meanwhile is an answer."""
+    async with open_connection(own_redis.url, TIMEOUT_SECONDS) as connection:
         admissions, record = RedisAdmissions(connection), make_record(plan="open")
         await RedisTokens(connection).create(record)
         loop = asyncio.get_running_loop()
@@ -110,66 +100,50 @@ def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(
                 pass
             assert (await admitted).is_charged
         assert not connection.is_open
-        await connection.close()
-
-    run(work())
 
 
-def test_a_restarted_redis_is_given_its_scripts_again(
-    own_redis: RedisServer, redis_executable: str, tmp_path: Path
+async def test_a_restarted_redis_is_given_its_scripts_again(
+    own_redis: RedisServer, connection: RedisConnection, redis_executable: str, tmp_path: Path
 ) -> None:
     """After a restart the script is unknown there: the next admission sends it and is answered."""
-
-    async def work() -> None:
-        connection = connect(own_redis.url)
-        admissions, record = RedisAdmissions(connection), make_record(plan="open")
+    admissions, record = RedisAdmissions(connection), make_record(plan="open")
+    await RedisTokens(connection).create(record)
+    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    own_redis.stop()
+    again = RedisServer(redis_executable, tmp_path, own_redis.port)
+    try:
+        with pytest.raises(StoreUnavailable, match="has lost its data"):
+            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         await RedisTokens(connection).create(record)
-        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        own_redis.stop()
-        again = RedisServer(redis_executable, tmp_path, own_redis.port)
-        try:
-            facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-            assert facts.record is None  # it kept nothing, and answers so
-        finally:
-            await connection.close()
-            again.stop()
-
-    asyncio.run(work())
-
-
-def test_forgotten_scripts_are_sent_again(own_redis: RedisServer) -> None:
-    """SCRIPT FLUSH costs one more trip and no request."""
-
-    async def work() -> None:
-        connection = connect(own_redis.url)
-        admissions, record = RedisAdmissions(connection), make_record(plan="open")
-        await RedisTokens(connection).create(record)
-        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        await connection.client.script_flush()
         facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert facts.is_charged
-        await connection.close()
+    finally:
+        again.stop()
 
-    asyncio.run(work())
+
+async def test_forgotten_scripts_are_sent_again(connection: RedisConnection) -> None:
+    """SCRIPT FLUSH costs one more trip and no request."""
+    admissions, record = RedisAdmissions(connection), make_record(plan="open")
+    await RedisTokens(connection).create(record)
+    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    await connection.client.script_flush()
+    facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    assert facts.is_charged
 
 
 @HAS_ASKED
-def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(own_redis: RedisServer, has_asked: bool) -> None:
+async def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(
+    connection: RedisConnection, has_asked: bool
+) -> None:
     """A Redis that takes no writes refuses the admission; the circuit stays closed, as it does answer."""
-
-    async def work() -> None:
-        connection = connect(own_redis.url)
-        admissions, record = RedisAdmissions(connection), make_record()
-        await RedisTokens(connection).create(record)
-        if has_asked:
-            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        await connection.client.config_set("min-replicas-to-write", 1)
-        with pytest.raises(StoreUnavailable, match="refused"):
-            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-        assert not connection.is_open
-        await connection.close()
-
-    asyncio.run(work())
+    admissions, record = RedisAdmissions(connection), make_record()
+    await RedisTokens(connection).create(record)
+    if has_asked:
+        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    await connection.client.config_set("min-replicas-to-write", 1)
+    with pytest.raises(StoreUnavailable, match="refused"):
+        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    assert not connection.is_open
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", ""])
@@ -204,3 +178,14 @@ def test_an_unknown_option_of_a_url_is_refused_when_it_is_read(url: str, message
         open_client(url, TIMEOUT_SECONDS)
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+async def test_many_commands_at_once_do_not_open_the_circuit(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd larger than redis-py's default pool of 100 is answered; one beyond our own bound is refused as that."""
+    async with open_connection(redis_url) as connection:
+        tokens = RedisTokens(connection)
+        assert [None] * 150 == await asyncio.gather(*(tokens.find("00" * 12) for _ in range(150)))
+        monkeypatch.setattr(connection.client.connection_pool, "max_connections", 150)
+        answers = await asyncio.gather(*(tokens.find("00" * 12) for _ in range(400)), return_exceptions=True)
+        assert [answer for answer in answers if isinstance(answer, StoreUnavailable)]
+        assert not connection.is_open

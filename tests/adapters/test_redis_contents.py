@@ -8,118 +8,96 @@ from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_contents import RedisContents
 from gateway.adapters.redis_exports import ContentMemory
 from tests.adapters.exports import LONG, NAME, STORING, exports, in_pieces
-from tests.conftest import run_with_connection
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 
-def test_what_content_was_encoded_to_is_kept_beside_it(store_url: str) -> None:
+async def test_what_content_was_encoded_to_is_kept_beside_it(connection: RedisConnection) -> None:
     """For all workers and as long as the content; the same content stored again keeps it, another one does not."""
-
-    async def work(connection: RedisConnection) -> None:
-        here, there = exports(connection), exports(connection)
-        await here.write(STORING)
-        assert None is await there.read(NAME, "v", b"digest", b"br")
-        await here.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
-        assert (b"encoded", b"content") == (here.recall(NAME, b"digest", b"br"), here.recall(NAME, b"digest"))
-        assert b"encoded" == await there.read(NAME, "v", b"digest", b"br")
-        assert b"encoded" == there.recall(NAME, b"digest", b"br")
-        assert None is await there.read(NAME, "v", b"digest", b"gzip")
-        assert 30_000 < await connection.client.pttl(names.content(NAME, "v")) <= 60_000
-        await here.write(STORING)
-        assert b"encoded" == await exports(connection).read(NAME, "v", b"digest", b"br")
-        await here.write(replace(STORING, digest=b"another"))
-        assert {b"digest", b"content"} == set(await connection.client.hkeys(names.content(NAME, "v")))
-
-    run_with_connection(store_url, work)
+    here, there = exports(connection), exports(connection)
+    await here.write(STORING)
+    assert None is await there.read(NAME, "v", b"digest", b"br")
+    await here.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
+    assert b"encoded" == here.recall(NAME, b"digest", b"br")
+    assert b"content" == here.recall(NAME, b"digest")
+    assert b"encoded" == await there.read(NAME, "v", b"digest", b"br")
+    assert b"encoded" == there.recall(NAME, b"digest", b"br")
+    assert None is await there.read(NAME, "v", b"digest", b"gzip")
+    assert 30_000 < await connection.client.pttl(names.content(NAME, "v")) <= 60_000
+    await here.write(STORING)
+    assert b"encoded" == await exports(connection).read(NAME, "v", b"digest", b"br")
+    await here.write(replace(STORING, digest=b"another"))
+    assert {b"digest", b"content"} == set(await connection.client.hkeys(names.content(NAME, "v")))
 
 
-def test_encoded_content_is_kept_only_beside_the_content_it_is_of(store_url: str) -> None:
+async def test_encoded_content_is_kept_only_beside_the_content_it_is_of(connection: RedisConnection) -> None:
     """What was encoded while a purge or another content came is not written: nothing is left that has no end."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = exports(connection)
-        await store.write(replace(STORING, digest=b"another"))
-        await store.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
-        assert None is await exports(connection).read(NAME, "v", b"another", b"br")
-        await store.purge("small", ["all"])
-        await store.keep_encoded(NAME, "v", b"another", b"br", b"encoded")
-        assert 0 == await connection.client.exists(names.content(NAME, "v"))
-
-    run_with_connection(store_url, work)
+    store = exports(connection)
+    await store.write(replace(STORING, digest=b"another"))
+    await store.keep_encoded(NAME, "v", b"digest", b"br", b"encoded")
+    assert None is await exports(connection).read(NAME, "v", b"another", b"br")
+    await store.purge("small", ["all"])
+    await store.keep_encoded(NAME, "v", b"another", b"br", b"encoded")
+    assert 0 == await connection.client.exists(names.content(NAME, "v"))
 
 
 # -- in pieces
 
 
 @pytest.mark.parametrize("length", [0, 9, 10, 11, 20, 21, 700])
-def test_long_content_is_stored_in_pieces_and_read_as_it_was(store_url: str, length: int) -> None:
+async def test_long_content_is_stored_in_pieces_and_read_as_it_was(connection: RedisConnection, length: int) -> None:
     """As it is and in a coding, for exactly as long as short content, and nothing else is left behind."""
-
-    async def work(connection: RedisConnection) -> None:
-        store, key = in_pieces(connection), names.content(NAME, "v")
-        assert "stored" == await store.write(replace(STORING, content=LONG[:length]))
-        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[:length][::-1])
-        assert LONG[:length] == await store.read(NAME, "v", b"digest")
-        assert LONG[:length][::-1] == await store.read(NAME, "v", b"digest", b"br")
-        assert 30_000 < await connection.client.pttl(key) <= 60_000
-        values: list[bytes] = await connection.client.hvals(key)  # type: ignore[assignment]  # as in stored_heads
-        assert max(map(len, values)) <= 20  # a piece, or how many there are
-        assert {NAME.encode(), key.encode()} == {
-            name for name in await connection.client.keys("*") if b":group:" not in name
-        }
-        assert 1 == await store.purge("small", ["all"])
-        assert None is await store.read(NAME, "v", b"digest")
-
-    run_with_connection(store_url, work)
+    store, key = in_pieces(connection), names.content(NAME, "v")
+    assert "stored" == await store.write(replace(STORING, content=LONG[:length]))
+    await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[:length][::-1])
+    assert LONG[:length] == await store.read(NAME, "v", b"digest")
+    assert LONG[:length][::-1] == await store.read(NAME, "v", b"digest", b"br")
+    assert 30_000 < await connection.client.pttl(key) <= 60_000
+    values: list[bytes] = await connection.client.hvals(key)  # type: ignore[assignment]  # as in stored_heads
+    assert max(map(len, values)) <= 20  # a piece, or how many there are
+    assert {NAME.encode(), key.encode()} == {
+        name for name in await connection.client.keys(ALL_BUT_MARKER) if b":group:" not in name
+    }
+    assert 1 == await store.purge("small", ["all"])
+    assert None is await store.read(NAME, "v", b"digest")
 
 
-def test_long_content_takes_the_place_of_other_content_at_one_instant(store_url: str) -> None:
+async def test_long_content_takes_the_place_of_other_content_at_one_instant(connection: RedisConnection) -> None:
     """Until its head is stored the old one is read; then nothing of that is left, nor of what it was encoded to."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = in_pieces(connection)
-        for digest, content in ((b"1", LONG), (b"2", LONG[::-1]), (b"3", b"short"), (b"4", LONG)):
-            await store.write(replace(STORING, digest=digest, content=content))
-            assert content == await store.read(NAME, "v", digest)
-            await store.keep_encoded(NAME, "v", digest, b"br", content)
-        fields: list[bytes] = await connection.client.hkeys(names.content(NAME, "v"))  # type: ignore[assignment]  # as above
-        assert {b"digest", b"content/of", b"br/of"} == {field for field in fields if field.count(b"/") < 2}
-        assert 3 + 2 * 70 == len(fields)
-        await store.write(replace(STORING, digest=b"4", content=LONG))
-        assert LONG == await store.read(NAME, "v", b"4", b"br")
-        assert [] == await connection.client.keys("gw1:staged:*")
-
-    run_with_connection(store_url, work)
+    store = in_pieces(connection)
+    for digest, content in ((b"1", LONG), (b"2", LONG[::-1]), (b"3", b"short"), (b"4", LONG)):
+        await store.write(replace(STORING, digest=digest, content=content))
+        assert content == await store.read(NAME, "v", digest)
+        await store.keep_encoded(NAME, "v", digest, b"br", content)
+    fields: list[bytes] = await connection.client.hkeys(names.content(NAME, "v"))  # type: ignore[assignment]  # as above
+    assert {b"digest", b"content/of", b"br/of"} == {field for field in fields if field.count(b"/") < 2}
+    assert 3 + 2 * 70 == len(fields)
+    await store.write(replace(STORING, digest=b"4", content=LONG))
+    assert LONG == await store.read(NAME, "v", b"4", b"br")
+    assert [] == await connection.client.keys("gw1:staged:*")
 
 
-def test_long_content_that_a_purge_overtakes_leaves_nothing(store_url: str) -> None:
+async def test_long_content_that_a_purge_overtakes_leaves_nothing(connection: RedisConnection) -> None:
     """Neither head nor pieces; and what a worker left that died in the middle ends by itself."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = in_pieces(connection)
-        await store.purge("small", ["all"])
-        assert "outdated" == await store.write(replace(STORING, content=LONG))
-        assert [] == [name for name in await connection.client.keys("*") if b":purged:" not in name]
-        staged = await RedisContents(connection, 10).stage(NAME, "v", b"digest", LONG)
-        assert 30_000 < await connection.client.pttl(staged) <= 60_000
-
-    run_with_connection(store_url, work)
+    store = in_pieces(connection)
+    await store.purge("small", ["all"])
+    assert "outdated" == await store.write(replace(STORING, content=LONG))
+    assert [] == [name for name in await connection.client.keys(ALL_BUT_MARKER) if b":purged:" not in name]
+    staged = await RedisContents(connection, 10).stage(NAME, "v", b"digest", LONG)
+    assert 30_000 < await connection.client.pttl(staged) <= 60_000
 
 
-def test_pieces_of_another_content_are_never_mixed_in(store_url: str) -> None:
+async def test_pieces_of_another_content_are_never_mixed_in(connection: RedisConnection) -> None:
     """Who reads while the content is replaced, or lost in part, gets nothing; two encoders' pieces have other names."""
-
-    async def work(connection: RedisConnection) -> None:
-        store, key = in_pieces(connection), names.content(NAME, "v")
-        await store.write(replace(STORING, content=LONG))
-        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG)
-        await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[::-1])
-        assert LONG[::-1] == await store.read(NAME, "v", b"digest", b"br")
-        fields: list[bytes] = await connection.client.hkeys(key)  # type: ignore[assignment]  # as above
-        lost = [field for field in fields if field.endswith(b"/69")]
-        await connection.client.hdel(key, *lost)
-        assert (None, None) == (await store.read(NAME, "v", b"digest"), await store.read(NAME, "v", b"digest", b"br"))
-
-    run_with_connection(store_url, work)
+    store, key = in_pieces(connection), names.content(NAME, "v")
+    await store.write(replace(STORING, content=LONG))
+    await store.keep_encoded(NAME, "v", b"digest", b"br", LONG)
+    await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[::-1])
+    assert LONG[::-1] == await store.read(NAME, "v", b"digest", b"br")
+    fields: list[bytes] = await connection.client.hkeys(key)  # type: ignore[assignment]  # as above
+    lost = [field for field in fields if field.endswith(b"/69")]
+    await connection.client.hdel(key, *lost)
+    assert None is await store.read(NAME, "v", b"digest")
+    assert None is await store.read(NAME, "v", b"digest", b"br")
 
 
 # -- in memory

@@ -12,7 +12,7 @@ from gateway.core.decision import Facts
 from gateway.core.partitions import holder_of
 from gateway.core.policies.rules import Rule
 from gateway.core.quotas import MAXIMUM_NUMBER, PARTITIONS, Override, Quota, effective_quotas
-from tests.adapters.bench import ADDRESSES, PARALLEL, RECORDS, START, Bench, rule_with, run
+from tests.adapters.bench import ADDRESSES, PARALLEL, RECORDS, START, open_bench, rule_with
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 
 Counter = tuple[str, str, str]
@@ -70,14 +70,13 @@ steps = st.tuples(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: st.DataObject) -> None:
+async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: st.DataObject) -> None:
     """Any quotas of any holders, overridden, in shadow, in flight, given back in any order: the same, to the ms."""
     quotas = data.draw(any_quotas)
     own = data.draw(st.tuples(*(some_overrides(quotas) for _ in RECORDS)))
     records = [msgspec.structs.replace(one, overrides=mine) for one, mine in zip(RECORDS, own, strict=True)]
     history = data.draw(st.lists(steps, min_size=1, max_size=40))
-
-    async def work(bench: Bench) -> None:
+    async with open_bench(store_url, records) as bench:
         twin, now, charged = Twin(), START, list[tuple[Rule, Facts]]()
         for gap, action, who, where, number, units in history:
             now += gap
@@ -90,7 +89,8 @@ def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: st.Data
                 lease = f"lease-{int(facts.lease[6:])}" if facts.lease else "refused"
                 expected = charge(known, states, number, now, lease)
                 twin.write(keys, expected.states)
-                assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
+                assert expected.is_charged == facts.is_charged
+                assert expected.windows == facts.windows
                 if facts.is_charged:
                     charged.append((rule, facts))
             elif charged:
@@ -106,8 +106,6 @@ def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: st.Data
                         pass
                     await bench.settlements.settled()
                     twin.write(keys, release(states, facts.lease))
-
-    run(store_url, work, records)
 
 
 roomy_quotas = st.lists(
@@ -126,12 +124,11 @@ short_steps = st.tuples(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([make_quota("moving-window", 6, 60)], [(0, "charge", 0, 1)] * 2 + [(0, "give_back", 0, 1)] * 2)
 @given(roomy_quotas, st.lists(short_steps, min_size=4, max_size=30))
-def test_what_is_given_back_is_the_same_in_redis_and_core(
+async def test_what_is_given_back_is_the_same_in_redis_and_core(
     store_url: str, quotas: list[Quota], history: list[tuple[int, str, int, int]]
 ) -> None:
     """Of any charge, the last or an earlier one, in part or in whole: the quota is then seen alike by both."""
-
-    async def work(bench: Bench) -> None:
+    async with open_bench(store_url, RECORDS[:1]) as bench:
         states: tuple[State | None, ...] = (None,) * len(quotas)
         now, charged, look = START, list[tuple[Rule, Facts]](), rule_with(quotas, 0)
         for gap, action, pick, units in history:
@@ -148,5 +145,3 @@ def test_what_is_given_back_is_the_same_in_redis_and_core(
                 await bench.give_back(rule, facts, given)
                 states = give_back(quotas, states, given, facts.now, now)
             assert charge(quotas, states, 0, now).windows == (await bench.admit(look, RECORDS[0])).windows
-
-    run(store_url, work, RECORDS[:1])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_owners import RedisOwners
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.decision import Asked, Deny, decide
@@ -20,21 +20,12 @@ from gateway.core.owners import OwnerRecord, OwnerStanding, OwnerStatus
 from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import bucket_of, token_id
+from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 ADA = OwnerRecord(OwnerStatus.ACTIVE, {"website": "read"}, 1)
 EXPORT = rule_for("GET /export")
-
-
-def run(url: str, work: Callable[[RedisConnection], Awaitable[None]]) -> None:
-    async def run_all() -> None:
-        connection = RedisConnection(open_client(url, 10), 10)
-        try:
-            await work(connection)
-        finally:
-            await connection.close()
-
-    asyncio.run(run_all())
 
 
 def of_ada(text: str, **changes: object) -> TokenRecord:
@@ -46,135 +37,108 @@ async def reason_for(admissions: RedisAdmissions, record: TokenRecord, project: 
     return verdict.reason if isinstance(verdict, Deny) else None
 
 
-def test_an_owner_is_stored_once_and_changed_by_version(store_url: str) -> None:
+async def test_an_owner_is_stored_once_and_changed_by_version(connection: RedisConnection) -> None:
     """It is found and listed by its policy; a change made from an outdated record is not written."""
-
-    async def work(connection: RedisConnection) -> None:
-        owners = RedisOwners(connection)
-        assert (None, {}) == (await owners.find("small", "ada"), await owners.find_all("small"))
-        assert await owners.replace("small", "ada", None, ADA)
-        assert await owners.replace("small", "ada", None, ADA), "sent again after its answer was lost, it was done"
-        assert not await owners.replace("small", "ada", None, replace(ADA, permissions={}))
-        second = replace(ADA, permissions={"*": "write"}, version=2)
-        assert await owners.replace("small", "ada", ADA, second)
-        assert not await owners.replace("small", "ada", ADA, replace(ADA, permissions={}, version=2))
-        assert {"ada": second} == await owners.find_all("small")
-        assert {} == await owners.find_all("another")
-
-    run(store_url, work)
+    owners = RedisOwners(connection)
+    assert None is await owners.find("small", "ada")
+    assert {} == await owners.find_all("small")
+    assert await owners.replace("small", "ada", None, ADA)
+    assert await owners.replace("small", "ada", None, ADA), "sent again after its answer was lost, it was done"
+    assert not await owners.replace("small", "ada", None, replace(ADA, permissions={}))
+    second = replace(ADA, permissions={"*": "write"}, version=2)
+    assert await owners.replace("small", "ada", ADA, second)
+    assert not await owners.replace("small", "ada", ADA, replace(ADA, permissions={}, version=2))
+    assert {"ada": second} == await owners.find_all("small")
+    assert {} == await owners.find_all("another")
 
 
-def test_a_name_without_a_record_bounds_nothing(store_url: str) -> None:
+async def test_a_name_without_a_record_bounds_nothing(connection: RedisConnection) -> None:
     """A policy can use owners as plain names: its tokens do what they hold."""
-
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        record = of_ada("a")
-        await RedisTokens(connection).create(record)
-        assert None is await reason_for(admissions, record)
-
-    run(store_url, work)
+    admissions = RedisAdmissions(connection)
+    record = of_ada("a")
+    await RedisTokens(connection).create(record)
+    assert None is await reason_for(admissions, record)
 
 
-def test_every_change_acts_on_the_next_request(store_url: str) -> None:
+async def test_every_change_acts_on_the_next_request(connection: RedisConnection) -> None:
     """Of tokens that were there before, in many buckets, and of one that comes after."""
-
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        tokens, owners = RedisTokens(connection), RedisOwners(connection)
-        records = [of_ada(f"sml_{number}") for number in range(20)]
-        for record in records[:-1]:
-            await tokens.create(record)
-        old = None
-        for status, permissions, project, expected in (
-            ("active", {"website": "read"}, "", None),
-            ("active", {"website": "write"}, "", None),
-            ("active", {"website": ""}, "", Reason.INSUFFICIENT_SCOPE),
-            ("active", {"other": "read"}, "", Reason.OTHER_PROJECT),
-            ("active", {"other": "read", "*": "read"}, "website", None),
-            ("blocked", {"website": "read"}, "", Reason.OWNER_BLOCKED),
-            ("removed", {"website": "read"}, "", Reason.OWNER_BLOCKED),
-            ("active", {"website": "read"}, "website", None),
-        ):
-            new = OwnerRecord(OwnerStatus(status), permissions, old.version + 1 if old else 1)
-            assert await owners.replace("small", "ada", old, new)
-            if old is None:
-                await tokens.create(records[-1])
-            assert {expected} == {await reason_for(admissions, record, project) for record in records}
-            old = new
-
-    run(store_url, work)
+    admissions = RedisAdmissions(connection)
+    tokens, owners = RedisTokens(connection), RedisOwners(connection)
+    records = [of_ada(f"sml_{number}") for number in range(20)]
+    for record in records[:-1]:
+        await tokens.create(record)
+    old = None
+    for status, permissions, project, expected in (
+        ("active", {"website": "read"}, "", None),
+        ("active", {"website": "write"}, "", None),
+        ("active", {"website": ""}, "", Reason.INSUFFICIENT_SCOPE),
+        ("active", {"other": "read"}, "", Reason.OTHER_PROJECT),
+        ("active", {"other": "read", "*": "read"}, "website", None),
+        ("blocked", {"website": "read"}, "", Reason.OWNER_BLOCKED),
+        ("removed", {"website": "read"}, "", Reason.OWNER_BLOCKED),
+        ("active", {"website": "read"}, "website", None),
+    ):
+        new = OwnerRecord(OwnerStatus(status), permissions, old.version + 1 if old else 1)
+        assert await owners.replace("small", "ada", old, new)
+        if old is None:
+            await tokens.create(records[-1])
+        assert {expected} == {await reason_for(admissions, record, project) for record in records}
+        old = new
 
 
-def test_a_change_writes_a_copy_a_bucket_and_no_token(store_url: str) -> None:
+async def test_a_change_writes_a_copy_a_bucket_and_no_token(connection: RedisConnection) -> None:
     """However many tokens: one key in each bucket that has some, and every record is as it was."""
-
-    async def work(connection: RedisConnection) -> None:
-        tokens = RedisTokens(connection)
-        records = [of_ada(f"sml_{number}") for number in range(60)]
-        for record in records:
-            await tokens.create(record)
-        before = {str(key) for key in await connection.client.keys("*")}
-        await tokens.owners.replace("small", "ada", None, ADA)
-        buckets = {bucket_of(record.digest) for record in records}
-        copies = {names.owner_copy(bucket, "small", "ada") for bucket in buckets}
-        made = {str(key.encode()) for key in (*copies, names.owner("small", "ada"), names.owners("small"))}
-        assert made == {str(key) for key in await connection.client.keys("*")} - before
-        assert records == [await tokens.find(token_id(record.digest)) for record in records]
-
-    run(store_url, work)
+    tokens = RedisTokens(connection)
+    records = [of_ada(f"sml_{number}") for number in range(60)]
+    for record in records:
+        await tokens.create(record)
+    before = {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)}
+    await tokens.owners.replace("small", "ada", None, ADA)
+    buckets = {bucket_of(record.digest) for record in records}
+    copies = {names.owner_copy(bucket, "small", "ada") for bucket in buckets}
+    made = {str(key.encode()) for key in (*copies, names.owner("small", "ada"), names.owners("small"))}
+    assert made == {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)} - before
+    assert records == [await tokens.find(token_id(record.digest)) for record in records]
 
 
-def test_a_copy_is_never_written_over_a_newer_one(store_url: str) -> None:
+async def test_a_copy_is_never_written_over_a_newer_one(connection: RedisConnection) -> None:
     """Who read the record before it was changed, and writes his copy after, does no harm."""
-
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        tokens, record = RedisTokens(connection), of_ada("a")
-        await tokens.create(record)
-        await tokens.owners.replace("small", "ada", None, ADA)
-        blocked = replace(ADA, status=OwnerStatus.BLOCKED, version=2)
-        await tokens.owners.replace("small", "ada", ADA, blocked)
-        copy = names.owner_copy(token_id(record.digest), "small", "ada")
-        assert 0 == await tokens.owners._write([copy], "", ADA)
-        assert Reason.OWNER_BLOCKED is await reason_for(admissions, record)
-
-    run(store_url, work)
+    admissions = RedisAdmissions(connection)
+    tokens, record = RedisTokens(connection), of_ada("a")
+    await tokens.create(record)
+    await tokens.owners.replace("small", "ada", None, ADA)
+    blocked = replace(ADA, status=OwnerStatus.BLOCKED, version=2)
+    await tokens.owners.replace("small", "ada", ADA, blocked)
+    copy = names.owner_copy(token_id(record.digest), "small", "ada")
+    assert 0 == await tokens.owners._write([copy], "", ADA)
+    assert Reason.OWNER_BLOCKED is await reason_for(admissions, record)
 
 
-def test_owners_of_other_policies_and_ids_like_names_are_others(store_url: str) -> None:
+async def test_owners_of_other_policies_and_ids_like_names_are_others(connection: RedisConnection) -> None:
     """An id with a colon, or one that looks like the end of a name, blocks nobody else."""
-
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        tokens, record = RedisTokens(connection), of_ada("a")
-        await tokens.create(record)
-        blocked = OwnerRecord(OwnerStatus.BLOCKED, {}, 1)
-        for policy, owner in (("another", "ada"), ("small", "ada:tokens"), ("small", "ada%3Atokens"), ("small", "ad")):
-            assert await tokens.owners.replace(policy, owner, None, blocked)
-        assert [record] == await tokens.find_all("small", None, "ada")
-        assert None is await reason_for(admissions, record)
-
-    run(store_url, work)
+    admissions = RedisAdmissions(connection)
+    tokens, record = RedisTokens(connection), of_ada("a")
+    await tokens.create(record)
+    blocked = OwnerRecord(OwnerStatus.BLOCKED, {}, 1)
+    for policy, owner in (("another", "ada"), ("small", "ada:tokens"), ("small", "ada%3Atokens"), ("small", "ad")):
+        assert await tokens.owners.replace(policy, owner, None, blocked)
+    assert [record] == await tokens.find_all("small", None, "ada")
+    assert None is await reason_for(admissions, record)
 
 
-def test_an_owner_of_many_projects_is_read_back(store_url: str) -> None:
+async def test_an_owner_of_many_projects_is_read_back(connection: RedisConnection) -> None:
     """Thousands of projects are stored in every bucket, a few at once, and a request finds the one that it is about."""
-
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        tokens, record = RedisTokens(connection), of_ada("a", project="")
-        others = [of_ada(f"sml_{number}", project="") for number in range(9)]
-        for one in (record, *others):
-            await tokens.create(one)
-        many = replace(ADA, permissions={f"p{number}": "read" for number in range(5000)} | {"last": "write"})
-        await tokens.owners.replace("small", "ada", None, many)
-        assert many == await tokens.owners.find("small", "ada")
-        for one in (record, *others):
-            facts = await admissions.admit(Asked(EXPORT, one.digest, project="last"))
-            assert OwnerStanding("active", "write") == facts.kin.owner
-
-    run(store_url, work)
+    admissions = RedisAdmissions(connection)
+    tokens, record = RedisTokens(connection), of_ada("a", project="")
+    others = [of_ada(f"sml_{number}", project="") for number in range(9)]
+    for one in (record, *others):
+        await tokens.create(one)
+    many = replace(ADA, permissions={f"p{number}": "read" for number in range(5000)} | {"last": "write"})
+    await tokens.owners.replace("small", "ada", None, many)
+    assert many == await tokens.owners.find("small", "ada")
+    for one in (record, *others):
+        facts = await admissions.admit(Asked(EXPORT, one.digest, project="last"))
+        assert OwnerStanding("active", "write") == facts.kin.owner
 
 
 class InTurns:
@@ -207,51 +171,46 @@ class InTurns:
             return answer
 
 
-def test_in_whatever_order_they_ask_a_new_token_goes_by_the_change(store_url: str) -> None:
+async def test_in_whatever_order_they_ask_a_new_token_goes_by_the_change(connection: RedisConnection) -> None:
     """A token is made while its owner is blocked: every order of their questions to the store ends with a refusal."""
+    admissions = RedisAdmissions(connection)
+    tokens, outcomes = RedisTokens(connection), []
+    for number, positions in enumerate(combinations(range(8), 4)):
+        owner = f"owner-{number}"
+        await tokens.owners.replace("small", owner, None, replace(ADA, permissions={"*": "read"}))
+        turns = InTurns(connection, ["make" if turn in positions else "block" for turn in range(8)])
+        record = of_ada(f"sml_{number}", owner=owner)
 
-    async def work(connection: RedisConnection) -> None:
-        admissions = RedisAdmissions(connection)
-        tokens, outcomes = RedisTokens(connection), []
-        for number, positions in enumerate(combinations(range(8), 4)):
-            owner = f"owner-{number}"
-            await tokens.owners.replace("small", owner, None, replace(ADA, permissions={"*": "read"}))
-            turns = InTurns(connection, ["make" if turn in positions else "block" for turn in range(8)])
-            record = of_ada(f"sml_{number}", owner=owner)
+        async def make(turns: InTurns = turns, record: TokenRecord = record) -> None:
+            await RedisTokens(turns.of("make")).create(record)
+            await turns.leave("make")
 
-            async def make(turns: InTurns = turns, record: TokenRecord = record) -> None:
-                await RedisTokens(turns.of("make")).create(record)
-                await turns.leave("make")
+        async def block(turns: InTurns = turns, owner: str = owner) -> None:
+            old = replace(ADA, permissions={"*": "read"})
+            new = replace(old, status=OwnerStatus.BLOCKED, version=2)
+            assert await RedisOwners(turns.of("block")).replace("small", owner, old, new)
+            await turns.leave("block")
 
-            async def block(turns: InTurns = turns, owner: str = owner) -> None:
-                old = replace(ADA, permissions={"*": "read"})
-                new = replace(old, status=OwnerStatus.BLOCKED, version=2)
-                assert await RedisOwners(turns.of("block")).replace("small", owner, old, new)
-                await turns.leave("block")
-
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-                group.create_task(make())
-                group.create_task(block())
-            outcomes.append(await reason_for(admissions, record))
-        assert [Reason.OWNER_BLOCKED] * 70 == outcomes
-
-    run(store_url, work)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(make())
+            group.create_task(block())
+        outcomes.append(await reason_for(admissions, record))
+    assert [Reason.OWNER_BLOCKED] * 70 == outcomes
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
+async def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
     """Tokens are made and their owner is changed over many connections at once: every token goes by the last change.
 
     From its acknowledgement on: what is admitted after a block is refused, also tokens made meanwhile.
     """
-
-    async def work(connection: RedisConnection) -> None:
+    async with open_connection(redis_url) as connection:
         random, made, is_over = Random(seed), list[TokenRecord](), asyncio.Event()
         admissions = RedisAdmissions(connection)
 
         async def create(number: int) -> None:
-            async with connected(redis_url) as own:
+            async with open_connection(redis_url) as own:
                 count = 0
                 while not is_over.is_set():
                     record = of_ada(f"sml_{seed}_{number}_{count}")
@@ -260,7 +219,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
                     count += 1
 
         async def change() -> None:
-            async with connected(redis_url) as own:
+            async with open_connection(redis_url) as own:
                 owners, admissions, old = RedisOwners(own), RedisAdmissions(own), None
                 for version in range(1, 16):
                     status = random.choice([OwnerStatus.ACTIVE, OwnerStatus.BLOCKED, OwnerStatus.REMOVED])
@@ -277,21 +236,7 @@ def test_whoever_comes_second_sees_the_other(redis_url: str, seed: int) -> None:
                 group.create_task(create(number))
             group.create_task(change())
         last = await RedisOwners(connection).find("small", "ada")
-        assert last is not None and len(made) > 40
+        assert last is not None
+        assert 40 < len(made)
         expected = None if last.status is OwnerStatus.ACTIVE else Reason.OWNER_BLOCKED
         assert {expected} == {await reason_for(admissions, record) for record in made}
-
-    run(redis_url, work)
-
-
-class connected:  # noqa: N801 - reads as a function
-    """A connection of one's own, closed at the end of the block."""
-
-    def __init__(self, url: str) -> None:
-        self.connection = RedisConnection(open_client(url, 10), 10)
-
-    async def __aenter__(self) -> RedisConnection:
-        return self.connection
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.connection.close()

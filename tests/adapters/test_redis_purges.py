@@ -12,155 +12,121 @@ from gateway.adapters.redis_exports import PURGE_BATCH
 from gateway.core.audit import AuditQuery
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.exports import NAME, NOW, PURGED, STORING, exports, stored_heads
-from tests.conftest import run_with_connection
+from tests.support.connections import open_connection
 from tests.support.processes import RedisServer
 
 
 @pytest.mark.parametrize("group", ["all", "group:a"])
-def test_a_purge_is_seen_at_once(store_url: str, group: str) -> None:
+async def test_a_purge_is_seen_at_once(connection: RedisConnection, group: str) -> None:
     """Heads and contents of all exports in the group are gone, in other groups they stay."""
-
-    async def work(connection: RedisConnection) -> None:
-        store, other = exports(connection), names.export("project", "y", "abc")
-        await store.write(STORING)
-        await store.write(replace(STORING, name=other, groups=("group:b",)))
-        assert 1 == await store.purge("small", [group])
-        assert (set(), None) == (await stored_heads(connection), await exports(connection).read(NAME, "v", b"digest"))
-        assert {STORING.raw_head} == await stored_heads(connection, other)
-        assert 0 == await store.purge("another", ["group:b"])
-        assert {STORING.raw_head} == await stored_heads(connection, other)
-
-    run_with_connection(store_url, work)
+    store, other = exports(connection), names.export("project", "y", "abc")
+    await store.write(STORING)
+    await store.write(replace(STORING, name=other, groups=("group:b",)))
+    assert 1 == await store.purge("small", [group])
+    assert set() == await stored_heads(connection)
+    assert None is await exports(connection).read(NAME, "v", b"digest")
+    assert {STORING.raw_head} == await stored_heads(connection, other)
+    assert 0 == await store.purge("another", ["group:b"])
+    assert {STORING.raw_head} == await stored_heads(connection, other)
 
 
-def test_a_purge_that_is_somebodys_act_is_in_the_history(store_url: str) -> None:
+async def test_a_purge_that_is_somebodys_act_is_in_the_history(connection: RedisConnection) -> None:
     """With how many exports ended, also where there were none; what a backend ends by itself is nobody's act."""
-
-    async def work(connection: RedisConnection) -> None:
-        store, audit = exports(connection), RedisAudit(connection)
-        await store.write(STORING)
-        await store.purge("small", ["group:x"])
-        assert [] == await audit.search(AuditQuery(), 10)
-        for ended in (1, 0):
-            assert ended == await store.purge("small", ["group:a"], PURGED)
-            entry = (await audit.search(AuditQuery(), 10))[0]
-            changes = {"group": (None, "a"), "ended": (None, ended)}
-            assert replace(PURGED, changes=changes, id=entry.id, time=entry.time) == entry
-        assert 2 == len(await audit.search(AuditQuery(action="export"), 10))
-
-    run_with_connection(store_url, work)
+    store, audit = exports(connection), RedisAudit(connection)
+    await store.write(STORING)
+    await store.purge("small", ["group:x"])
+    assert [] == await audit.search(AuditQuery(), 10)
+    for ended in (1, 0):
+        assert ended == await store.purge("small", ["group:a"], PURGED)
+        entry = (await audit.search(AuditQuery(), 10))[0]
+        changes = {"group": (None, "a"), "ended": (None, ended)}
+        assert replace(PURGED, changes=changes, id=entry.id, time=entry.time) == entry
+    assert 2 == len(await audit.search(AuditQuery(action="export"), 10))
 
 
-def test_a_large_group_is_purged_in_several_goes(store_url: str) -> None:
+async def test_a_large_group_is_purged_in_several_goes(connection: RedisConnection) -> None:
     """However many exports there are, all end, and Redis is not held up for long; the history has it as one purge."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = exports(connection)
-        for number in range(2 * PURGE_BATCH + 1):
-            name = names.export("project", "x", str(number))
-            await store.write(replace(STORING, name=name, groups=("all",), content=b""))
-        assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"], PURGED)
-        assert [] == await connection.client.keys("gw1:export:*")
-        (entry,) = await RedisAudit(connection).search(AuditQuery(), 10)
-        assert (None, 2 * PURGE_BATCH + 1) == entry.changes["ended"]
-
-    run_with_connection(store_url, work)
+    store = exports(connection)
+    for number in range(2 * PURGE_BATCH + 1):
+        name = names.export("project", "x", str(number))
+        await store.write(replace(STORING, name=name, groups=("all",), content=b""))
+    assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"], PURGED)
+    assert [] == await connection.client.keys("gw1:export:*")
+    (entry,) = await RedisAudit(connection).search(AuditQuery(), 10)
+    assert (None, 2 * PURGE_BATCH + 1) == entry.changes["ended"]
 
 
-def test_of_a_purge_that_comes_to_nothing_half_way_the_history_has_that_half(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_of_a_purge_that_comes_to_nothing_half_way_the_history_has_that_half(
+    connection: RedisConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever has ended stands there: Redis may go away in between."""
+    store, audit, run_script = exports(connection), RedisAudit(connection), connection.run_script
+    for number in range(PURGE_BATCH + 1):
+        name = names.export("project", "x", str(number))
+        await store.write(replace(STORING, name=name, groups=("all",), content=b""))
 
-    async def work(connection: RedisConnection) -> None:
-        store, audit, run_script = exports(connection), RedisAudit(connection), connection.run_script
-        for number in range(PURGE_BATCH + 1):
-            name = names.export("project", "x", str(number))
-            await store.write(replace(STORING, name=name, groups=("all",), content=b""))
+    async def run_first(script: Script, keys: list[str], arguments: list[Any]) -> Any:
+        if await audit.search(AuditQuery(), 10):
+            raise StoreUnavailable("away")
+        return await run_script(script, keys, arguments)
 
-        async def run_first(script: Script, keys: list[str], arguments: list[Any]) -> Any:
-            if await audit.search(AuditQuery(), 10):
-                raise StoreUnavailable("away")
-            return await run_script(script, keys, arguments)
-
-        monkeypatch.setattr(connection, "run_script", run_first)
-        with pytest.raises(StoreUnavailable):
-            await store.purge("small", ["all"], PURGED)
-        (entry,) = await audit.search(AuditQuery(), 10)
-        assert (None, PURGE_BATCH) == entry.changes["ended"]
-
-    run_with_connection(store_url, work)
+    monkeypatch.setattr(connection, "run_script", run_first)
+    with pytest.raises(StoreUnavailable):
+        await store.purge("small", ["all"], PURGED)
+    (entry,) = await audit.search(AuditQuery(), 10)
+    assert (None, PURGE_BATCH) == entry.changes["ended"]
 
 
 @pytest.mark.redis
-def test_a_full_redis_can_be_purged(own_redis: RedisServer) -> None:
+async def test_a_full_redis_can_be_purged(own_redis: RedisServer) -> None:
     """It is what makes room; the history has it all the same."""
-
-    async def work(connection: RedisConnection) -> None:
+    async with open_connection(own_redis.url) as connection:
         store = exports(connection)
         await store.write(STORING)
         await connection.client.config_set("maxmemory", "1")
         assert 1 == await store.purge("small", ["group:a"], PURGED)
         assert 1 == len(await RedisAudit(connection).search(AuditQuery(), 10))
 
-    run_with_connection(own_redis.url, work)
 
-
-def test_a_fetch_that_began_before_a_purge_stores_nothing(store_url: str) -> None:
+async def test_a_fetch_that_began_before_a_purge_stores_nothing(connection: RedisConnection) -> None:
     """In the same millisecond neither; one that began after it does."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = exports(connection)
-        store.now = NOW + 10
-        await store.purge("small", ["group:a"])
-        store.now = NOW + 20
-        results = [await store.write(replace(STORING, began_at=NOW + after)) for after in (0, 10, 11)]
-        assert ["outdated", "outdated", "stored"] == results
-
-    run_with_connection(store_url, work)
+    store = exports(connection)
+    store.now = NOW + 10
+    await store.purge("small", ["group:a"])
+    store.now = NOW + 20
+    results = [await store.write(replace(STORING, began_at=NOW + after)) for after in (0, 10, 11)]
+    assert ["outdated", "outdated", "stored"] == results
 
 
-def test_a_fetch_that_takes_longer_than_purges_are_remembered_stores_nothing(store_url: str) -> None:
+async def test_a_fetch_that_takes_longer_than_purges_are_remembered_stores_nothing(connection: RedisConnection) -> None:
     """Nobody knows any more what was purged since it began."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = exports(connection)
-        store.now = NOW + 3_600_001
-        assert "outdated" == await store.write(STORING)
-
-    run_with_connection(store_url, work)
+    store = exports(connection)
+    store.now = NOW + 3_600_001
+    assert "outdated" == await store.write(STORING)
 
 
-def test_a_document_from_before_a_purge_is_not_for_what_was_purged(store_url: str) -> None:
+async def test_a_document_from_before_a_purge_is_not_for_what_was_purged(connection: RedisConnection) -> None:
     """Also of a group that the document was never in: it is ended, and one that was asked for later is not."""
-
-    async def work(connection: RedisConnection) -> None:
-        store = exports(connection)
-        await store.write(STORING)
-        store.now = NOW + 10
-        await store.purge("small", ["group:dark"])
-        assert (STORING.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:light"])
-        assert () == await store.document_heads(NAME, "small", ["all", "group:dark"])
-        assert 0 == await connection.client.exists(NAME, names.content(NAME, "v"))
-        later = replace(STORING, began_at=NOW + 11, raw_head=b"%013d head" % (NOW + 11))
-        await store.write(later)
-        assert (later.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:dark"])
-
-    run_with_connection(store_url, work)
+    store = exports(connection)
+    await store.write(STORING)
+    store.now = NOW + 10
+    await store.purge("small", ["group:dark"])
+    assert (STORING.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:light"])
+    assert () == await store.document_heads(NAME, "small", ["all", "group:dark"])
+    assert 0 == await connection.client.exists(NAME, names.content(NAME, "v"))
+    later = replace(STORING, began_at=NOW + 11, raw_head=b"%013d head" % (NOW + 11))
+    await store.write(later)
+    assert (later.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:dark"])
 
 
-def test_what_ends_an_export_ends_the_document_that_it_was_made_of(store_url: str) -> None:
+async def test_what_ends_an_export_ends_the_document_that_it_was_made_of(connection: RedisConnection) -> None:
     """A purge of any of its groups, and other exports of the same document stay."""
-
-    async def work(connection: RedisConnection) -> None:
-        store, document = exports(connection), names.export("project", "x", "document")
-        light, dark = (names.export("project", "x", mode) for mode in ("light", "dark"))
-        await store.write(replace(STORING, name=document, groups=("group:light",)))
-        for name, group in ((light, "group:light"), (dark, "group:dark")):
-            await store.write(replace(STORING, name=name, groups=(group,), document=document))
-        assert 2 == await store.purge("small", ["group:dark"])
-        assert [0, 1, 0] == [await connection.client.exists(name) for name in (document, light, dark)]
-        assert "stored" == await store.write(replace(STORING, name=dark, groups=("group:more",), document=document))
-        assert [dark.encode()] == await connection.client.zrange(names.group("small", "group:more"), 0, -1)
-
-    run_with_connection(store_url, work)
+    store, document = exports(connection), names.export("project", "x", "document")
+    light, dark = (names.export("project", "x", mode) for mode in ("light", "dark"))
+    await store.write(replace(STORING, name=document, groups=("group:light",)))
+    for name, group in ((light, "group:light"), (dark, "group:dark")):
+        await store.write(replace(STORING, name=name, groups=(group,), document=document))
+    assert 2 == await store.purge("small", ["group:dark"])
+    assert [0, 1, 0] == [await connection.client.exists(name) for name in (document, light, dark)]
+    assert "stored" == await store.write(replace(STORING, name=dark, groups=("group:more",), document=document))
+    assert [dark.encode()] == await connection.client.zrange(names.group("small", "group:more"), 0, -1)

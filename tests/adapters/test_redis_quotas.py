@@ -1,7 +1,8 @@
 """The algorithms of quotas in the admission script: the same as core's, on a real Redis and among many askers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.algorithms import State
 from gateway.core.charging import charge
@@ -21,6 +22,7 @@ from gateway.core.policies.rules import Rule
 from gateway.core.policies.terms import encode_terms
 from gateway.core.quotas import Algorithm, Quota
 from gateway.core.tokens import token_id
+from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.quotas import ALGORITHMS, Step, histories, make_quota, quotas_of
 
@@ -34,11 +36,10 @@ COUNTERS = names.quotas("token", RECORD.policy, RECORD.lineage)
 class Bench:
     """A store with one token, and admissions under quotas of the test's own."""
 
-    def __init__(self, url: str) -> None:
-        self.connection = RedisConnection(open_client(url, 5), 5)
-        self.client = self.connection.client
-        self.tokens = RedisTokens(self.connection)
-        self.admissions = RedisAdmissions(self.connection)
+    def __init__(self, connection: RedisConnection) -> None:
+        self.client = connection.client
+        self.tokens = RedisTokens(connection)
+        self.admissions = RedisAdmissions(connection)
         self.admissions.now = START
 
     async def charge(self, rule: Rule, after: int = 0) -> bool:
@@ -50,17 +51,28 @@ class Bench:
         return await self.client.lrange(log_of(quota), 0, -1)
 
 
-def run(url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
-    async def run_all() -> None:
-        bench = Bench(url)
-        try:
-            await bench.client.flushall()
-            await bench.tokens.create(RECORD)
-            await work(bench)
-        finally:
-            await bench.connection.close()
+@asynccontextmanager
+async def open_bench(url: str) -> AsyncIterator[Bench]:
+    """Open a store that holds nothing but the token; close it at the end of the block."""
+    async with open_connection(url) as connection:
+        bench = Bench(connection)
+        await bench.client.flushall()
+        await bench.tokens.create(RECORD)
+        yield bench
 
-    asyncio.run(run_all())
+
+@pytest.fixture
+async def bench(store_url: str) -> AsyncIterator[Bench]:
+    """A store of each kind with one token."""
+    async with open_bench(store_url) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def benches(redis_url: str) -> AsyncIterator[list[Bench]]:
+    """Eight connections to one Redis with one token."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(open_bench(redis_url)) for _ in range(8)]
 
 
 def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
@@ -102,11 +114,10 @@ HUGE = 10**12 - 1
 @example(([make_quota("token-bucket", HUGE, HUGE)], [(0, HUGE), (10**9 + 7, 10**6), (10**14 + 1, 10**11)]))
 @example(([make_quota("token-bucket", 7, 10**9, 10**4)], [(0, 9999), (10**8 + 7, 3), (10**14 + 1, 10**4)]))
 @example(([make_quota("moving-window", 9, 60)], [(1000, 1)] * 9 + [(0, 9), (53_000, 2), (0, 3), (3000, 7), (0, 2)]))
-def test_the_script_and_core_charge_alike(store_url: str, played: tuple[list[Quota], list[Step]]) -> None:
+async def test_the_script_and_core_charge_alike(store_url: str, played: tuple[list[Quota], list[Step]]) -> None:
     """Any history under any quotas: charged, used, reset and wait are the same in Redis and in core, to the ms."""
     quotas, steps = played
-
-    async def work(bench: Bench) -> None:
+    async with open_bench(store_url) as bench:
         states: Sequence[State | None] = [None] * len(quotas)
         now = START
         for gap, cost in steps:
@@ -114,48 +125,31 @@ def test_the_script_and_core_charge_alike(store_url: str, played: tuple[list[Quo
             facts = await bench.admissions.admit(Asked(rule_with(quotas, cost), RECORD.digest))
             expected = charge(quotas, states, cost, now)
             states = expected.states
-            assert (expected.is_charged, expected.windows) == (facts.is_charged, facts.windows)
-
-    run(store_url, work)
+            assert expected.is_charged == facts.is_charged
+            assert expected.windows == facts.windows
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_limit_of_n_admits_n_among_64_askers(redis_url: str, algorithm: Algorithm) -> None:
+async def test_a_limit_of_n_admits_n_among_64_askers(benches: list[Bench], algorithm: Algorithm) -> None:
     """64 askers over eight connections, three requests each: exactly the 51 of the window are admitted, never 52."""
+    rule = rule_with([make_quota(algorithm, 51, 3600)])
 
-    async def work() -> None:
-        benches = [Bench(redis_url) for _ in range(8)]
-        await benches[0].tokens.create(RECORD)
-        rule = rule_with([make_quota(algorithm, 51, 3600)])
+    async def ask(number: int) -> int:
+        return sum([await benches[number % len(benches)].charge(rule) for _ in range(3)])
 
-        async def ask(number: int) -> int:
-            return sum([await benches[number % len(benches)].charge(rule) for _ in range(3)])
-
-        assert 51 == sum(await asyncio.gather(*(ask(number) for number in range(64))))
-        for bench in benches:
-            await bench.connection.close()
-
-    asyncio.run(work())
+    assert 51 == sum(await asyncio.gather(*(ask(number) for number in range(64))))
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_limit_holds_on_redis_own_clock(redis_url: str, algorithm: Algorithm) -> None:
+async def test_the_limit_holds_on_redis_own_clock(benches: list[Bench], algorithm: Algorithm) -> None:
     """Without a clock set, 64 askers get the 51 of a window as long as any test may take."""
-
-    async def work() -> None:
-        benches = [Bench(redis_url) for _ in range(8)]
-        await benches[0].tokens.create(RECORD)
-        for bench in benches:
-            bench.admissions.now = None
-        rule = rule_with([make_quota(algorithm, 51, 10**9)])
-        asked = [benches[n % 8].admissions.admit(Asked(rule, RECORD.digest)) for n in range(192)]
-        assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
-        for bench in benches:
-            await bench.connection.close()
-
-    asyncio.run(work())
+    for bench in benches:
+        bench.admissions.now = None
+    rule = rule_with([make_quota(algorithm, 51, 10**9)])
+    asked = [benches[n % 8].admissions.admit(Asked(rule, RECORD.digest)) for n in range(192)]
+    assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
 
 
 @pytest.mark.parametrize(
@@ -166,71 +160,55 @@ def test_the_limit_holds_on_redis_own_clock(redis_url: str, algorithm: Algorithm
         ("token-bucket", 60_000, 120_000),
     ],
 )
-def test_a_counter_lives_as_long_as_it_counts(store_url: str, algorithm: Algorithm, least: int, most: int) -> None:
+async def test_a_counter_lives_as_long_as_it_counts(bench: Bench, algorithm: Algorithm, least: int, most: int) -> None:
     """The hash ends by itself: not before the last charge has lost all weight, and not long after."""
-
-    async def work(bench: Bench) -> None:
-        assert await bench.charge(rule_with([make_quota(algorithm, 10, 60)], cost=10))
-        assert least - 5000 <= await bench.client.pttl(COUNTERS) <= most
-
-    run(store_url, work)
+    assert await bench.charge(rule_with([make_quota(algorithm, 10, 60)], cost=10))
+    assert least - 5000 <= await bench.client.pttl(COUNTERS) <= most
 
 
-def test_a_bucket_in_use_stays(store_url: str) -> None:
+async def test_a_bucket_in_use_stays(bench: Bench) -> None:
     """The hash of a bucket is kept longer when it is about to end too soon, and asked for its end only then."""
-
-    async def work(bench: Bench) -> None:
-        rule = rule_with([make_quota("token-bucket", 60, 60)], cost=30)
-        assert await bench.charge(rule)
-        await bench.client.pexpire(COUNTERS, 50_000)
-        assert await bench.charge(rule, 60_000)
-        assert await bench.client.pttl(COUNTERS) <= 50_000  # it had been told to live for two minutes
-        assert await bench.charge(rule, 45_000)
-        assert await bench.charge(rule)
-        assert 100_000 < await bench.client.pttl(COUNTERS) <= 120_000
-
-    run(store_url, work)
+    rule = rule_with([make_quota("token-bucket", 60, 60)], cost=30)
+    assert await bench.charge(rule)
+    await bench.client.pexpire(COUNTERS, 50_000)
+    assert await bench.charge(rule, 60_000)
+    assert await bench.client.pttl(COUNTERS) <= 50_000  # it had been told to live for two minutes
+    assert await bench.charge(rule, 45_000)
+    assert await bench.charge(rule)
+    assert 100_000 < await bench.client.pttl(COUNTERS) <= 120_000
 
 
-def test_a_moving_window_keeps_only_what_counts(store_url: str) -> None:
+async def test_a_moving_window_keeps_only_what_counts(bench: Bench) -> None:
     """Its list holds one entry an instant, loses what has left the window with the next charge, and ends by itself."""
-
-    async def work(bench: Bench) -> None:
-        quota = make_quota("moving-window", 4, 60)
-        rule = rule_with([quota])
-        assert [True, True, True, True, False] == [await bench.charge(rule, after) for after in (0, 0, 1000, 1000, 0)]
-        first, second = f"{START}:2:2".encode(), f"{START + 1000}:1:3".encode()
-        assert [first, second, f"{START + 2000}:1:4".encode()] == await bench.entries(quota)
-        assert 60_000 < await bench.client.pttl(log_of(quota)) <= 120_000
-        assert await bench.charge(rule, 59_500)
-        assert [f"{START + 2000}:1:4".encode(), f"{START + 61_500}:1:5".encode()] == await bench.entries(quota)
-        assert await bench.charge(rule, 120_000)
-        assert [f"{START + 181_500}:1:1".encode()] == await bench.entries(quota)
-        assert not await bench.client.exists(COUNTERS)
-
-    run(store_url, work)
+    quota = make_quota("moving-window", 4, 60)
+    rule = rule_with([quota])
+    assert [True, True, True, True, False] == [await bench.charge(rule, after) for after in (0, 0, 1000, 1000, 0)]
+    first, second = f"{START}:2:2".encode(), f"{START + 1000}:1:3".encode()
+    assert [first, second, f"{START + 2000}:1:4".encode()] == await bench.entries(quota)
+    assert 60_000 < await bench.client.pttl(log_of(quota)) <= 120_000
+    assert await bench.charge(rule, 59_500)
+    assert [f"{START + 2000}:1:4".encode(), f"{START + 61_500}:1:5".encode()] == await bench.entries(quota)
+    assert await bench.charge(rule, 120_000)
+    assert [f"{START + 181_500}:1:1".encode()] == await bench.entries(quota)
+    assert not await bench.client.exists(COUNTERS)
 
 
-def test_a_refused_request_writes_nothing(store_url: str) -> None:
+async def test_a_refused_request_writes_nothing(bench: Bench) -> None:
     """What one quota refuses leaves the fields and the lists of all others as they were, byte for byte."""
-
-    async def work(bench: Bench) -> None:
-        quotas = [make_quota(kind, 5, 60, name=f"q{index}") for index, kind in enumerate(ALGORITHMS)]
-        rule = rule_with([*quotas, make_quota("fixed-window", 1, 86400, name="day")])
-        assert await bench.charge(rule)
-        before = await bench.client.hgetall(COUNTERS), await bench.entries(quotas[2])
-        assert not await bench.charge(rule, 30_000)
-        assert before == (await bench.client.hgetall(COUNTERS), await bench.entries(quotas[2]))
-        assert 4 == len(before[0])
-
-    run(store_url, work)
+    quotas = [make_quota(kind, 5, 60, name=f"q{index}") for index, kind in enumerate(ALGORITHMS)]
+    rule = rule_with([*quotas, make_quota("fixed-window", 1, 86400, name="day")])
+    assert await bench.charge(rule)
+    counters, entries = await bench.client.hgetall(COUNTERS), await bench.entries(quotas[2])
+    assert not await bench.charge(rule, 30_000)
+    assert counters == await bench.client.hgetall(COUNTERS)
+    assert entries == await bench.entries(quotas[2])
+    assert 4 == len(counters)
 
 
 @pytest.mark.redis
-def test_four_counters_are_one_read_and_one_write(redis_url: str) -> None:
+async def test_four_counters_are_one_read_and_one_write(redis_url: str) -> None:
     """Quotas without a list cost Redis one HMGET and one HSET, however many; their lifetime is seen to once."""
-
-    async def work(bench: Bench) -> None:
+    async with open_bench(redis_url) as bench:
         kinds: tuple[Algorithm, ...] = ("fixed-window", "sliding-window-counter", "token-bucket", "fixed-window")
         rule = rule_with([make_quota(kind, 1000, 3600, name=f"q{index}") for index, kind in enumerate(kinds)])
         await bench.charge(rule)
@@ -241,5 +219,3 @@ def test_four_counters_are_one_read_and_one_write(redis_url: str) -> None:
         called = {name.removeprefix("cmdstat_"): numbers["calls"] for name, numbers in stats.items()}
         used = {name: count for name, count in called.items() if name not in ("config|resetstat", "info")}
         assert dict.fromkeys(("evalsha", "get", "sismember", "hmget", "hset"), 10) == used
-
-    run(redis_url, work)

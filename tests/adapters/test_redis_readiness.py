@@ -18,6 +18,7 @@ from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens import token_id
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
+from tests.support.redis_keys import ALL_BUT_MARKER
 
 TIMEOUT_SECONDS = 5.0
 
@@ -42,7 +43,7 @@ async def test_a_store_that_works_is_ready_and_keeps_nothing_of_the_check(store_
     """No failure is named, no quota is charged, and no key is left."""
     async with connected(store_url) as connection:
         assert {} == (await RedisReadiness(connection).check()).failures
-        assert [] == await connection.client.keys("*")
+        assert [] == await connection.client.keys(ALL_BUT_MARKER)
 
 
 async def test_a_redis_that_is_away_fails_both() -> None:

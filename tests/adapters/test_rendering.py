@@ -16,7 +16,7 @@ from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.rendering_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import InvalidOptions, Rendered, Variant
+from gateway.core.variants.variant import InvalidOptions, Variant
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, texts, token, tokens
 from tests.core.variants.test_translations import ASKS
 
@@ -34,107 +34,86 @@ def renderer() -> Iterator[ProcessRenderer]:
 def children() -> set[int]:
     """The processes that this one has started and that render."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=False
     )
     return {int(line.split()[0]) for line in listed.stdout.splitlines() if "rendering_process" in line}
 
 
-def test_another_process_gives_the_same_bytes(renderer: ProcessRenderer) -> None:
+async def test_another_process_gives_the_same_bytes(renderer: ProcessRenderer) -> None:
     """Content and tag are those of core's function, for every format and document, again and again."""
-
-    async def run() -> None:
-        for variant in (Variant(), Variant(format="csv"), Variant(format="xml", pretty=True), Variant(lang=("de",))):
-            assert render(DOCUMENT, TRANSLATIONS, variant) == await renderer.render(DOCUMENT, TRANSLATIONS, variant)
-        css = tokens(token("a", "color", "#fff"))
-        variant = Variant(format="css")
-        assert render(css, DESIGN_TOKENS, variant) == await renderer.render(css, DESIGN_TOKENS, variant)
-
-    asyncio.run(run())
+    for variant in (Variant(), Variant(format="csv"), Variant(format="xml", pretty=True), Variant(lang=("de",))):
+        assert render(DOCUMENT, TRANSLATIONS, variant) == await renderer.render(DOCUMENT, TRANSLATIONS, variant)
+    css = tokens(token("a", "color", "#fff"))
+    variant = Variant(format="css")
+    assert render(css, DESIGN_TOKENS, variant) == await renderer.render(css, DESIGN_TOKENS, variant)
     assert 1 == len(children())
 
 
-def test_refusals_come_back_as_what_they_are(renderer: ProcessRenderer) -> None:
+async def test_refusals_come_back_as_what_they_are(renderer: ProcessRenderer) -> None:
     """A broken document is told with its place, a language that is not there with those that are."""
-
-    async def run() -> None:
-        with pytest.raises(BrokenDocument) as broken:
-            await renderer.render(texts({"id": [], "values": {}}), TRANSLATIONS, Variant())
-        assert ("$.entries[0].id", "Expected `int | str`, got `array`") == (broken.value.place, broken.value.problem)
-        found = await renderer.render(DOCUMENT, ASKS, Variant(lang=("fr",)))
-        assert isinstance(found, InvalidOptions)
-        assert ("de", "en") == found.mistakes[0].allowed
-
-    asyncio.run(run())
+    with pytest.raises(BrokenDocument) as broken:
+        await renderer.render(texts({"id": [], "values": {}}), TRANSLATIONS, Variant())
+    assert "$.entries[0].id" == broken.value.place
+    assert "Expected `int | str`, got `array`" == broken.value.problem
+    found = await renderer.render(DOCUMENT, ASKS, Variant(lang=("fr",)))
+    assert isinstance(found, InvalidOptions)
+    assert ("de", "en") == found.mistakes[0].allowed
 
 
-def test_several_at_once_wait_for_each_other(renderer: ProcessRenderer) -> None:
+async def test_several_at_once_wait_for_each_other(renderer: ProcessRenderer) -> None:
     """Each gets its own answer, from no more processes than there may be."""
     variants = [Variant(lang=("de",)), Variant(lang=("en",)), Variant(), Variant(format="csv")] * 3
-
-    async def run() -> list[Rendered | InvalidOptions]:
-        return await asyncio.gather(*(renderer.render(DOCUMENT, TRANSLATIONS, variant) for variant in variants))
-
-    assert [render(DOCUMENT, TRANSLATIONS, variant) for variant in variants] == asyncio.run(run())
+    found = await asyncio.gather(*(renderer.render(DOCUMENT, TRANSLATIONS, variant) for variant in variants))
+    assert [render(DOCUMENT, TRANSLATIONS, variant) for variant in variants] == found
     assert 1 == len(children())
 
 
-def test_small_documents_need_no_process() -> None:
+async def test_small_documents_need_no_process() -> None:
     """What takes no time is done at once."""
     renderer = ProcessRenderer(inline_bytes=len(DOCUMENT))
-    found = asyncio.run(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
-    assert (render(DOCUMENT, TRANSLATIONS, Variant()), set()) == (found, children())
+    found = await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    assert render(DOCUMENT, TRANSLATIONS, Variant()) == found
+    assert set() == children()
 
 
-def test_one_that_ends_is_replaced(renderer: ProcessRenderer) -> None:
+async def test_one_that_ends_is_replaced(renderer: ProcessRenderer) -> None:
     """A process that is killed fails what it was doing as a broken document, and the next is served."""
-
-    async def run() -> None:
-        expected = await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        (process,) = children()
-        os.kill(process, signal.SIGKILL)
-        with pytest.raises(BrokenDocument, match="rendering it ended the process"):
-            await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        assert expected == await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        assert process not in children()
-
-    asyncio.run(run())
+    expected = await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    (process,) = children()
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(BrokenDocument, match="rendering it ended the process"):
+        await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    assert expected == await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    assert process not in children()
 
 
-def test_one_that_takes_too_long_is_ended(renderer: ProcessRenderer) -> None:
+async def test_one_that_takes_too_long_is_ended(renderer: ProcessRenderer) -> None:
     """A process that hangs is killed at its time, and nobody gets its late answer."""
-
-    async def run() -> None:
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    (process,) = children()
+    os.kill(process, signal.SIGSTOP)
+    renderer._timeout_seconds = 0.05
+    with pytest.raises(BrokenDocument, match=r"takes more than 0\.05 seconds"):
         await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        (process,) = children()
-        os.kill(process, signal.SIGSTOP)
-        renderer._timeout_seconds = 0.05
-        with pytest.raises(BrokenDocument, match=r"takes more than 0\.05 seconds"):
-            await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        assert process not in children()
-        renderer._timeout_seconds = 30
-        found = await renderer.render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",)))
-        assert render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",))) == found
-
-    asyncio.run(run())
+    assert process not in children()
+    renderer._timeout_seconds = 30
+    found = await renderer.render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",)))
+    assert render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",))) == found
 
 
-def test_one_that_nobody_waits_for_is_ended(renderer: ProcessRenderer) -> None:
+async def test_one_that_nobody_waits_for_is_ended(renderer: ProcessRenderer) -> None:
     """Its answer would come to the next who asks."""
-
-    async def run() -> None:
-        await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
-        (process,) = children()
-        os.kill(process, signal.SIGSTOP)
-        waiting = asyncio.create_task(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
-        while not renderer._free.locked():
-            await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        found = await renderer.render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",)))
-        assert render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",))) == found
-
-    asyncio.run(run())
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    (process,) = children()
+    os.kill(process, signal.SIGSTOP)
+    waiting = asyncio.create_task(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
+    while not renderer._free.locked():
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    found = await renderer.render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",)))
+    assert render(DOCUMENT, TRANSLATIONS, Variant(lang=("en",))) == found
 
 
 def test_running_out_of_memory_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,28 +134,28 @@ def test_running_out_of_memory_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps limits of address space, and tells them")
-def test_memory_is_bounded(renderer: ProcessRenderer) -> None:
+async def test_memory_is_bounded(renderer: ProcessRenderer) -> None:
     """The process may have so much address space and no more."""
-    asyncio.run(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
     (process,) = children()
     (limit,) = [line for line in Path(f"/proc/{process}/limits").read_text().splitlines() if "address space" in line]
     assert str(MEMORY_BYTES) in limit
 
 
-def test_a_process_knows_no_settings(renderer: ProcessRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_knows_no_settings(renderer: ProcessRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pepper is for those who check tokens."""
     monkeypatch.setenv("GATEWAY_TOKEN_PEPPER", "secret")
-    asyncio.run(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
     (process,) = children()
     environment = subprocess.run(["ps", "eww", str(process)], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert "rendering_process" in environment
     assert "GATEWAY_" not in environment
 
 
-def test_closing_ends_the_processes() -> None:
+async def test_closing_ends_the_processes() -> None:
     """None is left behind."""
     renderer = ProcessRenderer(inline_bytes=0)
-    asyncio.run(renderer.render(DOCUMENT, TRANSLATIONS, Variant()))
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
     assert children()
     renderer.close()
     assert set() == children()

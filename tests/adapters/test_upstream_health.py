@@ -6,6 +6,7 @@ import logging
 import pytest
 from msgspec.structs import replace
 
+from gateway.adapters.upstream_request import without_times
 from gateway.core.policies.upstream import HealthCheck
 from tests.adapters.raw_backend import ManualClock, Peer, fetch, http_upstreams, on_both_loops, settle, until
 from tests.adapters.several_targets import Held, backends, names, upstream_of
@@ -89,7 +90,7 @@ async def test_a_reload_keeps_what_stays_and_ends_what_goes() -> None:
         await until(lambda: held.asked == 1)
         await names(upstreams, alone, 1)
         upstreams.keep([alone])
-        assert [alone] == list(upstreams._targets)
+        assert [without_times(alone)] == list(upstreams._targets)
         await names(upstreams, alone, 2)
         assert 1 == len(staying.peers)
         held.may_answer.release()
@@ -111,3 +112,16 @@ async def test_checks_end_with_their_target() -> None:
             clock.advance(100)
             await settle()
         assert 2 == len(sick.checks)
+
+
+@on_both_loops
+async def test_a_check_has_the_targets_host() -> None:
+    """No client asks: Host is that of the target's URL, or the name that the policy gives its backend."""
+    sick = Sick(b"a")
+    async with backends(sick) as one, http_upstreams(ManualClock()) as upstreams:
+        for host in ("client", "target", "inner.example:81"):
+            upstreams.keep([replace(upstream_of(*one, health=HEALTH), host=host)])
+            await until(lambda: bool(sick.checks))
+            own = upstream_of(*one).targets[0].removeprefix("http://")
+            expected = own if host in ("client", "target") else host
+            assert f"host: {expected}".encode() in sick.checks.pop().split(b"\r\n")

@@ -1,6 +1,5 @@
 """The fake that stands for the backends in the exchange's tests."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,19 +19,15 @@ async def two_pieces() -> AsyncIterator[bytes]:
     yield b"c"
 
 
-def test_answers_in_order() -> None:
+async def test_answers_in_order() -> None:
     """Each request gets the next answer, which may be an error; what was sent is kept; then nothing is left."""
     answer = Response(ResponseHead(200, [(b"x-a", b"1")]), b"ok")
     scripted = ScriptedUpstreams([answer, UpstreamTimeout("silent")])
-
-    async def run() -> None:
-        assert await scripted.send(ADDRESS, "POST", "/a?b", [(b"x-b", b"2")], two_pieces()) is answer
-        with pytest.raises(UpstreamTimeout):
-            await scripted.send(ADDRESS, "GET", "/c", [], None)
-        with pytest.raises(LookupError, match="no answer is left for GET /d"):
-            await scripted.send(ADDRESS, "GET", "/d", [], None)
-
-    asyncio.run(run())
+    assert await scripted.send(ADDRESS, "POST", "/a?b", [(b"x-b", b"2")], two_pieces()) is answer
+    with pytest.raises(UpstreamTimeout):
+        await scripted.send(ADDRESS, "GET", "/c", [], None)
+    with pytest.raises(LookupError, match="no answer is left for GET /d"):
+        await scripted.send(ADDRESS, "GET", "/d", [], None)
     assert scripted.sent == [
         SentRequest(ADDRESS, "POST", "/a?b", ((b"x-b", b"2"),), b"abc"),
         SentRequest(ADDRESS, "GET", "/c", (), None),

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.adapters.upstream_request import without_times
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field
 from tests.adapters.raw_backend import (
@@ -64,7 +65,8 @@ async def test_bytes_in_both_directions() -> None:
     client = Dialogue()
     async with RawBackend(echo) as backend, http_upstreams() as upstreams:
         response = await upstreams.send(backend.address(), "GET", "/ws", FIELDS, client)
-        assert (101, (b"x-a", b"1")) == (response.head.status, response.head.fields[-1])
+        assert 101 == response.head.status
+        assert (b"x-a", b"1") == response.head.fields[-1]
         assert not isinstance(response.content, bytes)
         content = aiter(response.content)
         assert b"hello" == await anext(content)
@@ -75,7 +77,7 @@ async def test_bytes_in_both_directions() -> None:
         with pytest.raises(StopAsyncIteration):
             await anext(content)
         assert b"transfer-encoding" not in backend.heads[0]
-        assert 0 == upstreams._targets[backend.address()].outstanding
+        assert 0 == upstreams._targets[without_times(backend.address())].outstanding
 
 
 @on_both_loops
@@ -104,7 +106,9 @@ async def test_a_backend_that_does_not_agree() -> None:
     client = Dialogue()
     async with RawBackend(refuse) as backend, http_upstreams() as upstreams:
         response = await upstreams.send(backend.address(), "GET", "/ws", FIELDS, client)
-        assert (200, b"ok", 0) == (response.head.status, response.content, client.asked)
+        assert 200 == response.head.status
+        assert b"ok" == response.content
+        assert 0 == client.asked
 
 
 @on_both_loops

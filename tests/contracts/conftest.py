@@ -6,23 +6,39 @@ from typing import Any
 import pytest
 
 from tests.conftest import POLICIES
-from tests.contracts.product import Product
+from tests.contracts.product import Product, gateway_before
 from tests.support.command_line import run_json
 from tests.support.processes import GatewayServer, RedisServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def redis_server(gateways_redis: RedisServer) -> RedisServer:
+    return gateways_redis
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Product]:
+    """The product, as long as the gateway in front of it runs."""
+    product = Product()
+    yield product
+    product.close()
+
+
+@pytest.fixture
+def product(running: Product) -> Product:
+    """The product, asked for nothing yet."""
+    return running.forget()
+
+
+@pytest.fixture(scope="session")
 def gateway(
-    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
+    redis_server: RedisServer, running: Product, backend_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayServer]:
-    """`gateway serve` with two workers: a promise holds on all of them."""
-    server = GatewayServer(
-        tmp_path_factory.mktemp("gateway"),
-        *("--policies", str(POLICIES), "--redis", redis_server.url, "--workers", "2"),
-        *("--upstream", f"tokencraft=http://127.0.0.1:{backend_port}"),
-    )
-    yield server.wait()
-    assert server.stop() == 0
+    """The gateway in front of all products: Tokencraft is the example backend, the others are the one that notes."""
+    ports = {"tokencraft": backend_port, **dict.fromkeys(("comvi", "kopimark", "tokens-studio"), running.port)}
+    folder = tmp_path_factory.mktemp("gateway")
+    with gateway_before(ports, redis_server.url, folder, admin=True) as server:
+        yield server
 
 
 class Commands:
@@ -65,17 +81,3 @@ class Commands:
 def tokens(redis_url: str) -> Commands:
     """The token commands, on an empty Redis."""
     return Commands(redis_url)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Product]:
-    """The product, as long as the gateway in front of it runs."""
-    product = Product()
-    yield product
-    product.close()
-
-
-@pytest.fixture
-def product(running: Product) -> Product:
-    """The product, asked for nothing yet."""
-    return running.forget()

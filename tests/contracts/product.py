@@ -5,11 +5,11 @@ import itertools
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 
@@ -79,23 +79,25 @@ class Product:
 NUMBERS = itertools.count(1)
 
 
-class Backend(Protocol):
-    """Whatever listens in the product's place."""
-
-    port: int
-
-
 @contextmanager
-def gateway_before(product: Backend, redis_url: str, folder: Path, *policies: str) -> Iterator[GatewayServer]:
-    """`gateway serve` with two workers, and of the shipped policies those that are named, in front of the product."""
+def gateway_before(
+    products: Mapping[str, int],
+    redis_url: str,
+    folder: Path,
+    *,
+    admin: bool = False,
+    environment: dict[str, str] | None = None,
+) -> Iterator[GatewayServer]:
+    """`gateway serve` with two workers, the shipped policies of the products, and the products at their ports."""
     (folder / "policies").mkdir()
-    for name in policies:
+    for name in products:
         shutil.copy(POLICIES / f"{name}.toml", folder / "policies")
     server = GatewayServer(
         folder,
         *("--policies", str(folder / "policies"), "--redis", redis_url, "--workers", "2"),
-        *(f"--upstream={name}=http://127.0.0.1:{product.port}" for name in policies),
-        environment={"GATEWAY_FAILED_CREDENTIALS": ""},  # many tests, many bad ones, one address
+        *(f"--upstream={name}=http://127.0.0.1:{port}" for name, port in products.items()),
+        environment=environment,
+        admin=admin,
     )
     try:
         yield server.wait()
@@ -138,7 +140,11 @@ class Operator:
 
     def _where(self, command: tuple[str, ...]) -> tuple[str, ...]:
         reads_policies = command[1] not in ("show", "list", "revoke", "search")
-        return ("--redis", self.redis_url, *(("--policies", str(POLICIES)) if reads_policies else ()))
+        return (
+            "--redis",
+            self.redis_url,
+            *(("--policies", str(POLICIES / f"{self.policy}.toml")) if reads_policies else ()),
+        )
 
 
 @dataclass(frozen=True)

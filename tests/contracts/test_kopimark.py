@@ -1,21 +1,16 @@
 """KopiMark's published promises, kept by policies/kopimark.toml alone: contract rows K1 to K11 over HTTP."""
 
-import http.server
-import json
 import re
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.conftest import POLICIES
 from tests.contracts.conftest import Commands
-from tests.contracts.product import dump
+from tests.contracts.product import Product, dump
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer, RedisServer, wait_until
+from tests.support.processes import GatewayServer, wait_until
 
 PATH = "/api/v1/projects/website/export"
 TEXTS: dict[str, dict[str, Any]] = {
@@ -26,63 +21,21 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Product:
-    """What KopiMark is behind the gateway: one document of texts, which an editor may change."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.texts = TEXTS
-        product = self
-
-        class Behaviour(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                product.asked.append(f"{self.command} {self.path}")
-                entries = [{"id": identity, **entry} for identity, entry in product.texts.items()]
-                content = json.dumps({"entries": entries}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # the names are the library's
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                """Says nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Behaviour)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Product]:
-    """The product, as long as the gateway in front of it runs."""
-    product = Product()
-    yield product
-    product.server.shutdown()
-    product.server.server_close()
+@pytest.fixture
+def product(running: Product) -> Product:
+    """The product as it was at first: one document of texts, which an editor may change."""
+    product = running.forget()
+    product.content = document(TEXTS)
+    return product
 
 
 @pytest.fixture
-def product(running: Product) -> Product:
-    """The product as it was at first."""
-    running.texts = TEXTS
-    running.asked.clear()
-    return running
+def port(gateway: GatewayServer) -> int:
+    return gateway.port
 
 
-@pytest.fixture(scope="module")
-def port(redis_server: RedisServer, running: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """`gateway serve` with two workers."""
-    server = GatewayServer(
-        tmp_path_factory.mktemp("gateway"),
-        *("--policies", str(POLICIES), "--redis", redis_server.url, "--workers", "2"),
-        *("--upstream", f"kopimark=http://127.0.0.1:{running.server.server_port}"),
-    )
-    yield server.wait().port
-    assert server.stop() == 0
+def document(texts: dict[str, dict[str, Any]]) -> Any:
+    return {"entries": [{"id": identity, **entry} for identity, entry in texts.items()]}
 
 
 @pytest.fixture
@@ -120,7 +73,9 @@ def test_K2_a_tokens_text_is_shown_once(port: int, product: Product, tokens: Com
     assert 200 == pull(port, "lang=de", text).status
     (listed,) = run_json("token", "list", "--policy", "kopimark", "--project", "website", *options)
     shown = run_json("token", "show", created["id"], *options)
-    assert (text[:12], "CI", None) == (listed["shown"], listed["name"], listed.get("token"))
+    assert text[:12] == listed["shown"]
+    assert "CI" == listed["name"]
+    assert listed.get("token") is None
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed[date]) for date in ("created", "last_used"))
     changed = run_json("token", "update", created["id"], "--name", "CD", *options, *tokens.policies)
     assert "CD" == changed["name"]
@@ -145,7 +100,8 @@ def test_K4_the_credential_is_a_bearer_token_and_nothing_else(port: int, product
     """In the query, in another field or under another scheme it opens nothing, also not what is in the cache."""
     assert 200 == pull(port, "", token).status
     missing = pull(port, "", None)
-    assert (401, 'Bearer realm="kopimark"') == (missing.status, missing.field("www-authenticate"))
+    assert 401 == missing.status
+    assert 'Bearer realm="kopimark"' == missing.field("www-authenticate")
     for field in (("X-API-Key", token), ("Authorization", token), ("Authorization", f"Basic {token}")):
         assert 401 == pull(port, "", None, field).status
     assert 401 == pull(port, f"access_token={token}", None).status
@@ -186,10 +142,8 @@ def test_K7_an_export_has_the_format_shape_language_and_status_that_are_asked_fo
     assert b'{\n  "cart": {\n' in pull(port, "lang=de&pretty", token).content
     table = pull(port, "format=csv&lang=en", token)
     assert b'"key","en"\r\n"home.hero.headline","Welcome"\r\n"n_97","Unnamed"\r\n' == table.content
-    assert ("text/csv; charset=utf-8; header=present", 'attachment; filename="website.en.csv"') == (
-        table.field("content-type"),
-        table.field("content-disposition"),
-    )
+    assert "text/csv; charset=utf-8; header=present" == table.field("content-type")
+    assert 'attachment; filename="website.en.csv"' == table.field("content-disposition")
     document = pull(port, "format=xml&lang=de", token)
     assert document.content.startswith(b'<?xml version="1.0" encoding="UTF-8"?>')
     assert {"de", "en", "fr"} == pull(port, "", token).json().keys()
@@ -212,14 +166,17 @@ def test_K7_an_unknown_name_or_value_is_400_that_lists_what_is_allowed(
     """In problem details, one error for each option."""
     answer = pull(port, query, token)
     (error,) = answer.json()["errors"]
-    assert (400, option, allowed) == (answer.status, error["option"], error["allowed"])
+    assert 400 == answer.status
+    assert option == error["option"]
+    assert allowed == error["allowed"]
 
 
 def test_K7_requests_that_mean_the_same_share_one_entry(port: int, product: Product, token: str) -> None:
     """Order, defaults and spelling make no other export: the second one is a hit."""
     first = pull(port, "lang=de,en&format=json&status=approved,shipped", token)
     second = pull(port, "status=shipped,approved,shipped&lang=en%2Cde&pretty=false", token)
-    assert (first.content, tag_of(first)) == (second.content, tag_of(second))
+    assert first.content == second.content
+    assert tag_of(first) == tag_of(second)
     assert (second.field("cache-status") or "").startswith("gateway; hit; ttl=")
 
 
@@ -231,11 +188,16 @@ def test_K8_a_build_gets_304_while_nothing_has_changed_in_what_it_pulls(
     assert tag_of(german).startswith('W/"')
     assert tag_of(german) != tag_of(french)
     assert 304 == pull(port, "lang=de", token, ("If-None-Match", tag_of(german))).status
-    product.texts = TEXTS | {"n_82": {**TEXTS["n_82"], "values": TEXTS["n_82"]["values"] | {"fr": "{n} objets"}}}
+    product.content = document(
+        TEXTS | {"n_82": {**TEXTS["n_82"], "values": TEXTS["n_82"]["values"] | {"fr": "{n} objets"}}}
+    )
     now = ("Cache-Control", "no-cache")
     same = pull(port, "lang=de", token, ("If-None-Match", tag_of(german)), now)
     new = pull(port, "lang=fr", token, ("If-None-Match", tag_of(french)), now)
-    assert (304, b"", 200, {"cart": {"items": "{n} objets"}}) == (same.status, same.content, new.status, new.json())
+    assert 304 == same.status
+    assert b"" == same.content
+    assert 200 == new.status
+    assert {"cart": {"items": "{n} objets"}} == new.json()
 
 
 def test_K8_many_builds_of_a_cold_variant_are_one_request(port: int, product: Product, token: str) -> None:
@@ -294,7 +256,8 @@ def test_K10_the_builder_gets_all_options_from_the_rule_itself(port: int, produc
     answer = pull(port, "", token, method="OPTIONS")
     offered = {option["name"]: option for option in answer.json()["options"]}
     assert ["format", "pretty", "shape", "lang", "status"] == list(offered)
-    assert (["json", "csv", "xml"], ["json"]) == (offered["format"]["values"], offered["format"]["default"])
+    assert ["json", "csv", "xml"] == offered["format"]["values"]
+    assert ["json"] == offered["format"]["default"]
     assert [] == product.asked
 
 
@@ -302,6 +265,6 @@ def test_K11_an_entry_goes_by_its_key_else_by_its_id(port: int, product: Product
     """A key that is given later takes the place of the id; nothing else in the export moves."""
     before = pull(port, "shape=flat&lang=en", token).json()
     assert {"home.hero.headline": "Welcome", "n_97": "Unnamed"} == before
-    product.texts = dict(reversed(list((TEXTS | {"n_97": {**TEXTS["n_97"], "key": "home.badge"}}).items())))
+    product.content = document(dict(reversed(list((TEXTS | {"n_97": {**TEXTS["n_97"], "key": "home.badge"}}).items()))))
     after = pull(port, "shape=flat&lang=en", token, ("Cache-Control", "no-cache")).json()
     assert {"home.badge": "Unnamed", "home.hero.headline": "Welcome"} == after

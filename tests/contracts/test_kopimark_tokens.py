@@ -3,7 +3,6 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -24,23 +23,18 @@ def product(running: Product) -> Product:
 
 
 @pytest.fixture(scope="module")
-def gateways(
+def second_node(
     redis_server: RedisServer, running: Product, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[GatewayServer]]:
-    """Two nodes with two workers each, which know nothing of each other but the store."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                gateway_before(running, redis_server.url, tmp_path_factory.mktemp("gateway"), "kopimark")
-            )
-            for _ in range(2)
-        ]
+) -> Iterator[GatewayServer]:
+    """Another node with two workers, which knows nothing of the first one but the store."""
+    with gateway_before({"kopimark": running.port}, redis_server.url, tmp_path_factory.mktemp("gateway")) as server:
+        yield server
 
 
 @pytest.fixture
-def users(gateways: list[GatewayServer]) -> list[User]:
+def users(gateway: GatewayServer, second_node: GatewayServer) -> list[User]:
     """Who asks the one node, and who the other."""
-    return [User(gateway.port, HOST, "Authorization Bearer") for gateway in gateways]
+    return [User(node.port, HOST, "Authorization Bearer") for node in (gateway, second_node)]
 
 
 @pytest.fixture
@@ -83,7 +77,8 @@ def test_K4_the_credential_is_a_bearer_token(product: Product, users: list[User]
     assert "authorization" not in product.received[0].fields
     for field, value in (("X-API-Key", text), ("Authorization", text), ("Authorization", f"Basic {text}")):
         refused = user.ask(TEXTS, None, (field, value))
-        assert (401, 'Bearer realm="kopimark"') == (refused.status, (refused.field("www-authenticate") or "")[:23])
+        assert 401 == refused.status
+        assert 'Bearer realm="kopimark"' == (refused.field("www-authenticate") or "")[:23]
     assert 401 == user.status(f"{TEXTS}?token={text}", None)
     assert 400 == user.ask(TEXTS, text, ("Authorization", f"Bearer {text}")).status
 
@@ -103,6 +98,31 @@ def test_K5_revocation_reaches_every_worker_of_every_node_with_the_next_request(
     assert 1 == len(product.asked)
 
 
+def test_K5_a_revoked_token_is_401_however_often_it_comes(
+    product: Product, users: list[User], operator: Operator
+) -> None:
+    """A build with a stale secret stays 401, and the other builds behind the same address go on."""
+    revoked, other = (operator.create("--project", "website") for _ in range(2))
+    operator.run("token", "revoke", revoked["id"])
+    assert {401} == {users[0].status(TEXTS, revoked["token"]) for _ in range(300)}
+    assert {200} == {users[0].status(TEXTS, other["token"]) for _ in range(8)}
+
+
+def test_K5_holds_where_the_guard_against_guessing_is_on(
+    redis_server: RedisServer, running: Product, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The start says that it is on. A token that exists never counts; unknown ones do."""
+    folder, guard = tmp_path_factory.mktemp("guarded"), {"GATEWAY_FAILED_CREDENTIALS": "3/minute"}
+    revoked, other = (operator.create("--project", "website") for _ in range(2))
+    operator.run("token", "revoke", revoked["id"])
+    with gateway_before({"kopimark": running.port}, redis_server.url, folder, environment=guard) as gateway:
+        user = User(gateway.port, HOST, "Authorization Bearer")
+        assert {401} == {user.status(TEXTS, revoked["token"]) for _ in range(20)}
+        assert 200 == user.status(TEXTS, other["token"])
+        assert {401, 429} == {user.status(TEXTS, "kopi_unknown") for _ in range(20)}
+    assert "GATEWAY_FAILED_CREDENTIALS is on: " in gateway.text()
+
+
 def test_K5_an_open_stream_of_a_revoked_token_is_cut(
     redis_server: RedisServer, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -117,7 +137,7 @@ def test_K5_an_open_stream_of_a_revoked_token_is_cut(
 
     folder = tmp_path_factory.mktemp("gateway")
     token = operator.create("--project", "website")
-    with RawBackend(stream) as backend, gateway_before(backend, redis_server.url, folder, "kopimark") as gateway:
+    with RawBackend(stream) as backend, gateway_before({"kopimark": backend.port}, redis_server.url, folder) as gateway:
         head = request_bytes(
             *(b"Host: " + HOST.encode(), b"Authorization: Bearer " + token["token"].encode()),
             request_line=TEXTS.encode() + b" HTTP/1.1",

@@ -2,7 +2,9 @@
 
 from msgspec.structs import replace
 
+from gateway.core.decision import Facts
 from gateway.core.messages import Field, RequestHead
+from gateway.core.outcomes import Authorized
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.matching import parse_pattern
 from gateway.core.policies.rules import CacheRule, Policy, PolicySet, Rule
@@ -85,6 +87,7 @@ def make_request(*fields: Field, method: str = "GET", path: str = "/items/1", qu
         forwarded_for="192.0.2.7",
         id="request-1",
         host="shop.example",
+        authority="shop.example:8080",
         received_at=float(NOW),
     )
 
@@ -107,3 +110,9 @@ RECORD = TokenRecord(
 )
 
 PATTERN = parse_pattern("GET /items/{item}")
+
+
+def admit(rule: Rule, record: TokenRecord | None = RECORD) -> Authorized:
+    """The admission of a request under the rule."""
+    facts = Facts(NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())
+    return Authorized(rule, record, facts)

@@ -44,8 +44,12 @@ def test_a_child_is_of_its_parents_kind() -> None:
     )
     same = ("policy", "project", "owner", "plan", "lineage")
     assert [getattr(PARENT, name) for name in same] == [getattr(child, name) for name in same]
-    assert (bucket_of(PARENT.digest), digest(text, b"pepper")) == (bucket_of(child.digest), child.digest)
-    assert ("actor", "read", token_id(PARENT.digest), NOW) == (child.name, child.scopes, child.parent, child.created_at)
+    assert bucket_of(PARENT.digest) == bucket_of(child.digest)
+    assert digest(text, b"pepper") == child.digest
+    assert "actor" == child.name
+    assert "read" == child.scopes
+    assert token_id(PARENT.digest) == child.parent
+    assert NOW == child.created_at
     assert text.startswith(child.shown)
 
 
@@ -53,12 +57,16 @@ def test_a_child_of_a_rotated_token_has_no_predecessor() -> None:
     """It is nobody's successor, though its parent is; nor was it used, though its parent was."""
     rotated = replace(PARENT, predecessor="cd" * 12, lineage="ab" + "cd" * 11, last_use=NOW)
     child = make(rotated)
-    assert ("", "", rotated.lineage, 0) == (child.predecessor, child.successor, child.lineage, child.last_use)
+    assert "" == child.predecessor
+    assert "" == child.successor
+    assert rotated.lineage == child.lineage
+    assert 0 == child.last_use
 
 
 def test_a_child_gets_all_there_is_where_nothing_is_named() -> None:
     """What its parent effectively has: not what the owner or the plan lacks; and the parent's end."""
-    assert ("read write", PARENT.expires_at) == (make().scopes, make().expires_at)
+    assert "read write" == make().scopes
+    assert PARENT.expires_at == make().expires_at
     assert "read" == make(replace(PARENT, plan="free")).scopes
     assert "read" == make(by=replace(OWNER, permissions={"website": "read"})).scopes
     assert None is make(replace(PARENT, expires_at=None)).expires_at
@@ -125,7 +133,8 @@ def test_a_parent_needs_the_scope_that_the_policy_asks_of_parents(
             make_child(*arguments, TokenRequest(name="actor"), draws(), b"", NOW)
         return
     held = make_child(*arguments, TokenRequest(name="actor"), draws(), b"", NOW)[1].scopes.split()
-    assert (True, False) == ("read" in held, "hand_on" in held)
+    assert "read" in held
+    assert "hand_on" not in held
     named = TokenRequest(name="actor", scopes=("children", "read"))
     assert "hand_on read" == make_child(*arguments, named, draws(), b"", NOW)[1].scopes
 
@@ -161,7 +170,9 @@ def test_a_child_is_rotated_to_a_child() -> None:
     rotated = rotate_record(
         POLICY, child, TokenState.ACTIVE, Rotation(overlap_seconds=0), draws(), b"p", NOW, bounds
     ).successor
-    assert (child.parent, child.lineage, child.expires_at) == (rotated.parent, rotated.lineage, rotated.expires_at)
+    assert child.parent == rotated.parent
+    assert child.lineage == rotated.lineage
+    assert child.expires_at == rotated.expires_at
 
 
 def test_a_child_is_what_its_parent_is() -> None:

@@ -14,6 +14,7 @@ from gateway.core.fields import (
     build_http_date,
     build_timestamp,
     is_bearer,
+    parse_authority,
     parse_bearer,
     parse_cache_control,
     parse_delta_seconds,
@@ -42,13 +43,15 @@ def test_the_bearer_scheme_is_case_insensitive(scheme: str, spaces: int, text: s
 @pytest.mark.parametrize("value", [b"Bearer", b"bearer ", b"Bearer   "])
 def test_bearer_without_a_token_has_the_scheme_and_no_token(value: bytes) -> None:
     """The scheme alone is a credential that is malformed, not the absence of one."""
-    assert (True, None) == (is_bearer(value), parse_bearer(value))
+    assert is_bearer(value)
+    assert None is parse_bearer(value)
 
 
 @pytest.mark.parametrize("value", [b"", b"Basic abc", b"Bearerabc", b"Bearer\tabc", b" Bearer abc", b"Bearer,abc"])
 def test_other_schemes_are_not_bearer(value: bytes) -> None:
     """Only the word Bearer followed by a space, or alone, is the scheme."""
-    assert (False, None) == (is_bearer(value), parse_bearer(value))
+    assert not is_bearer(value)
+    assert None is parse_bearer(value)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,12 @@ def test_any_authorization_is_read_or_absent(value: bytes) -> None:
         (b"APP.Example:8080", "app.example"),
         (b"[2001:DB8::1]:80", "[2001:db8::1]"),
         (b"app.example:", "app.example"),
-        (b"", ""),
-        (b":80", ""),
+        (b"", None),
+        (b":80", None),
+        (b"app.example:65535", "app.example"),
+        (b"app.example:65536", None),
+        (b"app.example:000080", None),
+        (b"app.example:" + b"9" * 5000, None),
         (b"a/b", None),
         (b"a b", None),
         (b"user@a", None),
@@ -94,8 +101,32 @@ def test_any_authorization_is_read_or_absent(value: bytes) -> None:
     ],
 )
 def test_the_host_is_read_without_port_in_lower_case(value: bytes, host: str | None) -> None:
-    """A Host field gives its uri-host in lower case; what RFC 9110 7.2 does not allow gives none."""
+    """A Host field gives its uri-host in lower case; no host, or a port that there is not, is none (RFC 9110 7.2)."""
     assert host == parse_host(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "scheme", "authority"),
+    [
+        (b"a.test", "http", "a.test"),
+        (b"A.TEST:80", "http", "a.test"),
+        (b"a.test:", "http", "a.test"),
+        (b"a.test:080", "http", "a.test"),
+        (b"a.test:443", "http", "a.test:443"),
+        (b"a.test:443", "https", "a.test"),
+        (b"a.test:80", "https", "a.test:80"),
+        (b"a.test:08443", "https", "a.test:8443"),
+        (b"a.test:0", "http", "a.test:0"),
+        (b"[::1]:80", "http", "[::1]"),
+        (b"[::1]:8080", "http", "[::1]:8080"),
+    ],
+)
+def test_an_authority_has_one_spelling(value: bytes, scheme: str, authority: str) -> None:
+    """Lower case, and the scheme's own port left out (RFC 9110 4.2.3)."""
+    found = parse_authority(value, scheme)
+    assert found is not None
+    assert authority == found[1]
+    assert found == parse_authority(authority.encode(), scheme)
 
 
 @given(st.binary())

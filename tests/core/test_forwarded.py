@@ -56,7 +56,8 @@ def test_what_a_backend_is_told(addresses: list[str], host: str, expected: bytes
 def test_what_is_written_can_be_read(addresses: list[str], host: str) -> None:
     """Addresses in their order, and the scheme with the first."""
     hops = parse_forwarded([build_forwarded(addresses, host, "http")])
-    assert (addresses, "http") == ([hop.address for hop in hops], hops[0].scheme)
+    assert addresses == [hop.address for hop in hops]
+    assert "http" == hops[0].scheme
 
 
 @given(st.lists(st.binary(max_size=40), max_size=3))

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.core.client_fields import HOP_BY_HOP, IDENTITY_FIELDS, MISLEADING, SET_BY_GATEWAY, fold_all
 from gateway.core.forwarding import (
-    HOP_BY_HOP,
-    SET_BY_GATEWAY,
     build_request_fields,
     build_response_fields,
     edit_fields,
     end_to_end_fields,
     hops_left,
-    is_reserved,
+    restore_path,
     rewrite_target,
 )
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
 from gateway.core.policies.upstream import FieldEdits, Rewrite
+from gateway.core.records import TokenRecord
 from gateway.core.tracing import build_trace_fields
 from tests.core.samples import RECORD, load_shop, make_request
 
@@ -31,35 +31,6 @@ def forward(*fields: Field, dropped: frozenset[bytes] = frozenset()) -> list[Fie
     return build_request_fields(make_request(*fields), POLICY, RECORD, RECORD.scopes, dropped)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (b"x-gateway-owner", True),
-        (b"x_gateway_owner", True),
-        (b"x-gateway_owner", True),
-        (b"x_gateway-token_id", True),
-        (b"x-gateway-", True),
-        (b"x-gateway-anything-new", True),
-        (b"x-gateway", False),
-        (b"xx-gateway-owner", False),
-        (b"gateway-cache-control", False),
-        (b"x-request-id", False),
-        (b"_x-gateway-owner", False),
-        (b"", False),
-    ],
-)
-def test_identity_fields_are_reserved_in_every_spelling(name: bytes, expected: bool) -> None:
-    """A field that a CGI-style server would read as an identity field is reserved, and no other."""
-    assert expected == is_reserved(name)
-
-
-@given(st.text("-_", min_size=2, max_size=2), names)
-def test_underscores_and_hyphens_make_no_difference(separators: str, rest: bytes) -> None:
-    """However separators are spelled, a name behind the reserved prefix is reserved."""
-    first, second = separators.encode()[:1], separators.encode()[1:]
-    assert is_reserved(b"x" + first + b"gateway" + second + rest)
-
-
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
 def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
     """Each field about one connection is removed in both directions."""
@@ -68,10 +39,19 @@ def test_hop_by_hop_fields_do_not_cross(name: bytes) -> None:
     assert field_value(build_response_fields(ResponseHead(200, [(name, b"x")])), name) is None
 
 
-@pytest.mark.parametrize("name", [b"content_length", b"transfer_encoding", b"proxy_connection", b"keep_alive"])
+@pytest.mark.parametrize(
+    "name", [b"content_length", b"content.length", b"transfer_encoding", b"proxy!connection", b"keep_alive"]
+)
 def test_what_cgi_takes_for_framing_does_not_cross(name: bytes) -> None:
-    """A CGI-style server reads underscores as hyphens: to it such a field would be about the connection."""
+    """A CGI-style server reads odd characters as hyphens: to it such a field would be about the connection."""
     assert field_value(forward((name, b"5")), name) is None
+    assert field_value(build_response_fields(ResponseHead(200, [(name, b"5")])), name) is None
+
+
+def test_a_length_crosses() -> None:
+    """In its own spelling Content-Length frames the message."""
+    assert b"5" == field_value(forward((b"content-length", b"5")), b"content-length")
+    assert b"5" == field_value(build_response_fields(ResponseHead(200, [(b"content-length", b"5")])), b"content-length")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +98,21 @@ def test_removal_is_complete_and_keeps_the_rest(fields: list[Field]) -> None:
     assert kept == end_to_end_fields(kept)
 
 
-@pytest.mark.parametrize("field", [(b"authorization", b"Bearer shp_secret"), (b"x-api-key", b"shp_secret")])
+@pytest.mark.parametrize("name", [b"x-gateway-owner", b"x.gateway.owner", b"x!gateway!scopes", b"x-gateway-new"])
+def test_a_backend_says_nothing_of_who_asks(name: bytes) -> None:
+    """Its own identity fields reach no client, in whatever spelling: they would be the gateway's to whoever is next."""
+    assert [(b"via", b"1.1 gateway")] == build_response_fields(ResponseHead(200, [(name, b"root")]))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"authorization", b"Bearer shp_secret"),
+        (b"x-api-key", b"shp_secret"),
+        (b"x.api.key", b"shp_secret"),
+        (b"authoriz_ation", b"Bearer shp_secret"),
+    ],
+)
 def test_the_credential_does_not_reach_the_backend(field: Field) -> None:
     """Each field in which the policy accepts a credential is removed."""
     assert all(b"secret" not in value for _, value in forward(field))
@@ -126,15 +120,28 @@ def test_the_credential_does_not_reach_the_backend(field: Field) -> None:
 
 @pytest.mark.parametrize("name", sorted(SET_BY_GATEWAY - {b"host"}))
 def test_what_a_client_says_in_the_gateways_place_is_dropped(name: bytes) -> None:
-    """A client cannot claim an address, a scheme, a host or a request id, in either spelling."""
-    spellings = {name, name.replace(b"-", b"_")}
+    """A client cannot claim an address, a scheme, a host or a request id, in any spelling."""
+    spellings = {name, *(name.replace(b"-", odd) for odd in (b"_", b".", b"!", b""))}
     passed = forward(*((spelling, b"forged") for spelling in spellings))
     assert b"forged" not in {value for _, value in passed}
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(MISLEADING), b"x-forwarded-prefix", b"x-forwarded-anything", b"forwarded-for"]
+)
+def test_what_makes_a_backend_see_another_request_is_dropped(name: bytes) -> None:
+    """Unless the policy names it, and then in this spelling only."""
+    fields = [(name, b"1"), *((name.replace(b"-", odd), b"2") for odd in (b"_", b".") if b"-" in name)]
+    assert fold_all([name]).isdisjoint(fold_all(field for field, _ in forward(*fields)))
+    passing = replace(POLICY, upstream=replace(POLICY.upstream, pass_fields=frozenset({name})))
+    passed = build_request_fields(make_request(*fields), passing, RECORD, "", frozenset())
+    assert [(name, b"1")] == [field for field in passed if field in fields]
 
 
 def test_the_backend_learns_who_asks_and_how() -> None:
     """The gateway's own fields say where the request came from and in whose name."""
     expected = [
+        (b"host", b"shop.example:8080"),
         (b"accept", b"*/*"),
         (b"via", b"1.1 gateway"),
         (b"x-forwarded-for", b"192.0.2.7"),
@@ -159,10 +166,32 @@ def test_forwarded_is_sent_to_those_who_want_it() -> None:
     assert [] == field_values(forward(), b"forwarded")
 
 
-def test_an_empty_identity_is_left_out() -> None:
-    """A token without a project or an owner says nothing of one."""
-    fields = build_request_fields(make_request(), POLICY, replace(RECORD, project=""), "", frozenset())
-    assert ([], []) == (field_values(fields, b"x-gateway-project"), field_values(fields, b"x-gateway-scopes"))
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (replace(RECORD, project="", name=""), [b"ab" * 12, b"", b"", b"acme", b""]),
+        (None, [b"", b"", b"", b"", b""]),
+    ],
+)
+def test_all_identity_fields_are_sent(record: TokenRecord | None, expected: list[bytes]) -> None:
+    """Empty where there is nothing to say, also where nobody is asked: else a client's would be all there is."""
+    forged = [(name.replace(b"-", b"."), b"root") for name in IDENTITY_FIELDS]
+    fields = build_request_fields(make_request(*forged), POLICY, record, "", frozenset())
+    assert list(zip(IDENTITY_FIELDS, expected, strict=True)) == [
+        field for field in fields if field[0].startswith(b"x") and b"gateway" in field[0]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("client", [b"shop.example:8080"]), ("target", []), ("inner.example:81", [b"inner.example:81"])],
+)
+def test_the_policy_says_which_host_the_backend_gets(host: str, expected: list[bytes]) -> None:
+    """The client's, a name, or none here: then the target adds its own. X-Forwarded-Host is the client's always."""
+    policy = replace(POLICY, upstream=replace(POLICY.upstream, host=host))
+    fields = build_request_fields(make_request(), policy, RECORD, "", frozenset())
+    assert expected == field_values(fields, b"host")
+    assert [b"shop.example:8080"] == field_values(fields, b"x-forwarded-host")
 
 
 def test_earlier_intermediaries_stay_in_via() -> None:
@@ -177,7 +206,8 @@ def test_earlier_intermediaries_stay_in_via() -> None:
 def test_dropped_fields_are_dropped() -> None:
     """What the caller names does not reach the backend either."""
     fields = forward((b"if-none-match", b"*"), (b"range", b"bytes=0-"), dropped=frozenset({b"if-none-match"}))
-    assert ([], [b"bytes=0-"]) == (field_values(fields, b"if-none-match"), field_values(fields, b"range"))
+    assert [] == field_values(fields, b"if-none-match")
+    assert [b"bytes=0-"] == field_values(fields, b"range")
 
 
 @pytest.mark.parametrize(
@@ -242,3 +272,56 @@ def test_edited_fields() -> None:
     fields = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4")]
     edits = FieldEdits(frozenset({b"a", b"c"}), ((b"a", b"new"),))
     assert [(b"b", b"2"), (b"a", b"new")] == edit_fields(fields, edits)
+
+
+def test_a_field_is_edited_in_every_spelling() -> None:
+    """What the policy sets or removes a client cannot say beside it by an underscore or a dot."""
+    fields = [(b"x_environment", b"test"), (b"x.environment", b"test"), (b"b", b"2")]
+    edits = FieldEdits(fold_all([b"X-Environment"]), ((b"x-environment", b"production"),))
+    assert [(b"b", b"2"), (b"x-environment", b"production")] == edit_fields(fields, edits)
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "path", "public", "untouched"),
+    [
+        (Rewrite(("api", "v1"), "/v1"), "/v1/x", "/api/v1/x", "/v1/x"),
+        (Rewrite(("api", "v1"), "/v1"), "/v1", "/api/v1", "/v1"),
+        (Rewrite(("api", "v1"), "/v1"), "/v10", "/v10", "/v10"),
+        (Rewrite(("api", "v1"), "/v1"), "/api/v1/x", None, None),
+        (Rewrite(("api",), ""), "/", "/api/", "/"),
+        (Rewrite(("api",), ""), "/x/", "/api/x/", "/x/"),
+        (Rewrite((), "/base"), "/base/x", "/x", "/x"),
+        (Rewrite((), "/base"), "/base", "/", "/"),
+        (Rewrite((), "/base"), "/x", None, None),
+        (Rewrite(("a b",), "/v1"), "/v1/x", "/a%20b/x", "/v1/x"),
+    ],
+)
+def test_a_rewrite_is_reversed(rewrite: Rewrite, path: str, public: str | None, untouched: str | None) -> None:
+    """To the path that a client asks for: rewritten as its own request was, or not; None where no path leads there."""
+    assert public == restore_path(path, rewrite, is_rewritten=True)
+    assert untouched == restore_path(path, rewrite, is_rewritten=False)
+
+
+_paths = st.lists(st.sampled_from(["a", "b", "v1", "x%20y"]), max_size=4).map(lambda parts: "/" + "/".join(parts))
+_rewrites = st.builds(
+    Rewrite,
+    st.lists(st.sampled_from(["a", "b", "x y"]), max_size=2).map(tuple),
+    _paths.map(lambda path: path.rstrip("/")),
+)
+
+
+@given(_rewrites, _paths, st.booleans())
+def test_what_a_reversed_path_leads_to_is_the_path(rewrite: Rewrite, path: str, is_rewritten: bool) -> None:
+    """A client that follows it reaches what the backend meant, up to a slash at the end."""
+    public = restore_path(path, rewrite, is_rewritten=is_rewritten)
+    if public is not None:
+        assert path.rstrip("/") == rewrite_target(public, rewrite).rstrip("/")
+
+
+@given(_rewrites, _paths)
+def test_every_path_is_found_again(rewrite: Rewrite, path: str) -> None:
+    """What the backend says of the very path that it was asked for leads back to the client's."""
+    inner = rewrite_target(path, rewrite)
+    public = restore_path(inner, rewrite, is_rewritten=inner != path)
+    assert public is not None
+    assert inner.rstrip("/") == rewrite_target(public, rewrite).rstrip("/")

@@ -28,7 +28,8 @@ POLICIES = load_policies(
 def test_what_meets_no_rule_is_refused_in_the_words_of_its_host(host: str, policy: str | None) -> None:
     """Of the one policy that names the host, else of the one for any host; of two nobody can tell whose it is."""
     refused = refuse_unmatched(Reason.NO_MATCHING_RULE, POLICIES, host)
-    assert (Reason.NO_MATCHING_RULE, policy) == (refused.reason, refused.policy.name if refused.policy else None)
+    assert Reason.NO_MATCHING_RULE == refused.reason
+    assert policy == (refused.policy.name if refused.policy else None)
 
 
 def test_a_dialect_has_the_404_of_its_host() -> None:

@@ -86,7 +86,8 @@ def test_every_reason_has_a_problem() -> None:
 def test_every_reason_has_its_status(reason: Reason) -> None:
     """The status of each reason is the documented one, also in the content."""
     response = build_refusal(reason, None, "1")
-    assert (STATUSES[reason], STATUSES[reason]) == (response.head.status, content_of(response)["status"])
+    assert STATUSES[reason] == response.head.status
+    assert STATUSES[reason] == content_of(response)["status"]
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -193,7 +194,8 @@ def test_a_quota_tells_when_to_come_back() -> None:
 def test_a_policy_speaks_its_own_dialect(reason: Reason, content: bytes) -> None:
     """Content that the policy has for a reason or its status replaces problem details; fields stay."""
     response = build_refusal(reason, POLICY, "1", required_scopes=("write",))
-    assert (content, STATUSES[reason]) == (response.content, response.head.status)
+    assert content == response.content
+    assert STATUSES[reason] == response.head.status
     assert b"application/json" == field_value(response.head.fields, b"content-type")
 
 
@@ -213,7 +215,9 @@ def test_a_wrong_option_is_told_with_what_is_allowed() -> None:
     """K7: problem details have each option with its message and the values that it may have."""
     response = build_refusal(Reason.INVALID_OPTION, POLICY, "1", detail=MISTAKE.message, mistakes=(MISTAKE,))
     content = content_of(response)
-    assert (400, "invalid_option", MISTAKE.message) == (content["status"], content["code"], content["detail"])
+    assert 400 == content["status"]
+    assert "invalid_option" == content["code"]
+    assert MISTAKE.message == content["detail"]
     assert [{"option": "format", "message": MISTAKE.message, "allowed": ["json", "csv"]}] == content["errors"]
 
 

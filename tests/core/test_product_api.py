@@ -41,13 +41,11 @@ def test_where_the_policy_binds_to_owners_it_manages_its_owners() -> None:
 def test_a_new_token_has_the_owner_and_the_plan_of_the_one_that_asks() -> None:
     """And without scopes all that this effectively has."""
     request = build_request(SHOP, RECORD, "read", "website", {"name": "x"})
-    assert ("acme", "pro", ("read",), "website", None) == (
-        request.owner,
-        request.plan,
-        request.scopes,
-        request.project,
-        request.expires_at,
-    )
+    assert "acme" == request.owner
+    assert "pro" == request.plan
+    assert ("read",) == request.scopes
+    assert "website" == request.project
+    assert None is request.expires_at
 
 
 def test_what_a_scope_implies_may_be_given() -> None:
@@ -96,19 +94,15 @@ def test_without_a_dialect_our_own_names_and_problem_details_are_told() -> None:
     """All fields, absent ones null; the text only where it is given; refusals with their code."""
     told = build_token(OWN, view())
     assert "token" not in told
-    assert ("website", None, "2027-01-14T08:00:00Z", ["read", "write"]) == (
-        told["project"],
-        told["expires_at"],
-        told["created_at"],
-        told["scopes"],
-    )
+    assert "website" == told["project"]
+    assert None is told["expires_at"]
+    assert "2027-01-14T08:00:00Z" == told["created_at"]
+    assert ["read", "write"] == told["scopes"]
     assert "shp_x" == build_token(OWN, view(), "shp_x")["token"]
     answer = refuse(SHOP, NameTaken("it is taken"), "request-1")
     assert isinstance(answer.content, bytes)
     problem = json.loads(answer.content)
-    assert (409, "name_taken", "it is taken", "request-1") == (
-        answer.head.status,
-        problem["code"],
-        problem["detail"],
-        problem["request_id"],
-    )
+    assert 409 == answer.head.status
+    assert "name_taken" == problem["code"]
+    assert "it is taken" == problem["detail"]
+    assert "request-1" == problem["request_id"]

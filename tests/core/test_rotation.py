@@ -44,9 +44,12 @@ def test_a_successor_takes_over_the_settings() -> None:
     rotated = rotate()
     successor = rotated.successor
     assert is_well_formed(rotated.text, POLICY.token_format)
-    assert (digest(rotated.text, b"pepper"), rotated.text[:12]) == (successor.digest, successor.shown)
+    assert digest(rotated.text, b"pepper") == successor.digest
+    assert rotated.text[:12] == successor.shown
     own = {"digest": RECORD.digest, "shown": RECORD.shown, "created_at": RECORD.created_at, "predecessor": ""}
-    assert (IDENTITY, NOW, RECORD) == (successor.predecessor, successor.created_at, replace(successor, **own))
+    assert IDENTITY == successor.predecessor
+    assert NOW == successor.created_at
+    assert RECORD == replace(successor, **own)
     assert replace(RECORD, expires_at=NOW + DAY, successor=token_id(successor.digest)) == rotated.old
     assert rotated.text not in repr(rotated)
 
@@ -54,7 +57,8 @@ def test_a_successor_takes_over_the_settings() -> None:
 def test_a_successor_was_never_used() -> None:
     """What the token before it was used for says nothing of who has the new text by now."""
     rotated = rotate(replace(RECORD, last_use=NOW))
-    assert (0, NOW) == (rotated.successor.last_use, rotated.old.last_use)
+    assert 0 == rotated.successor.last_use
+    assert NOW == rotated.old.last_use
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 2**32))
@@ -63,10 +67,8 @@ def test_a_successor_is_in_the_bucket_of_its_lineage(raw: bytes, seed: int) -> N
     record = replace(RECORD, digest=raw.hex(), lineage=token_id(raw.hex()))
     rotation = Rotation(overlap_seconds=0)
     rotated = rotate_record(POLICY, record, TokenState.ACTIVE, rotation, draws(seed), b"", NOW)
-    assert (bucket_of(record.lineage), record.lineage) == (
-        bucket_of(rotated.successor.digest),
-        rotated.successor.lineage,
-    )
+    assert bucket_of(record.lineage) == bucket_of(rotated.successor.digest)
+    assert record.lineage == rotated.successor.lineage
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,8 @@ def test_a_successor_is_in_the_bucket_of_its_lineage(raw: bytes, seed: int) -> N
 def test_the_old_token_ends_after_the_overlap(own: int | None, overlap: int, ends: int) -> None:
     """And never later than it would have ended anyway; the successor keeps the end that the old one had."""
     rotated = rotate(replace(RECORD, expires_at=own), overlap_seconds=overlap)
-    assert (ends, own) == (rotated.old.expires_at, rotated.successor.expires_at)
+    assert ends == rotated.old.expires_at
+    assert own == rotated.successor.expires_at
 
 
 def test_a_successor_may_have_an_end_of_its_own() -> None:

@@ -127,7 +127,8 @@ def test_the_checksum_is_crc32_in_base62(text: str, crc: int) -> None:
     for character in build_checksum(text):
         number = number * 62 + BASE62.index(character)
 
-    assert (CHECKSUM_LENGTH, crc) == (len(build_checksum(text)), number)
+    assert CHECKSUM_LENGTH == len(build_checksum(text))
+    assert crc == number
 
 
 @given(st.text(BASE62), st.binary(min_size=1))

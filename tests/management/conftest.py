@@ -1,21 +1,19 @@
 """Management over a real Redis, and what is in Redis afterwards."""
 
-import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import redis
 
 from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_claims import RedisClaims
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.management import Management
 from tests.management.policies import FixedPolicies
-
-Work = Callable[[Management], Awaitable[None]]
+from tests.support.connections import open_connection
 
 
 def build(connection: RedisConnection) -> Management:
@@ -32,20 +30,10 @@ def build(connection: RedisConnection) -> Management:
 
 
 @pytest.fixture
-def run(redis_url: str) -> Callable[[Work], None]:
-    """Runs work on a management over an empty Redis."""
-
-    def run(work: Work) -> None:
-        async def run_all() -> None:
-            connection = RedisConnection(open_client(redis_url, 5), 5)
-            try:
-                await work(build(connection))
-            finally:
-                await connection.close()
-
-        asyncio.run(run_all())
-
-    return run
+async def management(redis_url: str) -> AsyncIterator[Management]:
+    """Management over an empty Redis."""
+    async with open_connection(redis_url) as connection:
+        yield build(connection)
 
 
 @pytest.fixture

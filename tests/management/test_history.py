@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.core.administration import TokenChange, TokenRequest, TokenState
 from gateway.core.audit import Action, Actor, AuditEntry, AuditQuery
 from gateway.core.decision import Asked
@@ -17,6 +16,7 @@ from gateway.core.overrides import OverrideRequest
 from gateway.core.owners import OwnerChange, OwnerStatus
 from gateway.core.tokens import build_checksum
 from gateway.management import Management
+from tests.support.connections import open_connection
 from tests.support.policies import rule_for
 
 pytestmark = pytest.mark.redis
@@ -28,102 +28,101 @@ EVERYTHING = AuditQuery()
 ELSEWHERE = (_BODY := "sml_" + "e" * 34) + build_checksum(_BODY)
 SECRET = "sml_" + "T0psecret" * 4 + "aaaa"
 
-Run = Callable[[Callable[[Management], Awaitable[None]]], None]
-
 
 async def newest(management: Management) -> AuditEntry:
     (entry, *_) = await management.search_audit(EVERYTHING)
     return entry
 
 
-def test_creation_and_change_are_told_with_who_and_what(run: Run) -> None:
+async def test_creation_and_change_are_told_with_who_and_what(management: Management) -> None:
     """Whose doing it was, which token, and what each field said before and after; a token is no person."""
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    made = await newest(management)
+    assert ADA == made.actor
+    assert Action.CREATE == made.action
+    assert "small" == made.policy
+    assert identity == made.target
+    assert "CI" == made.name
+    assert "website" == made.project
+    assert "acme" == made.owner
+    assert "done" == made.outcome
+    assert {"scopes": (None, "read"), "plan": (None, "free"), "name": (None, "CI")}.items() <= made.changes.items()
+    await management.update_token(ROBOT, identity, TokenChange(name="Nightly", expires_at=4_000_000_000))
+    changed = await newest(management)
+    assert ROBOT == changed.actor
+    assert "API key nightly" == changed.actor.title
+    assert Action.UPDATE == changed.action
+    assert {"name": ("CI", "Nightly"), "expires_at": (None, 4_000_000_000)} == changed.changes
+    assert made.time <= changed.time
 
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        made = await newest(management)
-        told = (made.actor, made.action, made.policy, made.target, made.name, made.project, made.owner, made.outcome)
-        assert (ADA, Action.CREATE, "small", identity, "CI", "website", "acme", "done") == told
-        assert {"scopes": (None, "read"), "plan": (None, "free"), "name": (None, "CI")}.items() <= made.changes.items()
-        await management.update_token(ROBOT, identity, TokenChange(name="Nightly", expires_at=4_000_000_000))
-        changed = await newest(management)
-        assert (ROBOT, "API key nightly", Action.UPDATE) == (changed.actor, changed.actor.title, changed.action)
-        assert {"name": ("CI", "Nightly"), "expires_at": (None, 4_000_000_000)} == changed.changes
-        assert made.time <= changed.time
 
-    run(work)
-
-
-def test_each_kind_of_change_is_one_entry(run: Run) -> None:
+async def test_each_kind_of_change_is_one_entry(management: Management) -> None:
     """Override, rotation, child, import, revocation of one and of many, owner: one entry for each that is changed."""
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    limit = OverrideRequest(limit="9", burst=None, until=4_000_000_000, reason="launch", author="ada")
+    await management.override_quota(ADA, identity, "minute", limit)
+    entry = await newest(management)
+    assert Action.OVERRIDE == entry.action
+    assert ["overrides"] == list(entry.changes)
+    successor = (await management.rotate_token(ADA, identity, 60)).view.identity
+    entry = await newest(management)
+    assert Action.ROTATE == entry.action
+    assert ("", successor) == entry.changes["successor"]
+    child = (await management.create_child(ADA, successor, TokenRequest(name="part"))).view.identity
+    entry = await newest(management)
+    assert child == entry.target
+    assert (None, successor) == entry.changes["parent"]
+    await management.revoke_token(ADA, child)
+    entry = await newest(management)
+    assert Action.REVOKE == entry.action
+    assert child == entry.target
+    assert "part" == entry.name
+    assert "website" == entry.project
+    taken = await management.import_token(ADA, "small", WEBSITE, ByText(ELSEWHERE))
+    entry = await newest(management)
+    assert Action.IMPORT == entry.action
+    assert taken.identity == entry.target
+    before = len(await management.search_audit(EVERYTHING))
+    revoked = await management.revoke_all(ADA, "small", project="website")
+    assert {identity, successor, taken.identity} == set(revoked)
+    assert before + 3 == len(await management.search_audit(EVERYTHING))
+    await management.change_owner(ADA, "small", "acme", OwnerChange(permissions={"website": ("read",)}))
+    await management.change_owner(ADA, "small", "acme", OwnerChange(status=OwnerStatus.BLOCKED))
+    assert {"status": ("active", "blocked")} == (await newest(management)).changes
+    second = (await management.search_audit(EVERYTHING))[1]
+    assert {"status": (None, "active"), "in:website": (None, "read")} == second.changes
 
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        limit = OverrideRequest(limit="9", burst=None, until=4_000_000_000, reason="launch", author="ada")
-        await management.override_quota(ADA, identity, "minute", limit)
-        assert (Action.OVERRIDE, ["overrides"]) == ((e := await newest(management)).action, list(e.changes))
-        successor = (await management.rotate_token(ADA, identity, 60)).view.identity
-        assert (Action.ROTATE, ("", successor)) == ((e := await newest(management)).action, e.changes["successor"])
-        child = (await management.create_child(ADA, successor, TokenRequest(name="part"))).view.identity
-        assert (child, (None, successor)) == ((e := await newest(management)).target, e.changes["parent"])
-        await management.revoke_token(ADA, child)
-        assert (Action.REVOKE, child, "part", "website") == (
-            (e := await newest(management)).action,
-            e.target,
-            e.name,
-            e.project,
-        )
-        taken = await management.import_token(ADA, "small", WEBSITE, ByText(ELSEWHERE))
-        assert (Action.IMPORT, taken.identity) == ((e := await newest(management)).action, e.target)
-        before = len(await management.search_audit(EVERYTHING))
-        revoked = await management.revoke_all(ADA, "small", project="website")
-        assert {identity, successor, taken.identity} == set(revoked)
-        assert before + 3 == len(await management.search_audit(EVERYTHING))
-        await management.change_owner(ADA, "small", "acme", OwnerChange(permissions={"website": ("read",)}))
-        await management.change_owner(ADA, "small", "acme", OwnerChange(status=OwnerStatus.BLOCKED))
-        assert {"status": ("active", "blocked")} == (await newest(management)).changes
-        second = (await management.search_audit(EVERYTHING))[1]
-        assert {"status": (None, "active"), "in:website": (None, "read")} == second.changes
 
-    run(work)
-
-
-def test_what_changes_nothing_is_no_change(run: Run) -> None:
+async def test_what_changes_nothing_is_no_change(management: Management) -> None:
     """Saying again what is so, or revoking twice, adds no entry and leaves the version."""
-
-    async def work(management: Management) -> None:
-        created = (await management.create_token(ADA, "small", WEBSITE)).view
-        same = await management.update_token(ADA, created.identity, TokenChange(name="CI", scopes=("read",)))
-        assert (created.version, None) == (same.version, same.record.updated_at)
-        await management.revoke_token(ADA, created.identity)
-        await management.revoke_token(ADA, created.identity)
-        await management.revoke_lineage(ADA, created.identity)
-        assert [Action.REVOKE, Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
-
-    run(work)
+    created = (await management.create_token(ADA, "small", WEBSITE)).view
+    same = await management.update_token(ADA, created.identity, TokenChange(name="CI", scopes=("read",)))
+    assert created.version == same.version
+    assert None is same.record.updated_at
+    await management.revoke_token(ADA, created.identity)
+    await management.revoke_token(ADA, created.identity)
+    await management.revoke_lineage(ADA, created.identity)
+    assert [Action.REVOKE, Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
 
 
-def test_using_a_token_is_in_no_history(run: Run, redis_url: str) -> None:
+async def test_using_a_token_is_in_no_history(management: Management, redis_url: str) -> None:
     """A use adds no entry, leaves the version, and is in no change's from what to what; the views have it."""
-
-    async def work(management: Management) -> None:
-        created = (await management.create_token(ADA, "small", WEBSITE)).view
-        connection = RedisConnection(open_client(redis_url, 5), 5)
+    created = (await management.create_token(ADA, "small", WEBSITE)).view
+    async with open_connection(redis_url) as connection:
         await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), created.record.digest))
-        await connection.close()
-        used = await management.get_token(created.identity)
-        assert (None, True, created.version) == (created.last_use, (used.last_use or 0) > 0, used.version)
-        same = await management.update_token(ADA, created.identity, TokenChange(name="CI"), created.version)
-        assert [Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
-        renamed = await management.update_token(ADA, created.identity, TokenChange(name="Nightly"), created.version)
-        assert {"name": ("CI", "Nightly")} == (await newest(management)).changes
-        rotated = await management.rotate_token(ADA, created.identity, 60, expected=renamed.version)
-        assert {"expires_at", "successor"} == set((await newest(management)).changes)
-        ending = await management.get_token(created.identity)
-        assert [used.last_use] * 3 == [same.last_use, renamed.last_use, ending.last_use]
-        assert rotated.view.last_use is None
-
-    run(work)
+    used = await management.get_token(created.identity)
+    assert None is created.last_use
+    assert (used.last_use or 0) > 0
+    assert created.version == used.version
+    same = await management.update_token(ADA, created.identity, TokenChange(name="CI"), created.version)
+    assert [Action.CREATE] == [e.action for e in await management.search_audit(EVERYTHING)]
+    renamed = await management.update_token(ADA, created.identity, TokenChange(name="Nightly"), created.version)
+    assert {"name": ("CI", "Nightly")} == (await newest(management)).changes
+    rotated = await management.rotate_token(ADA, created.identity, 60, expected=renamed.version)
+    assert {"expires_at", "successor"} == set((await newest(management)).changes)
+    ending = await management.get_token(created.identity)
+    assert [used.last_use] * 3 == [same.last_use, renamed.last_use, ending.last_use]
+    assert rotated.view.last_use is None
 
 
 GONE = OwnerChange(status=OwnerStatus.REMOVED)
@@ -141,109 +140,88 @@ REFUSED: list[tuple[type[ChangeRefused], str, Callable[[Management, str], Awaita
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_told_too_and_changes_nothing(run: Run, dump: Callable[[], str], case: Any) -> None:
+async def test_what_is_refused_is_told_too_and_changes_nothing(
+    management: Management, dump: Callable[[], str], case: Any
+) -> None:
     """The entry has the code of the refusal and none of the texts that were asked for: one may be a token."""
     refusal, code, attempt = case
-    before: list[str] = []
-
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        before.append(dump())
-        with pytest.raises(refusal):
-            await attempt(management, identity)
-        (entry, *others) = await management.search_audit(EVERYTHING)
-        assert (code, ADA, {}) == (entry.outcome, entry.actor, entry.changes)
-        assert [entry] == await management.search_audit(AuditQuery(is_refused=True))
-        assert [Action.CREATE] == [other.action for other in others]
-
-    run(work)
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    before = dump()
+    with pytest.raises(refusal):
+        await attempt(management, identity)
+    (entry, *others) = await management.search_audit(EVERYTHING)
+    assert code == entry.outcome
+    assert ADA == entry.actor
+    assert {} == entry.changes
+    assert [entry] == await management.search_audit(AuditQuery(is_refused=True))
+    assert [Action.CREATE] == [other.action for other in others]
     after = dump()
     assert SECRET not in after
-    assert sorted(before[0].splitlines()) == sorted(line for line in after.splitlines() if "audit:refused" not in line)
+    assert sorted(before.splitlines()) == sorted(line for line in after.splitlines() if "audit:refused" not in line)
 
 
-def test_a_revoked_token_takes_no_change(run: Run) -> None:
+async def test_a_revoked_token_takes_no_change(management: Management) -> None:
     """Neither its settings nor a rotation; both are refused as ended, and told."""
-
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        assert TokenState.REVOKED is (await management.revoke_token(ADA, identity)).state
-        with pytest.raises(TokenEnded):
-            await management.update_token(ADA, identity, TokenChange(name="x"))
-        with pytest.raises(TokenEnded):
-            await management.rotate_token(ADA, identity, 0)
-        assert ["ended", "ended"] == [e.outcome for e in await management.search_audit(AuditQuery(is_refused=True))]
-
-    run(work)
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    assert TokenState.REVOKED is (await management.revoke_token(ADA, identity)).state
+    with pytest.raises(TokenEnded):
+        await management.update_token(ADA, identity, TokenChange(name="x"))
+    with pytest.raises(TokenEnded):
+        await management.rotate_token(ADA, identity, 0)
+    assert ["ended", "ended"] == [e.outcome for e in await management.search_audit(AuditQuery(is_refused=True))]
 
 
-def test_of_many_changes_at_once_each_that_was_made_is_told(run: Run) -> None:
+async def test_of_many_changes_at_once_each_that_was_made_is_told(management: Management) -> None:
     """Twenty rename one token at the same moment: there are as many entries as changes, and they make a chain."""
-
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        attempts = [management.update_token(ADA, identity, TokenChange(name=f"name {number}")) for number in range(20)]
-        outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-        done = sum(not isinstance(outcome, BaseException) for outcome in outcomes)
-        assert all(isinstance(outcome, ChangedMeanwhile) for outcome in outcomes if isinstance(outcome, BaseException))
-        entries = await management.search_audit(AuditQuery(action=Action.UPDATE))
-        made = [entry.changes["name"] for entry in reversed(entries) if entry.outcome == "done"]
-        assert done == len(made)
-        assert ["CI", *(after for _, after in made)][:-1] == [before for before, _ in made]
-
-    run(work)
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    attempts = [management.update_token(ADA, identity, TokenChange(name=f"name {number}")) for number in range(20)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    done = sum(not isinstance(outcome, BaseException) for outcome in outcomes)
+    assert all(isinstance(outcome, ChangedMeanwhile) for outcome in outcomes if isinstance(outcome, BaseException))
+    entries = await management.search_audit(AuditQuery(action=Action.UPDATE))
+    made = [entry.changes["name"] for entry in reversed(entries) if entry.outcome == "done"]
+    assert done == len(made)
+    assert ["CI", *(after for _, after in made)][:-1] == [before for before, _ in made]
 
 
-def test_nothing_secret_is_kept_of_anything(run: Run, dump: Callable[[], str]) -> None:
+async def test_nothing_secret_is_kept_of_anything(management: Management, dump: Callable[[], str]) -> None:
     """No text of a token is anywhere in Redis, and none in what is printed of a created one."""
-    texts: list[str] = []
-
-    async def work(management: Management) -> None:
-        created = await management.create_token(ADA, "small", WEBSITE)
-        rotated = await management.rotate_token(ADA, created.view.identity, 60)
-        admin = await management.create_token(ADA, "", TokenRequest(name="ops"))
-        texts.extend((created.text, rotated.text, admin.text))
-        assert not any(text in repr((created, rotated, admin)) for text in texts)
-
-    run(work)
+    created = await management.create_token(ADA, "small", WEBSITE)
+    rotated = await management.rotate_token(ADA, created.view.identity, 60)
+    admin = await management.create_token(ADA, "", TokenRequest(name="ops"))
+    texts = (created.text, rotated.text, admin.text)
+    assert not any(text in repr((created, rotated, admin)) for text in texts)
     assert not any(text[14:] in dump() for text in texts)
 
 
-def test_the_history_is_read_in_pieces_and_by_what_is_meant(run: Run) -> None:
+async def test_the_history_is_read_in_pieces_and_by_what_is_meant(management: Management) -> None:
     """Newest first, piece by piece without gap or repetition; by token, project, owner, actor, action and time."""
-
-    async def work(management: Management) -> None:
-        requests = [TokenRequest(name=f"n{i}", project=f"p{i % 3}", owner=f"o{i % 2}") for i in range(12)]
-        views = [(await management.create_token(ADA, "small", one)).view for one in requests]
-        await management.change_owner(ROBOT, "small", "o1", OwnerChange(permissions={"*": ("read",)}))
-        everything = await management.search_audit(EVERYTHING)
-        pieces: list[AuditEntry] = []
-        while piece := await management.search_audit(EVERYTHING, 5, pieces[-1].id if pieces else ""):
-            pieces += piece
-        assert (everything, 13) == (pieces, len(everything))
-        assert ["n11", "n8", "n5", "n2"] == [e.name for e in await management.search_audit(AuditQuery(project="p2"))]
-        assert 7 == len(await management.search_audit(AuditQuery(owner="o1")))
-        assert [Action.CHANGE_OWNER] == [e.action for e in await management.search_audit(AuditQuery(actor=ROBOT.token))]
-        assert [Action.CHANGE_OWNER] == [e.action for e in await management.search_audit(AuditQuery(action="owner"))]
-        assert ["n3"] == [e.name for e in await management.search_audit(AuditQuery(target=views[3].identity))]
-        assert [] == await management.search_audit(AuditQuery(policy="another"))
-        now = await management.now()
-        assert [] == await management.search_audit(AuditQuery(since=now + 60))
-        assert [] == await management.search_audit(AuditQuery(until=now - 60))
-        assert everything == await management.search_audit(AuditQuery(since=now - 600, until=now + 60))
-
-    run(work)
+    requests = [TokenRequest(name=f"n{i}", project=f"p{i % 3}", owner=f"o{i % 2}") for i in range(12)]
+    views = [(await management.create_token(ADA, "small", one)).view for one in requests]
+    await management.change_owner(ROBOT, "small", "o1", OwnerChange(permissions={"*": ("read",)}))
+    everything = await management.search_audit(EVERYTHING)
+    pieces: list[AuditEntry] = []
+    while piece := await management.search_audit(EVERYTHING, 5, pieces[-1].id if pieces else ""):
+        pieces += piece
+    assert everything == pieces
+    assert 13 == len(everything)
+    assert ["n11", "n8", "n5", "n2"] == [e.name for e in await management.search_audit(AuditQuery(project="p2"))]
+    assert 7 == len(await management.search_audit(AuditQuery(owner="o1")))
+    assert [Action.CHANGE_OWNER] == [e.action for e in await management.search_audit(AuditQuery(actor=ROBOT.token))]
+    assert [Action.CHANGE_OWNER] == [e.action for e in await management.search_audit(AuditQuery(action="owner"))]
+    assert ["n3"] == [e.name for e in await management.search_audit(AuditQuery(target=views[3].identity))]
+    assert [] == await management.search_audit(AuditQuery(policy="another"))
+    now = await management.now()
+    assert [] == await management.search_audit(AuditQuery(since=now + 60))
+    assert [] == await management.search_audit(AuditQuery(until=now - 60))
+    assert everything == await management.search_audit(AuditQuery(since=now - 600, until=now + 60))
 
 
-def test_a_history_longer_than_a_piece_is_read_whole(run: Run) -> None:
+async def test_a_history_longer_than_a_piece_is_read_whole(management: Management) -> None:
     """What is meant is found however much stands before it, and paged in order."""
-
-    async def work(management: Management) -> None:
-        identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
-        for number in range(450):
-            await management.update_token(ADA, identity, TokenChange(name=f"name {number}"))
-        assert [Action.CREATE] == [e.action for e in await management.search_audit(AuditQuery(action=Action.CREATE))]
-        names = [e.changes["name"][1] for e in await management.search_audit(AuditQuery(action=Action.UPDATE), 1000)]
-        assert [f"name {number}" for number in reversed(range(450))] == names
-
-    run(work)
+    identity = (await management.create_token(ADA, "small", WEBSITE)).view.identity
+    for number in range(450):
+        await management.update_token(ADA, identity, TokenChange(name=f"name {number}"))
+    assert [Action.CREATE] == [e.action for e in await management.search_audit(AuditQuery(action=Action.CREATE))]
+    names = [e.changes["name"][1] for e in await management.search_audit(AuditQuery(action=Action.UPDATE), 1000)]
+    assert [f"name {number}" for number in reversed(range(450))] == names

@@ -1,7 +1,5 @@
 """Lists of tokens as they are now, from a real Redis."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from gateway.core.administration import TokenRequest, TokenState
@@ -11,25 +9,20 @@ from gateway.management import Management, reading
 pytestmark = pytest.mark.redis
 
 ADA = Actor("ada", "operator")
-Run = Callable[[Callable[[Management], Awaitable[None]]], None]
 
 
-def test_a_list_is_the_same_in_pieces(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_is_the_same_in_pieces(management: Management, monkeypatch: pytest.MonkeyPatch) -> None:
     """Children know of their parents, whichever piece those are in."""
-
-    async def work(management: Management) -> None:
-        for number in range(4):
-            wanted = TokenRequest(name=f"p{number}", project="website", scopes=("read",))
-            parent = (await management.create_token(ADA, "small", wanted)).view.identity
-            await management.create_child(ADA, parent, TokenRequest(name=f"c{number}"))
-            if number % 2:
-                await management.revoke_token(ADA, parent)
-        whole = await management.list_tokens("small")
-        monkeypatch.setattr(reading, "AT_ONCE", 3)
-        assert whole == await management.list_tokens("small")
-        assert 8 == len(whole)
-        assert {"p1", "c1", "p3", "c3"} == {view.record.name for view in whole if view.state is TokenState.REVOKED}
-        for view in whole:
-            assert view.version == (await management.get_token(view.identity)).version
-
-    run(work)
+    for number in range(4):
+        wanted = TokenRequest(name=f"p{number}", project="website", scopes=("read",))
+        parent = (await management.create_token(ADA, "small", wanted)).view.identity
+        await management.create_child(ADA, parent, TokenRequest(name=f"c{number}"))
+        if number % 2:
+            await management.revoke_token(ADA, parent)
+    whole = await management.list_tokens("small")
+    monkeypatch.setattr(reading, "AT_ONCE", 3)
+    assert whole == await management.list_tokens("small")
+    assert 8 == len(whole)
+    assert {"p1", "c1", "p3", "c3"} == {view.record.name for view in whole if view.state is TokenState.REVOKED}
+    for view in whole:
+        assert view.version == (await management.get_token(view.identity)).version

@@ -1,7 +1,6 @@
 """Unique names and numbers, in a real Redis."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from msgspec.structs import replace
@@ -16,106 +15,79 @@ from gateway.management import Management
 pytestmark = pytest.mark.redis
 
 ADA = Actor("ada", "operator")
-Run = Callable[[Callable[[Management], Awaitable[None]]], None]
 
 
 def ask(name: str, project: str = "website", **others: object) -> TokenRequest:
     return TokenRequest(name=name, project=project, **others)  # type: ignore[arg-type]  # the request's own
 
 
-def test_of_many_who_want_a_name_at_once_one_gets_it(run: Run) -> None:
+async def test_of_many_who_want_a_name_at_once_one_gets_it(management: Management) -> None:
     """Exactly one creation wins, the others are told why; another project may have the same name."""
-
-    async def work(management: Management) -> None:
-        attempts = [management.create_token(ADA, "unique", ask("CI")) for _ in range(25)]
-        outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-        assert 1 == sum(isinstance(outcome, CreatedToken) for outcome in outcomes)
-        assert 24 == sum(isinstance(outcome, NameTaken) for outcome in outcomes)
-        assert ["CI"] == [view.record.name for view in await management.list_tokens("unique", "website")]
-        await management.create_token(ADA, "unique", ask("CI", "another"))
-
-    run(work)
+    attempts = [management.create_token(ADA, "unique", ask("CI")) for _ in range(25)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    assert 1 == sum(isinstance(outcome, CreatedToken) for outcome in outcomes)
+    assert 24 == sum(isinstance(outcome, NameTaken) for outcome in outcomes)
+    assert ["CI"] == [view.record.name for view in await management.list_tokens("unique", "website")]
+    await management.create_token(ADA, "unique", ask("CI", "another"))
 
 
-def test_a_name_is_free_again_when_its_token_is_revoked_or_renamed(run: Run) -> None:
+async def test_a_name_is_free_again_when_its_token_is_revoked_or_renamed(management: Management) -> None:
     """At once; a disabled token keeps its name."""
-
-    async def work(management: Management) -> None:
-        first = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
-        await management.update_token(ADA, first, TokenChange(is_active=False))
-        with pytest.raises(NameTaken, match="another token of the same project is named 'CI'"):
-            await management.create_token(ADA, "unique", ask("CI"))
-        await management.update_token(ADA, first, TokenChange(name="Nightly"))
-        second = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
-        with pytest.raises(NameTaken):
-            await management.update_token(ADA, first, TokenChange(name="CI"))
-        await management.revoke_token(ADA, second)
-        assert "CI" == (await management.update_token(ADA, first, TokenChange(name="CI"))).record.name
-        await management.update_token(ADA, first, TokenChange(name="Nightly"))
+    first = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
+    await management.update_token(ADA, first, TokenChange(is_active=False))
+    with pytest.raises(NameTaken, match="another token of the same project is named 'CI'"):
+        await management.create_token(ADA, "unique", ask("CI"))
+    await management.update_token(ADA, first, TokenChange(name="Nightly"))
+    second = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
+    with pytest.raises(NameTaken):
         await management.update_token(ADA, first, TokenChange(name="CI"))
+    await management.revoke_token(ADA, second)
+    assert "CI" == (await management.update_token(ADA, first, TokenChange(name="CI"))).record.name
+    await management.update_token(ADA, first, TokenChange(name="Nightly"))
+    await management.update_token(ADA, first, TokenChange(name="CI"))
 
-    run(work)
 
-
-def test_a_refused_creation_takes_no_name(run: Run) -> None:
+async def test_a_refused_creation_takes_no_name(management: Management) -> None:
     """Who is refused for another reason leaves the name to the next."""
-
-    async def work(management: Management) -> None:
-        with pytest.raises(ChangeRefused, match="unknown scope"):
-            await management.create_token(ADA, "unique", ask("CI", scopes=("raed",)))
-        await management.create_token(ADA, "unique", ask("CI"))
-
-    run(work)
+    with pytest.raises(ChangeRefused, match="unknown scope"):
+        await management.create_token(ADA, "unique", ask("CI", scopes=("raed",)))
+    await management.create_token(ADA, "unique", ask("CI"))
 
 
-def test_a_rotated_token_keeps_its_name_to_its_lineage(run: Run) -> None:
+async def test_a_rotated_token_keeps_its_name_to_its_lineage(management: Management) -> None:
     """The successor has it too and can change it; nobody else gets it while either is there."""
-
-    async def work(management: Management) -> None:
-        first = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
-        second = (await management.rotate_token(ADA, first, 60)).view.identity
-        await management.revoke_token(ADA, first)
-        with pytest.raises(NameTaken):
-            await management.create_token(ADA, "unique", ask("CI"))
-        await management.update_token(ADA, second, TokenChange(name="Nightly"))
-        await management.update_token(ADA, second, TokenChange(name="CI"))
-        await management.revoke_token(ADA, second)
+    first = (await management.create_token(ADA, "unique", ask("CI"))).view.identity
+    second = (await management.rotate_token(ADA, first, 60)).view.identity
+    await management.revoke_token(ADA, first)
+    with pytest.raises(NameTaken):
         await management.create_token(ADA, "unique", ask("CI"))
+    await management.update_token(ADA, second, TokenChange(name="Nightly"))
+    await management.update_token(ADA, second, TokenChange(name="CI"))
+    await management.revoke_token(ADA, second)
+    await management.create_token(ADA, "unique", ask("CI"))
 
-    run(work)
 
-
-def test_names_given_before_they_had_to_be_unique_count(run: Run) -> None:
+async def test_names_given_before_they_had_to_be_unique_count(management: Management) -> None:
     """When a policy begins to want unique names, those there are are taken."""
-
-    async def work(management: Management) -> None:
-        policies = management._policies.current.policies
-        object.__setattr__(management, "_policies", _Renamed(policies["small"]))
+    policies = management._policies.current.policies
+    object.__setattr__(management, "_policies", _Renamed(policies["small"]))
+    await management.create_token(ADA, "unique", ask("old"))
+    object.__setattr__(management, "_policies", _Renamed(policies["unique"]))
+    await management.create_token(ADA, "unique", ask("new"))
+    with pytest.raises(NameTaken):
         await management.create_token(ADA, "unique", ask("old"))
-        object.__setattr__(management, "_policies", _Renamed(policies["unique"]))
-        await management.create_token(ADA, "unique", ask("new"))
-        with pytest.raises(NameTaken):
-            await management.create_token(ADA, "unique", ask("old"))
-
-    run(work)
 
 
-def test_numbers_are_given_once(run: Run) -> None:
+async def test_numbers_are_given_once(management: Management) -> None:
     """Counted from one by policy, each to one token, also at once and by rotation; a token is found by its number."""
-
-    async def work(management: Management) -> None:
-        created = await asyncio.gather(
-            *(management.create_token(ADA, "unique", ask(f"n{number}")) for number in range(10))
-        )
-        assert set(range(1, 11)) == {one.view.number for one in created}
-        for one in created:
-            assert one.view == await management.show_number("unique", one.view.number)
-        assert 11 == (await management.rotate_token(ADA, created[0].view.identity, 0)).view.number
-        assert None is await management.show_number("unique", 99)
-        assert None is await management.show_number("small", 1)
-        assert 0 == (await management.create_token(ADA, "small", ask("CI"))).view.number
-
-    run(work)
+    created = await asyncio.gather(*(management.create_token(ADA, "unique", ask(f"n{number}")) for number in range(10)))
+    assert set(range(1, 11)) == {one.view.number for one in created}
+    for one in created:
+        assert one.view == await management.show_number("unique", one.view.number)
+    assert 11 == (await management.rotate_token(ADA, created[0].view.identity, 0)).view.number
+    assert None is await management.show_number("unique", 99)
+    assert None is await management.show_number("small", 1)
+    assert 0 == (await management.create_token(ADA, "small", ask("CI"))).view.number
 
 
 class _Renamed:

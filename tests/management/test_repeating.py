@@ -1,7 +1,6 @@
 """Creations that are sent more than once, in a real Redis."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 import redis
@@ -18,7 +17,6 @@ pytestmark = pytest.mark.redis
 
 ADA, BOB = Actor("ada", "operator"), Actor("bob", "operator")
 ASKED = TokenRequest(name="CI", project="website")
-Run = Callable[[Callable[[Management], Awaitable[None]]], None]
 
 
 async def repeat(management: Management, request: TokenRequest = ASKED) -> tuple[str, str]:
@@ -28,58 +26,42 @@ async def repeat(management: Management, request: TokenRequest = ASKED) -> tuple
     return refused.value.code, refused.value.identity
 
 
-def test_of_many_at_once_one_makes_the_token(run: Run) -> None:
+async def test_of_many_at_once_one_makes_the_token(management: Management) -> None:
     """The others are told that it is being made, or which it is; afterwards all are told which it is."""
-
-    async def work(management: Management) -> None:
-        attempts = [management.create_token(ADA, "small", ASKED, "key") for _ in range(20)]
-        outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-        (made,) = [outcome for outcome in outcomes if isinstance(outcome, CreatedToken)]
-        assert 19 == sum(isinstance(outcome, CallRepeated) for outcome in outcomes)
-        assert ("idempotency_replayed", made.view.identity) == await repeat(management)
-        assert [made.view] == await management.list_tokens("small", "website")
-
-    run(work)
+    attempts = [management.create_token(ADA, "small", ASKED, "key") for _ in range(20)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    (made,) = [outcome for outcome in outcomes if isinstance(outcome, CreatedToken)]
+    assert 19 == sum(isinstance(outcome, CallRepeated) for outcome in outcomes)
+    assert ("idempotency_replayed", made.view.identity) == await repeat(management)
+    assert [made.view] == await management.list_tokens("small", "website")
 
 
-def test_a_key_is_its_actors_and_for_what_it_asked(run: Run) -> None:
+async def test_a_key_is_its_actors_and_for_what_it_asked(management: Management) -> None:
     """Somebody else's same key is another key; the same key for something else is refused."""
-
-    async def work(management: Management) -> None:
-        await management.create_token(ADA, "small", ASKED, "key")
-        await management.create_token(BOB, "small", ASKED, "key")
-        assert ("idempotency_mismatch", "") == await repeat(management, TokenRequest(name="x", project="website"))
-
-    run(work)
+    await management.create_token(ADA, "small", ASKED, "key")
+    await management.create_token(BOB, "small", ASKED, "key")
+    assert ("idempotency_mismatch", "") == await repeat(management, TokenRequest(name="x", project="website"))
 
 
-def test_a_refused_creation_leaves_its_key_free(run: Run) -> None:
+async def test_a_refused_creation_leaves_its_key_free(management: Management) -> None:
     """What made nothing can be asked for again."""
-
-    async def work(management: Management) -> None:
-        await management.create_token(ADA, "unique", ASKED, "first")
-        with pytest.raises(ChangeRefused, match="is named"):
-            await management.create_token(ADA, "unique", ASKED, "key")
-        (view,) = await management.list_tokens("unique", "website")
-        await management.revoke_token(ADA, view.identity)
+    await management.create_token(ADA, "unique", ASKED, "first")
+    with pytest.raises(ChangeRefused, match="is named"):
         await management.create_token(ADA, "unique", ASKED, "key")
+    (view,) = await management.list_tokens("unique", "website")
+    await management.revoke_token(ADA, view.identity)
+    await management.create_token(ADA, "unique", ASKED, "key")
 
-    run(work)
 
-
-def test_a_key_whose_maker_died_is_free_after_a_while(run: Run, redis_url: str) -> None:
+async def test_a_key_whose_maker_died_is_free_after_a_while(management: Management, redis_url: str) -> None:
     """For a minute it counts as being made, then the next who asks makes the token; a key ends after a day."""
     name = names.idempotency(key_digest(ADA, "key"))
     asked = fingerprint("small", ASKED)
-
-    async def work(management: Management) -> None:
-        now = await management.now()
-        with redis.Redis.from_url(redis_url) as client:
-            client.set(name, f"{asked}:{'0' * 24}:{now}")
-            assert ("idempotency_in_progress", "") == await repeat(management)
-            client.set(name, f"{asked}:{'0' * 24}:{now - GRACE_SECONDS}")
-            made = await management.create_token(ADA, "small", ASKED, "key")
-            assert ("idempotency_replayed", made.view.identity) == await repeat(management)
-            assert KEPT_SECONDS - 60 < int(client.ttl(name)) <= KEPT_SECONDS
-
-    run(work)
+    now = await management.now()
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(name, f"{asked}:{'0' * 24}:{now}")
+        assert ("idempotency_in_progress", "") == await repeat(management)
+        client.set(name, f"{asked}:{'0' * 24}:{now - GRACE_SECONDS}")
+        made = await management.create_token(ADA, "small", ASKED, "key")
+        assert ("idempotency_replayed", made.view.identity) == await repeat(management)
+        assert KEPT_SECONDS - 60 < int(client.ttl(name)) <= KEPT_SECONDS

@@ -13,7 +13,7 @@ from tests.support.policies import rule_for
 def admit(url: str, texts: Sequence[str]) -> list[Facts]:
     """What is found, and charged, for a request to /export with each of the tokens, one after the other."""
 
-    async def work() -> list[Facts]:
+    async def admit_all() -> list[Facts]:
         connection = RedisConnection(open_client(url, 5), 5)
         admissions = RedisAdmissions(connection)
         try:
@@ -21,4 +21,4 @@ def admit(url: str, texts: Sequence[str]) -> list[Facts]:
         finally:
             await connection.close()
 
-    return asyncio.run(work())
+    return asyncio.run(admit_all())

@@ -1,34 +1,22 @@
 """A real browser, for pages that people see."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
-WITHOUT_BROWSER = "GATEWAY_TEST_WITHOUT_BROWSER"
-"""Set to 1 to leave out the tests that need Chromium; `make test` says so where it has to."""
-PROGRAMS = ("chromium", "google-chrome")
+from tests.support.processes import refuse_in_unit_test
+from tests.support.programs import find_program
+
 TIMEOUT_MILLISECONDS = 15_000
-
-
-def find_browser() -> str:
-    """The path of Chromium; the test fails without it, unless it may be left out."""
-    found = next((path for path in map(shutil.which, PROGRAMS) if path), None)
-    if found is None:
-        if os.environ.get(WITHOUT_BROWSER) == "1":
-            pytest.skip("there is no Chromium on this machine")
-        pytest.fail(f"this test needs Chromium on the PATH; {WITHOUT_BROWSER}=1 leaves such tests out")
-    return found
 
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    executable = find_browser()
+    """Run Chromium without a window."""
+    executable = find_program("chromium", "google-chrome")
+    refuse_in_unit_test(executable)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable)
         yield browser

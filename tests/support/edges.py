@@ -1,15 +1,12 @@
 """The proxies of deploy/forward-auth, running: the files as they are shipped, but for addresses and paths."""
 
-import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.processes import Process, free_port, is_listening, wait_until
+from tests.support.programs import find_program
 
-WITHOUT_PROXIES = "GATEWAY_TEST_WITHOUT_PROXIES"
-"""Names of proxies whose tests are left out; `make test` says so where it has to."""
 DEPLOY = Path(__file__).parents[2] / "deploy" / "forward-auth"
 
 NGINX_MAIN = """
@@ -55,12 +52,6 @@ KINDS = {
 }
 
 
-def find_executable(kind: str) -> str | None:
-    """On the PATH, or beside this Python: some come as Python packages."""
-    name = KINDS[kind].executable
-    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-
-
 class Edge(Process):
     """A running proxy in front of a backend, asking a gateway."""
 
@@ -83,7 +74,10 @@ class Edge(Process):
                 text = text.replace(shipped, here)
             (folder / name).write_text(text)
         (folder / "main.conf").write_text(NGINX_MAIN.format(folder=folder))
-        command = [find_executable(kind) or kind, *(word.format(folder=folder) for word in KINDS[kind].arguments)]
+        command = [
+            find_program(KINDS[kind].executable),
+            *(word.format(folder=folder) for word in KINDS[kind].arguments),
+        ]
         environment = {name: value.format(folder=folder) for name, value in KINDS[kind].environment.items()}
         super().__init__(command, folder / f"{kind}.log", environment)
         wait_until(lambda: is_listening(self.port) or self.popen.poll() is not None, f"{kind} listens on {self.port}")

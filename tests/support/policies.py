@@ -1,6 +1,7 @@
 """A small policy for tests, and what it makes."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -46,8 +47,9 @@ scopes = ["write"]
 """
 
 
+@cache
 def small_policies() -> PolicySet:
-    """The set with the one small policy."""
+    """The set with the one small policy; always the same one, for nothing changes it."""
     return load_policies({"small.toml": SMALL})
 
 

@@ -1,5 +1,6 @@
 """Processes that tests start: each on a free port of the loopback interface, ended by its own process id."""
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from tests.support.client import Answer
 
 START_SECONDS = 20
 """Long enough for a busy machine; a process that comes up sooner is not waited for."""
@@ -39,10 +42,20 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+unit_test = ""
+"""The name of the test that runs, if it is a unit test; tests/conftest.py sets it."""
+
+
+def refuse_in_unit_test(program: str) -> None:
+    """Fail a unit test that is about to start a server: its markers would promise what it does not keep."""
+    assert not unit_test, f"{unit_test} is marked unit and starts {program}: see the tables of tests/conftest.py"
+
+
 class Process:
     """A child process whose output is kept."""
 
     def __init__(self, command: list[str], output: Path, environment: dict[str, str] | None = None) -> None:
+        refuse_in_unit_test(command[0])
         self._output: IO[bytes] = output.open("ab")
         self.output = output
         self.popen = subprocess.Popen(
@@ -115,6 +128,30 @@ class GatewayServer(Process):
         if self.popen.poll() is not None:
             raise AssertionError(f"the gateway ended at its start:\n{self.text()}")
         return self
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what is in the access log. A line that is not whole yet is left out."""
+        return [
+            json.loads(line) for line in self.access_log.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+        ]
+
+    def record_of(self, answer: Answer) -> dict[str, Any]:
+        """Return the access record of the request that got this answer, as soon as it is written."""
+        return self._wait_for_records("request_id", answer.field("x-request-id") or "")[-1]
+
+    def records_of(self, token: str) -> list[dict[str, Any]]:
+        """Return the access records of the requests of a token, as soon as there is one."""
+        return self._wait_for_records("token", token)
+
+    def _wait_for_records(self, name: str, value: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+
+        def are_written() -> bool:
+            found[:] = [record for record in self.records() if value == record.get(name)]
+            return bool(found)
+
+        wait_until(are_written, f"a record whose {name} is {value} is written")
+        return found
 
     def _is_ready(self) -> bool:
         return is_listening(self.port) and (not self.admin_port or is_listening(self.admin_port))

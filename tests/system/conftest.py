@@ -1,4 +1,4 @@
-"""Real processes: the gateway, its Redis and its backends, each of which a test may stop."""
+"""Real processes: gateways that many tests share, and gateways, Redis and backends that a test may stop."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.test_assertions import RFC_8037_KEY
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer
+from tests.support.processes import GatewayServer, RedisServer
+from tests.support.shared_gateway import SharedGateway
 
 POLICY = """
 name = "system"
@@ -26,7 +28,16 @@ cache = {{ fresh = "1h" }}
 match = "* /**"
 """
 
+NODES = ("node 1", "node 2")
+"""Two shared gateways with two workers each."""
+
 Serve = Callable[..., GatewayServer]
+Share = Callable[..., SharedGateway]
+
+
+@pytest.fixture(scope="session")
+def redis_server(gateways_redis: RedisServer) -> RedisServer:
+    return gateways_redis
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def policies(tmp_path: Path, backend_port: int) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path, policies: Path) -> Iterator[Serve]:
-    """Starts gateways; each is ended with the test, and must have ended by itself if it was asked to."""
+    """Start gateways of the test's own, which it may stop. Each is stopped with the test."""
     servers: list[GatewayServer] = []
 
     def start(redis_url: str, *options: str, **how: Any) -> GatewayServer:
@@ -51,6 +62,37 @@ def serve(tmp_path: Path, policies: Path) -> Iterator[Serve]:
     yield start
     for server in servers:
         server.stop()
+
+
+SHARED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "trusting": {"environment": {"GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8", "GATEWAY_ASSERTION_KEY": RFC_8037_KEY}},
+    **{name: {"workers": 2} for name in NODES},
+}
+"""The gateways that tests share. What changes how a gateway runs is no test's business, but in its policies."""
+
+
+@pytest.fixture(scope="session")
+def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SharedGateway]]:
+    """The shared gateways that were asked for."""
+    running: dict[str, SharedGateway] = {}
+    yield running
+    codes = {name: gateway.stop() for name, gateway in running.items()}
+    assert dict.fromkeys(running, 0) == codes
+
+
+@pytest.fixture
+def share(
+    shared: dict[str, SharedGateway], redis_url: str, policies: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Share:
+    """Serve the test's policies by a gateway that other tests use before and after it, with an empty Redis."""
+
+    def find(name: str = "plain") -> SharedGateway:
+        if name not in shared:
+            shared[name] = SharedGateway(tmp_path_factory.mktemp("gateway"), redis_url, **SHARED[name]).wait()
+        return shared[name].serve(policies)
+
+    return find
 
 
 def mint(redis_url: str, policies: Path, *options: str) -> dict[str, str]:

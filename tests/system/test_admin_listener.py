@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +12,7 @@ import pytest
 
 from tests.support.client import ask
 from tests.support.processes import GatewayServer, Process, free_port, is_listening, wait_until
-
-Serve = Callable[..., GatewayServer]
+from tests.system.conftest import Serve
 
 
 def admin_processes(server: GatewayServer) -> list[int]:

@@ -12,9 +12,7 @@ from tests.support.client import ask
 from tests.support.command_line import run_json
 from tests.support.processes import free_port
 from tests.support.raw import RawBackend, read_head, request_bytes, send_raw
-from tests.system.conftest import Serve, mint
-
-pytestmark = pytest.mark.redis
+from tests.system.conftest import Share, mint
 
 POLICY = """
 name = "system"
@@ -45,16 +43,14 @@ def answering(answer: bytes) -> Callable[[socket.socket], None]:
 
 
 @pytest.mark.parametrize("target", ["/plain", "/export"])
-def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: Path, target: str) -> None:
+def test_a_backend_that_refuses_is_502(share: Share, redis_url: str, policies: Path, target: str) -> None:
     """No connection: 502 as problem details, with the token's state, and nothing to store."""
     write_policy(policies, free_port())
-    gateway = serve(redis_url)
+    gateway = share()
     answer = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
-    assert (502, "upstream_unreachable", "no-store") == (
-        answer.status,
-        answer.json()["code"],
-        answer.field("cache-control"),
-    )
+    assert 502 == answer.status
+    assert "upstream_unreachable" == answer.json()["code"]
+    assert "no-store" == answer.field("cache-control")
     assert "1" == answer.field("retry-after")
 
 
@@ -71,17 +67,18 @@ def test_a_backend_that_refuses_is_502(serve: Serve, redis_url: str, policies: P
         (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok", "/export"),
     ],
 )
-def test_a_broken_answer_is_502(serve: Serve, redis_url: str, policies: Path, answer: bytes, target: str) -> None:
+def test_a_broken_answer_is_502(share: Share, redis_url: str, policies: Path, answer: bytes, target: str) -> None:
     """A broken head is 502; so is an export whose content ends early, as it is not passed on before it is whole."""
     with RawBackend(answering(answer)) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         got = ask(gateway.port, "GET", target, token=mint(redis_url, policies)["token"])
-        assert (502, "upstream_broken") == (got.status, got.json()["code"])
+        assert 502 == got.status
+        assert "upstream_broken" == got.json()["code"]
 
 
 @pytest.mark.parametrize("target", ["/plain", "/export"])
-def test_interim_answers_pass(serve: Serve, redis_url: str, policies: Path, target: str) -> None:
+def test_interim_answers_pass(share: Share, redis_url: str, policies: Path, target: str) -> None:
     """102 and 103 reach clients before the answer (RFC 9110 15.2), except those of HTTP/1.0; 100 does not."""
     interim = (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -89,7 +86,7 @@ def test_interim_answers_pass(serve: Serve, redis_url: str, policies: Path, targ
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"
     with RawBackend(answering(interim + final)) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         credential = f"Authorization: Bearer {mint(redis_url, policies)['token']}".encode()
         for version, expected in ((b"1.1", [b"102", b"103", b"200"]), (b"1.0", [b"200"])):
             line = b"GET %b HTTP/%b" % (target.encode(), version)
@@ -98,11 +95,11 @@ def test_interim_answers_pass(serve: Serve, redis_url: str, policies: Path, targ
             assert (version == b"1.1") == (b"\r\nlink: </a>\r\nvia: 1.1 gateway\r\n\r\n" in received)
 
 
-def test_an_early_answer_is_the_only_one(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_an_early_answer_is_the_only_one(share: Share, redis_url: str, policies: Path) -> None:
     """The backend answers before it has all, then the client's chunk is malformed: one answer, and the end."""
     with RawBackend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         token = mint(redis_url, policies)["token"]
         head = f"POST /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
         with socket.create_connection(("127.0.0.1", gateway.port), 15) as client:
@@ -116,7 +113,7 @@ def test_an_early_answer_is_the_only_one(serve: Serve, redis_url: str, policies:
         assert [b"200"] == re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
 
 
-def test_a_backend_that_hangs_is_504(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_a_backend_that_hangs_is_504(share: Share, redis_url: str, policies: Path) -> None:
     """No head within the policy's response_timeout: 504, and the backend's connection is closed."""
     is_closed = threading.Event()
 
@@ -127,13 +124,14 @@ def test_a_backend_that_hangs_is_504(serve: Serve, redis_url: str, policies: Pat
 
     with RawBackend(hang) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         answer = ask(gateway.port, "GET", "/plain", token=mint(redis_url, policies)["token"])
-        assert (504, "upstream_timeout") == (answer.status, answer.json()["code"])
+        assert 504 == answer.status
+        assert "upstream_timeout" == answer.json()["code"]
         assert is_closed.wait(10)
 
 
-def test_content_that_ends_early_never_looks_whole(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_content_that_ends_early_never_looks_whole(share: Share, redis_url: str, policies: Path) -> None:
     """Chunked content that breaks off reaches the client without its last chunk."""
 
     def break_off(connection: socket.socket) -> None:
@@ -142,7 +140,7 @@ def test_content_that_ends_early_never_looks_whole(serve: Serve, redis_url: str,
 
     with RawBackend(break_off) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         text = mint(redis_url, policies)["token"].encode()
         answer = send_raw(
             gateway.port,
@@ -153,7 +151,7 @@ def test_content_that_ends_early_never_looks_whole(serve: Serve, redis_url: str,
         assert "Traceback" not in gateway.text()
 
 
-def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_streams_pass_as_they_come(share: Share, redis_url: str, policies: Path) -> None:
     """The first piece of a long answer is there before the backend has sent the second, and both directions stream."""
     may_go_on = threading.Event()
 
@@ -165,7 +163,7 @@ def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path)
 
     with RawBackend(stream) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         text = mint(redis_url, policies)["token"].encode()
         with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
             client.sendall(b"GET /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n\r\n")
@@ -179,14 +177,15 @@ def test_streams_pass_as_they_come(serve: Serve, redis_url: str, policies: Path)
             assert b"second" in received
 
 
-def test_a_backend_that_goes_away_breaks_no_build(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_a_backend_that_goes_away_breaks_no_build(share: Share, redis_url: str, policies: Path) -> None:
     """The last good export is given out by every worker while the backend is gone; a revoked token gets none of it."""
     with RawBackend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url, "--workers", "2")
+        gateway = share("node 1")
         token = mint(redis_url, policies)
         first = ask(gateway.port, "GET", "/stand-in", token=token["token"])
-        assert (200, b"hello") == (first.status, first.content)
+        assert 200 == first.status
+        assert b"hello" == first.content
     answers = [ask(gateway.port, "GET", "/stand-in", token=token["token"]) for _ in range(6)]
     assert [(200, b"hello", first.field("etag"))] * 6 == [(a.status, a.content, a.field("etag")) for a in answers]
     assert all("; detail=stale-if-error" in (answer.field("cache-status") or "") for answer in answers)
@@ -195,7 +194,7 @@ def test_a_backend_that_goes_away_breaks_no_build(serve: Serve, redis_url: str, 
 
 
 @pytest.mark.parametrize("is_child", [False, True])
-def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, policies: Path, is_child: bool) -> None:
+def test_a_revoked_token_ends_its_open_streams(share: Share, redis_url: str, policies: Path, is_child: bool) -> None:
     """Its own or its child's is cut, not ended cleanly, and the backend's work with it; another token's goes on."""
     is_closed, may_go_on = threading.Event(), threading.Event()
 
@@ -219,7 +218,7 @@ def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, pol
 
     with RawBackend(stream) as backend:
         write_policy(policies, backend.port, response_timeout="20s")
-        gateway = serve(redis_url)
+        gateway = share()
         revoked, kept = mint(redis_url, policies), mint(redis_url, policies)
         where = ("--policies", str(policies), "--redis", redis_url)
         child = run_json("token", "create", "--parent", revoked["id"], "--name", "actor", *where)
@@ -238,7 +237,7 @@ def test_a_revoked_token_ends_its_open_streams(serve: Serve, redis_url: str, pol
         assert "Traceback" not in gateway.text()
 
 
-def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_a_client_that_leaves_ends_the_backends_work(share: Share, redis_url: str, policies: Path) -> None:
     """When the client closes in mid-stream, so does the gateway towards the backend."""
     is_closed = threading.Event()
 
@@ -250,7 +249,7 @@ def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: st
 
     with RawBackend(stream) as backend:
         write_policy(policies, backend.port)
-        gateway = serve(redis_url)
+        gateway = share()
         text = mint(redis_url, policies)["token"].encode()
         with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
             client.sendall(b"GET /plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + text + b"\r\n\r\n")
@@ -262,7 +261,7 @@ def test_a_client_that_leaves_ends_the_backends_work(serve: Serve, redis_url: st
 
 @pytest.mark.parametrize("request_end", [b"\r\n", b"Content-Length: 5\r\n\r\nhello"], ids=["get", "post"])
 def test_a_client_that_leaves_before_the_head_ends_the_backends_work(
-    serve: Serve, redis_url: str, policies: Path, request_end: bytes
+    share: Share, redis_url: str, policies: Path, request_end: bytes
 ) -> None:
     """When the client closes while the backend is silent, so does the gateway towards the backend, long before time."""
     is_asked, is_closed = threading.Event(), threading.Event()
@@ -277,7 +276,7 @@ def test_a_client_that_leaves_before_the_head_ends_the_backends_work(
 
     with RawBackend(think) as backend:
         write_policy(policies, backend.port, response_timeout="1h")
-        gateway = serve(redis_url)
+        gateway = share()
         text = mint(redis_url, policies)["token"].encode()
         with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
             method = b"POST" if b"hello" in request_end else b"GET"

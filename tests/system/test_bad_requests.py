@@ -4,32 +4,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.tokens import build_checksum
-from tests.conftest import run_with_tokens
 from tests.support.client import ask
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.command_line import run_json
+from tests.support.expiring import expire
 from tests.support.raw import request_bytes, send_raw
-from tests.system.conftest import POLICY, mint
-
-pytestmark = pytest.mark.redis
+from tests.support.shared_gateway import SharedGateway
+from tests.system.conftest import Share, mint
 
 HOST = b"Host: any.example"
 
 
-@pytest.fixture(scope="module")
-def gateway(
-    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayServer]:
-    """A running gateway whose log has no traceback at the end."""
-    folder = tmp_path_factory.mktemp("gateway")
-    (folder / "system.toml").write_text(POLICY.format(backend=backend_port))
-    server = GatewayServer(folder, "--policies", str(folder), "--redis", redis_server.url).wait()
+@pytest.fixture
+def gateway(share: Share) -> Iterator[SharedGateway]:
+    """A running gateway whose log has no traceback after the test."""
+    server = share()
     yield server
-    server.stop()
     assert "Traceback" not in server.text()
 
 
@@ -68,7 +60,7 @@ INVALID_REQUEST = b'error="invalid_request"'
     ],
 )
 def test_a_bad_credential_is_refused(
-    gateway: GatewayServer, fields: list[bytes], status: int, challenge: bytes
+    gateway: SharedGateway, fields: list[bytes], status: int, challenge: bytes
 ) -> None:
     """Status and challenge are those of RFC 6750, and the answer must not be stored."""
     answer = send_raw(gateway.port, request_bytes(HOST, *fields))
@@ -92,46 +84,41 @@ def test_a_bad_credential_is_refused(
         b"GET * HTTP/1.1",
     ],
 )
-def test_an_ambiguous_target_is_refused(gateway: GatewayServer, request_line: bytes) -> None:
+def test_an_ambiguous_target_is_refused(gateway: SharedGateway, request_line: bytes) -> None:
     """A path that two readers could take for two things is 400, whatever the rules say."""
     answer = send_raw(gateway.port, request_bytes(HOST, request_line=request_line))
     assert 400 == status_of(answer)
 
 
-def test_a_target_beyond_eight_kibibytes_is_refused(gateway: GatewayServer) -> None:
+def test_a_target_beyond_eight_kibibytes_is_refused(gateway: SharedGateway) -> None:
     """414, before anything of it is remembered."""
     request_line = b"GET /api?" + b"a" * 8192 + b" HTTP/1.1"
     assert 414 == status_of(send_raw(gateway.port, request_bytes(HOST, request_line=request_line)))
 
 
 @pytest.mark.parametrize("hosts", [[], [b"Host: a", b"Host: b"], [b"Host: a b"], [b"Host: a/b"]])
-def test_a_request_names_one_host(gateway: GatewayServer, hosts: list[bytes]) -> None:
+def test_a_request_names_one_host(gateway: SharedGateway, hosts: list[bytes]) -> None:
     """Without Host, with two, or with something else than a host, a request is 400 (RFC 9112 3.2)."""
     assert 400 == status_of(send_raw(gateway.port, request_bytes(*hosts)))
 
 
-def test_an_expired_token_is_refused(gateway: GatewayServer, redis_url: str, policies: Path) -> None:
+def test_an_expired_token_is_refused(gateway: SharedGateway, redis_url: str, policies: Path) -> None:
     """A token that ended a second ago is 401, one that ends in a minute passes and says so."""
     token = mint(redis_url, policies, "--expires", "1m")
     passing = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])
-    assert (200, token["expires"]) == (passing.status, passing.field("x-token-expires-at"))
+    assert 200 == passing.status
+    assert token["expires"] == passing.field("x-token-expires-at")
 
-    async def expire(tokens: RedisTokens) -> None:
-        record = await tokens.find(token["id"])
-        assert record is not None
-        assert await tokens.replace(record, msgspec.structs.replace(record, expires_at=await tokens.now() - 1))
-
-    run_with_tokens(redis_url, expire)
+    expire(redis_url, token["id"])
     refused = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])
-    assert (401, "invalid_token") == (refused.status, refused.json()["code"])
+    assert 401 == refused.status
+    assert "invalid_token" == refused.json()["code"]
 
 
 def test_a_disabled_token_is_refused_until_it_is_enabled(
-    gateway: GatewayServer, redis_url: str, policies: Path
+    gateway: SharedGateway, redis_url: str, policies: Path
 ) -> None:
     """Disabling acts on the next request, and so does enabling."""
-    from tests.support.command_line import run_json
-
     token = mint(redis_url, policies)
     options = ("--redis", redis_url, "--policies", str(policies))
     statuses = []
@@ -141,8 +128,9 @@ def test_a_disabled_token_is_refused_until_it_is_enabled(
     assert [401, 200] == statuses
 
 
-def test_what_no_rule_matches_is_absent(gateway: GatewayServer) -> None:
-    """An unknown address under the reserved prefix is 404 and never proxied."""
+def test_what_stands_beside_the_gateways_own_addresses_is_for_rules(gateway: SharedGateway) -> None:
+    """An address under its prefix that is none of its own needs what the policy says, as any other address."""
     for target in ("/-/", "/-/nothing", "/-/health/more", "/%2d/nothing"):
         answer = ask(gateway.port, "GET", target)
-        assert (404, "application/problem+json") == (answer.status, answer.field("content-type")), target
+        assert 401 == answer.status, target
+        assert "missing_credentials" == answer.json()["code"]

@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,10 @@ import pytest
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.tokens import build_checksum, token_id
 from tests.conftest import run_with_tokens
-from tests.support.command_line import run_command
-from tests.support.crowd import Seen, send_crowd
+from tests.support.crowd import send_crowd
 from tests.support.policies import make_record
-from tests.system.conftest import Serve, mint
-
-pytestmark = pytest.mark.redis
+from tests.support.revoking import revoke_all
+from tests.system.conftest import NODES, Share, mint
 
 ALGORITHMS = ("fixed-window", "sliding-window-counter", "moving-window", "token-bucket")
 LIMIT = 500
@@ -46,22 +44,24 @@ def with_checksum(text: str) -> str:
     return text + build_checksum(text)
 
 
-@pytest.mark.parametrize("gateways", [(2,), (1, 1)], ids=["two workers", "two gateways"])
+@pytest.mark.parametrize("nodes", [NODES[:1], NODES], ids=["one gateway", "two gateways"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_limit_admits_exactly_its_number(
-    redis_url: str, policies: Path, serve: Serve, backend_port: int, algorithm: str, gateways: tuple[int, ...]
+async def test_a_limit_admits_exactly_its_number(
+    redis_url: str, policies: Path, share: Share, backend_port: int, algorithm: str, nodes: tuple[str, ...]
 ) -> None:
     """64 clients at once get exactly as many answers as the limit says, and refusals for all else."""
     text = LIMITED.format(backend=backend_port, limit=LIMIT, more=2 * LIMIT, algorithm=algorithm)
     (policies / "system.toml").write_text(text)
-    token = mint(redis_url, policies)["token"]
-    ports = [serve(redis_url, "--workers", str(workers)).port for workers in gateways]
+    token = (await asyncio.to_thread(mint, redis_url, policies))["token"]
+    ports = [share(node).port for node in nodes]
     tickets = itertools.chain(itertools.repeat(token, ASKED), itertools.repeat(None))
-    seen = asyncio.run(send_crowd(ports, EXPORT, tickets.__next__))
+    seen = await send_crowd(ports, EXPORT, tickets.__next__)
     assert {200: LIMIT, 429: ASKED - LIMIT} == Counter(one.status for one in seen)
 
 
-def test_a_revoked_token_is_refused_from_the_very_next_request(redis_url: str, policies: Path, serve: Serve) -> None:
+async def test_a_revoked_token_is_refused_from_the_very_next_request(
+    redis_url: str, policies: Path, share: Share
+) -> None:
     """A thousand tokens are revoked one by one while 64 clients use them, at two gateways, answers from the cache.
 
     No request that left after its token's revoke command had returned is let in, and nobody is refused before.
@@ -73,30 +73,16 @@ def test_a_revoked_token_is_refused_from_the_very_next_request(redis_url: str, p
         for record in records:
             await tokens.create(record)
 
-    run_with_tokens(redis_url, create_all)
-    ports = [serve(redis_url, environment={"GATEWAY_FAILED_CREDENTIALS": ""}).port for _ in range(2)]
-    revoking, revoked = {}, {}
-
-    def revoke_all() -> None:
-        for text, record in zip(texts, records, strict=True):
-            revoking[text] = time.monotonic()
-            result = run_command("token", "revoke", token_id(record.digest), "--redis", redis_url)
-            revoked[text] = time.monotonic()
-            assert 0 == result.exit_code, result.output
-
-    seen = asyncio.run(_use_while(revoke_all, ports, texts))
-    late = [one for one in seen if one.sent_at > revoked[one.token]]
-    early = [one for one in seen if one.answered_at < revoking[one.token]]
+    await asyncio.to_thread(run_with_tokens, redis_url, create_all)
+    ports = [share(node).port for node in NODES]
+    identities = [token_id(record.digest) for record in records]
+    chance, last = random.Random(64), iter(texts)
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        revoking = apart.submit(revoke_all, redis_url, identities)
+        seen = await send_crowd(ports, EXPORT, lambda: next(last, None) if revoking.done() else chance.choice(texts))
+    begun_at, revoked_at = (dict(zip(texts, times, strict=True)) for times in zip(*revoking.result(), strict=True))
+    late = [one for one in seen if one.sent_at > revoked_at[one.token]]
+    early = [one for one in seen if one.answered_at < begun_at[one.token]]
     assert set(texts) == {one.token for one in late}
     assert {401} == {one.status for one in late}
     assert {200} == {one.status for one in early}
-
-
-async def _use_while(work: Callable[[], None], ports: Sequence[int], texts: Sequence[str]) -> list[Seen]:
-    """What a crowd sees that uses the tokens at random until the work is done, and then each of them once more."""
-    chance = random.Random(64)
-    working = asyncio.create_task(asyncio.to_thread(work))
-    last = iter(texts)
-    seen = await send_crowd(ports, EXPORT, lambda: next(last, None) if working.done() else chance.choice(texts))
-    await working
-    return seen

@@ -17,8 +17,6 @@ from tests.support.raw import send_pieces, send_raw
 from tests.support.recording_backend import RecordingBackend
 from tests.system.conftest import mint
 
-pytestmark = pytest.mark.redis
-
 DOCUMENT = Path(__file__).parents[2] / "deploy" / "hostile-bytes.md"
 POLICY = """
 name = "system"

@@ -12,12 +12,10 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.adapters.test_assertions import make_key
+from tests.adapters.test_assertions import RFC_8037_KEY, make_key
 from tests.support.client import Answer, ask
 from tests.support.processes import GatewayServer, wait_until
-from tests.system.conftest import Serve, mint
-
-pytestmark = pytest.mark.redis
+from tests.system.conftest import Serve, Share, mint
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 IN_README = "http://127.0.0.1:8080/-/jwks.json"
@@ -62,20 +60,21 @@ def verifier(port: int) -> Callable[[str, str, str], dict[str, Any]]:
 
 
 def test_a_backend_verifies_who_asks(
-    serve: Serve, redis_url: str, policies: Path, upstream: Callable[[str], None]
+    share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None]
 ) -> None:
     """README's Python, by the published keys: the token, its scopes and project, for this request and for no other."""
     upstream('assertion = { audience = "shop" }')
-    gateway = serve(redis_url, environment={"GATEWAY_ASSERTION_KEY": make_key()})
+    gateway = share("trusting")
     created = mint(redis_url, policies, "--scope", "read")
     forged = ("X-Gateway-Assertion", "forged")
     fields = received(ask(gateway.port, "GET", MIRROR + "?a=b", token=created["token"], fields=[forged]))
     assertion = fields["x-gateway-assertion"]
     claims = verifier(gateway.port)("GET", MIRROR, assertion)
-    assert (created["id"], "read", "website", "shop", "gateway", "system") == tuple(
-        claims[name] for name in ("sub", "scope", "project", "aud", "iss", "policy")
-    )
-    assert (30, fields["x-request-id"]) == (claims["exp"] - claims["iat"], claims["jti"])
+    expected = {"sub": created["id"], "scope": "read", "project": "website"}
+    expected |= {"aud": "shop", "iss": "gateway", "policy": "system"}
+    assert expected == {name: claims[name] for name in expected}
+    assert 30 == claims["exp"] - claims["iat"]
+    assert fields["x-request-id"] == claims["jti"]
     assert created["token"] not in json.dumps(claims)
     for method, path, shown in (
         ("POST", MIRROR, assertion),
@@ -88,30 +87,29 @@ def test_a_backend_verifies_who_asks(
 
 
 def test_an_expired_assertion_is_refused(
-    serve: Serve, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
+    share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
 ) -> None:
     """By README's Python: one that was signed by the same key, for this request, and has ended."""
     upstream('assertion = { audience = "shop" }')
-    key = make_key()
-    gateway = serve(redis_url, environment={"GATEWAY_ASSERTION_KEY": key})
+    gateway = share("trusting")
     (published,) = ask(gateway.port, "GET", "/-/jwks.json").json()["keys"]
     claims = {"iss": "gateway", "aud": "shop", "sub": "x", "htm": "GET", "path": "/", "exp": 1, "iat": 0}
-    old = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": published["kid"]})
+    old = jwt.encode(claims, RFC_8037_KEY, algorithm="EdDSA", headers={"kid": published["kid"]})
     with pytest.raises(jwt.ExpiredSignatureError):
         verifier(gateway.port)("GET", "/", old)
-    new = jwt.encode(claims | {"exp": 2**32}, key, algorithm="EdDSA", headers={"kid": published["kid"]})
+    new = jwt.encode(claims | {"exp": 2**32}, RFC_8037_KEY, algorithm="EdDSA", headers={"kid": published["kid"]})
     assert "x" == verifier(gateway.port)("GET", "/", new)["sub"]
 
 
 def test_a_backend_in_javascript_verifies_who_asks(
-    serve: Serve, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
+    share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
 ) -> None:
     """README's lines for Node, with nothing but what Node brings along."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node on this machine")
     upstream('assertion = { audience = "shop" }')
-    gateway = serve(redis_url, environment={"GATEWAY_ASSERTION_KEY": make_key()})
+    gateway = share("trusting")
     created = mint(redis_url, policies)
     assertion = received(ask(gateway.port, "GET", MIRROR, token=created["token"]))["x-gateway-assertion"]
     code = code_of("js", "import {").replace(IN_README, f"http://127.0.0.1:{gateway.port}/-/jwks.json")
@@ -154,19 +152,20 @@ def test_keys_are_renewed_without_a_gap(
 
 
 def test_the_path_of_an_assertion_is_the_backends(
-    serve: Serve, redis_url: str, policies: Path, upstream: Callable[[str], None]
+    share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None]
 ) -> None:
     """Behind a rewrite the backend compares with what it got."""
     upstream('assertion = true, rewrite = { prefix = "/old", replacement = "/api/v1" }')
-    gateway = serve(redis_url, environment={"GATEWAY_ASSERTION_KEY": make_key()})
+    gateway = share("trusting")
     answer = ask(gateway.port, "GET", "/old/whoami?a", token=mint(redis_url, policies)["token"])
     claims = jwt.decode(received(answer)["x-gateway-assertion"], options={"verify_signature": False})
-    assert (MIRROR, MIRROR + "?a") == (claims["path"], answer.json()["target"])
+    assert MIRROR == claims["path"]
+    assert MIRROR + "?a" == answer.json()["target"]
 
 
-def test_nothing_is_asserted_unasked(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_nothing_is_asserted_unasked(share: Share, redis_url: str, policies: Path) -> None:
     """A backend that wants none gets none, least of all a client's; there are no keys then."""
-    gateway = serve(redis_url)
+    gateway = share()
     forged = [("X-Gateway-Assertion", "forged"), ("X_Gateway_Assertion", "forged")]
     fields = received(ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=forged))
     assert [] == [name for name in fields if "assertion" in name]
@@ -205,11 +204,11 @@ def test_a_hot_reload_cannot_ask_for_what_there_is_no_key_for(
 
 
 def test_an_export_for_the_cache_is_fetched_with_an_assertion(
-    serve: Serve, redis_url: str, policies: Path, upstream: Callable[[str], None]
+    share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None]
 ) -> None:
     """What is stored is asked for in the name of the one who came first; the next one costs no signature."""
     upstream("assertion = true")
-    gateway = serve(redis_url, environment={"GATEWAY_ASSERTION_KEY": make_key()})
+    gateway = share("trusting")
     text = mint(redis_url, policies)["token"]
     answers = [ask(gateway.port, "GET", EXPORT, token=text) for _ in range(2)]
     assert [(200, "gateway; fwd=uri-miss; stored"), (200, "gateway; hit; ttl=3600")] == [
@@ -220,35 +219,25 @@ def test_an_export_for_the_cache_is_fetched_with_an_assertion(
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def last_record(gateway: GatewayServer) -> dict[str, Any]:
-    records: list[dict[str, Any]] = []
-
-    def is_there() -> bool:
-        records[:] = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
-        return bool(records)
-
-    wait_until(is_there, "the record is written")
-    return records[-1]
-
-
-def test_a_trace_goes_on_through_the_gateway(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_a_trace_goes_on_through_the_gateway(share: Share, redis_url: str, policies: Path) -> None:
     """The backend is called by the span that the access log names, in the client's trace."""
-    gateway = serve(redis_url)
+    gateway = share()
     sent = [("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01"), ("tracestate", "a=1"), ("tracestate", "b=2")]
-    fields = received(ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=sent))
-    record = last_record(gateway)
-    assert (f"00-{TRACE}-{record['span']}-01", "a=1,b=2") == (fields["traceparent"], fields["tracestate"])
+    answer = ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=sent)
+    fields, record = received(answer), gateway.record_of(answer)
+    assert f"00-{TRACE}-{record['span']}-01" == fields["traceparent"]
+    assert "a=1,b=2" == fields["tracestate"]
     assert TRACE == record["trace"]
 
 
 @pytest.mark.parametrize("sent", [[], [("traceparent", "00-rubbish-01"), ("tracestate", "a=1")]])
 def test_a_request_without_a_trace_begins_one(
-    serve: Serve, redis_url: str, policies: Path, sent: list[tuple[str, str]]
+    share: Share, redis_url: str, policies: Path, sent: list[tuple[str, str]]
 ) -> None:
     """Sampled, unless the policy says otherwise; the access log has it."""
-    gateway = serve(redis_url)
-    fields = received(ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=sent))
-    record = last_record(gateway)
+    gateway = share()
+    answer = ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=sent)
+    fields, record = received(answer), gateway.record_of(answer)
     assert f"00-{record['trace']}-{record['span']}-01" == fields["traceparent"]
     assert "tracestate" not in fields
 
@@ -265,11 +254,13 @@ def test_forwarded_is_read_and_written(
         ("X-Forwarded-For", "9.9.9.9"),
     ]
     text = mint(redis_url, policies)["token"]
-    fields = received(ask(gateway.port, "GET", MIRROR, token=text, fields=sent, host="shop.example:8443"))
+    answer = ask(gateway.port, "GET", MIRROR, token=text, fields=sent, host="shop.example:8443")
+    fields = received(answer)
     expected = 'for="[2001:db8::7]";host="shop.example:8443";proto=https, for=127.0.0.1;by=_gateway'
     assert expected == fields["forwarded"]
-    assert ("1.1.1.1, 2001:db8::7, 127.0.0.1", "https") == (fields["x-forwarded-for"], fields["x-forwarded-proto"])
-    assert "2001:db8::7" == last_record(gateway)["client"]
+    assert "1.1.1.1, 2001:db8::7, 127.0.0.1" == fields["x-forwarded-for"]
+    assert "https" == fields["x-forwarded-proto"]
+    assert "2001:db8::7" == gateway.record_of(answer)["client"]
 
 
 def test_a_strangers_forwarded_is_dropped(

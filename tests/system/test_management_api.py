@@ -7,15 +7,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
 from tests.support.crowd import send_crowd
 from tests.support.processes import GatewayServer
-from tests.system.conftest import Serve, mint
-
-pytestmark = pytest.mark.redis
+from tests.system.conftest import Serve, Share, mint
 
 EXPORT = "/api/v1/projects/website/translations/export?lang=de"
 
@@ -43,30 +39,30 @@ def test_what_the_api_changes_acts_on_the_next_request(serve: Serve, redis_url: 
     assert {200} == statuses()
     tag = made.field("etag") or ""
     disabled = call(gateway, admin, f"PATCH {place}", {"is_active": False}, If_Match=tag)
-    assert (200, {401}) == (disabled.status, statuses())
+    assert 200 == disabled.status
+    assert {401} == statuses()
     assert 412 == call(gateway, admin, f"PATCH {place}", {"is_active": True}, If_Match=tag).status
     assert 200 == call(gateway, admin, f"PATCH {place}", {"is_active": True}, If_Match="*").status
     assert {200} == statuses()
     assert 204 == call(gateway, admin, f"DELETE {place}").status
     assert {401} == statuses()
     assert 401 == ask(gateway.admin_port, "GET", "/api/v1/tokens", token=token["token"], host="127.0.0.1").status
-    assert 404 == ask(gateway.port, "GET", "/-/api/v1/tokens", token=admin).status
+    assert 401 == ask(gateway.port, "GET", "/-/api/v1/tokens", token=admin).status  # a path of the backend's
     document = call(gateway, admin, "GET /api/openapi.json").json()
     assert all(path.startswith("/api/v1/") for path in document["paths"])
 
 
-def test_a_crowd_that_manages_tokens_is_in_nobodys_way(serve: Serve, redis_url: str, policies: Path) -> None:
+async def test_a_crowd_that_manages_tokens_is_in_nobodys_way(share: Share, redis_url: str, policies: Path) -> None:
     """More than Redis has connections for list tokens at once: all are answered, and so are the others meanwhile."""
     file = policies / "system.toml"
     file.write_text(file.read_text() + '[[rules]]\nmatch = "GET /keys"\nmanage = "list"\ncost = 0\n')
-    token = mint(redis_url, policies)["token"]
-    gateway = serve(redis_url, environment={"GATEWAY_REDIS_TIMEOUT": "5"})
+    token = (await asyncio.to_thread(mint, redis_url, policies))["token"]
+    gateway = share()
 
     async def crowd(target: str, clients: int, requests: int) -> set[int]:
         tokens: Iterator[str] = repeat(token, requests)
         return {one.status for one in await send_crowd([gateway.port], target, lambda: next(tokens, None), clients)}
 
-    async def both() -> tuple[set[int], set[int]]:
-        return await asyncio.gather(crowd("/keys", 250, 1000), crowd("/api/v1/whoami", 8, 300))
-
-    assert [{200}, {200}] == list(asyncio.run(both()))
+    managing, others = await asyncio.gather(crowd("/keys", 250, 1000), crowd("/api/v1/whoami", 8, 300))
+    assert {200} == managing
+    assert {200} == others

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from gateway.cli.serve import MAXIMUM_DESCRIPTORS
 from tests.support.client import ask
 from tests.support.processes import GatewayServer, wait_until
@@ -17,8 +15,6 @@ from tests.support.raw import RawBackend, read_head, request_bytes
 from tests.support.relay_thread import relay_to
 from tests.system.conftest import Serve, mint
 from tests.system.test_bad_backends import write_policy
-
-pytestmark = pytest.mark.redis
 
 TWO = {"GATEWAY_MAX_REQUESTS": "2", "GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
 BEGUN = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhello"
@@ -71,15 +67,16 @@ def test_what_there_is_no_room_for_is_refused(serve: Serve, redis_url: str, poli
             refused = ask(gateway.port, "GET", "/quick", token=token)
             asked = ask(gateway.port, "GET", "/-/authorize/nginx", token=token, fields=ASKED)
             assert [] == relay.round_trips
-            assert (503, "1", "no-store") == (
-                refused.status,
-                refused.field("retry-after"),
-                refused.field("cache-control"),
-            )
+            assert 503 == refused.status
+            assert "1" == refused.field("retry-after")
+            assert "no-store" == refused.field("cache-control")
             problem = refused.json()
             registered = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-            assert ("overloaded", registered) == (problem["code"], problem["type"])
-            assert (403, "503", "1") == (asked.status, asked.field("x-error-status"), asked.field("retry-after"))
+            assert "overloaded" == problem["code"]
+            assert registered == problem["type"]
+            assert 403 == asked.status
+            assert "503" == asked.field("x-error-status")
+            assert "1" == asked.field("retry-after")
             assert [200, 200] == [ask(gateway.port, "GET", path).status for path in ("/-/health", "/-/ready")]
             wait_until(
                 lambda: "overloaded: 2 requests are in progress, more are refused" in gateway.text(), "the log says so"

@@ -3,13 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_json
-from tests.system.conftest import Serve, mint
-
-pytestmark = pytest.mark.redis
+from tests.system.conftest import Share, mint
 
 EXPORT = "/api/v1/projects/website/translations/export?lang=de"
 ANSWERS = 6
@@ -31,10 +27,10 @@ def code_of(answer: Answer) -> str | None:
     return None if answer.status == 200 else str(answer.json()["code"])
 
 
-def test_what_an_owner_loses_its_tokens_lose_on_the_next_request(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_what_an_owner_loses_its_tokens_lose_on_the_next_request(share: Share, redis_url: str, policies: Path) -> None:
     """A permission, the project, everything, by a block or a removal: 403 on every worker, and back again."""
     text = mint(redis_url, policies, "--owner", "ada")["token"]
-    gateway = serve(redis_url, "--workers", "2")
+    gateway = share("node 1")
     assert {(200, None)} == pull(gateway.port, text)
     for options, expected in (
         (("--permission", "website="), (403, "insufficient_scope")),
@@ -52,12 +48,12 @@ def test_what_an_owner_loses_its_tokens_lose_on_the_next_request(serve: Serve, r
     assert {(200, None)} == pull(gateway.port, text)
 
 
-def test_a_child_dies_with_its_parent(serve: Serve, redis_url: str, policies: Path) -> None:
+def test_a_child_dies_with_its_parent(share: Share, redis_url: str, policies: Path) -> None:
     """401 on every worker, also for the export that is in the cache."""
     parent = mint(redis_url, policies)
     where = ("--policies", str(policies), "--redis", redis_url)
     child = run_json("token", "create", "--parent", parent["id"], "--name", "actor", *where)
-    gateway = serve(redis_url, "--workers", "2")
+    gateway = share("node 1")
     assert {(200, None)} == pull(gateway.port, child["token"])
     run_json("token", "revoke", parent["id"], "--redis", redis_url)
     assert {(401, "invalid_token")} == pull(gateway.port, child["token"])

@@ -15,8 +15,6 @@ from tests.support.raw import RawBackend, read_head, request_bytes
 from tests.system.conftest import Serve, mint
 from tests.system.test_bad_backends import write_policy
 
-pytestmark = pytest.mark.redis
-
 EVENT = b"data: 1\n\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
@@ -98,7 +96,7 @@ def test_a_stop_cuts_a_stream_that_does_not_end(serve: Serve, redis_url: str, po
 
 
 def test_a_reload_leaves_open_streams_alone(serve: Serve, redis_url: str, policies: Path) -> None:
-    """Neither a changed rule nor another backend ends what was let in before; what comes later goes by the new."""
+    """A rule that admits them still, and another backend, are for what comes later."""
     origin = endless()
     other_port = free_port()
     with RawBackend(origin) as backend:
@@ -107,9 +105,24 @@ def test_a_reload_leaves_open_streams_alone(serve: Serve, redis_url: str, polici
         token = mint(redis_url, policies)["token"]
         with open_stream(gateway, token, CHUNK) as events:
             write_policy(policies, other_port, response_timeout="30s")
-            file = policies / "system.toml"
-            file.write_text(file.read_text().replace('match = "* /**"', 'match = "* /elsewhere/**"'))
-            wait_until(lambda: 404 == ask(gateway.port, "GET", "/new").status, "the new rules are served")
+            wait_until(lambda: 502 == ask(gateway.port, "HEAD", "/new", token=token).status, "the new backend is asked")
             origin.may_end.set()
             assert CHUNK + LAST_CHUNK == read_rest(events)
+        assert "Traceback" not in gateway.text()
+
+
+def test_a_reload_ends_streams_that_it_would_not_let_in(serve: Serve, redis_url: str, policies: Path) -> None:
+    """No rule is left for this one: it breaks off, and what is served goes by the new."""
+    origin = endless()
+    with RawBackend(origin) as backend:
+        write_policy(policies, backend.port, response_timeout="30s")
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        with open_stream(gateway, token, CHUNK) as events:
+            file = policies / "system.toml"
+            file.write_text(file.read_text().replace('match = "* /**"', 'match = "* /elsewhere/**"'))
+            assert b"" == read_rest(events)
+            assert 404 == ask(gateway.port, "GET", "/new").status
+        origin.may_end.set()
+        assert "no_matching_rule" in gateway.text()
         assert "Traceback" not in gateway.text()

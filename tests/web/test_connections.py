@@ -1,14 +1,17 @@
 """Requests of a connection are answered in order, whole and honestly; who leaves is served no longer."""
 
 import asyncio
+import socket
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from gateway.adapters.content import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.web.connections import Connection
-from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
@@ -99,6 +102,39 @@ async def test_http_1_0_knows_no_interim_answers() -> None:
     wire = Wire(always(whole()))
     await wire.feed(GET.replace(b"1.1", b"1.0"))
     assert [None] == [received.inform for received in wire.received]
+
+
+def refuse_to_tell() -> None:
+    raise OSError(107, "Transport endpoint is not connected")
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_UNIX, "unix:"), (socket.AF_INET, "")])
+@pytest.mark.parametrize("peer", ["", None])
+async def test_a_client_on_a_unix_socket_has_a_name(family: int, address: str, peer: str | None) -> None:
+    """It can be trusted by that name, and a client that has left its IP socket cannot pass for it."""
+    transport = Transport()
+    transport.peer, transport.socket = lambda: peer, SimpleNamespace(family=family)
+    wire = Wire(always(whole()), transport)
+    await wire.feed(GET)
+    assert [address] == [received.peer for received in wire.received]
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (lambda: ("2001:db8::1", 50000, 0, 0), "2001:db8::1"),
+        (lambda: "", ""),  # a client on what is no socket
+        (lambda: None, ""),  # asyncio, if the client has left already
+        (refuse_to_tell, ""),  # uvloop, if the client has left already
+    ],
+)
+async def test_the_address_is_that_of_the_socket(peer: Callable[[], object], address: str) -> None:
+    """A client that has no IP address, or has left before it was looked at, is served without one."""
+    transport = Transport()
+    transport.peer = peer
+    wire = Wire(always(whole()), transport)
+    await wire.feed(GET)
+    assert [address] == [received.peer for received in wire.received]
 
 
 @pytest.mark.parametrize("length", [PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])

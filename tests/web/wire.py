@@ -31,6 +31,8 @@ class Transport(asyncio.Transport):
         self.reads = True
         self.end = ""
         self.protocol: Connection
+        self.peer: Callable[[], Any] = lambda: ("192.0.2.1", 1)
+        self.socket: Any = None
 
     @property
     def sent(self) -> bytes:
@@ -66,7 +68,7 @@ class Transport(asyncio.Transport):
         self.reads = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 1) if name in {"peername", "sockname"} else default
+        return self.peer() if name == "peername" else self.socket if name == "socket" else default
 
 
 Answer = Callable[[Received, RequestContent | None], Awaitable[Response]]
@@ -75,13 +77,13 @@ Answer = Callable[[Received, RequestContent | None], Awaitable[Response]]
 class Wire:
     """A connection whose requests get what `answer` says, and a clock for it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, transport: Transport | None = None) -> None:
         self.clock = ManualClock()
         self.received: list[Received] = []
         self.faults: list[Received] = []
         self.deadlines = Deadlines(self.clock)
         self.server = ServerState()
-        self.transport = Transport()
+        self.transport = transport or Transport()
         self._answer = answer
         self.config = Config(app=cast(Any, self), lifespan="off")
         self.config.loaded_app = cast(Any, self)

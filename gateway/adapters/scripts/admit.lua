@@ -8,7 +8,7 @@
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked, charged, heads of stored variants or '', kin, ...}
+-- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
 -- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
 -- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
 -- all, nor does one whose parent is. core/decision.py makes the verdict.
@@ -94,7 +94,7 @@ for i, key in ipairs(KEYS) do
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = '', 0
   if not terms.is_public then
-    raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
+    raw, revoked = find(key, bucket, id)
   end
   local reply = { raw, revoked, 0, '', '' }
   if terms.is_public then

@@ -6,7 +6,6 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,17 +13,15 @@ import uvicorn
 
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
-from gateway.admin import create_admin
-from gateway.app import build_management, create_app
 from gateway.cli.demo.backend import create_backend
 from gateway.cli.demo.servers import listen, url_of
 from gateway.cli.demo.store import Store, open_store
-from gateway.cli.options import PolicyFolder
-from gateway.cli.serve import build_config
-from gateway.cli.serving import build_admin_config, serving
+from gateway.cli.managing import PolicyFolder
+from gateway.cli.serving import build_admin_config, build_config, serving
 from gateway.core.admin_tokens import NAME, READ, WRITE
 from gateway.core.administration import TokenRequest
 from gateway.core.audit import Actor
+from gateway.management.building import build_management
 from gateway.settings import Settings
 
 POLICY = Path(__file__).with_name("policy.toml")
@@ -110,10 +107,8 @@ async def start_gateway(
     stack: AsyncExitStack, settings: Settings, client: Client, listener: socket.socket, admin: socket.socket
 ) -> None:
     """Start both listeners as `gateway serve` runs them, on a store that they share."""
-    config, admin_config = build_config(settings), build_admin_config(settings)
+    config, admin_config = build_config(settings, client), build_admin_config(settings, client)
     logging.getLogger().setLevel(logging.WARNING)  # uvicorn has set up its log: only warnings join the story
-    config.app = partial(create_app, settings, client)
-    admin_config.app = partial(create_admin, settings, client)
     await stack.enter_async_context(serving(config, listener))
     await stack.enter_async_context(serving(admin_config, admin))
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import json_option, operator, policies_option, redis_option, with_management
+from gateway.cli.connecting import operator
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.owner.describing import describe, policy_option
 from gateway.cli.token.creating import find_policy
 from gateway.cli.token.describing import print_json

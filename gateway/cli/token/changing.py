@@ -4,7 +4,9 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import json_option, operator, policies_option, redis_option, with_management
+from gateway.cli.connecting import operator
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.times import parse_end, parse_start
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.administration import TokenChange

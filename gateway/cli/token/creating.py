@@ -7,15 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.cli.options import (
-    json_option,
-    load_policies,
-    operator,
-    pepper_option,
-    policies_option,
-    redis_option,
-    with_management,
-)
+from gateway.cli.connecting import operator
+from gateway.cli.managing import load_policies, with_management
+from gateway.cli.options import json_option, pepper_option, policies_option, redis_option
 from gateway.cli.times import parse_end, parse_start
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.admin_tokens import NAME as ADMIN

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from gateway.adapters.redis_tokens import RedisTokens
-from gateway.cli.options import json_option, load_policies, policies_option, redis_option, with_tokens
+from gateway.cli.managing import load_policies, with_tokens
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.times import format_time
 from gateway.cli.token.describing import print_json
 from gateway.core.errors import NotFound

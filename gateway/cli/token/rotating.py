@@ -3,14 +3,9 @@
 import click
 import msgspec
 
-from gateway.cli.options import (
-    json_option,
-    operator,
-    pepper_option,
-    policies_option,
-    redis_option,
-    with_management,
-)
+from gateway.cli.connecting import operator
+from gateway.cli.managing import with_management
+from gateway.cli.options import json_option, pepper_option, policies_option, redis_option
 from gateway.cli.times import format_time, parse_end, read_duration
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.token_views import CreatedToken

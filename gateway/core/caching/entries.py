@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.client_fields import FOLDED
 from gateway.core.encodings import add_vary_by_encoding, is_encodable
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Fields, field_values, without_fields
+from gateway.core.messages import Field, Fields, without_fields
 
 CLIENT_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 """Caches between us and the client may keep an answer, but must ask for each use: so revocation stays immediate."""
@@ -119,12 +120,22 @@ def current_age(head: StoredHead, now: int) -> int:
 
 def select(names: Iterable[bytes], fields: Fields) -> Selection:
     """What a request says of the fields named."""
-    return tuple([(name, _normalise(name, tuple(field_values(fields, name)))) for name in names])
+    return tuple([(name, _normalise(name, _lines(name, fields))) for name in names])
 
 
 def matches(head: StoredHead, fields: Fields) -> bool:
     """Whether a request with `fields` selects this variant (RFC 9111 4.1)."""
-    return all(_normalise(name, tuple(field_values(fields, name))) == value for name, value in head.varying)
+    return all(_normalise(name, _lines(name, fields)) == value for name, value in head.varying)
+
+
+def _lines(name: bytes, fields: Fields) -> tuple[bytes, ...]:
+    """The values of a field; those in another spelling with their names, behind a line break, which no value has.
+
+    Some backends take `Accept_Language` for Accept-Language and others do not: neither's answer is the other's.
+    """
+    fold, folded = FOLDED.__getitem__, FOLDED[name]
+    found = [(field, value) for field, value in fields if fold(field) == folded]
+    return tuple([value if field == name else b"\n%b:%b" % (field, value) for field, value in found]) if found else ()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 from urllib.parse import urljoin, urlsplit
 
 from gateway.core.caching.keys import named_group, parse_groups, uri_group
+from gateway.core.fields import DEFAULT_PORTS, parse_authority
 from gateway.core.messages import Field, RequestHead, ResponseHead, field_value, field_values
 from gateway.core.policies.rules import Policy
 
@@ -18,27 +19,24 @@ def find_invalidated(policy: Policy, request: RequestHead, head: ResponseHead) -
     """
     if not policy.has_cache or request.method in SAFE_METHODS or not 200 <= head.status < 400:
         return ()
-    targets = [request.target, *_own_targets(policy, request, head.fields)]
+    targets = [request.target, *_own_targets(request, head.fields)]
     groups = parse_groups(field_values(head.fields, b"cache-group-invalidation"))
     uris = [uri_group(request.host, target) for target in dict.fromkeys(targets)]
     return (*uris, *(named_group(group) for group in groups))
 
 
-def _own_targets(policy: Policy, request: RequestHead, fields: list[Field]) -> list[str]:
-    """The targets of Location and Content-Location, as a client would name them here."""
-    host = (field_value(request.fields, b"host") or b"").decode("latin-1").lower()
-    backends = {url.netloc.lower(): url.path for url in map(urlsplit, policy.upstream.targets) if url.netloc}
+def _own_targets(request: RequestHead, fields: list[Field]) -> list[str]:
+    """The targets of Location and Content-Location: by now they name public addresses (core/links.py)."""
     targets = []
     for name in (b"location", b"content-location"):
         value = field_value(fields, name)
         if value is None:
             continue
         try:
-            url = urlsplit(urljoin(f"{request.scheme}://{host}{request.target}", value.decode("latin-1")))
+            url = urlsplit(urljoin(f"{request.scheme}://{request.authority}{request.target}", value.decode("latin-1")))
         except ValueError:
             continue  # no URI
-        base = backends.get(url.netloc.lower(), "" if url.netloc.lower() == host else None)
-        if base is not None:
-            path = url.path.removeprefix(base)
-            targets.append(f"{path}?{url.query}" if url.query else path)
+        named = parse_authority(url.netloc.encode("latin-1"), url.scheme) if url.scheme in DEFAULT_PORTS else None
+        if named is not None and named[1] == request.authority:
+            targets.append(f"{url.path}?{url.query}" if url.query else url.path)
     return targets

@@ -47,15 +47,17 @@ def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
 def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions | None = None) -> str:
     """What tells the exports of one entitlement apart; empty where none can answer the request.
 
-    The admission script puts the entitlement in front. Of a shaped rule it is the variant that is `wanted`, however the
-    query spells it, and how it is made: by the policy's form of the document, and by the renderers of this version.
+    Scheme and authority are in it as the backend is told them: what it answers may link to them, or redirect from one
+    scheme to the other. The admission script puts the entitlement in front. Of a shaped rule it is the variant that is
+    `wanted`, however the query spells it, and how it is made: by the policy's form of the document, and by the
+    renderers of this version.
     """
     if not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
         return ""
     if rule.variants is None or wanted is None:
-        return _digest(rule.policy.name, rule.pattern.text, head.host, rule.source or head.target)
+        return _digest(rule.policy.name, rule.pattern.text, head.scheme, head.authority, rule.source or head.target)
     made = (wanted.identity, rule.variants.form.identity, RENDERING)
-    return _digest(rule.policy.name, rule.pattern.text, head.host, head.path, *made)
+    return _digest(rule.policy.name, rule.pattern.text, head.scheme, head.authority, head.path, *made)
 
 
 def variant_of(head: StoredHead) -> str:
@@ -82,7 +84,10 @@ def entitlement_group(shared_by: Entitlement, who: str) -> str:
 
 
 def uri_group(host: str, target: str) -> str:
-    """The group of a URI, whoever may reach it. A host has no slash, and a target begins with one."""
+    """The group of a URI, whoever may reach it, by whatever scheme and port: what ends one of them ends all.
+
+    A host has no slash, and a target begins with one.
+    """
     return f"uri:{host}{target}"
 
 
@@ -101,6 +106,12 @@ def parse_groups(values: list[bytes]) -> list[str]:
     """The groups of Cache-Groups or Cache-Group-Invalidation (RFC 9875 2, 3); none where the field is malformed."""
     names = parse_string_list(values) or []
     return [name for name in names if name and len(name) <= MAXIMUM_GROUP_LENGTH][:MAXIMUM_GROUPS]
+
+
+def is_bound(template: str, group: str) -> bool:
+    """Whether the group is what a rule's template makes of some path."""
+    between = map(re.escape, PARAMETER.split(template)[::2])
+    return re.fullmatch(".+".join(between), group, re.DOTALL) is not None
 
 
 def _bind(rule: Rule, path: str) -> list[str]:

@@ -13,16 +13,10 @@ import msgspec
 from gateway.core.caching.entries import Export, StoredHead, current_age, matches
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.caching.preconditions import FOR_ORIGINS, is_unmodified
+from gateway.core.caching.told import told
 from gateway.core.fields import MAXIMUM_DELTA_SECONDS, parse_cache_control, parse_delta_seconds
-from gateway.core.messages import Field, Fields, RequestHead
-from gateway.core.policies.rules import Rule
-
-CONDITIONAL_FIELDS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
-"""Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself."""
-
-KEPT_BACK = CONDITIONAL_FIELDS | {b"accept-encoding"}
-AS_IT_IS: Field = (b"accept-encoding", b"identity")
-"""What the backend is asked for in the place of a client's Accept-Encoding: the gateway encodes what it stores."""
+from gateway.core.messages import Fields, RequestHead
+from gateway.core.outcomes import Authorized
 
 _DEMANDING = FOR_ORIGINS | {b"cache-control", b"pragma"}
 
@@ -93,14 +87,15 @@ USES: tuple[tuple[str, Callable[[StoredHead, Demands, int], bool]], ...] = (
 )
 
 
-def plan_answer(rule: Rule, request: RequestHead, exports: Sequence[Export], now: int) -> AnswerPlan:
+def plan_answer(admission: Authorized, request: RequestHead, exports: Sequence[Export], now: int) -> AnswerPlan:
     """How to answer an authorised request, given the variants stored for its key."""
+    rule = admission.rule
     if rule.cache is None:
         return Forward("")
     if not is_cacheable(rule, request):
         return Forward("method")
     demands = read_demands(request.fields)
-    export = select_export(exports, request.fields)
+    export = select_export(exports, request, admission)
     if export is not None and not demands.must_validate:
         for detail, holds in USES:
             if holds(export.head, demands, now):
@@ -128,10 +123,11 @@ def is_failure(status: int) -> bool:
     return status in FAILURES
 
 
-def select_export(exports: Sequence[Export], fields: Fields) -> Export | None:
+def select_export(exports: Sequence[Export], request: RequestHead, admission: Authorized) -> Export | None:
     """The variant that the request selects, the newest of several (RFC 9111 4.1)."""
     if len(exports) == 1 and not exports[0].head.varying:
         return exports[0]
+    fields = told({name for export in exports for name, _ in export.head.varying}, request, admission)
     found = [export for export in exports if matches(export.head, fields)]
     return max(found, key=lambda export: export.head.stored_at, default=None)
 

@@ -5,7 +5,7 @@ from gateway.core.caching.storing import NEVER_STORED, build_head
 from gateway.core.fields import build_http_date
 from gateway.core.forwarding import end_to_end_fields
 from gateway.core.messages import Fields, RequestHead, ResponseHead, field_value, without_fields
-from gateway.core.policies.rules import Rule
+from gateway.core.outcomes import Authorized
 
 NOT_UPDATED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"content-range", b"etag"})
 """What belongs to the content that is stored: a 304 has none of its own."""
@@ -23,7 +23,9 @@ def freshened(stored: StoredHead, answer: ResponseHead, now: int) -> ResponseHea
     return ResponseHead(stored.status, [*kept, *new])
 
 
-def freshen_head(rule: Rule, request: RequestHead, stored: StoredHead, response: ResponseHead, now: int) -> StoredHead:
+def freshen_head(
+    admission: Authorized, request: RequestHead, stored: StoredHead, response: ResponseHead, now: int
+) -> StoredHead:
     """The head of what `freshened` gave; `now` is when the backend was asked."""
     fields: Fields = without_fields(response.fields, NEVER_STORED - {b"content-length"})
-    return build_head(rule, request, response, fields, stored.tag, stored.digest, stored.length, now)
+    return build_head(admission, request, response, fields, stored.tag, stored.digest, stored.length, now)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core.caching.entries import StoredHead, select
+from gateway.core.caching.entries import StoredHead
 from gateway.core.caching.freshness import (
     Directives,
     Lifetime,
@@ -19,12 +19,16 @@ from gateway.core.caching.freshness import (
 )
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.caching.preconditions import FOR_ORIGINS
+from gateway.core.caching.told import read_selection
+from gateway.core.client_fields import ASSERTION_FIELD
 from gateway.core.encodings import is_encodable
 from gateway.core.etags import choose_tag, weaken
 from gateway.core.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list
-from gateway.core.forwarding import end_to_end_fields, is_reserved
+from gateway.core.forwarding import end_to_end_fields
 from gateway.core.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
+from gateway.core.outcomes import Authorized
 from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.tracing import PARENT_FIELD, STATE_FIELD
 
 MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
 """Larger content streams through without being stored: a worker must be able to hold what it stores."""
@@ -51,6 +55,9 @@ NEVER_STORED = frozenset(
 UNDERSTOOD = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411})
 UNDERSTOOD |= {412, 413, 414, 415, 417, 421, 422, 426, 429, 431, 451, 500, 501, 502, 503, 504, 505}
 """Statuses whose caching is known here, for must-understand (RFC 9111 5.2.2.3): those of RFC 9110, 6585 and 7725."""
+
+OF_EACH_REQUEST = frozenset({b"*", b"x-request-id", PARENT_FIELD, STATE_FIELD, ASSERTION_FIELD})
+"""In Vary: no two requests tell the backend the same, so that what is stored could answer no other one."""
 
 NO_LIFETIME = Lifetime(0, 0, 0, may_be_stale=False, kept=0)
 _SHARING = frozenset({"public", "s-maxage", "must-revalidate"})
@@ -108,9 +115,8 @@ def _may_have_no_end(it: Answered) -> bool:
     return is_event_stream(it.head.fields)
 
 
-def _varies_beyond_fields(it: Answered) -> bool:
-    named = parse_list(field_values(it.head.fields, b"vary"))
-    return any(name == b"*" or is_reserved(name) for name in named)
+def _varies_by_request(it: Answered) -> bool:
+    return not OF_EACH_REQUEST.isdisjoint(parse_list(field_values(it.head.fields, b"vary")))
 
 
 OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
@@ -124,7 +130,7 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("event-stream", _may_have_no_end),  # 3: what is stored is complete
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
-    ("vary", _varies_beyond_fields),  # 4.1; the gateway's own identity fields are different for each token
+    ("vary", _varies_by_request),  # 4.1
 )
 BROKEN_CODING = "content-encoding"
 """What speaks against content that is not in the coding that it says it is in."""
@@ -155,7 +161,7 @@ def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: in
 
 
 def make_head(
-    rule: Rule,
+    admission: Authorized,
     request: RequestHead,
     response: ResponseHead,
     content: bytes,
@@ -167,7 +173,7 @@ def make_head(
     `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags). `stored` is what was stored
     before: where the content is still the same, so is its tag, and the content need not be parsed again.
     """
-    digest = hashlib.sha256(content).digest()
+    rule, digest = admission.rule, hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
         # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
@@ -180,11 +186,11 @@ def make_head(
         fields.append((b"date", build_http_date(now // 1000)))
     if response.status not in (204, 205):
         fields.append((b"content-length", b"%d" % len(content)))
-    return build_head(rule, request, response, fields, tag, digest, len(content), now)
+    return build_head(admission, request, response, fields, tag, digest, len(content), now)
 
 
 def build_head(
-    rule: Rule,
+    admission: Authorized,
     request: RequestHead,
     response: ResponseHead,
     fields: Sequence[Field],
@@ -194,6 +200,7 @@ def build_head(
     now: int,
 ) -> StoredHead:
     """The head of an answer that says `response`, of which `fields` are repeated, over the content with the digest."""
+    rule = admission.rule
     is_success = 200 <= response.status < 300  # preconditions are for these only (RFC 9110 13.2.1)
     lifetime = _measure(rule.cache, response, now) if rule.cache else NO_LIFETIME
     modified = field_value(fields, b"last-modified") or field_value(fields, b"date") or b""
@@ -210,7 +217,7 @@ def build_head(
         digest=digest,
         length=length,
         validators=_validators(response.fields),
-        varying=select(_varying_names(rule, response.fields), request.fields),
+        varying=read_selection(_varying_names(rule, response.fields), request, admission),
         fields=tuple(fields),
     )
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
+from gateway.core.client_fields import is_identity, is_set_by_gateway
 from gateway.core.credentials import credential_fields
 from gateway.core.durations import parse_duration
-from gateway.core.forwarding import is_reserved
+from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
 from gateway.core.policies.document import (
     CacheTable,
@@ -26,6 +28,7 @@ from gateway.core.policies.quota_rules import (
     compile_quotas,
     compile_rule_quotas,
 )
+from gateway.core.policies.reaching import find_obstacle
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.rules import (
     NO_PLAN,
@@ -37,7 +40,7 @@ from gateway.core.policies.rules import (
 )
 from gateway.core.policies.scope_rules import compile_bundles, compile_names, compile_scopes, own_names
 from gateway.core.policies.terms import encode_terms
-from gateway.core.policies.upstream_rules import compile_upstream
+from gateway.core.policies.upstream_rules import compile_times, compile_upstream
 from gateway.core.policies.variants import compile_variants
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
@@ -51,35 +54,136 @@ DEFAULT_SHOWN = 12
 """Characters of a token's text kept for display: enough to tell two apart, too few to guess the rest."""
 
 
+class Compiled(NamedTuple):
+    """What one document says, whatever the others say."""
+
+    policy: Policy
+    rules: tuple[tuple[str, Rule], ...]
+    """With the places of their `match`."""
+    mistakes: tuple[Mistake, ...]
+
+
+class _Tree(NamedTuple):
+    """The rules of one host, or of any."""
+
+    parts: list[tuple[str, Compiled]]
+    """The files that they come from."""
+    matcher: Matcher[Rule]
+    depth: int
+    """The most segments that a pattern has."""
+    mistakes: list[tuple[str, Mistake]]
+
+
+class _Reach(NamedTuple):
+    """What was found of the rules of a document that no request can reach, in the trees of its hosts."""
+
+    one: Compiled
+    trees: list[_Tree]
+    mistakes: list[Mistake]
+
+
 def compile_policies(
-    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str]
+    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use."""
-    drafts = [Draft(file, document) for file, document in documents.items()]
-    sources = {draft.file: tuple(_compile_credentials(draft)) for draft in drafts}
-    fields = credential_fields(source for of_one in sources.values() for source in of_one)
-    policies: dict[str, Policy] = {}
-    matchers: dict[str | None, Matcher[Rule]] = {}
-    rules: dict[str, list[Rule]] = {}
-    for draft in drafts:
-        policy = _compile_policy(draft, upstreams, sources[draft.file], fields)
-        if policy.name in policies:
-            draft.mistakes.append(Mistake("$.name", f"another file has a policy named {policy.name!r} already"))
-        policies[policy.name] = policy
-        for index, table in enumerate(draft.document.rules):
-            rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
-            if rule is not None:
-                rules.setdefault(policy.name, []).append(rule)
-                _add_rule(draft, matchers, rule, path_to(path_to("$.rules", index), "match"))
-    return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
+    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use.
+
+    `own` are the addresses that the gateway itself answers in front of backends, where that is known.
+    """
+    fields = find_credential_fields(documents.values())
+    compiled = {file: compile_document(document, upstreams, fields) for file, document in documents.items()}
+    return Joining(own).join(compiled)
 
 
-def _compile_policy(
-    draft: Draft,
-    upstreams: Mapping[str, str],
-    credentials: tuple[CredentialSource, ...],
-    credential_fields: frozenset[bytes],
-) -> Policy:
+def find_credential_fields(documents: Iterable[PolicyDocument]) -> frozenset[bytes]:
+    """Return the fields that can hold a token of any of the documents' policies."""
+    drafts = [Draft(document) for document in documents]  # their mistakes are found where each is compiled
+    return credential_fields(source for draft in drafts for source in _compile_credentials(draft))
+
+
+def compile_document(
+    document: PolicyDocument, upstreams: Mapping[str, str], credential_fields: frozenset[bytes]
+) -> Compiled:
+    """Compile one document alone; `upstreams` replaces its backend by the policy's name.
+
+    `credential_fields` are those of the whole set: none of them reaches a backend.
+    """
+    draft = Draft(document)
+    policy = _compile_policy(draft, upstreams, credential_fields)
+    rules: list[tuple[str, Rule]] = []
+    for index, table in enumerate(document.rules):
+        path = path_to("$.rules", index)
+        rule = _compile_rule(draft, policy, table, path)
+        if rule is not None:
+            rules.append((path_to(path, "match"), rule))
+    return Compiled(policy, tuple(rules), tuple(draft.mistakes))
+
+
+class Joining:
+    """Makes sets of compiled documents, one after the other.
+
+    A host's rules are put in order again only if one of its documents is another one than in the set before.
+    """
+
+    def __init__(self, own: OwnAddresses | None) -> None:
+        self._own = own
+        self._trees: dict[str | None, _Tree] = {}
+        self._reaches: dict[str, _Reach] = {}
+
+    def join(self, compiled: Mapping[str, Compiled]) -> tuple[PolicySet, dict[str, list[Mistake]]]:
+        """Return the set of all, and the mistakes of each file; with any, the set is no use."""
+        mistakes = {file: list(one.mistakes) for file, one in compiled.items()}
+        policies: dict[str, Policy] = {}
+        parts: dict[str | None, list[tuple[str, Compiled]]] = {}
+        for file, one in compiled.items():
+            name = one.policy.name
+            if name in policies:
+                mistakes[file].append(Mistake("$.name", f"another file has a policy named {name!r} already"))
+            policies[name] = one.policy
+            for host in one.policy.hosts or (None,):
+                parts.setdefault(host, []).append((file, one))
+        self._trees = {host: self._find_tree(host, part) for host, part in parts.items()}
+        for tree in self._trees.values():
+            for file, mistake in tree.mistakes:
+                if mistake.path not in [other.path for other in mistakes[file]]:  # one host of a rule is enough
+                    mistakes[file].append(mistake)
+        self._reaches = {file: self._find_reach(file, one) for file, one in compiled.items()}
+        for file, reach in self._reaches.items():
+            mistakes[file] += reach.mistakes
+        rules = {one.policy.name: [rule for _, rule in one.rules] for one in compiled.values()}
+        return PolicySet(policies, {host: tree.matcher for host, tree in self._trees.items()}, rules), mistakes
+
+    def _find_tree(self, host: str | None, parts: list[tuple[str, Compiled]]) -> _Tree:
+        before = self._trees.get(host)
+        if before is not None and [id(one) for _, one in before.parts] == [id(one) for _, one in parts]:
+            return before
+        depth = max((len(rule.pattern.segments) for _, one in parts for _, rule in one.rules), default=0)
+        tree = _Tree(parts, Matcher(), depth, [])
+        for file, one in parts:
+            for path, rule in one.rules:
+                other = tree.matcher.add(rule.pattern, rule)
+                if other is not None:
+                    both = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name}"
+                    tree.mistakes.append((file, Mistake(path, f"{both} match the same requests")))
+        return tree
+
+    def _find_reach(self, file: str, one: Compiled) -> _Reach:
+        trees = [self._trees[host] for host in one.policy.hosts or (None,)]
+        before = self._reaches.get(file)
+        if before is not None and before.one is one and list(map(id, before.trees)) == list(map(id, trees)):
+            return before
+        known = {mistake.path for tree in trees for other, mistake in tree.mistakes if other == file}
+        own = self._own if one.policy.upstream.targets else None
+        matchers, depth = [tree.matcher for tree in trees], max(tree.depth for tree in trees)
+        reach = _Reach(one, trees, [])
+        for path, rule in one.rules:
+            obstacle = None if path in known else find_obstacle(rule, rule.pattern, matchers, own, depth)
+            if obstacle:
+                message = f"no request reaches {rule.pattern.text!r}: {obstacle}"
+                reach.mistakes.append(Mistake(path, message))
+        return reach
+
+
+def _compile_policy(draft: Draft, upstreams: Mapping[str, str], credential_fields: frozenset[bytes]) -> Policy:
     document = draft.document
     names = compile_names(draft)
     scopes = compile_scopes(draft, names)
@@ -94,7 +198,7 @@ def _compile_policy(
         hosts=tuple(document.hosts or ()),
         upstream=compile_upstream(document.upstream, upstreams.get(document.name), draft.mistakes.append),
         token_format=_compile_token_format(draft),
-        credentials=credentials,
+        credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
         has_known_owners=document.token.known_owners,
         parent_scope=_find_parent_scope(draft, names),
@@ -145,7 +249,7 @@ def _compile_credentials(draft: Draft) -> Iterator[CredentialSource]:
         kind, _, field = source.partition(":")
         if source == "bearer":
             yield CredentialSource(b"authorization", is_bearer=True)
-        elif (kind == "header" and is_reserved(field.lower().encode())) or field.lower() == "authorization":
+        elif (kind == "header" and is_set_by_gateway(field.lower().encode())) or field.lower() == "authorization":
             draft.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
             yield CredentialSource(field.lower().encode(), is_bearer=False)
@@ -176,7 +280,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     pattern = draft.attempt(f"{path}.match", partial(parse_pattern, table.match))
     if pattern is None:
         return None
-    _check_rule(draft, policy, table, path)
+    _check_rule(draft, table, path)
     cache = CacheTable() if table.cache is None and table.variants is not None else table.cache
     if cache is not None:
         mistakes = cache_mistakes(cache, pattern, policy.bound_to, is_public=table.public, path=f"{path}.cache")
@@ -191,6 +295,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=cost,
         cache=None if cache is None else compile_cache(cache, policy.bound_to, is_public=table.public),
+        upstream=compile_times(table, policy.upstream, path, draft.mistakes.append),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         allotments=allotments,
@@ -204,7 +309,11 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
     return msgspec.structs.replace(rule, terms=encode_terms(rule))
 
 
-def _check_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> None:
+def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:
+    reported_by = getattr(table.cost, "reported_by", None)
+    if reported_by and is_identity(reported_by.encode()):
+        message = f"{reported_by} is the gateway's to say: backends' answers lose it first"
+        draft.mistakes.append(Mistake(f"{path}.cost.reported_by", message))
     if table.public and (table.scopes or table.project):
         message = "a public rule asks for no token, so it can ask for no scopes and no project of one"
         draft.mistakes.append(Mistake(f"{path}.public", message))
@@ -215,12 +324,3 @@ def _find_project(draft: Draft, pattern: Pattern, parameter: str | None, path: s
         return None if parameter is None else pattern.segments.index(parameter)
     draft.mistakes.append(Mistake(path, f"the path of {pattern.text!r} has no parameter {parameter}"))
     return None
-
-
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> None:
-    for host in rule.policy.hosts or (None,):
-        other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
-        if other is not None:
-            message = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name} match the same requests"
-            draft.mistakes.append(Mistake(path, message))
-            return

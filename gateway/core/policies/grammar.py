@@ -33,6 +33,13 @@ FieldValue = Annotated[
     str, Meta(pattern=r"^([!-~]([ -~]*[!-~])?)?" + END, description="A field value: printable ASCII, no spaces around")
 ]
 Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + END, description="A host name in lower case, without port")]
+BackendHost = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?" + END,
+        description="`client`, `target`, or a host name in lower case, with or without a port",
+    ),
+]
 Prefix = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}" + END, description="Up to 32 letters, digits, hyphens and underscores")
 ]

@@ -54,10 +54,10 @@ def parse_pattern(text: str) -> Pattern:
     segments = head if last == "**" else [*head, last]
     for segment in segments:
         _check_segment(segment, path)
-    encoded = ["x" if _is_parameter(segment) else quote(segment, safe="") for segment in segments]
+    encoded = ["x" if is_parameter(segment) else quote(segment, safe="") for segment in segments]
     if parse_path("/" + "/".join([*encoded, "x"] if last == "**" else encoded)) is None:
         raise ValueError(f"no request can have the path {path!r}: write it decoded, without dot or empty segments")
-    parameters = [segment for segment in segments if _is_parameter(segment)]
+    parameters = [segment for segment in segments if is_parameter(segment)]
     if len(set(parameters)) < len(parameters):
         raise ValueError(f"the path {path!r} names a parameter twice")
     return Pattern(text, names, tuple(segments), matches_below=last == "**")
@@ -65,7 +65,7 @@ def parse_pattern(text: str) -> Pattern:
 
 def bind_parameters(pattern: Pattern, segments: tuple[str, ...]) -> dict[str, str]:
     """The values of a pattern's parameters in the segments that it matched."""
-    return {name[1:-1]: value for name, value in zip(pattern.segments, segments, strict=False) if _is_parameter(name)}
+    return {name[1:-1]: value for name, value in zip(pattern.segments, segments, strict=False) if is_parameter(name)}
 
 
 class _Node(Generic[Target]):
@@ -88,7 +88,7 @@ class Matcher(Generic[Target]):
         """Adds the pattern; returns the target that already has the same requests, and then adds nothing."""
         node = self._root
         for segment in pattern.segments:
-            if _is_parameter(segment):
+            if is_parameter(segment):
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
             else:
@@ -131,7 +131,8 @@ def _for_method(targets: dict[str, Target], method: str) -> Iterator[Target]:
             yield targets[name]
 
 
-def _is_parameter(segment: str) -> bool:
+def is_parameter(segment: str) -> bool:
+    """Whether a segment of a pattern stands for any one segment of a path."""
     return segment.startswith("{")
 
 

@@ -10,6 +10,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -44,6 +45,8 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
         tables = tomllib.loads(text.removeprefix("\ufeff"))  # a byte order mark, as some editors write it
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and as many brackets
         return None, [Mistake("$", f"not TOML: {error}")]
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(tables, PolicyDocument), []
     found = list(_mistakes(tables, PolicyDocument, ()))
     mistakes = [Mistake(functools.reduce(path_to, place, "$"), message) for place, message in found]
     if any(place[:1] in ((), ("scopes",), ("plans",)) for place, _ in found):

@@ -151,6 +151,8 @@ class Rule(msgspec.Struct, frozen=True):
     """The plans whose scopes cover the rule's."""
     cost: Cost
     cache: CacheRule | None
+    upstream: Upstream
+    """The policy's, with the times that the rule gives it."""
     is_public: bool = False
     """Whether no credential is asked for."""
     project_segment: int | None = None
@@ -208,12 +210,11 @@ class PolicySet:
         return [found[key] for key in sorted(found) if key[0] == policy]
 
     def _match(self, host: str, method: str, segments: tuple[str, ...]) -> Rule | None:
-        """The rule for a request; rules of policies that name the host come before those of any host."""
-        for name in (host, None):
-            matcher = self._matchers.get(name)
-            rule = matcher.match(method, segments) if matcher else None
-            if rule is not None:
-                return rule
+        """The rule for a request. A host that a policy names is its alone: rules for any host do not hold there."""
+        matcher = self._matchers.get(host) or self._matchers.get(None)
+        rule = matcher.match(method, segments) if matcher else None
+        if rule is not None:
+            return rule
         # OPTIONS (RFC 9110 9.3.7) tells what a shaped rule offers, to whoever may have its exports.
         offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
         return offering if offering is not None and offering.variants is not None else None

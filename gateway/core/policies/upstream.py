@@ -5,6 +5,14 @@ import msgspec
 from gateway.core.messages import Field
 from gateway.core.tracing import NewTrace
 
+CLIENT_HOST = "client"
+TARGET_HOST = "target"
+"""In the place of a name: the Host that the client sent, or the one of the target's URL."""
+
+
+UNIX = "unix:"
+"""What the path of a socket stands behind, in the place of a URL."""
+
 
 class Tls(msgspec.Struct, frozen=True):
     """Whom a backend's certificate has to convince, and what we show: files in PEM form, empty for none."""
@@ -16,6 +24,11 @@ class Tls(msgspec.Struct, frozen=True):
     """Empty: it is in the file of the certificate."""
     server_name: str = ""
     """The name that the certificate must be for; empty: the target's host."""
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are named; none if the policy leaves all to the system."""
+        return [file for file in (self.ca, self.certificate, self.key) if file]
 
 
 class HealthCheck(msgspec.Struct, frozen=True):
@@ -35,7 +48,7 @@ class Rewrite(msgspec.Struct, frozen=True):
 
 
 class FieldEdits(msgspec.Struct, frozen=True):
-    """Fields that are removed, by their names in lower case, and then added."""
+    """Fields that are removed, by their folded names (core/client_fields.py), and then added."""
 
     removed: frozenset[bytes]
     added: tuple[Field, ...]
@@ -51,9 +64,9 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty: there is none."""
     connect_timeout_seconds: float = 2.0
     """Until there is a connection, waiting for a free one included."""
-    response_timeout_seconds: float = 30.0
+    response_timeout_seconds: float = 60.0
     """From the request's end to the end of the response's head."""
-    idle_timeout_seconds: float = 30.0
+    idle_timeout_seconds: float = 300.0
     """Between two pieces of the response's content."""
     total_timeout_seconds: float | None = None
     """From the request's beginning to the end of the response."""
@@ -62,8 +75,10 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     max_waiting: int = 1000
     """Requests that wait for one of them."""
     retries: int = 2
-    host: str = ""
-    """The Host field; empty: what the target's URL says."""
+    host: str = TARGET_HOST
+    """The Host field: CLIENT_HOST, TARGET_HOST, or a name with or without a port."""
+    pass_fields: frozenset[bytes] = frozenset()
+    """Fields of clients that are removed by default and pass here, by their names in lower case."""
     health: HealthCheck | None = None
     tls: Tls = Tls()
     rewrite: Rewrite | None = None

@@ -5,7 +5,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway.core.policies.grammar import Duration, FieldName, FieldValue, FilePath, Host, PathPrefix, Url
+from gateway.core.policies.grammar import (
+    BackendHost,
+    Duration,
+    FieldName,
+    FieldValue,
+    FilePath,
+    Host,
+    PathPrefix,
+    Url,
+)
 from gateway.core.tracing import NewTrace
 
 
@@ -61,10 +70,10 @@ class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     targets: Annotated[list[Url], Meta(min_length=1)] | None = None
     """In the place of `url`: several that answer alike. The one with the fewest requests under way gets the next."""
     connect_timeout: Duration = "2s"
-    response_timeout: Duration = "30s"
-    """How long the backend may take from the request's end to the end of its response's head."""
-    idle_timeout: Duration | None = None
-    """How long it may be silent between two pieces of content; absent: as long as response_timeout."""
+    response_timeout: Duration = "60s"
+    """How long the backend may take from the request's end to the end of its response's head. A rule may say more."""
+    idle_timeout: Duration = "5m"
+    """How long it may be silent between two pieces of content. A rule may say more."""
     total_timeout: Duration | None = None
     """How long request and response may take in all; absent: any time."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
@@ -73,8 +82,12 @@ class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Requests that wait for one of these connections, no longer than connect_timeout; more are answered 503."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """How many other targets are tried for a request that no backend can have acted upon."""
-    host: Host | None = None
-    """The Host field that backends get; absent: what the target's URL says."""
+    host: BackendHost = "client"
+    """The Host field that backends get: `client` for the one that the client sent, `target` for that of the target's
+    URL, or a name, with or without a port. Backends build links and redirects from it."""
+    pass_fields: list[FieldName] = []
+    """Fields of clients that pass although backends may take them for another request than the one that was decided on,
+    such as X-Real-IP: by default they are removed. Whoever asks can set them."""
     health: HealthTable | None = None
     tls: TlsTable | None = None
     rewrite: RewriteTable | None = None

@@ -9,12 +9,29 @@ from typing import Any
 from gateway.core.errors import BrokenDocument
 from gateway.core.etags import build_weak_tag
 from gateway.core.variants.design_tokens import select_tokens
-from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.renderers.csv_texts import render_csv
+from gateway.core.variants.renderers.json_texts import render_json
+from gateway.core.variants.renderers.stylesheets import render_css, render_scss
+from gateway.core.variants.renderers.token_objects import render_dtcg, render_js, render_token_json, render_ts
+from gateway.core.variants.renderers.xml_texts import render_xml
 from gateway.core.variants.translations import select_texts
 from gateway.core.variants.variant import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
 
 MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
 """A document can be written so that a variant is many times larger than it."""
+
+RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[bytes]]]] = {
+    "translations": {"json": render_json, "csv": render_csv, "xml": render_xml},
+    "design-tokens": {
+        "json": render_token_json,
+        "css": render_css,
+        "scss": render_scss,
+        "js": render_js,
+        "ts": render_ts,
+        "dtcg": render_dtcg,
+    },
+}
+"""What writes each format of formats.py."""
 
 
 def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
@@ -25,7 +42,7 @@ def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | I
     selected = _SELECTIONS[form.kind](content, form, variant)
     if isinstance(selected, InvalidOptions):
         return selected
-    written = b"".join(_bounded(FORMATS[form.kind][variant.format].render(selected, variant)))
+    written = b"".join(_bounded(RENDERERS[form.kind][variant.format](selected, variant)))
     return Rendered(written, build_weak_tag(written))
 
 

@@ -17,8 +17,9 @@ from litestar.template import TemplateConfig
 from markupsafe import Markup, escape
 
 from gateway.adapters.admin_protocols import Tokens
+from gateway.adapters.protocols import PolicySource
 from gateway.adapters.usage import Usage
-from gateway.core.addresses import Origin, TrustedProxies, find_origin
+from gateway.core.addresses import Origin, TrustedProxies, find_origin, plain_address
 from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
@@ -26,7 +27,6 @@ from gateway.core.pages.telling import describe_changes, describe_deed
 from gateway.core.pages.times import describe_day, describe_distance, describe_moment, last_day
 from gateway.core.policies.rules import Policy, PolicySet
 from gateway.core.token_views import TokenView
-from gateway.exchange import PolicySource
 from gateway.management import Management
 from gateway.web.pages.assets import asset_address
 from gateway.web.pages.visitors import Visitor, Visitors, is_foreign
@@ -111,7 +111,7 @@ GivenForm = NamedDependency[FormMultiDict]
 
 def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
     """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
-    peer = request.client.host if request.client else ""
+    peer = plain_address(request.client.host) if request.client else ""
     return find_origin(list(request.scope["headers"]), peer, request.url.scheme, trusted)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.adapters.protocols import FailedCredentials
+from gateway.adapters.protocols import FailedCredentials, PolicySource
 from gateway.core.admin_tokens import WRITE, is_admin
 from gateway.core.administration import TokenState
 from gateway.core.audit import Actor
@@ -34,7 +34,6 @@ from gateway.core.pages.sessions import (
 )
 from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView
-from gateway.exchange import PolicySource
 from gateway.management import Management
 
 WRONG_SIGN_INS = "10/minute"
@@ -146,8 +145,10 @@ class Visitors:
         if retry_after is not None:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
-        if view is None or await self._reach(view) is None:
+        if view is None:  # a token that exists is no guess, although it may open nothing
             self._failures.note(address)
+            return None
+        if await self._reach(view) is None:
             return None
         session_id, now = build_id(self._random_bytes(ID_BYTES)), int(self._clock())
         session = open_session(view.identity, now)

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
-from gateway.core.messages import Field, Fields, Inform, Response, ResponseHead
+from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.upstream import Upstream
 from gateway.core.principals import parse_principal
 from gateway.web.plugin.guards import STATE_KEY, Admitted
@@ -91,16 +91,16 @@ def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -
         "path": root_path + unquote(path),
         "raw_path": (root_path + path).encode("latin-1"),
         "query_string": query.encode("latin-1"),
-        "headers": with_host(list(call.scope["headers"]), fields),
+        "headers": without_intermediary(fields),
         "extensions": {},
         "state": state | {STATE_KEY: Admitted(call.by, call.scopes, parse_principal(fields))},
     }
     return cast(HTTPScope, scope)
 
 
-def with_host(received: Fields, fields: Sequence[Field]) -> list[Field]:
-    """The fields of a request for a backend as its own app gets them: with Host, and with nobody in between."""
-    return [*(field for field in received if field[0] == b"host"), *(field for field in fields if field != VIA)]
+def without_intermediary(fields: Sequence[Field]) -> list[Field]:
+    """The fields of a request for a backend as its own app gets them: nobody is in between."""
+    return [field for field in fields if field != VIA]
 
 
 class HandlerRun:

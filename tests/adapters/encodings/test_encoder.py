@@ -31,11 +31,11 @@ DECODERS: dict[bytes, Callable[[bytes], bytes]] = {
 LARGE = "".join(f'{{"id":{number},"text":"größer"}},\n' for number in range(20_000)).encode()
 
 
-def encode(coding: bytes, content: bytes) -> bytes:
+async def encode(coding: bytes, content: bytes) -> bytes:
     encoding = ContentEncoder()
     as_promised: Encoder = encoding
     try:
-        return asyncio.run(as_promised.encode(coding, content))
+        return await as_promised.encode(coding, content)
     finally:
         encoding.close()
 
@@ -63,19 +63,13 @@ def test_what_is_encoded_is_decoded_within_its_limit(coding: bytes, content: byt
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_a_few_bytes_that_stand_for_many_are_given_up(coding: bytes) -> None:
+async def test_a_few_bytes_that_stand_for_many_are_given_up(coding: bytes) -> None:
     """Also where the limit is for the thread; nothing near all of it is ever in memory."""
-
-    async def work() -> None:
-        encoding = ContentEncoder()
-        bomb = CODINGS[coding](bytes(64 * 1024 * 1024))
-        assert (None, bytes(10)) == (
-            await encoding.decode(coding, bomb, 1024 * 1024),
-            await encoding.decode(coding, CODINGS[coding](bytes(10)), 1024 * 1024),
-        )
-        encoding.close()
-
-    asyncio.run(work())
+    encoding = ContentEncoder()
+    bomb = CODINGS[coding](bytes(64 * 1024 * 1024))
+    assert None is await encoding.decode(coding, bomb, 1024 * 1024)
+    assert bytes(10) == await encoding.decode(coding, CODINGS[coding](bytes(10)), 1024 * 1024)
+    encoding.close()
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
@@ -83,14 +77,15 @@ def test_several_members_are_one_content(coding: bytes) -> None:
     """As RFC 1952 and RFC 8878 have it; rubbish behind them is a fault."""
     twice = CODINGS[coding](b"one") + CODINGS[coding](b"two")
     assert b"onetwo" == DECODINGS[coding](twice, 6)
-    assert (None, None) == (DECODINGS[coding](twice, 5), DECODINGS[coding](twice + b"x", 100))
+    assert None is DECODINGS[coding](twice, 5)
+    assert None is DECODINGS[coding](twice + b"x", 100)
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("content", [b"", LARGE[: INLINE_BYTES + 1], LARGE, LARGE * 12])
-def test_small_and_large_content_is_encoded_alike(coding: bytes, content: bytes) -> None:
+async def test_small_and_large_content_is_encoded_alike(coding: bytes, content: bytes) -> None:
     """In the thread or not: the bytes are the same, and fewer where there is something to gain."""
-    encoded = encode(coding, content)
+    encoded = await encode(coding, content)
     assert CODINGS[coding](content) == encoded
     assert content == DECODERS[coding](encoded)
     assert len(encoded) < len(content) / 5 or not content
@@ -129,43 +124,36 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, lis
     go.set()
 
 
-def test_large_content_is_encoded_once_for_all_who_wait(held: tuple[threading.Event, list[bytes]]) -> None:
+async def test_large_content_is_encoded_once_for_all_who_wait(held: tuple[threading.Event, list[bytes]]) -> None:
     """Several who want the same share one run; one that goes away takes it from nobody; the loop goes on meanwhile."""
     go, given_contents = held
-
-    async def run() -> None:
-        encoding = ContentEncoder()
-        waiting = [asyncio.create_task(encoding.encode(b"br", LARGE)) for _ in range(3)]
-        await asyncio.sleep(0)
-        waiting[0].cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting[0]
-        go.set()
-        assert [b"encoded"] * 2 == await asyncio.gather(*waiting[1:])
-        assert [LARGE] == given_contents
-        assert b"encoded" == await encoding.encode(b"br", LARGE)  # nothing is kept here: that is the cache's work
-        assert [LARGE, LARGE] == given_contents
-        encoding.close()
-
-    asyncio.run(run())
+    encoding = ContentEncoder()
+    waiting = [asyncio.create_task(encoding.encode(b"br", LARGE)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    go.set()
+    assert [b"encoded"] * 2 == await asyncio.gather(*waiting[1:])
+    assert [LARGE] == given_contents
+    assert b"encoded" == await encoding.encode(b"br", LARGE)  # nothing is kept here: that is the cache's work
+    assert [LARGE, LARGE] == given_contents
+    encoding.close()
 
 
-def test_a_failure_reaches_all_who_wait_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_reaches_all_who_wait_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one run raises is raised to those who share it; the next begins anew."""
 
     def fail(content: bytes) -> bytes:
         raise MemoryError
 
-    async def run() -> None:
-        encoding = ContentEncoder()
-        with monkeypatch.context() as patch:
-            patch.setitem(encoder.CODINGS, b"br", fail)
-            both = (encoding.encode(b"br", LARGE), encoding.encode(b"br", LARGE))
-            assert [MemoryError] * 2 == [type(result) for result in await asyncio.gather(*both, return_exceptions=True)]
-        assert LARGE == brotli.decompress(await encoding.encode(b"br", LARGE))
-        encoding.close()
-
-    asyncio.run(run())
+    encoding = ContentEncoder()
+    with monkeypatch.context() as patch:
+        patch.setitem(encoder.CODINGS, b"br", fail)
+        both = (encoding.encode(b"br", LARGE), encoding.encode(b"br", LARGE))
+        assert [MemoryError] * 2 == [type(result) for result in await asyncio.gather(*both, return_exceptions=True)]
+    assert LARGE == brotli.decompress(await encoding.encode(b"br", LARGE))
+    encoding.close()
 
 
 @pytest.mark.parametrize("coding", CODINGS)

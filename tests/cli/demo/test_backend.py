@@ -26,7 +26,8 @@ def test_a_request_without_an_owner_creates_nothing(client: TestClient[Litestar]
     """A workspace always has an owner."""
     refused = client.post("/api/v1/workspaces", json={"name": "Nobody's"})
 
-    assert (refused.status_code, refused.json()) == (403, {"error": "the request names no owner"})
+    assert refused.status_code == 403
+    assert refused.json() == {"error": "the request names no owner"}
 
 
 def test_unsound_content_is_refused_with_its_mistake(client: TestClient[Litestar]) -> None:
@@ -43,9 +44,11 @@ def test_head_answers_as_get_without_content(client: TestClient[Litestar], targe
     """HEAD gives the status and fields of GET, the length of GET's content, and no content."""
     get, head = client.get(target, headers=ACME), client.head(target, headers=ACME)
 
-    assert (get.status_code, get.headers) == (head.status_code, head.headers)
+    assert get.status_code == head.status_code
+    assert get.headers == head.headers
     assert str(len(get.content)) == head.headers["Content-Length"]
-    assert (bool(get.content), head.content) == (True, b"")
+    assert get.content
+    assert head.content == b""
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,8 @@ def test_errors_are_json(client: TestClient[Litestar], target: str, status: int,
     """A refusal is `{"error": ...}`, and where there is a choice it lists what is allowed."""
     answer = client.get(target, headers=ACME)
 
-    assert (status, "application/json") == (answer.status_code, answer.headers["Content-Type"])
+    assert status == answer.status_code
+    assert "application/json" == answer.headers["Content-Type"]
     assert {"error": error} == answer.json()
 
 

@@ -55,11 +55,15 @@ def test_a_workspace_can_be_created_renamed_and_deleted(client: TestClient[Lites
     location = created.headers["Location"]
     renamed = client.patch(location, headers=ACME, json={"name": "Summer"})
 
-    assert (created.status_code, created.json()["name"]) == (201, "Spring")
-    assert (renamed.status_code, client.get(location, headers=ACME).json()["name"]) == (200, "Summer")
+    assert created.status_code == 201
+    assert created.json()["name"] == "Spring"
+    assert renamed.status_code == 200
+    assert client.get(location, headers=ACME).json()["name"] == "Summer"
     with TestClient(create_backend()) as fresh:
         assert fresh.get(location, headers=ACME).status_code == 404
-    assert ((deleted := client.delete(location, headers=ACME)).status_code, deleted.content) == (204, b"")
+    deleted = client.delete(location, headers=ACME)
+    assert deleted.status_code == 204
+    assert deleted.content == b""
     assert client.get(location, headers=ACME).status_code == 404
 
 
@@ -77,7 +81,8 @@ def test_a_new_token_changes_the_export_and_its_date(client: TestClient[Litestar
     created = client.post("/api/v1/tokensets/acme-core/tokens", headers=ACME, json=token)
     export = client.get(EXPORT + "?format=css", headers=ACME)
 
-    assert (201, token) == (created.status_code, created.json())
+    assert 201 == created.status_code
+    assert token == created.json()
     assert css_properties(export.text)["--color-banner"] == "#173f8f"
     assert export.headers["Last-Modified"] == "Wed, 04 Mar 2026 05:06:07 GMT"
 
@@ -107,8 +112,10 @@ def test_a_token_that_would_break_the_export_is_refused(
     refused = client.post("/api/v1/tokensets/acme-core/tokens", headers=ACME, json=token)
     after = client.get(EXPORT, headers=ACME)
 
-    assert (400, {"error": error}) == (refused.status_code, refused.json())
-    assert (before.content, before.headers) == (after.content, after.headers)
+    assert 400 == refused.status_code
+    assert {"error": error} == refused.json()
+    assert before.content == after.content
+    assert before.headers == after.headers
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,14 @@ def test_a_request_that_would_pass(where: tuple[str, ...]) -> None:
     """Exit code 0, every check in the order of decisions, the rule and its cost."""
     identity = run_json(*CREATE, *where)["id"]
     code, said = explain(where, identity, "GET /costly?x=1")
-    assert (0, True, None, None) == (code, said["passes"], said["reason"], said["status"])
-    assert ("small", "GET /costly", ["read"], 2) == (said["policy"], said["rule"], said["scopes"], said["cost"])
+    assert 0 == code
+    assert said["passes"] is True
+    assert None is said["reason"]
+    assert None is said["status"]
+    assert "small" == said["policy"]
+    assert "GET /costly" == said["rule"]
+    assert ["read"] == said["scopes"]
+    assert 2 == said["cost"]
     assert [
         "malformed_target",
         "no_matching_rule",
@@ -64,7 +70,8 @@ def test_the_text_says_the_same(where: tuple[str, ...]) -> None:
     """A line for each check and quota, and the verdict at the end."""
     identity = run_json(*CREATE, *where)["id"]
     passed = run_command("token", "explain", identity, "--request", "GET /export", *where)
-    assert (0, "pass  a rule matches: GET /export of small") == (passed.exit_code, passed.stdout.splitlines()[1])
+    assert 0 == passed.exit_code
+    assert "pass  a rule matches: GET /export of small" == passed.stdout.splitlines()[1]
     assert "quota minute: 0 of 5 used" in passed.stdout
     assert "The request would pass, at a cost of 1." == passed.stdout.splitlines()[-1]
     refused = run_command("token", "explain", identity, "--request", "POST /any", *where)
@@ -91,7 +98,8 @@ def test_the_side_that_lacks_a_scope_is_named(
     """The token, its plan, or both; a scope that implies the other is enough."""
     identity = run_json(*CREATE, *options, *where)["id"]
     code, said = explain(where, identity, "POST /any")
-    assert (bool(expected), expected) == (bool(code), failed(said))
+    assert bool(expected) == bool(code)
+    assert expected == failed(said)
 
 
 def test_the_state_of_a_token_is_explained(where: tuple[str, ...]) -> None:
@@ -103,7 +111,9 @@ def test_the_state_of_a_token_is_explained(where: tuple[str, ...]) -> None:
     run_json("token", "update", identity, "--disable", *where)
     run_json("token", "revoke", identity, *where[:2])
     code, said = explain(where, identity, "GET /export")
-    assert (1, "revoked_token", 401) == (code, said["reason"], said["status"])
+    assert 1 == code
+    assert "revoked_token" == said["reason"]
+    assert 401 == said["status"]
     assert ["revoked_token", "disabled_token", "not_yet_valid_token"] == list(failed(said))
 
 
@@ -140,7 +150,9 @@ def test_why_no_rule_is_met_is_said(
     Path(where[3], "small.toml").write_text(narrow)
     Path(where[3], "other.toml").write_text(OTHER)
     code, said = explain(where, identity, request_line, *(("--host", host) if host else ()))
-    assert (1, expected, []) == (code, failed(said), said["quotas"])
+    assert 1 == code
+    assert expected == failed(said)
+    assert [] == said["quotas"]
 
 
 def test_quotas_are_shown_as_they_are(where: tuple[str, ...]) -> None:
@@ -149,12 +161,18 @@ def test_quotas_are_shown_as_they_are(where: tuple[str, ...]) -> None:
     admit(where[1], [created["token"]] * 50)
     code, said = explain(where, created["id"], "GET /export")
     (quota,) = said["quotas"]
-    assert (0, "minute", 51, 50, 1) == (code, quota["name"], quota["limit"], quota["used"], quota["remaining"])
+    assert 0 == code
+    assert "minute" == quota["name"]
+    assert 51 == quota["limit"]
+    assert 50 == quota["used"]
+    assert 1 == quota["remaining"]
     assert None is not quota["resets"]
     assert {"quota_exceeded": "minute has no room for 2"} == failed(explain(where, created["id"], "GET /costly")[1])
     assert [True, False] == [facts.is_charged for facts in admit(where[1], [created["token"]] * 2)]
     code, said = explain(where, created["id"], "GET /export")
-    assert (1, "quota_exceeded", 429) == (code, said["reason"], said["status"])
+    assert 1 == code
+    assert "quota_exceeded" == said["reason"]
+    assert 429 == said["status"]
 
 
 def test_nothing_is_charged_or_noted(where: tuple[str, ...]) -> None:
@@ -183,7 +201,8 @@ def test_what_cannot_be_explained_is_said(
     """An unknown token, no method, no host: an error, not a verdict."""
     created = run_json(*CREATE, *where)["id"]
     refused = run_command("token", "explain", identity or created, *options, *where)
-    assert (True, True) == (refused.exit_code != 0, message in f"{refused.output}{refused.exception}")
+    assert refused.exit_code != 0
+    assert message in f"{refused.output}{refused.exception}"
 
 
 def explain_failures(where: tuple[str, ...], identity: str, request: str) -> dict[str, str]:
@@ -217,7 +236,9 @@ def test_owner_and_project_are_explained(where: tuple[str, ...]) -> None:
     owner = ("owner", "set", "ada", "--policy", "small")
     run_json(*owner, "--status", "blocked", *where)
     code, said = explain(where, identity, "GET /export")
-    assert (1, "owner_blocked", 403) == (code, said["reason"], said["status"])
+    assert 1 == code
+    assert "owner_blocked" == said["reason"]
+    assert 403 == said["status"]
     assert {"owner_blocked": "the owner ada is blocked"} == failed(said)
     run_json(*owner, "--status", "active", "--permission", "shop=read", "--without", "*", *where)
     assert "the owner ada has no part in website" == explain_failures(where, identity, "GET /export")["other_project"]
@@ -234,7 +255,9 @@ def test_the_state_of_a_parent_is_explained(where: tuple[str, ...]) -> None:
     assert {"parent_ended": f"the parent {parent} is disabled"} == explain_failures(where, child, "GET /export")
     run_json("token", "revoke", parent, *where[:2])
     code, said = explain(where, child, "GET /export")
-    assert (1, "parent_ended", 401) == (code, said["reason"], said["status"])
+    assert 1 == code
+    assert "parent_ended" == said["reason"]
+    assert 401 == said["status"]
     assert {"parent_ended": f"the parent {parent} is revoked"} == failed(said)
     with redis.Redis.from_url(where[1]) as client:
         client.delete(names.token(parent))
@@ -246,4 +269,5 @@ def test_a_public_rule_asks_nothing_of_a_token(where: tuple[str, ...]) -> None:
     identity = run_json(*CREATE, *where)["id"]
     run_json("token", "revoke", identity, *where[:2])
     code, said = explain(where, identity, "GET /published")
-    assert (0, ["malformed_target", "no_matching_rule"]) == (code, [check["reason"] for check in said["checks"]])
+    assert 0 == code
+    assert ["malformed_target", "no_matching_rule"] == [check["reason"] for check in said["checks"]]

@@ -34,8 +34,10 @@ def test_both_tokens_show_their_relation(where: tuple[str, ...]) -> None:
     same = ("name", "policy", "plan", "scopes", "project", "owner", "not_before", "expires", "state")
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     listed = {one["id"]: one for one in run_json("token", "list", *where[:2])}
-    assert (None, second["id"]) == (listed[first["id"]]["predecessor"], listed[first["id"]]["successor"])
-    assert (first["id"], None) == (listed[second["id"]]["predecessor"], listed[second["id"]]["successor"])
+    assert None is listed[first["id"]]["predecessor"]
+    assert second["id"] == listed[first["id"]]["successor"]
+    assert first["id"] == listed[second["id"]]["predecessor"]
+    assert None is listed[second["id"]]["successor"]
     assert second["predecessor_expires"] == listed[first["id"]]["expires"]
     overlap = moment(second["predecessor_expires"]) - moment(second["created"])
     assert 7199 <= overlap.total_seconds() <= 7201

@@ -56,7 +56,8 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
 def test_a_token_holds_all_scopes_where_none_is_named(where: tuple[str, ...]) -> None:
     """Without --scope and --plan: every scope, and the policy's first plan."""
     created = run_json(*CREATE, *where)
-    assert (["read", "write"], "free") == (created["scopes"], created["plan"])
+    assert ["read", "write"] == created["scopes"]
+    assert "free" == created["plan"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,9 @@ def test_a_token_is_changed_in_place(where: tuple[str, ...]) -> None:
     """Name, scopes, plan and end can be changed, the end taken away; what is not named stays."""
     identity = run_json(*CREATE, "--expires", "90d", *where)["id"]
     changed = run_json("token", "update", identity, "--name", "Nightly", "--scope", "read", "--plan", "pro", *where)
-    assert ("Nightly", ["read"], "pro") == (changed["name"], changed["scopes"], changed["plan"])
+    assert "Nightly" == changed["name"]
+    assert ["read"] == changed["scopes"]
+    assert "pro" == changed["plan"]
     assert None is not changed["expires"]
     assert None is run_json("token", "update", identity, "--expires", "never", *where)["expires"]
     assert "disabled" == run_json("token", "update", identity, "--disable", *where)["state"]
@@ -110,12 +113,14 @@ def test_a_token_can_begin_later(where: tuple[str, ...]) -> None:
     """Until then it is listed as not yet valid; the bound is shown, and `now` or `never` takes it away."""
     created = run_json(*CREATE, "--not-before", "2098-01-31T00:00:00Z", *where)
     identity = created["id"]
-    assert ("not yet valid", "2098-01-31T00:00:00Z") == (created["state"], created["not_before"])
+    assert "not yet valid" == created["state"]
+    assert "2098-01-31T00:00:00Z" == created["not_before"]
     assert "2098-01-31T00:00:00Z" in run_command("token", "show", identity, *where[:2]).stdout
     for word in ("now", "never"):
         run_json("token", "update", identity, "--not-before", "90d", *where)
         changed = run_json("token", "update", identity, "--not-before", word, *where)
-        assert ("active", None) == (changed["state"], changed["not_before"])
+        assert "active" == changed["state"]
+        assert None is changed["not_before"]
 
 
 @pytest.mark.parametrize("options", [("--not-before", "3d"), ("--not-before", "2d"), ("--expires", "12h")])
@@ -123,9 +128,11 @@ def test_a_beginning_and_an_end_must_leave_time_between_them(where: tuple[str, .
     """A change of either that would leave the token no moment to work in is refused, and nothing is changed."""
     created = run_json(*CREATE, "--not-before", "1d", "--expires", "2d", *where)
     refused = run_command("token", "update", created["id"], *options, *where)
-    assert (True, "the token would end before it begins") == (refused.exit_code != 0, str(refused.exception))
+    assert refused.exit_code != 0
+    assert "the token would end before it begins" == str(refused.exception)
     shown = run_json("token", "show", created["id"], *where[:2])
-    assert (created["not_before"], created["expires"]) == (shown["not_before"], shown["expires"])
+    assert created["not_before"] == shown["not_before"]
+    assert created["expires"] == shown["expires"]
 
 
 @pytest.mark.parametrize("command", ["show", "update", "rotate", "revoke"])
@@ -133,13 +140,15 @@ def test_an_unknown_id_is_said(where: tuple[str, ...], command: str) -> None:
     """A command for a token that is not there fails and says so."""
     options = where if command in ("update", "rotate") else where[:2]
     refused = run_command("token", command, "0" * 24, *options)
-    assert (True, "there is no token " + "0" * 24) == (refused.exit_code != 0, str(refused.exception))
+    assert refused.exit_code != 0
+    assert "there is no token " + "0" * 24 == str(refused.exception)
 
 
 def test_a_store_that_is_away_makes_no_promise(where: tuple[str, ...]) -> None:
     """A change that Redis did not acknowledge is an error, not a token."""
     refused = run_command(*CREATE, "--redis", f"redis://127.0.0.1:{free_port()}/0", *where[2:])
-    assert (True, True) == (refused.exit_code != 0, "Redis did not answer" in str(refused.exception))
+    assert refused.exit_code != 0
+    assert "Redis did not answer" in str(refused.exception)
 
 
 def test_the_embedded_store_has_no_command_line() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import POLICIES
 from tests.contracts.conftest import Commands
 from tests.support.browser import open_page, running_browser
 from tests.support.client import ask
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer
 
 KOPIMARK = ("--policy", "kopimark", "--project", "website")
 TOKENCRAFT = ("--policy", "tokencraft", "--owner", "ada")
@@ -25,22 +24,6 @@ def run_apart(*arguments: str) -> Any:
     """A command in a thread: Playwright's event loop is in this one, and a command has one of its own."""
     with ThreadPoolExecutor(1) as apart:
         return apart.submit(run_json, *arguments).result()
-
-
-@pytest.fixture(scope="module")
-def server(
-    redis_server: RedisServer, backend_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayServer]:
-    """`gateway serve` with its admin listener."""
-    gateway = GatewayServer(
-        tmp_path_factory.mktemp("gateway"),
-        *("--policies", str(POLICIES), "--redis", redis_server.url),
-        *("--upstream", f"kopimark=http://127.0.0.1:{backend_port}"),
-        *("--upstream", f"tokencraft=http://127.0.0.1:{backend_port}"),
-        admin=True,
-    )
-    yield gateway.wait()
-    assert gateway.stop() == 0
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +46,12 @@ def create(tokens: Commands) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-def sign_in(browser: Browser, server: GatewayServer) -> Iterator[SignedIn]:
+def sign_in(browser: Browser, gateway: GatewayServer) -> Iterator[SignedIn]:
     """A page on which the holder of a token has signed in."""
     with ExitStack() as stack:
 
         def run(token: str, **context: object) -> Page:
-            url = f"http://127.0.0.1:{server.admin_port}"
+            url = f"http://127.0.0.1:{gateway.admin_port}"
             page = stack.enter_context(open_page(browser, url, **context))
             page.goto("/")
             page.get_by_label("Token").fill(token)
@@ -84,9 +67,9 @@ def operator(sign_in: SignedIn, create: Callable[..., dict[str, str]]) -> Page:
     return sign_in(create("--admin", name="ops")["token"])
 
 
-def status_of(server: GatewayServer, token: str) -> int:
+def status_of(gateway: GatewayServer, token: str) -> int:
     """What an export gets that is pulled with the token."""
-    return ask(server.port, "GET", "/api/v1/projects/website/export", token=token, host="api.kopimark.com").status
+    return ask(gateway.port, "GET", "/api/v1/projects/website/export", token=token, host="api.kopimark.com").status
 
 
 def make_token(page: Page, name: str, *scopes: str) -> str:

@@ -7,15 +7,15 @@ from playwright.sync_api import Page, expect
 from tests.contracts.conftest import Commands
 from tests.contracts.pages.conftest import KOPIMARK, LIST, TOKENCRAFT, SignedIn, make_token, run_apart, status_of
 from tests.support.client import ask
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer
 
 
-def test_K2_a_token_is_shown_once(operator: Page, server: GatewayServer, redis_server: RedisServer) -> None:
+def test_K2_a_token_is_shown_once(operator: Page, gateway: GatewayServer) -> None:
     """On the page after the form, with a button to copy it and lines to use it; then nowhere."""
     operator.goto(LIST)
     operator.get_by_role("link", name="New token").first.click()
     text = make_token(operator, "deploy", "read")
-    assert 401 != status_of(server, text)
+    assert 401 != status_of(gateway, text)
     operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
     operator.get_by_role("button", name="Copy token").click()
     expect(operator.get_by_role("button", name="Copied")).to_be_visible()
@@ -29,11 +29,11 @@ def test_K2_a_token_is_shown_once(operator: Page, server: GatewayServer, redis_s
     for path in (LIST, "/history", "/overview"):
         operator.goto(path)
         assert text not in operator.content()
-    assert text not in server.text() + server.access_log.read_text()
+    assert text not in gateway.text() + gateway.access_log.read_text()
 
 
 def test_K10_the_builder_shows_the_exact_address(
-    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """It follows each choice at once, with a preview; and what is copied is what the gateway answers."""
     token = create(*KOPIMARK)["token"]
@@ -57,11 +57,11 @@ def test_K10_the_builder_shows_the_exact_address(
     page.reload()
     expect(address).to_contain_text("format=csv")
     target = address.inner_text().removeprefix("https://api.kopimark.com")
-    answer = ask(server.port, "GET", target, token=token, host="api.kopimark.com")
+    answer = ask(gateway.port, "GET", target, token=token, host="api.kopimark.com")
     assert answer.status not in (400, 401, 403, 404)
 
 
-def test_K12_tokens_are_listed_generated_and_revoked(operator: Page, server: GatewayServer) -> None:
+def test_K12_tokens_are_listed_generated_and_revoked(operator: Page, gateway: GatewayServer) -> None:
     """By prefix and creation date; generated and revoked on the page, and refused at once."""
     operator.goto(LIST)
     expect(operator.get_by_role("heading", name="No tokens yet")).to_be_visible()
@@ -71,23 +71,23 @@ def test_K12_tokens_are_listed_generated_and_revoked(operator: Page, server: Gat
     row = operator.get_by_role("row", name="pull")
     expect(row).to_contain_text(text[:12])
     expect(row.locator("time").first).to_be_visible()
-    assert 401 != status_of(server, text)
+    assert 401 != status_of(gateway, text)
     row.get_by_label("Actions for pull").click()
     row.get_by_role("link", name="Revoke…").click()
     operator.get_by_label("Type pull to confirm").fill("pull")
     operator.get_by_role("button", name="Revoke for good").click()
     expect(operator.get_by_text("The token is revoked, for good")).to_be_visible()
-    assert 401 == status_of(server, text)
+    assert 401 == status_of(gateway, text)
 
 
 def test_T5_a_list_shows_name_dates_and_twelve_characters(
-    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """For the owner of the tokens: his own, with the last use after the first request."""
     mine = create(*TOKENCRAFT, name="Mine")
     create("--policy", "tokencraft", "--owner", "grace", name="Hers")
     path = "/api/v1/tokensets/acme/modes/light/export?format=css"
-    ask(server.port, "GET", path, token=mine["token"], host="app.tokencraft.dev")
+    ask(gateway.port, "GET", path, token=mine["token"], host="app.tokencraft.dev")
     page = sign_in(mine["token"])
     row = page.get_by_role("row", name="Mine")
     expect(row.locator(".prefix")).to_contain_text(mine["token"][:12])
@@ -97,7 +97,7 @@ def test_T5_a_list_shows_name_dates_and_twelve_characters(
 
 
 def test_T6_revoking_asks_first_and_cannot_be_undone(
-    operator: Page, create: Callable[..., dict[str, str]], server: GatewayServer
+    operator: Page, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """The button waits for the name; cancelling changes nothing; afterwards there is no way back."""
     token = create(*KOPIMARK, name="Release bot")
@@ -110,19 +110,19 @@ def test_T6_revoking_asks_first_and_cannot_be_undone(
     question.get_by_label("Type Release bot to confirm").fill("release bot")
     expect(button).to_be_disabled()
     question.get_by_role("link", name="Cancel").click()
-    assert 401 != status_of(server, token["token"])
+    assert 401 != status_of(gateway, token["token"])
     operator.get_by_role("link", name="Revoke").click()
     question.get_by_label("Type Release bot to confirm").fill("Release bot")
     button.click()
     expect(operator.get_by_text("Revoked", exact=True)).to_be_visible()
-    assert 401 == status_of(server, token["token"])
+    assert 401 == status_of(gateway, token["token"])
     for name in ("Enable", "Rotate", "Edit"):
         expect(operator.get_by_role("link", name=name)).to_have_count(0)
         expect(operator.get_by_role("button", name=name)).to_have_count(0)
 
 
 def test_C12_a_forged_form_changes_nothing(
-    operator: Page, create: Callable[..., dict[str, str]], server: GatewayServer
+    operator: Page, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """A form without the session's own text is refused, by a page that says so."""
     token = create(*KOPIMARK)
@@ -131,7 +131,7 @@ def test_C12_a_forged_form_changes_nothing(
     operator.get_by_label("Type CI to confirm").fill("CI")
     operator.get_by_role("button", name="Revoke for good").click()
     expect(operator.get_by_role("heading", name="That form is not from here")).to_be_visible()
-    assert 401 != status_of(server, token["token"])
+    assert 401 != status_of(gateway, token["token"])
 
 
 def test_S7_the_page_is_found_by_typing_what_it_is_for(operator: Page) -> None:
@@ -175,7 +175,7 @@ def test_C14_bundles_tick_scopes_that_are_grouped(operator: Page) -> None:
 
 
 def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
-    sign_in: SignedIn, create: Callable[..., dict[str, str]], tokens: Commands, server: GatewayServer
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], tokens: Commands, gateway: GatewayServer
 ) -> None:
     """By its user: a name, an end if he wants one, scopes; listed afterwards, never shown again, deleted for good."""
     held = "*=me:read,projects:read,projects:write,actor_tokens:create"
@@ -187,7 +187,7 @@ def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
     page.get_by_role("radio", name="Never").check(force=True)
     expect(page.locator("[name=day]")).to_be_hidden()
     text = make_token(page, "figma", "projects:read")
-    assert 401 != ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+    assert 401 != ask(gateway.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
     page.get_by_role("navigation", name="Main").get_by_role("link", name="API tokens").click()
     row = page.get_by_role("row", name="figma")
     expect(row).to_contain_text("Never")
@@ -198,4 +198,4 @@ def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
     page.get_by_label("Type figma to confirm").fill("figma")
     page.get_by_role("button", name="Revoke for good").click()
     expect(page.get_by_text("The token is revoked, for good")).to_be_visible()
-    assert 401 == ask(server.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status
+    assert 401 == ask(gateway.port, "GET", "/api/v1/projects", host="api.tokens.studio", token=text).status

@@ -24,7 +24,7 @@ def test_two_tabs_that_change_one_token(operator: Page, create: Callable[..., di
 
 
 def test_a_session_used_after_its_end_is_sent_to_the_door(
-    operator: Page, create: Callable[..., dict[str, str]], tokens: Commands, server: GatewayServer
+    operator: Page, create: Callable[..., dict[str, str]], tokens: Commands, gateway: GatewayServer
 ) -> None:
     """Revoking the token that signed in ends the session with its next click, also in a part of a page."""
     operator.goto(LIST)
@@ -87,7 +87,7 @@ def test_markup_in_every_text_field_is_text(
 
 
 def test_the_page_works_without_scripts(
-    sign_in: SignedIn, create: Callable[..., dict[str, str]], server: GatewayServer
+    sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """Search, create, edit, disable, rotate, revoke, build an address, sign out."""
     page = sign_in(create("--admin", name="ops")["token"], java_script_enabled=False)
@@ -98,19 +98,19 @@ def test_the_page_works_without_scripts(
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name="plain").click()
     page.get_by_role("button", name="Disable").click()
-    assert 401 == status_of(server, text)
+    assert 401 == status_of(gateway, text)
     page.get_by_role("button", name="Enable").click()
-    assert 401 != status_of(server, text)
+    assert 401 != status_of(gateway, text)
     page.get_by_role("link", name="Rotate").click()
     page.get_by_role("radio", name="None").check()
     page.get_by_role("button", name="Make the new token").click()
     successor = page.get_by_label("The token", exact=True).input_value()
-    assert [401, True] == [status_of(server, text), 401 != status_of(server, successor)]
+    assert [401, True] == [status_of(gateway, text), 401 != status_of(gateway, successor)]
     page.get_by_role("link", name="I have stored it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_label("Type plain to confirm").fill("plain")
     page.get_by_role("button", name="Revoke for good").click()
-    assert 401 == status_of(server, successor)
+    assert 401 == status_of(gateway, successor)
     page.goto("/exports")
     page.get_by_label("Project").fill("website")
     page.get_by_role("button", name="Build").click()

@@ -5,7 +5,7 @@ from gateway.core.caching.storing import find_objection, make_head
 from gateway.core.messages import Field, RequestHead, ResponseHead
 from gateway.core.policies.rules import CacheRule, Rule
 from tests.core.samples import NOW_MILLISECONDS as NOW
-from tests.core.samples import make_request, make_rule
+from tests.core.samples import admit, make_request, make_rule
 
 FIXED = make_rule(CacheRule(fresh_seconds=60, shared_by="project", may_share=True))
 """Fresh for as long as the operator says."""
@@ -22,7 +22,7 @@ def make(
     *fields: Field, rule: Rule = FIXED, request: RequestHead | None = None, status: int = 200, now: int = NOW
 ) -> StoredHead:
     """The head of an answer with these fields."""
-    return make_head(rule, request or make_request(BEARER), ResponseHead(status, list(fields)), CONTENT, now)
+    return make_head(admit(rule), request or make_request(BEARER), ResponseHead(status, list(fields)), CONTENT, now)
 
 
 def export(

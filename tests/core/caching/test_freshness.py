@@ -144,8 +144,6 @@ def test_only_a_rule_that_names_it_overrules_s_maxage(strict: bytes) -> None:
 def test_the_age_counts_from_when_the_answer_was_made() -> None:
     """Age is the age at arrival and the time since the fetch began, and does not run backwards with the clock."""
     head = make((b"age", b"10"))
-    assert (10, 12, 10) == (
-        current_age(head, NOW_MS),
-        current_age(head, NOW_MS + 2999),
-        current_age(head, NOW_MS - 5000),
-    )
+    assert 10 == current_age(head, NOW_MS)
+    assert 12 == current_age(head, NOW_MS + 2999)
+    assert 10 == current_age(head, NOW_MS - 5000)

@@ -55,7 +55,8 @@ def test_a_client_that_has_it_is_told_so(fields: list[Field], expected: bool) ->
 def test_without_last_modified_the_date_counts() -> None:
     """RFC 9111 4.3.2: an answer is not newer than when it was made."""
     dated = make((b"date", build_http_date(NOW - 10)))
-    assert (True, False) == (is_unmodified([ims(-10)], dated), is_unmodified([ims(-11)], dated))
+    assert is_unmodified([ims(-10)], dated)
+    assert not is_unmodified([ims(-11)], dated)
 
 
 def test_a_tag_beyond_ascii_is_a_tag() -> None:

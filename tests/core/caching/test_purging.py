@@ -27,16 +27,17 @@ def test_what_is_named_is_one_group_and_is_told(purge: Purge, group: str, told: 
     """A history has it under its own name, and under the token, project or owner that it is about."""
     assert [group] == find_groups(purge)
     entry = about_purge(ADA, "shop", purge)
-    assert (ADA, Action.PURGE, "shop", *told) == (
-        entry.actor,
-        entry.action,
-        entry.policy,
-        entry.target,
-        entry.project,
-        entry.owner,
-    )
+    token, project, owner = told
+    assert ADA == entry.actor
+    assert Action.PURGE == entry.action
+    assert "shop" == entry.policy
+    assert token == entry.target
+    assert project == entry.project
+    assert owner == entry.owner
     (what, (before, named)), ended = entry.changes.items()
-    assert (None, getattr(purge, what), ("ended", (None, 0))) == (before, named, ended)
+    assert None is before
+    assert getattr(purge, what) == named
+    assert ("ended", (None, 0)) == ended
 
 
 @pytest.mark.parametrize(

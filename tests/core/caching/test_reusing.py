@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from gateway.core.caching.entries import Export
 from gateway.core.caching.reusing import (
-    CONDITIONAL_FIELDS,
     AnswerPlan,
     Forward,
     Reuse,
@@ -15,11 +14,12 @@ from gateway.core.caching.reusing import (
     plan_answer,
     plan_stand_in,
 )
+from gateway.core.caching.told import CONDITIONAL_FIELDS
 from gateway.core.messages import Field
 from gateway.core.policies.rules import CacheRule, Rule
 from tests.core.caching.answers import FIXED, SHARED, UNCACHED, cc, export
 from tests.core.samples import NOW_MILLISECONDS as NOW
-from tests.core.samples import make_request, make_rule
+from tests.core.samples import admit, make_request, make_rule
 
 STORED = export()
 TAG = STORED.head.tag
@@ -33,7 +33,7 @@ LATE = export(rule=LENIENT)
 def plan(
     *fields: Field, stored: Export | None = STORED, rule: Rule = FIXED, method: str = "GET", now: int = NOW
 ) -> AnswerPlan:
-    return plan_answer(rule, make_request(*fields, method=method), [stored] if stored else [], now)
+    return plan_answer(admit(rule), make_request(*fields, method=method), [stored] if stored else [], now)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_of_several_variants_the_newest_that_matches_is_used() -> None:
     vary = (b"vary", b"accept-language")
     old, new, other = export(vary, request=german), export(now=NOW + 1), export(vary, request=french, now=NOW + 2)
     for variants in ([old, new, other], [other, new, old]):
-        assert Reuse(new) == plan_answer(FIXED, german, variants, NOW + 3)
-        assert Reuse(other) == plan_answer(FIXED, french, variants, NOW + 3)
+        assert Reuse(new) == plan_answer(admit(FIXED), german, variants, NOW + 3)
+        assert Reuse(other) == plan_answer(admit(FIXED), french, variants, NOW + 3)
 
 
 @given(st.binary(max_size=60), st.integers(0, 200))

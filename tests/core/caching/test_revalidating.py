@@ -6,7 +6,7 @@ from gateway.core.caching.revalidating import freshen_head, freshened
 from gateway.core.messages import Field, ResponseHead, field_values
 from tests.core.caching.answers import BEARER, SHARED, cc, make
 from tests.core.samples import NOW_MILLISECONDS as NOW
-from tests.core.samples import make_request
+from tests.core.samples import admit, make_request
 
 LATER = NOW + 100_000
 STORED = make(
@@ -46,14 +46,18 @@ def test_new_fields_replace_those_of_the_same_name(new: Field, name: bytes, expe
 def test_a_304_makes_the_answer_fresh_again() -> None:
     """From when the backend was asked, for as long as it says now; tag, content and conditions stay the same."""
     response = freshened(STORED, ResponseHead(304, [(b"gateway-cache-control", b"max-age=90")]), LATER)
-    head = freshen_head(SHARED, make_request(BEARER), STORED, response, LATER)
-    assert (LATER, LATER + 90_000) == (head.stored_at, head.fresh_until)
-    assert (STORED.tag, STORED.digest, STORED.validators) == (head.tag, head.digest, head.validators)
+    head = freshen_head(admit(SHARED), make_request(BEARER), STORED, response, LATER)
+    assert LATER == head.stored_at
+    assert LATER + 90_000 == head.fresh_until
+    assert STORED.tag == head.tag
+    assert STORED.digest == head.digest
+    assert STORED.validators == head.validators
 
 
 def test_a_304_that_says_nothing_of_it_keeps_the_time() -> None:
     """The targeted directives that were stored count on."""
     response = freshened(STORED, ResponseHead(304, [(b"age", b"10")]), LATER)
-    head = freshen_head(SHARED, make_request(BEARER), STORED, response, LATER)
-    assert (NOW + 120_000, 10) == (head.fresh_until, head.initial_age)
+    head = freshen_head(admit(SHARED), make_request(BEARER), STORED, response, LATER)
+    assert NOW + 120_000 == head.fresh_until
+    assert 10 == head.initial_age
     assert [] == field_values(head.fields, b"age")

@@ -76,7 +76,8 @@ def test_every_choice_is_one_that_the_gateway_understands(
 def test_what_is_not_filled_in_stands_in_braces() -> None:
     """And the address is not called complete."""
     one = built()
-    assert ("/projects/{project}/export", False) == (urlsplit(one.target).path, one.is_complete)
+    assert "/projects/{project}/export" == urlsplit(one.target).path
+    assert not one.is_complete
     assert one.sample
 
 

@@ -24,7 +24,8 @@ ID = build_id(bytes(range(ID_BYTES)))
 def test_a_session_ends_when_it_is_idle() -> None:
     """In the last second it holds, in the next it does not."""
     session = open_session("t", NOW)
-    assert [False, True] == [is_over(session, NOW + IDLE_SECONDS - 1), is_over(session, NOW + IDLE_SECONDS)]
+    assert not is_over(session, NOW + IDLE_SECONDS - 1)
+    assert is_over(session, NOW + IDLE_SECONDS)
 
 
 def test_a_session_ends_however_busy_it_is() -> None:
@@ -43,7 +44,8 @@ def test_requests_close_to_each_other_are_noted_once() -> None:
     assert seen(session, NOW + RESOLUTION_SECONDS - 1) is None
     renewed = seen(session, NOW + RESOLUTION_SECONDS)
     assert renewed is not None
-    assert (NOW, NOW + RESOLUTION_SECONDS) == (renewed.opened_at, renewed.seen_at)
+    assert NOW == renewed.opened_at
+    assert NOW + RESOLUTION_SECONDS == renewed.seen_at
 
 
 def test_an_id_has_all_random_bits() -> None:

@@ -194,6 +194,17 @@ MISTAKES = {
         "$.upstream.response_headers.set.RateLimit: RateLimit is what the gateway itself says",
         "$.upstream.response_headers.remove[0]: Content-Length is about one connection, not about the message",
     ],
+    "bad_cost_reported_by": [
+        "$.rules[0].cost.reported_by: X-Gateway-Cost is the gateway's to say: backends' answers lose it first"
+    ],
+    "bad_upstream_host": ["$.upstream.host: app.example:99999 has a port above 65535"],
+    "bad_upstream_pass_fields": [
+        "$.upstream.pass_fields[0]: X_Gateway_Owner says who asks: only the gateway may",
+        "$.upstream.pass_fields[1]: X-Forwarded-For is what the gateway itself says, or about one connection: "
+        "it cannot pass",
+        "$.upstream.pass_fields[2]: unknown field 'x-real-ipp': did you mean 'x-real-ip'? "
+        "Other fields pass without being named",
+    ],
     "bad_upstream_field_value": [
         "$.upstream.request_headers.set.X-A: 'a\\r\\nb' is not a field value: printable ASCII, no spaces around"
     ],
@@ -206,6 +217,10 @@ MISTAKES = {
     "bad_upstream_times": [
         "$.upstream.idle_timeout: no backend can do anything in no time",
         "$.upstream.health: interval and timeout must be above 0",
+    ],
+    "bad_rule_times": [
+        "$.rules[0].response_timeout: no backend can do anything in no time",
+        "$.rules[1].idle_timeout: no backend can do anything in no time",
     ],
     "bad_upstream_tls": [
         "$.upstream.tls: no target is of scheme https",

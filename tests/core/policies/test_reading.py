@@ -65,7 +65,9 @@ def test_the_smallest_policy_is_read() -> None:
     """A name, a backend, a prefix and a rule are enough; the rest has defaults."""
     document, mistakes = read_document(SMALLEST)
     assert document is not None
-    assert ([], 40, "bearer") == (mistakes, document.token.length, document.token.credential)
+    assert [] == mistakes
+    assert 40 == document.token.length
+    assert "bearer" == document.token.credential
 
 
 def test_a_byte_order_mark_is_no_part_of_a_policy() -> None:
@@ -103,7 +105,8 @@ def test_what_can_be_read_without_the_mistakes_is_read() -> None:
     """A wrong key does not hide what the rest of the file means, so that its mistakes are told in the same run."""
     document, mistakes = read_document(SMALLEST + 'quotsa = 1\nerrors = { 401 = "x" }\n')
     assert document is not None
-    assert (["$.quotsa", "$.errors.401"], {}) == ([mistake.path for mistake in mistakes], document.errors)
+    assert ["$.quotsa", "$.errors.401"] == [mistake.path for mistake in mistakes]
+    assert {} == document.errors
 
 
 @pytest.mark.parametrize(
@@ -113,14 +116,16 @@ def test_what_can_be_read_without_the_mistakes_is_read() -> None:
 def test_nothing_is_read_where_places_would_shift(rules: str) -> None:
     """Without a wrong item of a list, those behind it would be told of under wrong indexes: so nothing is read."""
     document, mistakes = read_document(SMALLEST.replace('[{ match = "GET /**" }]', rules))
-    assert (None, 1) == (document, len(mistakes))
+    assert None is document
+    assert 1 == len(mistakes)
 
 
 @pytest.mark.parametrize("text", ["=", "a = ", 'a = "', "[a", "a = 1\na = 2", "a = 1979-99-99", "\0"])
 def test_what_is_not_toml_is_told_with_its_place(text: str) -> None:
     """A file that is not TOML has one mistake, which names the place in the file."""
     document, mistakes = read_document(text)
-    assert (None, 1) == (document, len(mistakes))
+    assert None is document
+    assert 1 == len(mistakes)
     assert str(mistakes[0]).startswith("$: not TOML: ")
 
 
@@ -128,7 +133,8 @@ def test_what_is_not_toml_is_told_with_its_place(text: str) -> None:
 def test_toml_that_cannot_be_read_is_told(text: str) -> None:
     """More brackets or digits than Python reads are a mistake of the file, not the end of the gateway."""
     document, mistakes = read_document(text)
-    assert (None, 1) == (document, len(mistakes))
+    assert None is document
+    assert 1 == len(mistakes)
 
 
 @given(st.text())

@@ -33,7 +33,8 @@ rules = [{ match = "* /**" }]
 
 [upstream]
 targets = ["https://a:1/base/", "unix:/run/b.sock"]
-host = "app.example"
+host = "app.example:8443"
+pass_fields = ["X-Real-IP", "X-Forwarded-Port"]
 connect_timeout = "1s"
 response_timeout = "2s"
 idle_timeout = "3m"
@@ -63,23 +64,74 @@ def test_everything_that_can_be_said() -> None:
         max_connections=10,
         max_waiting=0,
         retries=0,
-        host="app.example",
+        host="app.example:8443",
+        pass_fields=frozenset({b"x-real-ip", b"x-forwarded-port"}),
         health=HealthCheck("/health?deep=1", 10, 4),
         tls=Tls("/ca.pem", "/both.pem", "", "b.example"),
         rewrite=Rewrite(("api", "v1"), "/v2"),
         sends_forwarded=True,
         new_trace="none",
         audience="shop",
-        request_edits=FieldEdits(frozenset({b"cookie", b"x-env"}), ((b"x-env", b"prod"),)),
+        request_edits=FieldEdits(frozenset({b"cookie", b"xenv"}), ((b"x-env", b"prod"),)),
         response_edits=FieldEdits(frozenset({b"server", b"ratelimit"}), ()),
     )
     assert expected == load_policies({"small.toml": FULL}).policies["small"].upstream
 
 
+RULES = """
+[[rules]]
+match = "GET /events"
+idle_timeout = "1h"
+[[rules]]
+match = "GET /poll"
+response_timeout = "2m"
+"""
+
+
+@pytest.mark.parametrize("written", ['"http://a"', '{ url = "http://a" }'])
+def test_a_backend_has_a_minute_to_begin_and_five_to_go_on(written: str) -> None:
+    """By default long polls of a minute and streams with rare events pass."""
+    upstream = compile_upstream(written)
+    assert 60 == upstream.response_timeout_seconds
+    assert 300 == upstream.idle_timeout_seconds
+
+
+def test_a_rule_may_have_times_of_its_own() -> None:
+    """What it does not say is the policy's, and so is all else of the backend."""
+    upstream = '{ url = "http://a", response_timeout = "3s", idle_timeout = "4s", retries = 1 }'
+    policies = load_policies({"small.toml": POLICY.format(upstream=upstream) + RULES})
+    found = {rule.pattern.path: rule.upstream for rule in policies.rules_of("small")}
+    own = policies.policies["small"].upstream
+    assert {
+        "/**": own,
+        "/events": msgspec.structs.replace(own, idle_timeout_seconds=3600),
+        "/poll": msgspec.structs.replace(own, response_timeout_seconds=120),
+    } == found
+
+
 def test_a_replacement_takes_the_place_of_all_targets() -> None:
     """The rest of the table stays."""
     upstream = compile_upstream('{ targets = ["http://a", "http://b"], retries = 1 }', "http://other:1/")
-    assert Upstream(("http://other:1",), retries=1) == upstream
+    assert Upstream(("http://other:1",), retries=1, host="client") == upstream
+
+
+@pytest.mark.parametrize("host", ["client", "target", "app.example", "app.example:81", "[::1]", "[::1]:8080"])
+def test_the_host_is_the_clients_the_targets_or_a_name(host: str) -> None:
+    """With or without a port."""
+    assert host == compile_upstream(f'{{ url = "http://a", host = "{host}" }}').host
+
+
+@pytest.mark.parametrize("host", ["App.example", "app.example/", "a:b", "http://a", "a:70000", "", "::1"])
+def test_a_host_that_is_none_is_a_mistake(host: str) -> None:
+    """No backend could be asked with it."""
+    with pytest.raises(ConfigurationError, match=r"\$\.upstream\.host: "):
+        compile_upstream(f'{{ url = "http://a", host = "{host}" }}')
+
+
+def test_by_default_a_backend_gets_the_clients_host() -> None:
+    """It builds its links and redirects from it."""
+    assert "client" == compile_upstream('"http://a"').host
+    assert "client" == compile_upstream('"none"').host
 
 
 def test_there_may_be_no_backend() -> None:

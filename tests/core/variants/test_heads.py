@@ -43,7 +43,8 @@ def test_what_is_said_of_content_is_the_variants() -> None:
     assert kept == found.fields[:3]
     assert [b'W/"x"'] == field_values(found.fields, b"etag")
     assert [b"42"] == field_values(found.fields, b"content-length")
-    assert (200, None) == (found.status, field_value(found.fields, b"last-modified"))
+    assert 200 == found.status
+    assert None is field_value(found.fields, b"last-modified")
 
 
 def test_a_compressed_document_is_refused() -> None:
@@ -78,10 +79,8 @@ def test_the_head_says_what_the_content_is(variant: Variant, media_type: bytes, 
     fields = fields_of(TEXTS, variant, SEGMENTS)
     assert media_type == field_value(fields, b"content-type")
     assert b'attachment; filename="%b"' % filename == field_value(fields, b"content-disposition")
-    assert (b"42", b"nosniff") == (
-        field_value(fields, b"content-length"),
-        field_value(fields, b"x-content-type-options"),
-    )
+    assert b"42" == field_value(fields, b"content-length")
+    assert b"nosniff" == field_value(fields, b"x-content-type-options")
 
 
 @pytest.mark.parametrize(

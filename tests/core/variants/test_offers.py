@@ -29,7 +29,8 @@ def test_the_options_are_told_as_data() -> None:
         "all": "*",
         "description": "The languages that are exported.",
     } == offer["options"][4]
-    assert ("translations", "/projects/{project}/export") == (offer["document"], offer["path"])
+    assert "translations" == offer["document"]
+    assert "/projects/{project}/export" == offer["path"]
     assert ["json", "csv", "xml"] == list(offer["media_types"])
 
 
@@ -37,7 +38,9 @@ def test_an_option_in_the_path_says_so() -> None:
     """What stands in the path is not put into the query; the policy's own words go before ours."""
     policy = POLICY.replace('"{mode}" }', '"{mode}", description = "Light or dark" }')
     offered = build_offer(variants_of("/tokensets/acme/light", policy), "/").options[-1]
-    assert ("mode", "path", "Light or dark") == (offered.name, offered.place, offered.description)
+    assert "mode" == offered.name
+    assert "path" == offered.place
+    assert "Light or dark" == offered.description
 
 
 def test_a_rule_without_formats_offers_the_first() -> None:

@@ -1,0 +1,55 @@
+"""`gateway redis`: whether a Redis keeps what the gateway must not lose, and that an empty one is meant to be empty."""
+
+import json
+import sys
+
+import click
+import msgspec
+
+from gateway.adapters import names
+from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_readiness import RedisReadiness
+from gateway.adapters.redis_settings import read_store_facts
+from gateway.cli.connecting import with_connection
+from gateway.cli.options import json_option, redis_option
+from gateway.core.durability import StoreFacts, StoreReport, promise_of
+
+
+@click.group()
+def redis() -> None:
+    """Check a Redis, or say that an empty one is meant."""
+
+
+@redis.command()
+@redis_option
+@json_option
+def check(redis_url: str | None, as_json: bool) -> None:
+    """Say what Redis' settings mean for tokens, and what to set. Exit code 1 if the gateway could not serve on it."""
+    report = with_connection(redis_url, read_report)
+    click.echo(json.dumps(msgspec.to_builtins(report)) if as_json else "\n".join(report.lines()))
+    sys.exit(1 if report.failures else 0)
+
+
+@redis.command()
+@redis_option
+def init(redis_url: str | None) -> None:
+    """Say that a Redis without tokens is meant to be empty: unknown tokens are 401 then, and no longer 503."""
+    is_new = with_connection(redis_url, mark)
+    click.echo("Marked: this store is meant to be empty." if is_new else "Nothing to do: this store has its marker.")
+
+
+async def mark(connection: RedisConnection) -> bool:
+    """Write the marker that a first token would write. Return False if it is there already."""
+    return bool(await connection.run(lambda client: client.set(names.marker(), "1", nx=True)))
+
+
+async def read_report(connection: RedisConnection) -> StoreReport:
+    """Return all that can be told of a Redis; StoreUnavailable if it does not answer."""
+    readiness = await RedisReadiness(connection).check()
+    facts: StoreFacts | None = await read_store_facts(connection)
+    return StoreReport(
+        version=facts.version if facts else "unknown",
+        promise=promise_of(facts) if facts else "This Redis does not tell its settings.",
+        failures=readiness.failures,
+        warnings=readiness.warnings,
+    )

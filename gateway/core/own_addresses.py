@@ -1,0 +1,46 @@
+"""The gateway's own addresses on the public listener. All others are the backends', those beside them too."""
+
+import re
+
+import msgspec
+
+DEFAULT_PREFIX = "/-"
+HEALTH = "health"
+READY = "ready"
+WHOAMI = "whoami"
+KEYS = "jwks.json"
+AUTHORIZE = "authorize"
+"""Of this, all that is below is the gateway's, too: a question with a mistake in it must not get a backend's answer."""
+
+# Segments of letters, digits and what a path may have beside them unencoded (RFC 3986 2.3), and no dot segments.
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+
+
+class OwnAddresses(msgspec.Struct, frozen=True):
+    """Where they are: behind `prefix`, which begins with a slash and does not end with one."""
+
+    prefix: str = DEFAULT_PREFIX
+
+    def path(self, name: str) -> str:
+        """Return the path of one of them."""
+        return f"{self.prefix}/{name}"
+
+    def find(self, segments: tuple[str, ...]) -> str | None:
+        """Return which address the decoded segments of a path are; None for the path of a backend."""
+        own = tuple(self.prefix[1:].split("/"))
+        name, *below = segments[len(own) :] or ("",)
+        if segments[: len(own)] != own:
+            return None
+        if name == AUTHORIZE:
+            return name
+        return name if name in (HEALTH, READY, WHOAMI, KEYS) and not below else None
+
+
+DEFAULT = OwnAddresses()
+
+
+def parse_prefix(text: str) -> OwnAddresses:
+    """Return the addresses behind a prefix; ValueError says what is wrong with it."""
+    if _PREFIX.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no path such as {DEFAULT_PREFIX} or /_gateway, without a slash at its end")
+    return OwnAddresses(text)

@@ -1,0 +1,16 @@
+"""Connections to Redis that are open for the length of a block."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.adapters.redis_connection import RedisConnection, open_client
+
+
+@asynccontextmanager
+async def open_connection(url: str, timeout_seconds: float = 10) -> AsyncIterator[RedisConnection]:
+    """Open a connection to the Redis at `url`; close it at the end of the block."""
+    connection = RedisConnection(open_client(url, timeout_seconds), timeout_seconds)
+    try:
+        yield connection
+    finally:
+        await connection.close()
