@@ -154,6 +154,11 @@ class Gateway:
         if self.access_log is not None:
             await self.access_log.close(self.stop_timeout)
 
+    def reopen_logs(self) -> None:
+        """Opens the access log anew, where there is one: for SIGHUP after a rotation."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+
 
 def request_ids() -> Iterator[str]:
     """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
