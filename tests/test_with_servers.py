@@ -38,11 +38,6 @@ class Machine:
         )
         for name in programs:
             self._add(name, "exit 0")
-        self._add_file(folder / "backends" / "bin" / "python", "exit 0")  # it can import every backend
-
-    def lack_backends(self) -> None:
-        """The environment of the backends is not there."""
-        shutil.rmtree(self.bin.parent / "backends")
 
     def run(self, *, answer: str | None = None, **environment: str) -> str:
         """What the script and its command print. With an answer there is a terminal, on which it is given."""
@@ -65,10 +60,7 @@ class Machine:
         return self.installed.read_text().split() if self.installed.exists() else []
 
     def _add(self, name: str, script: str) -> None:
-        self._add_file(self.bin / name, script)
-
-    def _add_file(self, file: Path, script: str) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = self.bin / name
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
@@ -157,8 +149,6 @@ def test_chrome_does_for_chromium(tmp_path: Path) -> None:
 
 def test_backends_that_are_missing_are_named(tmp_path: Path) -> None:
     """They are Python packages in an environment of their own."""
-    machine = Machine(tmp_path, *PROGRAMS)
-    machine.lack_backends()
-    said = machine.run()
+    said = Machine(tmp_path, *PROGRAMS, backends=()).run()
     assert "LEFT OUT: the tests that need datasette fastapi httpbin." in said
     assert said.endswith("without: datasette fastapi httpbin\n")
