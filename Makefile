@@ -11,7 +11,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale clean
+.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -98,6 +98,10 @@ bench: install
 # What a million tokens cost Redis, in bytes and in time.
 scale: install
 	$(BIN)/python -m benchmarks.scale --tokens 1000000 $(ARGS)
+
+# What it costs to start a command, and the gateway.
+startup: install
+	$(BIN)/python -m benchmarks.startup $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage

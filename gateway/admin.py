@@ -25,6 +25,7 @@ from gateway.core.durability import Readiness
 from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
+    authority_of,
     parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
@@ -81,7 +82,7 @@ class Administration:
             clock=clock,
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,
-            listen=settings.listen,
+            listen=authority_of(settings.listen),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:

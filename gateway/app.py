@@ -76,7 +76,7 @@ class Gateway:
             client, settings.redis_timeout, self.cache_counts
         )  # not to crowd out admissions
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
-        self.streams = StreamWatch(self.tokens.are_revoked)
+        self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
@@ -84,7 +84,7 @@ class Gateway:
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.streams, self.cache_counts)
+        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
@@ -96,6 +96,7 @@ class Gateway:
             admissions=RedisAdmissions(self.redis),
             retrieval=self.retrieval,
             settlements=self.settlements,
+            streams=self.streams,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),

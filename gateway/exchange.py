@@ -5,11 +5,12 @@ proxy that asks; `answer` is the whole, and what cache and backend have to do wi
 what core decides and adapters do; none of them knows HTTP servers, Redis or a clock.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements
+from gateway.adapters.content import PIECE_BYTES, Pieces
+from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements, Streams
 from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
@@ -40,7 +41,7 @@ from gateway.core.outcomes import (
     refuse_unmatched,
     settle,
 )
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.core.tokens import digest
@@ -59,6 +60,10 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamDropped: Reason.UPSTREAM_BROKEN,
     BrokenDocument: Reason.BROKEN_DOCUMENT,
 }
+
+
+FindRule: TypeAlias = Callable[[], Rule | None]
+"""The rule of a request by the policies of the moment, for a caller that does not go by host, method and path alone."""
 
 
 class ProductApi(Protocol):
@@ -80,6 +85,7 @@ class Exchange:
         admissions: Admissions,
         retrieval: Retrieval,
         settlements: Settlements,
+        streams: Streams,
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
@@ -93,6 +99,7 @@ class Exchange:
         self._admissions = admissions
         self._retrieval = retrieval
         self._settlements = settlements
+        self._streams = streams
         self._failures = failures
         self._access_log = access_log
         self._pepper = pepper
@@ -123,21 +130,34 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
-            return self.refuse_credential(request, refuse(rule, verdict))
+            refused = refuse(rule, verdict)
+            return refused if facts.exists else self.refuse_credential(request, refused)
         if isinstance(wanted, InvalidOptions):
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
 
     async def answer(
-        self, request: RequestHead, content: AsyncIterator[bytes] | None, rule: Rule | None = None
+        self,
+        request: RequestHead,
+        content: AsyncIterator[bytes] | None,
+        rule: Rule | None = None,
+        find_rule: FindRule | None = None,
     ) -> Response:
-        """The response to a request whose `content` is None where it has none."""
+        """The response to a request whose `content` is None where it has none.
+
+        An answer that takes its time breaks off with StreamRevoked when another request for it would be refused.
+        """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
-            return flight.until_sent(await self._answer(request, content, admission))
+            response = flight.until_sent(await self._answer(request, content, admission))
+        if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
+            return response  # nearly all
+        stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
+        asking = Asking(self._policies, request, find_rule, self._pepper)
+        return Response(response.head, self._streams.watch(admission.facts, asking, stream))
 
     async def _answer(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
@@ -176,10 +196,13 @@ class Exchange:
         return self.finish(request, refused, build_refused(request, refused))
 
     @asynccontextmanager
-    async def permit(self, request: RequestHead, rule: Rule | None = None) -> AsyncIterator[Authorized | Response]:
+    async def permit(
+        self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
+    ) -> AsyncIterator[Authorized | Response]:
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
 
-        The request is in flight until the end of the `with` block.
+        The request is in flight until the end of the `with` block. If another one would be refused before that, `end`
+        is called, once.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
@@ -187,7 +210,9 @@ class Exchange:
             return
         with self._settlements.in_flight(admission.rule, admission.facts):
             self.finish(request, admission, Response(ResponseHead(101, []), b""))
-            yield admission
+            asking = Asking(self._policies, request, find_rule, self._pepper)
+            with self._streams.until_refused(admission.facts, asking, end):
+                yield admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
@@ -202,7 +227,7 @@ class Exchange:
         return digest(credential, self._pepper)
 
     def refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
-        """The refusal, counted where the credential itself was at fault."""
+        """The refusal of a credential of which there is no token, counted where it may be a guess."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
             self._failures.note(request.client)
         return refused
@@ -222,6 +247,43 @@ class Exchange:
             record = build_access_record(request, outcome, response.head, self._policies.current)
             self._access_log.append(record)
         return response
+
+
+class Asking:
+    """What an admission of a request would be asked by the policies of the moment: found anew when these change."""
+
+    def __init__(self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, pepper: bytes) -> None:
+        self._policies = policies
+        self._request = request
+        self._find_rule = find_rule or self._match
+        self._pepper = pepper
+        self._found_in: PolicySet | None = None
+        self._found: Asked | Reason = Reason.NO_MATCHING_RULE
+
+    def __call__(self) -> Asked | Reason:
+        """What is asked, or the reason for which nobody would be."""
+        if self._found_in is not self._policies.current:
+            self._found_in = self._policies.current
+            self._found = self._find()
+        return self._found
+
+    def _find(self) -> Asked | Reason:
+        rule = self._find_rule()
+        if rule is None:
+            return Reason.NO_MATCHING_RULE
+        project = rule.project_of(parse_path(self._request.path) or ())
+        if rule.is_public:
+            return Asked(rule, project=project)
+        credential = find_credential(self._request.fields, rule.policy)
+        return (
+            credential
+            if isinstance(credential, Reason)
+            else Asked(rule, digest(credential, self._pepper), project=project)
+        )
+
+    def _match(self) -> Rule | None:
+        request = self._request
+        return self._policies.current.match(request.host, request.method, parse_path(request.path) or ())
 
 
 def asks_server(request: RequestHead) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.content import collect
-from gateway.adapters.protocols import Exports, Fetches, Streams, Upstreams
+from gateway.adapters.protocols import Exports, Fetches, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
 from gateway.core import encodings, loops
@@ -59,7 +59,6 @@ class Fetching:
         contents: Contents,
         fetches: Fetches,
         upstreams: Upstreams,
-        streams: Streams,
         counts: Counter[str],
         shaping: Shapes | None = None,
         issuer: Issuer | None = None,
@@ -72,7 +71,6 @@ class Fetching:
         self._contents = contents
         self._fetches = fetches
         self._upstreams = upstreams
-        self._streams = streams
         self._shaping = shaping
         self._shared = SharedWork()
 
@@ -114,7 +112,7 @@ class Fetching:
             except StoreUnavailable as error:
                 self._counts["invalidation-failed"] += 1
                 logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
-        return self._stream(answer, admission, why)
+        return _pass_through(answer, why)
 
     async def _ask(self, it: Fetch) -> Response | Refused:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
@@ -150,7 +148,7 @@ class Fetching:
         content: AsyncIterator[bytes] | None,
     ) -> Response:
         """What the policy's backend answers, in addresses that clients know."""
-        upstream, inform = admission.rule.policy.upstream, request.inform
+        upstream, inform = admission.rule.upstream, request.inform
 
         def translate(head: ResponseHead) -> ResponseHead:
             return publish(head, request, target, upstream)
@@ -179,17 +177,17 @@ class Fetching:
         if objection is not None or streams_through:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
-            return self._stream(answer, it.admission, it.why)
+            return _pass_through(answer, it.why)
         whole = await collect(answer.content, storing.maximum_bytes(rule))
         if not isinstance(whole, bytes):
             await self._let_go(it, head, None)
-            return self._stream(Response(head, whole), it.admission, it.why)
+            return _pass_through(Response(head, whole), it.why)
         if encodings.is_decodable(head.fields):
             coding, encoded = encodings.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
-                return self._stream(Response(head, encoded), it.admission, it.why)
+                return _pass_through(Response(head, encoded), it.why)
             head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
@@ -259,12 +257,10 @@ class Fetching:
             self._fetches.end(it.lead, shared if is_of_use else Alone())
         return outcome == "stored"
 
-    def _stream(self, answer: Response, admission: Authorized, why: str) -> Response:
-        """An answer that is passed through; its stream ends when the token is revoked."""
-        fields = build_response_fields(answer.head)
-        if why:
-            fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
-        stream = answer.content
-        if admission.record is not None and not isinstance(stream, bytes):
-            stream = self._streams.watch(admission.record.revoked_with, stream)
-        return Response(ResponseHead(answer.head.status, fields), stream)
+
+def _pass_through(answer: Response, why: str) -> Response:
+    """An answer as it comes."""
+    fields = build_response_fields(answer.head)
+    if why:
+        fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
+    return Response(ResponseHead(answer.head.status, fields), answer.content)

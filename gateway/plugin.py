@@ -3,6 +3,7 @@
 The composition root of this role, as app.py is of the proxy.
 """
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 
+from gateway.adapters.failed_credentials import announce_guard
 from gateway.app import Gateway, request_ids
 from gateway.cli.owner.group import owner
 from gateway.cli.token.group import token
@@ -27,6 +29,8 @@ from gateway.web.plugin.gate import Gate
 from gateway.web.plugin.guards import provide_principal, requires, scopes_needed
 from gateway.web.plugin.handlers import AppUpstreams
 from gateway.web.plugin.openapi import describe_credentials, describe_guard
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["GatewayPlugin", "Principal", "Settings", "requires"]
 
@@ -47,9 +51,11 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         """Puts the gate before all other middleware, and `principal` among the dependencies."""
         gateway = Gateway(self._settings, upstreams=AppUpstreams())
         self._policy = _choose(gateway, self._policy_name)
+        if self._settings.failed_credentials:
+            logger.warning(announce_guard(self._settings.failed_credentials))
         trusted = parse_trusted_proxies(self._settings)
         new_id = request_ids().__next__
-        gate = Gate(gateway.exchange, gateway.policies, gateway.streams, self._policy.name, time.time, new_id, trusted)
+        gate = Gate(gateway.exchange, gateway.policies, self._policy.name, time.time, new_id, trusted)
         app_config.middleware.insert(0, gate.wrap)
         app_config.dependencies.setdefault("principal", Provide(provide_principal, sync_to_thread=False))
 

@@ -1,7 +1,11 @@
 """Settings: one struct, read once. Each is an option of `gateway serve` and a variable of the environment."""
 
+import ast
+import inspect
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +17,8 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"
+NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
+"""What variables of `gateway demo` and of the tests begin with: a gateway that is started beside them ignores them."""
 SECRETS = {"token_pepper", "assertion_key"}
 """Settings that are never shown."""
 
@@ -25,7 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policies: str = "policies"
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
-    """Host and port of the public listener."""
+    """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
+    Port 0 is a free one, which the ready line tells."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     own_prefix: str = DEFAULT_PREFIX
@@ -49,10 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
-    failed_credentials: str = "100/minute"
-    """How many credentials that are not valid one address may present; empty: any number."""
+    failed_credentials: str = ""
+    """How many credentials that nobody was given one address may present; empty: any number."""
     trusted_proxies: str = ""
-    """Networks of the proxies in front: CIDR, separated by spaces."""
+    """Networks of the proxies in front: CIDR, separated by spaces; `unix` is whoever may open the Unix socket."""
     forwarding_field: ForwardingField = "x-forwarded-for"
     """Where they say whose request it is; `forwarded` is RFC 7239."""
     assertion_key: str = ""
@@ -71,10 +78,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in the environment; ConfigurationError names each variable that is missing or wrong."""
+    """Return the settings in the environment.
+
+    Raise ConfigurationError with each variable that is missing, wrong, or unknown under GATEWAY_.
+    """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    mistakes: list[str] = []
+    mistakes = list(_find_unknown(environment))
     for field in msgspec.structs.fields(Settings):
         variable = PREFIX + field.name.upper()
         text = environment.get(variable)
@@ -90,12 +100,53 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values)
 
 
+def describe_settings() -> dict[str, str]:
+    """Return what each setting means, by its name: the docstrings of the struct above, in one line each.
+
+    Python keeps them in the source only. Without the source, nothing is said.
+    """
+    try:
+        (struct,) = ast.parse(inspect.getsource(Settings)).body
+    except OSError:
+        return dict.fromkeys(Settings.__struct_fields__, "")
+    body = struct.body if isinstance(struct, ast.ClassDef) else []
+    texts: dict[str, str] = {}
+    for line, below in itertools.pairwise(body):
+        match line, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = " ".join(text.split())
+    return texts
+
+
+def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """Find variables that look like settings and are none: a setting with a typo would be ignored."""
+    known = [name.upper() for name in Settings.__struct_fields__]
+    # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
+    services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
+    others = (*NO_SETTINGS, *(f"{service}{kind}" for service in services for kind in ("SERVICE_", "PORT")))
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in known and not variable.startswith(others):
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "`gateway serve --help` lists the settings"
+            yield f"{variable}: no setting has this variable; {hint}"
+
+
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, [IPv6]:PORT or :PORT."""
+    """Return host and port of HOST:PORT, [IPv6]:PORT or :PORT; the host of all interfaces is empty."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        raise ConfigurationError(f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:8080` asks for all interfaces
+        raise ConfigurationError(
+            f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080, :PORT or unix:/PATH of a socket"
+        )
+    return host.strip("[]"), int(port)
+
+
+def authority_of(listen: str) -> str:
+    """Return how somebody on this machine would write the address of a listener in a URL."""
+    if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
+        return "localhost"
+    return f"localhost{listen}" if listen.startswith(":") else listen
 
 
 def parse_upstreams(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, U
 from gateway.core.messages import RequestHead, field_value
 from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.records import AccessRecord
-from gateway.core.tokens import build_checksum, token_id
+from gateway.core.tokens import build_checksum, digest, token_id
 from tests.support.policies import make_record
 from tests.support.room import NOW, OTHER, TEXT, field, ok, open_room
 
@@ -45,6 +45,27 @@ async def test_a_client_with_too_many_bad_credentials_is_told_nothing_more() -> 
         assert all(record.token == "" for record in room.records[asked:])
         assert 401 == (await room.ask("GET /other", text=None)).head.status
         assert 200 == (await room.ask("GET /other", client="192.0.2.2")).head.status
+
+
+@pytest.mark.parametrize(
+    "state", ["revoked", "disabled", "expired", "not yet valid", "parent ended", "another policy's"]
+)
+async def test_a_token_that_is_there_is_no_guess(state: str) -> None:
+    """However often it is presented, in whatever state: it stays 401, and nobody beside it is told anything else."""
+    states: dict[str, dict[str, object]] = {
+        "disabled": {"is_active": False},
+        "expired": {"expires_at": NOW // 1000 - 1},
+        "not yet valid": {"not_before": NOW // 1000 + 60},
+        "parent ended": {"parent": digest(OTHER, b"")[:2] + "0" * 22},
+        "another policy's": {"policy": "another"},
+    }
+    async with open_room(ok(), failures=FailedCredentials("2/hour")) as room:
+        record = make_record(OTHER, **states.get(state, {}))
+        await room.create(record)
+        if state == "revoked":
+            await RedisTokens(room.connection).revoke(record.identity)
+        assert [401] * 4 == [(await room.ask("GET /other", text=OTHER)).head.status for _ in range(4)]
+        assert 200 == (await room.ask("GET /other")).head.status
 
 
 async def test_a_good_credential_is_no_failure() -> None:

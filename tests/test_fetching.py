@@ -49,8 +49,22 @@ async def test_what_is_not_for_others_is_fetched_by_each(refusal: tuple[bytes, b
 
 async def test_a_failure_is_shared_by_those_who_wait() -> None:
     """A backend that does not answer is asked once, not once by each."""
-    async with open_room(UpstreamTimeout("x")) as room:
-        answers = await asyncio.gather(*(room.ask("GET /export") for _ in range(5)))
+    all_wait = asyncio.Event()
+
+    class Failing(Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await all_wait.wait()
+            yield b"half"
+            raise UpstreamTimeout("x")
+
+    async with open_room(ok(content=Failing())) as room:
+        asked = [asyncio.create_task(room.ask("GET /export")) for _ in range(5)]
+        while not room.upstreams.sent:
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        all_wait.set()
+        answers = await asyncio.gather(*asked)
         assert [504] * 5 == [answer.head.status for answer in answers]
         assert 1 == len(room.upstreams.sent)
 

@@ -1,13 +1,25 @@
 """Settings: read once from the environment, each mistake named, no secret shown."""
 
+import re
+from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
-from gateway.settings import NO_REDIS, PREFIX, Settings, parse_listen, parse_upstreams, read_settings
+from gateway.settings import (
+    NO_REDIS,
+    PREFIX,
+    Settings,
+    authority_of,
+    describe_store,
+    parse_listen,
+    parse_upstreams,
+    read_settings,
+)
 
+ROOT = Path(__file__).parents[1]
 REDIS = {"GATEWAY_REDIS_URL": "redis://127.0.0.1:6379/0"}
 
 
@@ -18,8 +30,46 @@ def mistakes_in(environment: dict[str, str]) -> tuple[str, ...]:
 
 
 def test_only_the_store_must_be_named() -> None:
-    """With a store named, everything else has a default, and other variables mean nothing."""
-    assert Settings(redis_url="redis://127.0.0.1:6379/0") == read_settings(REDIS | {"HOME": "/", "GATEWAY_OTHER": "x"})
+    """With a store named, everything else has a default, and variables without the prefix mean nothing."""
+    assert Settings(redis_url="redis://127.0.0.1:6379/0") == read_settings(REDIS | {"HOME": "/", "OTHER_WORKERS": "x"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("GATEWAY_STOP_TIMOUT", "did you mean GATEWAY_STOP_TIMEOUT?"),
+        ("GATEWAY_REDIS", "did you mean GATEWAY_REDIS_URL?"),
+        ("GATEWAY_SERVICE_HOSTS", "`gateway serve --help` lists the settings"),
+        ("GATEWAY_PORT", "`gateway serve --help` lists the settings"),
+    ],
+)
+def test_an_unknown_variable_is_refused(variable: str, hint: str) -> None:
+    """A setting with a typo is named with the nearest one that exists: it would be ignored, and nobody would know."""
+    assert (f"{variable}: no setting has this variable; {hint}",) == mistakes_in(REDIS | {variable: "5"})
+
+
+def test_all_unknown_variables_are_named() -> None:
+    """In the order of their names, together with what else is wrong, and without their values."""
+    found = mistakes_in(REDIS | {"GATEWAY_WORKERS": "0", "GATEWAY_TOKEN_PEPER": "s3cret", "GATEWAY_LISTENS": "s3cret"})
+    assert ["GATEWAY_LISTENS", "GATEWAY_TOKEN_PEPER", "GATEWAY_WORKERS"] == [text.partition(":")[0] for text in found]
+    assert "s3cret" not in str(found)
+
+
+def test_variables_of_the_demo_and_the_tests_are_known() -> None:
+    """Each that the repository reads may be set where a gateway starts."""
+    files = [*ROOT.glob("gateway/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("tests/**/*.sh"), ROOT / "Makefile"]
+    texts = [file.read_text(encoding="utf-8") for file in files if file != Path(__file__)]
+    found = set(re.findall(r"\bGATEWAY_(?:DEMO|FUZZ|TEST)_[A-Z_]+[A-Z]\b", "\n".join(texts)))
+    assert {"GATEWAY_DEMO_STORE", "GATEWAY_FUZZ_EXAMPLES", "GATEWAY_TEST_WITHOUT"} <= found
+    assert Settings(redis_url=REDIS["GATEWAY_REDIS_URL"]) == read_settings(REDIS | dict.fromkeys(found, "1"))
+
+
+@pytest.mark.parametrize("service", ["GATEWAY", "GATEWAY_ADMIN"])
+def test_variables_of_kubernetes_are_no_settings(service: str) -> None:
+    """Beside a Service named `gateway` each container gets these, whether anybody reads them or not."""
+    names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR")
+    told = {f"{service}_{name}": "tcp://10.0.0.7:8080" for name in names}
+    assert Settings(redis_url=REDIS["GATEWAY_REDIS_URL"]) == read_settings(REDIS | told)
 
 
 def test_without_a_store_the_choices_are_named() -> None:
@@ -91,7 +141,7 @@ def test_no_secret_is_shown() -> None:
         ("127.0.0.1:8080", ("127.0.0.1", 8080)),
         ("localhost:0", ("localhost", 0)),
         ("[::1]:65535", ("::1", 65535)),
-        (":8080", ("0.0.0.0", 8080)),
+        (":8080", ("", 8080)),
     ],
 )
 def test_an_address_is_host_and_port(listen: str, parsed: tuple[str, int]) -> None:
@@ -99,12 +149,22 @@ def test_an_address_is_host_and_port(listen: str, parsed: tuple[str, int]) -> No
     assert parsed == parse_listen(listen)
 
 
+@pytest.mark.parametrize(
+    ("listen", "authority"),
+    [("127.0.0.1:8080", "127.0.0.1:8080"), (":8080", "localhost:8080"), ("unix:/run/gateway.sock", "localhost")],
+)
+def test_pages_name_an_address_that_a_url_can_have(listen: str, authority: str) -> None:
+    """A listener without a host, or without a port, is reached at localhost."""
+    assert authority == authority_of(listen)
+
+
 @pytest.mark.parametrize("listen", ["", "8080", "localhost", "localhost:", "localhost:http", "localhost:65536", "a:-1"])
 def test_what_is_no_address_is_told(listen: str) -> None:
     """Anything else is refused with an example."""
     with pytest.raises(ConfigurationError) as refused:
         parse_listen(listen)
-    assert f"listen: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080" == str(refused.value)
+    forms = "HOST:PORT, such as 127.0.0.1:8080, :PORT or unix:/PATH of a socket"
+    assert f"listen: {listen!r} is not {forms}" == str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +185,19 @@ def test_what_is_no_backend_is_told(text: str) -> None:
     """The pair that is wrong is refused with an example."""
     with pytest.raises(ConfigurationError, match=r"^upstream: '.*' is not NAME=URL, such as tokencraft=http://"):
         parse_upstreams(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "described"),
+    [
+        ("memory://", "embedded store"),
+        ("redis://127.0.0.1:6380/3", "Redis 127.0.0.1:6380"),
+        ("redis://user:s3cret@redis.example", "Redis redis.example:6379"),
+        ("rediss://:s3cret@[2001:db8::1]:6379/0?password=s3cret", "Redis [2001:db8::1]:6379"),
+        ("redis://", "Redis localhost:6379"),
+        ("unix://user:s3cret@/run/redis.sock?db=1", "Redis /run/redis.sock"),
+    ],
+)
+def test_a_store_is_described_without_its_secrets(url: str, described: str) -> None:
+    """Where it is, and no user, password or option."""
+    assert described == describe_store(url)

@@ -37,6 +37,13 @@ class Tokens(Protocol):
         """The records of the ids, as far as they are there."""
         ...
 
+    async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
+        """Whether there ever was a token of this policy, or of any, or a record of one of its owners.
+
+        If a project or an owner is named, of that one.
+        """
+        ...
+
     async def projects(self, policy: str) -> dict[str, int]:
         """The projects that tokens were ever made for, and how many. It scans all names."""
         ...

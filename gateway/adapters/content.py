@@ -9,6 +9,9 @@ from gateway.core.messages import ContentStream
 LONG_BYTES = 1024 * 1024
 """Content above this is put together in a thread, which lets go of the interpreter: others are answered meanwhile."""
 
+PIECE_BYTES = 256 * 1024
+"""Longer content goes out so much at a time: all others wait while it is copied."""
+
 
 async def collect(content: bytes | ContentStream, limit: int) -> bytes | ContentStream:
     """All of `content`, or, where it is longer than `limit`, a stream of the same."""
@@ -40,6 +43,28 @@ class ResumedContent:
 
     async def aclose(self) -> None:
         await self._content.aclose()
+
+
+class Pieces:
+    """Content that is at hand, piece by piece; others are answered in between."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._position = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        start, self._position = self._position, self._position + PIECE_BYTES
+        if start >= len(self._content):
+            raise StopAsyncIteration
+        if start:
+            await asyncio.sleep(0)
+        return self._content[start : self._position]
+
+    async def aclose(self) -> None:
+        self._content = b""
 
 
 async def give_up(content: bytes | ContentStream) -> None:

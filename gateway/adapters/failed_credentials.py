@@ -1,7 +1,7 @@
 """Failed credentials per client address, counted in this worker by `limits`' own storage.
 
-It spares Redis and the log a client that keeps presenting what is not valid. It is not what keeps tokens safe: 160
-random bits cannot be guessed at any rate.
+A guard against guessing, off unless it is asked for. Minted tokens need none: 160 random bits cannot be guessed at any
+rate. Imported tokens that are short may. Its price is that who shares an address with a guesser is refused as well.
 """
 
 import math
@@ -16,6 +16,14 @@ from gateway.core.errors import ConfigurationError
 
 MAXIMUM_NOTED = 10_000
 """Networks remembered before those whose window has ended are looked for and forgotten."""
+
+
+def announce_guard(limit: str) -> str:
+    """Return what an operator is told at the start where the guard is on."""
+    return (
+        f"GATEWAY_FAILED_CREDENTIALS is on: an address that presents unknown tokens, more than {limit}, gets 429 for "
+        "all of its tokens, also for good ones; it is for tokens short enough to be guessed"
+    )
 
 
 class FailedCredentials:

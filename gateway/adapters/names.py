@@ -42,6 +42,8 @@ admission touches in one slot of a Cluster. A policy's name has no colon; of a p
 mistaken for the end of the name is percent-encoded, but where it is the end.
 """
 
+import re
+
 from gateway.core.caching.entries import MARK_LENGTH
 from gateway.core.quotas import Partition, Quota
 from gateway.core.records import LAST_USE_OFFSET, LAST_USE_WIDTH, TokenRecord
@@ -146,6 +148,22 @@ def owners(policy: str) -> str:
 def all_projects(policy: str) -> str:
     """A pattern that matches the lists of a policy's projects."""
     return f"{VERSION}:project:{policy}:*:tokens"
+
+
+def traces(policy: str | None, project: str | None, owner: str | None) -> list[str]:
+    """Patterns of keys of which at least one is there if the policy, the project or the owner was ever seen."""
+    by = "*" if policy is None else literal(policy)
+    if project is not None:
+        return [f"{VERSION}:project:{by}:{literal(_encode(project))}:tokens"]
+    if owner is not None:
+        name = f"{VERSION}:owner:{by}:{literal(_encode(owner))}"
+        return [name, f"{name}:tokens"]
+    return [f"{VERSION}:owner:{by}:*", f"{VERSION}:project:{by}:*:tokens"]
+
+
+def literal(text: str) -> str:
+    """The text as a part of a pattern that matches nothing else."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def project_of_list(policy: str, name: str) -> str:

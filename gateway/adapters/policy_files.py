@@ -7,17 +7,21 @@ read is remembered, of a bad load as of a good one, and nothing is done or said 
 import asyncio
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
-from gateway.core.policies.loading import load_policies
+from gateway.core.policies.loading import Loader
 from gateway.core.policies.reading import Mistake
 from gateway.core.policies.rules import PolicySet
 from gateway.core.policies.upstream import Upstream
 
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
+
+SWITCH_SECONDS = 0.0005
+"""A request needs the interpreter some ten times: with Python's own 5 ms it could be 50 ms late."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +38,10 @@ class PolicyFiles:
         own: OwnAddresses | None = None,
     ) -> None:
         self._folder = folder
-        self._upstreams = upstreams
         self._can_assert = can_assert
-        self._own = own
+        self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
-        self.current = self._read.load(upstreams, can_assert=can_assert, own=own)
+        self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
 
     def reload(self) -> bool:
@@ -50,7 +53,7 @@ class PolicyFiles:
             return False
         self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read.load(self._upstreams, can_assert=self._can_assert, own=self._own)
+            self.current = self._read.load(self._loader, can_assert=self._can_assert)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
@@ -65,8 +68,17 @@ class PolicyFiles:
 
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
         async for _ in awatch(folder, step=50, debounce=200):
-            if await asyncio.to_thread(self.reload):
+            if await self.reload_beside():
                 then()
+
+    async def reload_beside(self) -> bool:
+        """Reload in a thread, which lets the event loop have its turn at least every SWITCH_SECONDS."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            return await asyncio.to_thread(self.reload)
+        finally:
+            sys.setswitchinterval(before)
 
 
 class ReadFiles:
@@ -77,7 +89,7 @@ class ReadFiles:
         self._texts = _try_texts(folder)
         self._digests: dict[str, bytes] = {}
 
-    def load(self, upstreams: Mapping[str, str], *, can_assert: bool, own: OwnAddresses | None) -> PolicySet:
+    def load(self, loader: Loader, *, can_assert: bool) -> PolicySet:
         """The set of all texts; raises ConfigurationError with every mistake."""
         if isinstance(self._texts, ConfigurationError):
             raise self._texts
@@ -90,7 +102,7 @@ class ReadFiles:
                 return Mistake("$.upstream.tls", tls_mistake)
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
 
-        return load_policies(self._texts, upstreams, find_mistake, own)
+        return loader.load(self._texts, find_mistake)
 
     def is_unchanged(self) -> bool:
         """Whether a load now would read the same."""
@@ -108,18 +120,23 @@ def read_policies(
     `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
     answers, where that is known. Raises ConfigurationError with every mistake.
     """
-    return ReadFiles(folder).load(upstreams, can_assert=can_assert, own=own)
+    return ReadFiles(folder).load(Loader(upstreams, own), can_assert=can_assert)
 
 
 def read_texts(folder: Path) -> dict[str, str]:
-    """The text of each *.toml in the folder, or of the one file it is; ConfigurationError where there is none."""
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.toml"))
+    """The text of each policy file in the folder, or of the one file it is; ConfigurationError where there is none."""
+    files = [folder] if folder.is_file() else sorted(filter(is_policy_file, folder.glob("*.toml")))
     if not files:
         raise ConfigurationError(f"{folder}: no policy files (*.toml) here")
     try:
         return {str(file): file.read_text(encoding="utf-8") for file in files}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{folder}: a policy file cannot be read: {error}") from error
+
+
+def is_policy_file(file: Path) -> bool:
+    """Return whether a *.toml is a policy file, and not hidden, an editor's lock (.#x.toml) or its backup (x~.toml)."""
+    return not (file.name.startswith((".", "#", "~")) or file.stem.endswith("~"))
 
 
 def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:

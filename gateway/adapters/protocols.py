@@ -12,6 +12,7 @@ from gateway.core.messages import ContentStream, Field, Inform, Response
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.policies.upstream import Upstream as UpstreamAddress
+from gateway.core.reasons import Reason
 from gateway.core.records import AccessRecord
 
 
@@ -61,6 +62,10 @@ class Exports(Protocol):
 
     async def remove(self, name: str, variant: str = "") -> None:
         """Ends one variant, or all where none is named: the backend has answered otherwise since."""
+        ...
+
+    async def is_seen(self, policy: str, group: str) -> bool:
+        """Whether anything of the group is stored, or was purged lately; raises StoreUnavailable."""
         ...
 
     async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
@@ -137,16 +142,20 @@ class Upstreams(Protocol):
 
 
 class Streams(Protocol):
-    """Answers that are still flowing, and WebSockets that are open."""
+    """Answers that are still flowing, and WebSockets that are open.
 
-    def watch(self, token_ids: Sequence[str], content: ContentStream) -> ContentStream:
-        """The same content, which breaks off with StreamRevoked when one of the tokens is revoked."""
+    `facts` are those that the stream was admitted with. `ask` says what an admission would be asked by now, or for what
+    reason none would be asked at all.
+    """
+
+    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
+        """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
-    def until_revoked(
-        self, token_ids: Sequence[str], end: Callable[[], Awaitable[None]]
+    def until_refused(
+        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
     ) -> AbstractContextManager[None]:
-        """Calls `end`, which must not wait for a client, when a token is revoked while the `with` block runs."""
+        """Calls `end` when a request for what is open would be refused while the `with` block runs."""
         ...
 
 

@@ -16,18 +16,15 @@ from gateway.adapters import names
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_line import ScriptLine
-from gateway.adapters.redis_readiness import EMPTY_STORE
-from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.adapters.redis_scripts import read_facts, read_script
 from gateway.core.addresses import client_network
-from gateway.core.decision import NO_KIN, Asked, Facts
+from gateway.core.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.records import digest_rest
 from gateway.core.tokens import token_id
 
 MAXIMUM_BATCH = 128
 """Admissions in one script call: Redis serves nobody else for about a millisecond."""
-LOST = -1
-"""Said of an unknown token where the store has no marker."""
 LEAST_SECONDS = 0.02
 """A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
 
@@ -99,7 +96,7 @@ class RedisAdmissions:
             if waiting.facts.done():  # its request may have gone meanwhile
                 continue
             try:
-                waiting.facts.set_result(_read_facts(waiting.asked, now, reply))
+                waiting.facts.set_result(read_facts(waiting.asked, now, reply))
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
 
@@ -119,29 +116,3 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.facts.done():
             waiting.facts.set_exception(error)
-
-
-def _read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    raw, revoked, charged, stored_heads, told, *states = reply
-    if revoked == LOST:
-        raise StoreUnavailable(EMPTY_STORE)
-    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
-    policy = asked.rule.policy
-    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
-        record = None
-    windows = read_windows(asked.rule, record, states, now)
-    is_charged = charged == 1
-    return Facts(
-        now=now,
-        record=record,
-        is_revoked=revoked == 1,
-        is_charged=is_charged,
-        windows=windows,
-        stored_heads=tuple(stored_heads),
-        project=asked.project,
-        kin=kin,
-        address=asked.address,
-        export_key=asked.export_key,
-        lease=asked.lease if is_charged else "",
-        cost=asked.rule.cost.reserved if is_charged else 0,
-    )

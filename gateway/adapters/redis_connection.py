@@ -24,6 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters import names
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.patience import Patience
 from gateway.adapters.redis_private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -43,6 +44,8 @@ FLAGS = "#!lua flags=allow-oom"
 """The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
 """Redis inside this process (fakeredis): one worker, nothing kept."""
+MAXIMUM_CONNECTIONS = 1000
+"""Of one worker to Redis, which takes 10,000 by default. What takes many at once has bounds of its own, far below."""
 PROBE_INTERVAL_SECONDS = 0.1
 """How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
 
@@ -63,6 +66,8 @@ _CODES: dict[type[Exception], str] = {
 _CODE = re.compile(r"[A-Z]+(?= )")
 _NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
 """How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
+LACK = "EMFILE"
+"""In the place of an error code of Redis, if this process could not open a connection."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
@@ -78,6 +83,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
+            max_connections=MAXIMUM_CONNECTIONS,
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
         )
@@ -143,7 +149,11 @@ class RedisConnection:
         try:
             async with _bound(self.timeout_seconds):
                 answer = await command()
+        except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
+            raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
+            if lacks_descriptor(error):
+                raise self._lack_descriptor(caller) from error
             raise self.open_circuit(error) from error
         except RedisError as error:
             raise self.refuse(error, caller) from error
@@ -201,6 +211,13 @@ class RedisConnection:
             self._refused[_identity(caller)] = refusal.code
             logger.warning("redis: a command is refused until this ends: %s", error)
         return refusal
+
+    def _lack_descriptor(self, caller: object) -> StoreUnavailable:
+        """Return what to raise if no connection can be opened. Those that are open go on: the circuit stays closed."""
+        if self._refused.get(_identity(caller)) != LACK:
+            self._refused[_identity(caller)] = LACK
+            logger.warning("redis: %s", NO_DESCRIPTOR)
+        return StoreUnavailable(f"Redis was not asked: {NO_DESCRIPTOR}", LACK)
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
         """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""

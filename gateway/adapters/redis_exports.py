@@ -143,6 +143,11 @@ class RedisExports:
             self.counts["remove-failed"] += 1
             logger.warning("a stored export could not be removed: %s", error)
 
+    async def is_seen(self, policy: str, group: str) -> bool:
+        """Whether an export of the group is stored, or the group was purged a while ago."""
+        keys = _group_keys(policy, [group])
+        return bool(await self._connection.run(lambda client: client.exists(*keys)))
+
     async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
         """Ends all exports in any of the groups, and what is being fetched for them; how many were stored.
 

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection, Script
-from gateway.adapters.redis_scripts import read_script
+from gateway.adapters.redis_scripts import EMPTY_STORE, read_script
 from gateway.adapters.redis_settings import read_store_facts
 from gateway.core.durability import Finding, Readiness, check_store
 from gateway.core.errors import StoreUnavailable
@@ -34,10 +34,6 @@ COMMANDS = (
     *("ZADD", "ZCOUNT", "ZRANGE", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"),
 )
 """What the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
-EMPTY_STORE = (
-    "Redis holds no tokens: it has lost its data, or is new. Restore it, or create the first token, "
-    "or run `gateway redis init` to say that it is meant to be empty"
-)
 NO_TOKEN = "0" * ID_LENGTH
 """The id of no token: admitting it reads what an admission reads, and charges nothing."""
 

@@ -7,15 +7,24 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Script
 from gateway.core.children import bound_by
-from gateway.core.decision import NO_KIN, Kin
+from gateway.core.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.errors import StoreUnavailable
 from gateway.core.owners import OwnerStanding
 from gateway.core.policies.rules import Rule
 from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
+from gateway.core.tokens import token_id
 
 REFUSED_WHEN_FULL = {"store.lua", "keep_content.lua", "count.lua"}
 """Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
 and can be done without. All others run: they admit, revoke, change tokens or free memory, and add little."""
+
+LOST = -1
+"""Said in the place of whether an unknown token is revoked, where the store has no marker."""
+EMPTY_STORE = (
+    "Redis holds no tokens: it has lost its data, or is new. Restore it, or create the first token, "
+    "or run `gateway redis init` to say that it is meant to be empty"
+)
 
 
 def read_script(*parts: str) -> Script:
@@ -23,6 +32,34 @@ def read_script(*parts: str) -> Script:
     folder = files("gateway.adapters.scripts")
     source = names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
+
+
+def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
+    """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
+    raw, revoked, charged, stored_heads, told, *states = reply
+    if revoked == LOST:
+        raise StoreUnavailable(EMPTY_STORE)
+    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
+    policy = asked.rule.policy
+    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
+        record = None
+    windows = read_windows(asked.rule, record, states, now)
+    is_charged = charged == 1
+    return Facts(
+        now=now,
+        record=record,
+        is_revoked=revoked == 1,
+        is_charged=is_charged,
+        windows=windows,
+        stored_heads=tuple(stored_heads),
+        project=asked.project,
+        kin=kin,
+        address=asked.address,
+        export_key=asked.export_key,
+        lease=asked.lease if is_charged else "",
+        cost=asked.rule.cost.reserved if is_charged else 0,
+        exists=raw != b"",
+    )
 
 
 def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:

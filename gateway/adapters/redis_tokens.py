@@ -10,9 +10,10 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
 from gateway.adapters.redis_owners import RedisOwners
-from gateway.adapters.redis_scripts import read_script, read_token, read_windows
+from gateway.adapters.redis_scripts import read_facts, read_script, read_token, read_windows
 from gateway.core.addresses import client_network
 from gateway.core.audit import AuditEntry, encode_entry
+from gateway.core.decision import Asked, Facts
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
@@ -22,6 +23,8 @@ from gateway.core.tokens import ID_LENGTH, bucket_of, token_id
 _ABSENT = b""
 AT_ONCE = 1000
 """Tokens that are asked for and read in one go: others who wait for this process wait for milliseconds."""
+LOOKED_AT_ONCE = 128
+"""Tokens in one script that looks at them: Redis serves nobody else for about a millisecond."""
 
 
 class RedisTokens:
@@ -110,6 +113,13 @@ class RedisTokens:
         counts = await self._connection.run(lambda client: _pipeline(client, [("HLEN", name) for name in found]))
         return {names.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
+    async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
+        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        for pattern in names.traces(policy, project, owner):
+            if await self._connection.run(partial(_has_key, pattern=pattern)):
+                return True
+        return False
+
     async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
         await self._revoke_in_bucket([identity], ["alone", "", "", _note(entry)])
@@ -143,13 +153,30 @@ class RedisTokens:
     async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
         arguments = [rule.terms if rule else b"", project, client_network(address)]
-        found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
-        now, raw, is_revoked, told, *states = found
+        now, found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
+        raw, is_revoked, told, *states = found
         if not raw:
             return None
         record, kin = read_token(identity, raw, told)
         windows = read_windows(rule, record, states, now) if rule else ()
         return Standing(now, record, is_revoked == 1, windows, project, kin)
+
+    async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
+        """What an admission would find for each, its quotas aside: nothing is charged.
+
+        Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
+        """
+        found = dict[int, Facts]()
+        in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
+        for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
+            numbers = list(bucket)
+            for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
+                keys = [names.token(token_id(asked[number].digest)) for number in few]
+                arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
+                now, *replies = await self._connection.run_script(self._standing, keys, arguments)
+                for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
+                    found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
+        return [found[number] for number in range(len(asked))]
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""
@@ -215,6 +242,17 @@ async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[A
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()
+
+
+async def _has_key(client: Client, pattern: str) -> bool:
+    """Whether there is a key that the pattern matches."""
+    if "*" not in pattern and "\\" not in pattern:
+        return bool(await client.exists(pattern))
+    cursor = 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=1000)
+        if keys or cursor == 0:
+            return bool(keys)
 
 
 async def _scan(client: Client, pattern: str) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import cast
 
 from gateway.adapters.clock import Clock, Timer
 from gateway.adapters.upstream_content import ResponseContent
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
+from gateway.adapters.upstream_request import NO_LIMITS, Framing, OutgoingRequest
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
 from gateway.core.messages import Inform, Response, ResponseHead
@@ -23,13 +23,13 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection that carries one request after another, or a tunnel (RFC 9110 7.8) as the last.
 
     `ended` is given it once for each request, when that is over: `is_reusable` says whether it can carry the next.
-    The limits do not run while the gateway itself waits for the client to send or to take content.
+    The limits of a request do not run while the gateway itself waits for the client to send or to take content.
     """
 
-    def __init__(self, limits: Limits, ended: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
+    def __init__(self, ended: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
         self.is_reusable = False
         self.idle_since = 0.0
-        self._limits = limits
+        self._limits = NO_LIMITS
         self._ended = ended
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -60,7 +60,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_busy = True
         self._unsent_bytes = 0
         self._progressed_at = self._clock.time()
-        self._ends_at = self._progressed_at + self._limits.total_seconds
+        self._ends_at = self._progressed_at + request.limits.total_seconds
+        if self._timer is not None and request.limits is not self._limits:
+            self._timer.cancel()  # it was set for the request before
+            self._timer = None
+        self._limits = request.limits
         if self._timer is None:
             self._timer = self._clock.call_at(self._progressed_at + self._limits.shortest_seconds, self._check_progress)
         if not self.is_reusable:  # lost just before
@@ -165,7 +169,8 @@ class UpstreamConnection(asyncio.Protocol):
             async for piece in content:
                 if piece:  # an empty chunk would be the last one
                     is_chunk = framing is Framing.CHUNKED
-                    self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,))
+                    for part in (b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,):
+                        self._transport.write(part)
                     self._progressed_at = self._clock.time()
                     await self._may_write.wait()
             if framing is Framing.CHUNKED:

@@ -48,8 +48,8 @@ class HealthChecks:
         head = build_head("GET", self._check.path, fields, Framing.LENGTH)
         connection: UpstreamConnection | None = None
         try:
-            connection = await self._target.connect(self._limits, lambda _: None)
-            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH))
+            connection = await self._target.connect(lambda _: None)
+            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
             await give_up(answer.content)
         except UpstreamError:
             return False

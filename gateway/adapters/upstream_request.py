@@ -44,18 +44,6 @@ NO_KEY = b"-"
 """In the place of what no answer can have: the request had no key, or two."""
 
 
-class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request for one target, ready to be written."""
-
-    method: str
-    head: bytes
-    content: AsyncIterator[bytes] | None
-    framing: Framing
-    expected: Expected = ANY
-    inform: Inform | None = None
-    """Who is told of interim answers."""
-
-
 class Limits(msgspec.Struct, frozen=True):
     """How long a backend may take; seconds."""
 
@@ -66,11 +54,35 @@ class Limits(msgspec.Struct, frozen=True):
     """How often it has to be looked at."""
 
 
+NO_LIMITS = Limits(inf, inf, inf, inf)
+"""Of a connection that has carried no request yet."""
+
+
+class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request for one target, ready to be written."""
+
+    method: str
+    head: bytes
+    content: AsyncIterator[bytes] | None
+    framing: Framing
+    limits: Limits
+    expected: Expected = ANY
+    inform: Inform | None = None
+    """Who is told of interim answers."""
+
+
 def limits_of(upstream: Upstream) -> Limits:
-    """The times that a policy gives its backend."""
+    """The times that a rule gives the backend."""
     total_seconds = inf if upstream.total_timeout_seconds is None else upstream.total_timeout_seconds
     response_seconds, idle_seconds = upstream.response_timeout_seconds, upstream.idle_timeout_seconds
     return Limits(response_seconds, idle_seconds, total_seconds, min(response_seconds, idle_seconds, total_seconds))
+
+
+def without_times(upstream: Upstream) -> Upstream:
+    """Return what is the same of a backend, however long its answers may take."""
+    return msgspec.structs.replace(
+        upstream, response_timeout_seconds=inf, idle_timeout_seconds=inf, total_timeout_seconds=None
+    )
 
 
 def frame(

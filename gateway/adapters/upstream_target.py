@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import urlsplit
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect, limits_of
+from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
@@ -33,7 +34,6 @@ class Target:
         self.health = balancing.WELL
         self._address = address
         self._clock = clock
-        self._limits = limits_of(address)
         self._is_retired = False
         self._in_use = 0
         """Requests that have a connection, or the right to open one."""
@@ -68,11 +68,12 @@ class Target:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        limits: Limits,
         inform: Inform | None,
     ) -> Response:
         """The answer, as it arrives; raises one of the UpstreamErrors."""
         head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
-        request = OutgoingRequest(method, head, content, framing, expect(fields, framing), inform)
+        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
         if kept is not None and kept.is_reusable:
             try:
@@ -85,12 +86,12 @@ class Target:
                 kept.close()
         return await (await self._open()).send(request)
 
-    async def connect(self, limits: Limits, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
+    async def connect(self, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
         """A new connection; raises UpstreamUnreachable."""
         loop = asyncio.get_running_loop()
 
         def make() -> UpstreamConnection:
-            return UpstreamConnection(limits, ended, self._clock)
+            return UpstreamConnection(ended, self._clock)
 
         try:
             async with asyncio.timeout(self._address.connect_timeout_seconds):
@@ -100,6 +101,8 @@ class Target:
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
         except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
+            if lacks_descriptor(error):  # the target may be well
+                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}") from error
             raise UpstreamUnreachable(f"no connection to {self.url}: {str(error) or 'none in time'}") from error
 
     def note(self, health: balancing.Health) -> None:
@@ -167,7 +170,7 @@ class Target:
         while self._idle and self._in_use + len(self._idle) > self._address.max_connections:
             self._idle.popleft().close()
         try:
-            return await self.connect(self._limits, self._end)
+            return await self.connect(self._end)
         except BaseException:
             self._pass_on(None)
             raise

@@ -5,12 +5,13 @@ A request goes to the target with the fewest under way, and to another one if no
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from gateway.adapters.clock import Clock
 from gateway.adapters.upstream_health import HealthChecks
-from gateway.adapters.upstream_request import Framing, begin, frame
+from gateway.adapters.upstream_request import Framing, Limits, begin, frame, limits_of, without_times
 from gateway.adapters.upstream_target import Target
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
@@ -26,7 +27,10 @@ class HttpUpstreams:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
         self._contexts = TlsContexts()
+        self._ways: dict[Upstream, Way] = {}
+        """By what rules say of their backend."""
         self._groups: dict[Upstream, Group] = {}
+        """By the same without times: rules that only differ in these share connections and what is known of health."""
         self._targets: dict[Upstream, Target] = {}
         """By what makes a connection: the upstream with this one target. Policies that say the same share them."""
         self._checks: dict[Upstream, HealthChecks] = {}
@@ -48,7 +52,7 @@ class HttpUpstreams:
         or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
         client sends after the answer 101, whose content is what the backend sends then.
         """
-        group = self._groups.get(address) or self._add(address)
+        group, limits = self._ways.get(address) or self._find_way(address)
         if address.request_edits is not None:
             fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
@@ -58,15 +62,16 @@ class HttpUpstreams:
             content = await begin(content)
         edits = address.response_edits
         if edits is None:
-            return await group.send(method, target, fields, content, framing, inform)
+            return await group.send(method, target, fields, content, framing, limits, inform)
         if inform is not None:
             inform = _editing(inform, edits)
-        response = await group.send(method, target, fields, content, framing, inform)
+        response = await group.send(method, target, fields, content, framing, limits, inform)
         return Response(_edit(response.head, edits), response.content)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:
         """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
-        present = set(upstreams)
+        present = {without_times(address) for address in upstreams}
+        self._ways.clear()
         for address in present:
             if address not in self._groups:
                 self._add(address)
@@ -83,6 +88,11 @@ class HttpUpstreams:
         """Ends health checks and closes the idle connections."""
         self.keep(())
         await asyncio.sleep(0)  # the event loop lets go of them in its next round
+
+    def _find_way(self, address: Upstream) -> "Way":
+        shared = without_times(address)
+        way = self._ways[address] = Way(self._groups.get(shared) or self._add(shared), limits_of(address))
+        return way
 
     def _add(self, address: Upstream) -> "Group":
         for one in _single(address):
@@ -113,6 +123,7 @@ class Group:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         framing: Framing,
+        limits: Limits,
         inform: Inform | None,
     ) -> Response:
         """The answer of one of them; raises the UpstreamError of the last that was tried."""
@@ -124,7 +135,7 @@ class Group:
         while True:
             chosen = left[0] if len(left) == 1 else self._choose(left)
             try:
-                response = await chosen.send(method, target, fields, content, framing, inform)
+                response = await chosen.send(method, target, fields, content, framing, limits, inform)
             except UpstreamError as error:
                 chosen.note_failure(error)
                 self._note_attempt(error)
@@ -153,6 +164,13 @@ class Group:
     def _choose(self, left: list[Target]) -> Target:
         self._turn += 1
         return left[balancing.choose(left, self._clock.time(), self._turn)]
+
+
+class Way(NamedTuple):
+    """To whom a rule's requests go, and how long their answers may take."""
+
+    group: Group
+    limits: Limits
 
 
 def _edit(head: ResponseHead, edits: FieldEdits) -> ResponseHead:

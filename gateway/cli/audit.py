@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from gateway.cli.managing import with_management
-from gateway.cli.options import json_option, redis_option
+from gateway.cli.managing import NamesInFolder, with_policies
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.times import format_time, parse_when
 from gateway.cli.token.describing import print_json
 from gateway.core.audit import DONE, AuditEntry, AuditQuery
@@ -51,14 +51,15 @@ def audit() -> None:
 @query_options
 @click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @click.option("-f", "--follow", is_flag=True, help="Stay, and print what comes.")
+@policies_option
 @redis_option
 @json_option
-def tail(lines: int, follow: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
     """Print the last changes and purges, the newest at the end."""
 
     async def work(management: Management) -> None:
         query = read_query(wanted, await management.now())
-        entries = await management.search_audit(query, lines)
+        entries = await management.ask_audit(query, lines)
         _print(entries[::-1], as_json)
         while follow:
             await asyncio.sleep(POLL_SECONDS)
@@ -68,21 +69,22 @@ def tail(lines: int, follow: bool, redis_url: str | None, as_json: bool, **wante
             _print([entry for entry in reversed(found) if entry.id not in seen], as_json)
             entries = found or entries
 
-    with_management(redis_url, work)
+    with_policies(redis_url, work, NamesInFolder(policies))
 
 
 @audit.command()
 @query_options
 @click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@policies_option
 @redis_option
 @json_option
-def search(lines: int, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
     """Print the changes that are meant, the newest first."""
 
     async def work(management: Management) -> list[AuditEntry]:
-        return await management.search_audit(read_query(wanted, await management.now()), lines)
+        return await management.ask_audit(read_query(wanted, await management.now()), lines)
 
-    entries = with_management(redis_url, work)
+    entries = with_policies(redis_url, work, NamesInFolder(policies))
     if as_json:
         print_json(list(map(describe, entries)))
     else:
@@ -91,17 +93,18 @@ def search(lines: int, redis_url: str | None, as_json: bool, **wanted: Any) -> N
 
 @audit.command()
 @query_options
+@policies_option
 @redis_option
-def export(redis_url: str | None, **wanted: Any) -> None:
+def export(policies: str, redis_url: str | None, **wanted: Any) -> None:
     """Print all of the history that is kept, one JSON object a line, the newest first."""
 
     async def work(management: Management) -> None:
         query, before = read_query(wanted, await management.now()), ""
-        while entries := await management.search_audit(query, PIECE, before):
+        while entries := await management.ask_audit(query, PIECE, before):
             _print(entries, as_json=True)
             before = entries[-1].id
 
-    with_management(redis_url, work)
+    with_policies(redis_url, work, NamesInFolder(policies))
 
 
 def read_query(wanted: dict[str, Any], now: int) -> AuditQuery:

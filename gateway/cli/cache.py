@@ -4,11 +4,15 @@ import json
 
 import click
 
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_exports import RedisExports
 from gateway.cli.connecting import operator, with_connection
-from gateway.cli.options import json_option, redis_option
-from gateway.core.caching.purging import Purge, about_purge, find_groups
+from gateway.cli.managing import NamesInFolder
+from gateway.cli.options import json_option, policies_option, redis_option
+from gateway.core.caching.purging import Purge, find_groups
 from gateway.core.errors import ChangeRefused
+from gateway.management.building import build_management
+from gateway.management.purging import purge as end_exports
 
 
 @click.group()
@@ -24,6 +28,7 @@ def cache() -> None:
 @click.option("--owner", metavar="ID", help="All that is shared by an owner.")
 @click.option("--token", metavar="ID", help="All that is stored for one token alone.")
 @click.option("--all", "everything", is_flag=True, help="Everything of the policy.")
+@policies_option
 @redis_option
 @json_option
 def purge(
@@ -34,23 +39,28 @@ def purge(
     owner: str | None,
     token: str | None,
     everything: bool,
+    policies: str,
     redis_url: str | None,
     as_json: bool,
 ) -> None:
     """End stored exports: the next request for one asks the backend.
 
     Name one of --url, --group, --project, --owner, --token, --all. What is being fetched meanwhile is not stored. The
-    history has who purged what, and how many exports have ended.
+    history has who purged what, and how many exports have ended. What was never seen, and no rule could store, is an
+    error.
     """
     named = {"url": url, "group": group, "project": project, "owner": owner, "token": token}
     if sum(map(bool, named.values())) + everything != 1:
         raise click.UsageError("name exactly one of --url, --group, --project, --owner, --token, --all")
     meant = Purge(everything=everything, **{name: text or "" for name, text in named.items()})
     try:
-        groups, entry = find_groups(meant), about_purge(operator(), policy_name, meant)
+        find_groups(meant)
     except ChangeRefused as error:
         raise click.UsageError(str(error)) from error
-    purged = with_connection(
-        redis_url, lambda connection: RedisExports(connection, 0).purge(policy_name, groups, entry)
-    )
+
+    async def work(connection: RedisConnection) -> int:
+        management = build_management(connection, NamesInFolder(policies), "")
+        return await end_exports(management, RedisExports(connection, 0), operator(), policy_name, meant)
+
+    purged = with_connection(redis_url, work)
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")

@@ -8,7 +8,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.lazy import LazyGroup, Listed
-from gateway.core.errors import GatewayError
+from gateway.core.errors import ChangeRefused, GatewayError
 
 COMMANDS = {
     "init": Listed(
@@ -38,12 +38,15 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run the command line. A mistake is printed to standard error, one `place: message` a line, with exit code 2."""
+    """Run the command line. What is wrong is printed to standard error, one `place: message` a line.
+
+    The exit code is 1 if the command was refused: there is no such thing, or it may not be done. Else it is 2.
+    """
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # errors are said once, below; `serve` sets up more
     try:
         commands(standalone_mode=True)
     except GatewayError as error:
         print(f"gateway: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, ChangeRefused) else 2)
     finally:
         gc.freeze()  # Python would search all modules for garbage before it exits: a fifth of a short command's time

@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.cli.connecting import Answer, with_connection
+from gateway.core.errors import ConfigurationError
 from gateway.core.policies.rules import PolicySet
 from gateway.management import Management
 from gateway.management.building import build_management
@@ -31,13 +32,32 @@ class PolicyFolder:
         return load_policies(self._folder)
 
 
+class NamesInFolder(PolicyFolder):
+    """The same for commands that only need to know which policies there are, and work without the files."""
+
+    @cached_property
+    def current(self) -> PolicySet:
+        """All of them; none where they cannot be read."""
+        try:
+            return load_policies(self._folder)
+        except ConfigurationError:
+            return PolicySet({}, {})
+
+
 def with_management(
     redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: str = "", pepper: str = ""
 ) -> Answer:
     """Run `work` on tokens and owners in the Redis at the URL, under the policies of a folder."""
+    return with_policies(redis_url, work, PolicyFolder(policies), pepper)
+
+
+def with_policies(
+    redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: PolicyFolder, pepper: str = ""
+) -> Answer:
+    """Run `work` on tokens and owners in the Redis at the URL, under these policies."""
 
     def build(connection: RedisConnection) -> Management:
-        return build_management(connection, PolicyFolder(policies), pepper)
+        return build_management(connection, policies, pepper)
 
     return with_connection(redis_url, lambda connection: work(build(connection)))
 

@@ -11,11 +11,14 @@ import click
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
-from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.adapters.redis_settings import read_store_facts
 from gateway.cli.connecting import with_connection
+from gateway.cli.first_process import leave_first_process
+from gateway.cli.listening import open_listeners, url_of
+from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
 from gateway.core.durability import check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -23,7 +26,6 @@ from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
-    parse_listen,
     parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
@@ -35,31 +37,29 @@ MAXIMUM_DESCRIPTORS = 65536
 """Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
 1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
 
+SPARE_DESCRIPTORS = 256
+"""For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
 
-@click.command()
-@click.option("--policies", help="Folder of the policy files.  [default: policies]")
-@click.option("--redis", "redis_url", help="URL of the store; memory:// for the embedded one.")
-@click.option("--listen", help="HOST:PORT of the public listener.  [default: 127.0.0.1:8080]")
-@click.option("--admin-listen", help="HOST:PORT of the admin listener; empty: none.  [default: 127.0.0.1:8081]")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer requests.  [default: 1]")
-@click.option("--upstream", "upstreams", multiple=True, help="NAME=URL: a backend in the place of the policy's own.")
-@click.option("--access-log", help="Where access records go: a file, or - for standard output.")
-def serve(**options: str | int | tuple[str, ...] | None) -> None:
+
+@click.command(cls=SettingsCommand)
+@setting_options
+def serve(**options: object) -> None:
     """Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.
 
-    Each option is also a variable: --redis is GATEWAY_REDIS_URL, --listen is GATEWAY_LISTEN, and so on.
+    Each setting is also a variable of the environment, which its option overrides.
     """
-    options["upstreams"] = " ".join(str(item) for item in options["upstreams"] or ())  # type: ignore[union-attr]  # a tuple, as it is `multiple`
+    leave_first_process()
     # The workers are processes of their own: they read what they are told from the environment.
-    said = {name: value for name, value in options.items() if value or (name == "admin_listen" and value is not None)}
-    os.environ |= {PREFIX + name.upper(): str(value) for name, value in said.items()}
+    os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
     check_settings(settings)
     check_redis(settings)
-    listener = bind(settings.listen)
-    admin = bind_admin(settings.admin_listen, is_asked_for=f"{PREFIX}ADMIN_LISTEN" in os.environ)
-    raise_descriptor_limit()
+    listener, admin = open_listeners(settings, os.environ)
+    settings = read_settings()  # again: the port may be known only now
+    raise_descriptor_limit(settings.max_requests)
+    if settings.failed_credentials:
+        click.echo(f"gateway: {announce_guard(settings.failed_credentials)}", err=True)
     exit_when_told()
     line = describe_ready(settings, listener, admin)
     if settings.workers > 1:
@@ -95,18 +95,25 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     return f"gateway: ready on {url_of(listener)} ({about}){page}"
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the URL of the address that the socket is bound to."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def raise_descriptor_limit(max_requests: int) -> None:
+    """Take what the system allows of the descriptors that are of use, and say if that is too little for the requests.
 
-
-def raise_descriptor_limit() -> None:
-    """Takes what the system allows of MAXIMUM_DESCRIPTORS; workers inherit it."""
+    Workers inherit the limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAXIMUM_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAXIMUM_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = 2 * max_requests + SPARE_DESCRIPTORS
+    useful = max(MAXIMUM_DESCRIPTORS, needed)
+    allowed = useful if hard == resource.RLIM_INFINITY else min(hard, useful)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        fitting = max(1, (allowed - SPARE_DESCRIPTORS) // 2)
+        click.echo(
+            f"gateway: few descriptors: a process may open {allowed} files and connections, and {max_requests} "
+            f"requests need {needed}; raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn), or set "
+            f"{PREFIX}MAX_REQUESTS={fitting}",
+            err=True,
+        )
 
 
 def check_settings(settings: Settings) -> None:
@@ -149,33 +156,3 @@ def check_redis(settings: Settings) -> None:
         if finding.kind == "eviction" and not settings.allow_eviction:
             raise ConfigurationError(f"redis: {finding}; or set {PREFIX}ALLOW_EVICTION=true if that is meant")
         click.echo(f"gateway: warning: {finding}", err=True)
-
-
-def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
-    """The admin listener's socket; None without an address, and where another gateway has the one by default."""
-    if not listen:
-        return None
-    try:
-        listener = bind(listen)
-    except ConfigurationError as error:
-        if is_asked_for:
-            raise
-        click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
-        return None
-    listener.listen()  # who comes before its process is up waits for that, and is not refused
-    return listener
-
-
-def bind(listen: str) -> socket.socket:
-    """A listening socket, shared by all workers; ConfigurationError where the address is taken or not ours."""
-    host, port = parse_listen(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"listen: cannot listen on {listen}: {error.strerror or error}") from error
-    listener.set_inheritable(True)
-    return listener

@@ -19,8 +19,11 @@ from gateway.cli.workers import LOGGING, beat
 from gateway.core.errors import StartFailed
 from gateway.settings import Settings, read_settings
 
-TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.53", "0.54")
-"""Versions of uvicorn that were seen to start, stop, fail and restart under the gateway, with one worker and more."""
+TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.51", "0.53", "0.54")
+"""Versions of uvicorn that were seen to start, stop, fail and restart under the gateway, with one worker and more.
+
+0.40 logs a traceback, and nothing worse, if it is stopped in the middle of its start.
+"""
 
 BACKLOG = 2048
 """Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""

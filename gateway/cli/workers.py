@@ -70,15 +70,19 @@ class Beats:
 
 
 class Child:
-    """A process that serves a listener and says that it lives. `place` is `module:function`; see `_run`."""
+    """A process that serves a listener and says that it lives. `place` is `module:function`; see `_run`.
 
-    def __init__(self, place: str, listener: socket.socket, name: str) -> None:
+    If this process ends, however that is, the child stops as if it were asked to, within `stop_seconds`.
+    """
+
+    def __init__(self, place: str, listener: socket.socket, name: str, stop_seconds: float) -> None:
         self._beats = Beats()
         self._ear, mouth = socket.socketpair()
         self._ear.setblocking(False)
         context = multiprocessing.get_context("spawn")
         # A daemon, to Python, is terminated if the gateway ends in any other way than by a stop.
-        self._process = context.Process(target=_run, args=(place, listener, mouth), name=name, daemon=True)
+        given = (place, listener, mouth, stop_seconds)
+        self._process = context.Process(target=_run, args=given, name=name, daemon=True)
         self._process.start()
         mouth.close()
 
@@ -224,7 +228,7 @@ def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_re
     SIGHUP replaces them one by one, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
     """
     stops: list[int] = []
-    workers = Workers(lambda: Child(WORKER, listener, "gateway-worker"), count, stop_seconds, on_ready)
+    workers = Workers(lambda: Child(WORKER, listener, "gateway-worker", stop_seconds), count, stop_seconds, on_ready)
     acts: dict[int, Callable[[], object]] = {
         signal.SIGTERM: lambda: stops.append(1),
         signal.SIGINT: lambda: stops.append(1),
@@ -259,7 +263,7 @@ def admin_beside(listener: socket.socket | None, stop_seconds: float) -> Iterato
 
 def _keep_admin(listener: socket.socket, stopping: threading.Event, stop_seconds: float) -> None:
     while not stopping.is_set():
-        child, fault = Child(ADMIN, listener, "gateway-admin"), ""
+        child, fault = Child(ADMIN, listener, "gateway-admin", stop_seconds), ""
         while not fault and not stopping.wait(TICK_SECONDS):
             fault = child.look()
         if not fault:
@@ -282,11 +286,11 @@ async def beat(mouth: socket.socket) -> None:
         await asyncio.sleep(BEAT_SECONDS)
 
 
-def _run(place: str, listener: socket.socket, mouth: socket.socket) -> None:
+def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds: float) -> None:
     """The process. It ends with the one that started it, however that one ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
     exit_when_told()
     try:
         load(place)(listener, mouth)
@@ -301,6 +305,9 @@ def exit_when_told() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
 
 
-def _end_after(parent: Any) -> None:
+def _end_after(parent: Any, stop_seconds: float) -> None:
+    """Stop this process when the parent has ended: the pipe that both hold breaks then, also by SIGKILL."""
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(stop_seconds + STOP_SLACK_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and nobody is left who would notice

@@ -15,8 +15,10 @@ import msgspec
 from gateway.core.forwarded import parse_forwarded
 from gateway.core.messages import Fields, field_values
 
-Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network]
-"""A set that knows its hash: what is remembered by it is found at once."""
+Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network | str]
+"""Networks, and LOCAL if clients on a Unix socket are meant too.
+
+A set that knows its hash: what is remembered by it is found at once."""
 
 ForwardingField: TypeAlias = Literal["x-forwarded-for", "forwarded"]
 """Where trusted proxies tell whose request it is; with the first goes X-Forwarded-Proto."""
@@ -25,13 +27,22 @@ SCHEMES: Mapping[str, str] = {"http": "http", "https": "https"}
 MAXIMUM_REMEMBERED = 128
 """Characters of what is remembered: what clients send must not fill the memory."""
 
+LOCAL = "unix:"
+"""In the place of an address, of a client on a Unix socket of this machine: as nginx writes it."""
+LOCAL_NAME = "unix"
+"""How LOCAL stands among trusted networks."""
+
 CLIENT_PREFIX_LENGTHS = {4: 32, 6: 64}
 """Bits of an address that tell clients apart: whoever has one IPv6 address has the whole /64 around it."""
 
 
 def parse_networks(text: str) -> Networks:
-    """The networks of "10.0.0.0/8 fd00::/8", separated by spaces or commas; ValueError names the one that is none."""
-    return frozenset(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
+    """Return the networks of "10.0.0.0/8 fd00::/8 unix", separated by spaces or commas.
+
+    ValueError names the one that is none.
+    """
+    items = text.replace(",", " ").split()
+    return frozenset(LOCAL if item == LOCAL_NAME else ipaddress.ip_network(item) for item in items)
 
 
 def is_trusted(address: str, trusted: Networks) -> bool:
@@ -128,7 +139,9 @@ def client_network(address: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _lies_in(address: str, networks: Networks) -> bool:
     parsed = _parse(address)
-    return parsed is not None and any(parsed in network for network in networks)
+    if parsed is None:
+        return address == LOCAL and LOCAL in networks
+    return any(parsed in network for network in networks if not isinstance(network, str))
 
 
 def _is(text: str, address: str) -> bool:

@@ -51,6 +51,10 @@ class Action(StrEnum):
     PURGE = "export.purge"
 
 
+ACTIONS = {str(action) for action in Action} | {action.partition(".")[0] for action in Action}
+"""What a query may name: a whole action, or what is before its dot."""
+
+
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One change, or one that was refused."""
 

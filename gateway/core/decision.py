@@ -74,6 +74,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Names the request among those in flight, where it is counted among them."""
     cost: int = 0
     """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
+    exists: bool = True
+    """Whether there is a token of this id at all, if only one of another policy."""
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -160,8 +162,8 @@ TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 )
 """Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
 
-FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, *(reason for reason, _ in TOKEN_CHECKS)})
-"""What counts as a failure of the client that presented it."""
+FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
+"""What may be a guess. A token that exists is none, whatever its state: a stale secret is not an attack."""
 
 PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
     (Reason.OWNER_BLOCKED, _has_blocked_owner),

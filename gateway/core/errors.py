@@ -12,7 +12,7 @@ GatewayError
         CallRepeated            the idempotency key was used before; `identity` names what it made
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
-    StreamRevoked               the token was revoked while its answer was under way
+    StreamRevoked               an open stream that a request would no longer get; `reason` says why
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
         UpstreamBusy            no connection is free, and too many requests wait for one already, or too long
@@ -21,6 +21,11 @@ GatewayError
             UpstreamDropped     the connection ended before any byte of an answer
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line imports this file, and little else
+    from gateway.core.reasons import Reason
 
 MAXIMUM_TOLD = 500
 """Characters of a place in a document, and of what is wrong there."""
@@ -106,7 +111,11 @@ class StoreUnavailable(GatewayError):
 
 
 class StreamRevoked(GatewayError):
-    """The token of an open stream was revoked."""
+    """An open stream was ended: a request for it would be refused by now, for `reason`."""
+
+    def __init__(self, reason: "Reason") -> None:
+        super().__init__(f"a request for it would be refused by now: {reason}")
+        self.reason = reason
 
 
 class UpstreamError(GatewayError):

@@ -142,11 +142,15 @@ class Management(Writing):
     async def revoke_all(
         self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
     ) -> list[str]:
-        """Ends all tokens of a project or of an owner; the ids not revoked before."""
+        """Ends all tokens of a project or of an owner; the ids not revoked before. NotFound for what was never seen."""
         if not project and not owner:
             raise ValueError("of whom?")
-        entry = AuditEntry(actor=actor, action=Action.REVOKE)
-        return await self._tokens.revoke_all(policy, project or None, owner or None, entry)
+        async with self.refusals(actor, Action.REVOKE, policy):
+            entry = AuditEntry(actor=actor, action=Action.REVOKE)
+            revoked = await self._tokens.revoke_all(policy, project or None, owner or None, entry)
+            if not revoked:
+                await self.check_seen(policy, project or None, owner or None)
+            return revoked
 
     async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
         """Says what an owner may do, for the next request of each of its tokens."""
@@ -154,8 +158,8 @@ class Management(Writing):
             found = self.policy(policy)
             for _ in range(ATTEMPTS):
                 old = await self._owners.find(policy, owner)
-                is_removal = old is None and change.status is OwnerStatus.REMOVED
-                if is_removal and not await self._tokens.find_all(policy, None, owner):
+                is_ended = change.status in (OwnerStatus.REMOVED, OwnerStatus.BLOCKED) and not change.permissions
+                if old is None and is_ended and not await self._tokens.find_all(policy, None, owner):
                     raise NotFound(f"the policy {policy} has no owner {owner}")
                 new = change_owner(found, owner, old, change)
                 entry = AuditEntry(

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from gateway.adapters.admin_protocols import Audit, Claims, Owners, Tokens
 from gateway.adapters.protocols import PolicySource
 from gateway.core.admin_tokens import ADMIN, NAME
-from gateway.core.audit import AuditEntry, AuditQuery
+from gateway.core.audit import ACTIONS, AuditEntry, AuditQuery
 from gateway.core.decision import Deny, decide
 from gateway.core.errors import NotFound
 from gateway.core.explanation import build_facts
 from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord
+from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy, Rule
 from gateway.core.records import TokenRecord
 from gateway.core.token_views import TokenView, build_views
@@ -60,6 +61,10 @@ class Reading:
         """A policy's rules; NotFound."""
         return self._policies.current.rules.get(self.policy(policy).name, ())
 
+    def known_rules(self, policy: str) -> Sequence[Rule]:
+        """A policy's rules; none where it is in no file."""
+        return self._policies.current.rules.get(policy, ())
+
     async def list_projects(self, policy: str) -> dict[str, int]:
         """The projects that tokens were ever made for, and how many; NotFound."""
         return await self._tokens.projects(self.policy(policy).name)
@@ -73,6 +78,29 @@ class Reading:
     ) -> list[TokenView]:
         """The tokens that agree with what is given, newest first. Without project and owner all tokens are scanned."""
         return await self._view(await self._tokens.find_all(policy, project, owner))
+
+    async def list_known(
+        self, policy: str | None, project: str | None = None, owner: str | None = None
+    ) -> list[TokenView]:
+        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list."""
+        views = await self.list_tokens(policy, project, owner)
+        if not views:
+            await self.check_seen(policy, project, owner)
+        return views
+
+    async def check_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> None:
+        """NotFound where no policy has the name, or no token or owner was ever seen of what is named.
+
+        A policy that is in no file any more is known by the tokens that it has left.
+        """
+        known = self._policies.current.policies
+        if policy not in (None, NAME, *known) and not await self._tokens.is_seen(policy):
+            raise NotFound(f"{unknown_name('policy', policy or '', known)}; no token of it was ever made")
+        under = f" of the policy {policy}" if policy else ""
+        if project and not await self._tokens.is_seen(policy, project=project):
+            raise NotFound(f"no token{under} was ever made for the project {project!r}")
+        if owner and not await self._tokens.is_seen(policy, owner=owner):
+            raise NotFound(f"no token{under} was ever made for the owner {owner!r}, and it has no record")
 
     async def get_token(self, identity: str) -> TokenView:
         """The token of an id; NotFound where there is none."""
@@ -126,8 +154,11 @@ class Reading:
         return None if isinstance(verdict, Deny) else Authorized(rule, verdict.record, verdict.facts)
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name. Owners without one are names only, and bound nothing."""
-        return await self._owners.find_all(policy)
+        """The records of a policy's owners, by name; NotFound. Owners without one are names only, and bound nothing."""
+        owners = await self._owners.find_all(policy)
+        if not owners:
+            await self.check_seen(policy)
+        return owners
 
     async def show_owner(self, policy: str, owner: str) -> OwnerRecord | None:
         """The owner's record."""
@@ -136,6 +167,17 @@ class Reading:
     async def search_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:
         """The entries that are meant, newest first, at most `limit`; `before` is the id of the last one seen."""
         return await self._audit.search(query, limit, before)
+
+    async def ask_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:
+        """The same; NotFound where what is named was never seen, and the history does not know it either."""
+        if query.action not in (None, *ACTIONS):
+            raise NotFound(unknown_name("action", query.action or "", sorted(ACTIONS)))
+        entries = await self.search_audit(query, limit, before)
+        if not entries and not before:
+            await self.check_seen(query.policy, query.project, query.owner)
+            if query.target is not None and await self._tokens.find(query.target) is None:
+                raise NotFound("there is no token of this id, nor any entry about one")
+        return entries
 
     async def _record(self, identity: str) -> TokenRecord:
         record = await self._tokens.find(identity)

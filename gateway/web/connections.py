@@ -6,6 +6,7 @@ own protocol does beyond that, for any application, costs as much as an admissio
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
@@ -14,12 +15,14 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from gateway.adapters.clock import Clock
-from gateway.core.addresses import plain_address
+from gateway.adapters.content import PIECE_BYTES
+from gateway.core.addresses import LOCAL, plain_address
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.messages import Response, ResponseHead
 from gateway.core.reasons import Reason
+from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import PIECE_BYTES, Outgoing, reset
+from gateway.web.outgoing import Outgoing, reset
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
 from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, build_start, id_of
@@ -34,6 +37,10 @@ STALLED_SECONDS = 60.0
 """For a client to take anything at all of what waits for it, as nginx."""
 LINGER_SECONDS = 2.0
 """For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
+"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+STOPPING = build_close(GOING_AWAY)
+"""The last frame of one that is open when a stop has waited long enough."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
-        if self._outgoing.is_tunnel and self._reader.content is not None:
+        if self._outgoing.tunnel is not None and self._reader.content is not None:
             self._reader.content.break_off()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
@@ -128,8 +135,8 @@ class Connection(asyncio.Protocol):
         self._outgoing.resume()
 
     def shutdown(self) -> None:
-        """The server stops: an answer that is under way goes to its end, a tunnel has none."""
-        if self._task is None or self._outgoing.is_tunnel:
+        """The server stops: what is under way goes on, until it ends or the server cancels it."""
+        if self._task is None:
             self._transport.close()
         else:
             self._terms = msgspec.structs.replace(self._terms, stays_open=False)
@@ -170,6 +177,7 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         response: Response | None = None
         is_answered = False
+        last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
             if isinstance(received, Reason):
@@ -192,8 +200,10 @@ class Connection(asyncio.Protocol):
             pass  # there is nobody to answer, and nothing that went wrong here
         except asyncio.CancelledError:
             if not self._is_lost:
+                last_frame = STOPPING
                 raise
         except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
+            last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
             logger.warning("request %s: the content broke off: %s", id_of(response), error)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", id_of(response))
@@ -201,7 +211,7 @@ class Connection(asyncio.Protocol):
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
             if not self._is_lost:
-                self._end_turn(content, is_answered)
+                self._end_turn(content, is_answered, last_frame)
 
     def _inform(self, head: ResponseHead) -> None:
         """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
@@ -209,14 +219,14 @@ class Connection(asyncio.Protocol):
         if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(self, content: RequestContent | None, is_answered: bool) -> None:
+    def _end_turn(self, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._outgoing.has_begun):
             self._begin((fault, None, LAST))  # its content was malformed: that is what there is to say
-        elif not is_answered:  # nobody is to take it for whole: without a framing of its own, only a reset says so
-            reset(self._transport) if self._outgoing.is_tunnel or self._terms.is_http_1_0 else self._transport.close()
+        elif not is_answered:
+            self._break_off(content, last_frame)
         elif fault is not None or not self._terms.stays_open:  # one request has one final answer (RFC 9110 15)
             self._close(is_all_read)
         else:
@@ -227,6 +237,22 @@ class Connection(asyncio.Protocol):
             if self._turns:
                 self._begin(self._turns.popleft())
                 self._set_reading()
+
+    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+
+        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
+        that is possible at once: its client may say goodbye, too.
+        """
+        if content is not None and self._outgoing.close_tunnel(last_frame):
+            content.discard()
+            self._close(is_all_read=False)
+            return
+        must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
+        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+            reset(self._transport)
+        else:
+            self._transport.close()
 
     def _close(self, is_all_read: bool) -> None:
         if is_all_read or not self._transport.can_write_eof():
@@ -244,7 +270,7 @@ class Connection(asyncio.Protocol):
 
     def await_content(self, is_awaited: bool) -> None:
         """Somebody waits for the client to send on, or no longer does."""
-        if not self._outgoing.is_tunnel:
+        if self._outgoing.tunnel is None:
             self.deadline = self._clock.time() + CONTENT_SECONDS if is_awaited else NEVER
 
     def hold_content(self, is_held: bool) -> None:
@@ -274,9 +300,12 @@ class Connection(asyncio.Protocol):
 
 
 def _address_of(transport: asyncio.Transport) -> str:
-    """Return the client's IP address; empty for a client on a local socket, and for one that has left already."""
+    """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
     try:
         peer = transport.get_extra_info("peername")
     except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
         return ""
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    own = transport.get_extra_info("socket")
+    return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

@@ -3,14 +3,14 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 
+from gateway.adapters.content import PIECE_BYTES, Pieces
 from gateway.core.messages import ContentStream, ResponseHead
+from gateway.core.websockets import Frames
 from gateway.web.sending import LAST_CHUNK, Terms, UnsendableResponse, build_stream, build_whole, frame
 
-PIECE_BYTES = 256 * 1024
-"""Longer content goes out so much at a time: all others wait while it is copied."""
 _NO_LINGER = struct.pack("ii", 1, 0)
 """What makes closing a reset."""
 
@@ -22,8 +22,8 @@ class Outgoing:
         self.may_write = True
         self.has_begun = False
         """Something of the present answer is sent."""
-        self.is_tunnel = False
-        """The connection is a WebSocket by now."""
+        self.tunnel: Frames | None = None
+        """What went out on a connection that is a WebSocket by now."""
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
@@ -56,7 +56,7 @@ class Outgoing:
             await self.drain()
             self.send_whole(head, content, terms)
         else:
-            await self.stream(head, _in_pieces(content) if isinstance(content, bytes) else content, terms)
+            await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, terms)
 
     def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
         """Sends an answer that is all there, at once; raises UnsendableResponse."""
@@ -70,7 +70,8 @@ class Outgoing:
             await self.drain()
             start, framing = build_stream(head, terms)
             self.has_begun = True
-            self.is_tunnel = terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS
+            if terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                self.tunnel = Frames()
             self._transport.write(start)
             if framing.has_content:
                 sent_bytes = await self._send_pieces(content, framing.is_chunked, framing.length)
@@ -78,6 +79,15 @@ class Outgoing:
                     raise UnsendableResponse("there is less content than the head says")
         finally:
             await content.aclose()
+
+    def close_tunnel(self, last_frame: bytes) -> bool:
+        """Sends a close frame as the last one of a WebSocket; False where none can stand here, or none is given."""
+        frames = self.tunnel
+        if not last_frame or frames is None or not frames.is_between or self._transport.get_write_buffer_size():
+            return False
+        if not frames.is_closed:
+            self._transport.write(last_frame)
+        return True
 
     async def _send_pieces(self, content: ContentStream, is_chunked: bool, length: int | None) -> int:
         sent_bytes = 0
@@ -89,16 +99,13 @@ class Outgoing:
             sent_bytes += len(piece)
             if length is not None and sent_bytes > length:
                 raise UnsendableResponse("there is more content than the head says")
-            self._transport.writelines(frame(piece) if is_chunked else (piece,))
+            for part in frame(piece) if is_chunked else (piece,):
+                self._transport.write(part)
+            if self.tunnel is not None:
+                self.tunnel.feed(piece)
         if is_chunked:
             self._transport.write(LAST_CHUNK)
         return sent_bytes
-
-
-async def _in_pieces(content: bytes) -> AsyncGenerator[bytes, None]:
-    for start in range(0, len(content), PIECE_BYTES):
-        yield content[start : start + PIECE_BYTES]
-        await asyncio.sleep(0)  # others are answered in between
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -54,7 +54,7 @@ class Whoami:
 
     async def _identify(self, request: RequestHead) -> Authorized | Refused:
         """Whose token it is. Of several policies that it looks right for, the one that it was minted for."""
-        outcome = Refused(Reason.NO_MATCHING_RULE)
+        outcome, exists = Refused(Reason.NO_MATCHING_RULE), False
         for rule in candidate_rules(self._policies.current, request):
             presented = self._exchange.read_credential(request, rule)
             if isinstance(presented, Refused):
@@ -63,14 +63,14 @@ class Whoami:
                 standing = await self._tokens.standing(token_id(presented), rule, "", request.client)
             except StoreUnavailable:
                 return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-            outcome = Refused(Reason.UNKNOWN_TOKEN, rule)
+            outcome, exists = Refused(Reason.UNKNOWN_TOKEN, rule), exists or standing is not None
             if standing and (standing.record.digest, standing.record.policy) == (presented, rule.policy.name):
                 verdict = decide(rule, build_facts(rule, standing))
                 if not isinstance(verdict, Deny):
                     return Authorized(rule, verdict.record, verdict.facts)
                 outcome = refuse(rule, verdict)
                 break
-        return self._exchange.refuse_credential(request, outcome)
+        return outcome if exists else self._exchange.refuse_credential(request, outcome)
 
 
 def _build_answer(admission: Authorized) -> Response:

@@ -1,13 +1,14 @@
 """Policy files as one set that is swapped whole."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import watchfiles
 
-from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.policy_files import SWITCH_SECONDS, PolicyFiles
 from gateway.core.errors import ConfigurationError
 from tests.support.policies import SMALL
 
@@ -84,6 +85,27 @@ def test_only_what_a_load_would_read_is_a_change(folder: Path, caplog: pytest.Lo
         assert 2 == len(caplog.messages)
 
 
+@pytest.mark.parametrize(
+    "name", [".#small.toml", "._small.toml", ".small.toml", "#small.toml", "~small.toml", "small~.toml"]
+)
+def test_hidden_files_and_those_of_editors_are_no_policies(folder: Path, name: str) -> None:
+    """A lock (a link to nowhere) or a backup beside a policy neither ends a start nor counts as a change."""
+    files = PolicyFiles(folder, {})
+    (folder / name).symlink_to("me@host.example:4711")
+    assert not files.reload()
+    (folder / name).unlink()
+    (folder / name).write_text(SMALL)
+    assert {"small"} == set(PolicyFiles(folder, {}).current.policies)
+    assert not files.reload()
+
+
+def test_a_folder_with_nothing_but_locks_has_no_policies(tmp_path: Path) -> None:
+    """It is said as of an empty folder."""
+    (tmp_path / ".#small.toml").symlink_to("me@host.example:4711")
+    with pytest.raises(ConfigurationError, match="no policy files"):
+        PolicyFiles(tmp_path, {})
+
+
 @pytest.mark.parametrize("broken", [b"name = ", b"\xff", None])
 def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixture, broken: bytes | None) -> None:
     """Until the file is another one; the mistakes stay to be seen, and the end of a mistake is seen."""
@@ -104,6 +126,21 @@ def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixtur
     file.write_text(SMALL)
     assert files.reload()
     assert [] == list(files.mistakes)
+
+
+async def test_a_reload_leaves_the_interpreter_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs in its thread, threads take turns more often; afterwards as before."""
+    usual, during = sys.getswitchinterval(), list[float]()
+    files = PolicyFiles(folder, {})
+
+    def reload() -> bool:
+        during.append(sys.getswitchinterval())
+        return True
+
+    monkeypatch.setattr(files, "reload", reload)
+    assert await files.reload_beside()
+    assert SWITCH_SECONDS == pytest.approx(during[0], abs=1e-6)
+    assert usual == sys.getswitchinterval()
 
 
 def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:

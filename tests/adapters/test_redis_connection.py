@@ -178,3 +178,14 @@ def test_an_unknown_option_of_a_url_is_refused_when_it_is_read(url: str, message
         open_client(url, TIMEOUT_SECONDS)
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+async def test_many_commands_at_once_do_not_open_the_circuit(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd larger than redis-py's default pool of 100 is answered; one beyond our own bound is refused as that."""
+    async with open_connection(redis_url) as connection:
+        tokens = RedisTokens(connection)
+        assert [None] * 150 == await asyncio.gather(*(tokens.find("00" * 12) for _ in range(150)))
+        monkeypatch.setattr(connection.client.connection_pool, "max_connections", 150)
+        answers = await asyncio.gather(*(tokens.find("00" * 12) for _ in range(400)), return_exceptions=True)
+        assert [answer for answer in answers if isinstance(answer, StoreUnavailable)]
+        assert not connection.is_open

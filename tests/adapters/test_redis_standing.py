@@ -2,18 +2,21 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters import names
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked, Deny, decide
+from gateway.adapters.redis_tokens import LOOKED_AT_ONCE, RedisTokens
+from gateway.core.decision import Allow, Asked, Deny, decide
+from gateway.core.errors import StoreUnavailable
 from gateway.core.explanation import build_facts, explain_decision, first_failure, project_of
 from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.quotas import Quota
+from gateway.core.reasons import Reason
 from gateway.core.records import TokenRecord
 from gateway.core.tokens import token_id
 from tests.support.connections import open_connection
@@ -61,6 +64,10 @@ async def create_family(tokens: RedisTokens, changes: dict[str, Any], kin: dict[
     return record
 
 
+def reason_of(verdict: Allow | Deny) -> Reason | None:
+    return verdict.reason if isinstance(verdict, Deny) else None
+
+
 _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /projects/other/content"])
 
 
@@ -69,7 +76,10 @@ _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /pr
 async def test_an_explanation_is_what_the_next_admission_says(
     store_url: str, changes: dict[str, Any], kin: dict[str, Any], is_revoked: bool, used: int, request_line: str
 ) -> None:
-    """For any token in any state, however much of its quotas is used: the same reason, or none on both sides."""
+    """For any token in any state, however much of its quotas is used: the same reason, or none on all sides.
+
+    Of open streams it is asked without the quotas: these are charged once.
+    """
     async with open_connection(store_url) as connection:
         tokens, admissions, rule = RedisTokens(connection), RedisAdmissions(connection), rule_for(request_line)
         await connection.client.flushall()
@@ -84,10 +94,39 @@ async def test_an_explanation_is_what_the_next_admission_says(
         before = await _everything(connection)
         standing = await tokens.standing(identity, rule, project)
         assert standing is not None
+        asked = Asked(rule, record.digest, project=project)
+        (facts,) = await tokens.find_facts([asked])
         assert before == await _everything(connection)
         explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
-        verdict = decide(rule, await admissions.admit(Asked(rule, record.digest, project=project)))
-        assert (verdict.reason if isinstance(verdict, Deny) else None) == explained
+        reason = reason_of(decide(rule, await admissions.admit(asked)))
+        assert reason == explained
+        assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(rule, facts))
+
+
+async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
+    """In the order in which they are asked for, the same ones twice, however they fall into buckets."""
+    tokens, rule = RedisTokens(connection), rule_for("GET /projects/website/content")
+    spread = [make_record(f"sml_{number}") for number in range(20)]
+    identities = [f"ab{number:022x}" for number in range(LOOKED_AT_ONCE + 1)]
+    crowded = [make_record(digest=identity + 40 * "0", lineage=identity) for identity in identities]
+    records = [*spread, *crowded]
+    for record in records[1:]:
+        await tokens.create(record)
+    await tokens.revoke(token_id(crowded[-1].digest))
+    asked = [Asked(rule, record.digest, project=about) for record in records for about in ("website", "other")]
+    found = [reason_of(decide(rule, facts)) for facts in await tokens.find_facts(asked)]
+    ended = Reason.REVOKED_TOKEN
+    expected = [Reason.UNKNOWN_TOKEN] * 2 + [None, Reason.OTHER_PROJECT] * (len(records) - 2) + [ended] * 2
+    assert expected == found
+
+
+async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(connection: RedisConnection) -> None:
+    """What is open stays open, as nobody is told 401 either: an admission is 503."""
+    tokens, record = RedisTokens(connection), make_record()
+    await tokens.create(record)
+    await connection.client.flushall()
+    with pytest.raises(StoreUnavailable, match="has lost its data"):
+        await tokens.find_facts([Asked(rule_for("GET /export"), record.digest)])
 
 
 async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:

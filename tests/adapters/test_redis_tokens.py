@@ -13,6 +13,7 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.audit import Action, Actor, AuditEntry
 from gateway.core.decision import Asked
 from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerRecord, OwnerStatus
 from gateway.core.records import TokenRecord, decode_record
 from gateway.core.tokens import token_id
 from tests.support.connections import open_connection
@@ -261,3 +262,22 @@ async def test_a_project_is_listed_without_a_scan(redis_url: str) -> None:
             assert scans == ("scan" in called)
             assert called["mget"] == called["smismember"] == len({identity[:2] for identity in identities})
             assert (300 if project else 600) == len(records)
+
+
+async def test_what_was_ever_seen_is_told(connection: RedisConnection) -> None:
+    """A policy, a project, an owner: by their tokens, revoked ones too, or an owner's record; ids are no patterns."""
+    tokens = RedisTokens(connection)
+    odd = "a*b?[c]\\:%"
+    record = make_record(project=odd, owner="ada")
+    await tokens.create(record)
+    await tokens.revoke(record.identity)
+    await tokens.owners.replace("other", odd, None, OwnerRecord(OwnerStatus.ACTIVE, {}, 1))
+    for policy in ("small", None):
+        assert await tokens.is_seen(policy, project=odd)
+        assert await tokens.is_seen(policy, owner="ada")
+        assert not await tokens.is_seen(policy, project="a-b")
+        assert not await tokens.is_seen(policy, project="a*")
+        assert not await tokens.is_seen(policy, owner="ad")
+    assert await tokens.is_seen("other", owner=odd)
+    assert await tokens.is_seen(None, owner=odd)
+    assert [True, True, False] == [await tokens.is_seen(policy) for policy in ("small", "other", "sma*")]

@@ -1,190 +1,380 @@
-"""Open streams and the tokens they belong to."""
+"""Open streams, and the tokens they belong to."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from gateway.adapters.stream_watch import StreamWatch
+from gateway.adapters.stream_watch import POLL_SECONDS, StreamWatch
+from gateway.core.decision import Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable, StreamRevoked
+from gateway.core.messages import ContentStream
+from gateway.core.owners import OwnerStanding
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord
+from tests.adapters.raw_backend import ManualClock, settle
+from tests.support.policies import make_record, rule_for
 
-SOON = 0.001
+NOW = 1_800_000_000
+INSTANT = 2**-10
+"""Seconds: a millisecond that floats can be added up of."""
+RECORD = make_record(plan="pro")
+RULE = rule_for("GET /export")
+
+
+def facts_of(record: TokenRecord | None = RECORD, **changes: Any) -> Facts:
+    values = {"is_revoked": False, "is_charged": True, "windows": (), "stored_heads": ()}
+    return Facts(**{"now": NOW * 1000, "record": record, **values, **changes})
 
 
 class Endless:
-    """Content whose next piece comes when it is asked for, until it is given up."""
+    """Content whose next piece never comes."""
 
     def __init__(self) -> None:
-        self.is_closed = asyncio.Event()
+        self.is_closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if self.is_closed.is_set():
-            raise StopAsyncIteration
-        await self.is_closed.wait()
-        raise StopAsyncIteration  # as a connection does that was abandoned
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def aclose(self) -> None:
-        self.is_closed.set()
+        self.is_closed = True
 
 
-async def test_a_stream_ends_when_its_token_is_revoked() -> None:
-    """Its reader gets an error, never a clean end; a stream of another token is left alone."""
-    asked: list[list[str]] = []
+class Store:
+    """What Redis knows of a token, by its digest, and a watch that asks for it under a clock of the test's own."""
 
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        asked.append(sorted(token_ids))
-        return [token_id == "bad" and len(asked) > 1 for token_id in token_ids]
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self._began = self.clock.time()
+        self.watch = StreamWatch(self._find_facts, self.clock)
+        self.known = {RECORD.digest: facts_of()}
+        self.asked: list[list[str]] = []
+        self.error: Exception | None = None
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.ended: list[Reason] = []
 
-    watch = StreamWatch(are_revoked, SOON)
-    bad, good = Endless(), Endless()
-    streams = [watch.watch(["bad"], bad), watch.watch(["good"], good)]
-    async with asyncio.timeout(10):
-        with pytest.raises(StreamRevoked):
-            async for _ in streams[0]:
-                raise AssertionError("there is no piece")
-    assert bad.is_closed.is_set()
-    assert not good.is_closed.is_set()
-    assert ["bad", "good"] == asked[0]
-    await streams[1].aclose()
-    watch.close()
+    @property
+    def now(self) -> int:
+        """Redis' clock, Unix time in milliseconds."""
+        return NOW * 1000 + round((self.clock.time() - self._began) * 1000)
+
+    async def _find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
+        self.asked.append(sorted(one.digest for one in asked))
+        await self.may_answer.wait()
+        if self.error is not None:
+            raise self.error
+        return [replace(self.known[one.digest], now=self.now) for one in asked]
+
+    def open(self, content: ContentStream, digest: str = RECORD.digest) -> ContentStream:
+        """A stream that is admitted now."""
+        return self.watch.watch(replace(self.known[digest], now=self.now), lambda: Asked(RULE, digest), content)
+
+    def end(self, reason: Reason) -> None:
+        self.ended.append(reason)
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        await settle()
+
+
+async def start_reading(stream: ContentStream) -> "asyncio.Task[bytes]":
+    """A task that waits for the first piece."""
+
+    async def read() -> bytes:
+        try:
+            return await anext(aiter(stream))
+        finally:
+            await stream.aclose()
+
+    reading = asyncio.create_task(read())
+    await settle()
+    return reading
+
+
+def reason_of(reading: "asyncio.Task[Any]") -> Reason:
+    """Why the reader of a stream was told that it has ended."""
+    assert reading.done()
+    error = reading.exception()
+    assert isinstance(error, StreamRevoked)
+    return error.reason
+
+
+BLOCKED = Kin(owner=OwnerStanding("blocked", "read"))
+PARENT = make_record("sml_parent", plan="pro")
+CHILD = replace(RECORD, parent=PARENT.identity)
+REFUSED: list[tuple[Facts, Reason]] = [
+    (facts_of(is_revoked=True), Reason.REVOKED_TOKEN),
+    (facts_of(None), Reason.UNKNOWN_TOKEN),
+    (facts_of(replace(RECORD, is_active=False)), Reason.DISABLED_TOKEN),
+    (facts_of(replace(RECORD, expires_at=NOW)), Reason.EXPIRED_TOKEN),
+    (facts_of(replace(RECORD, not_before=NOW + 60)), Reason.NOT_YET_VALID_TOKEN),
+    (facts_of(CHILD, kin=Kin(parent=None)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, kin=Kin(parent=PARENT, is_parent_revoked=True)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, kin=Kin(parent=replace(PARENT, is_active=False))), Reason.PARENT_ENDED),
+    (facts_of(kin=BLOCKED), Reason.OWNER_BLOCKED),
+    (facts_of(kin=Kin(owner=OwnerStanding("active", None))), Reason.OTHER_PROJECT),
+    (facts_of(replace(RECORD, scopes="")), Reason.INSUFFICIENT_SCOPE),
+    (facts_of(kin=Kin(owner=OwnerStanding("active", ""))), Reason.INSUFFICIENT_SCOPE),
+    (facts_of(replace(RECORD, plan="gone")), Reason.INSUFFICIENT_PLAN),
+]
+
+
+@pytest.mark.parametrize(("facts", "reason"), REFUSED, ids=[f"{n}-{reason}" for n, (_, reason) in enumerate(REFUSED)])
+async def test_a_stream_ends_when_a_request_for_it_would_be_refused(facts: Facts, reason: Reason) -> None:
+    """For every reason but a quota, at the next look: its reader gets an error, never a clean end."""
+    store, bad, good = Store(), Endless(), Endless()
+    store.known["other"] = facts_of()
+    streams = [store.open(bad), store.open(good, "other")]
+    reading, going = [await start_reading(stream) for stream in streams]
+    await store.pass_time(POLL_SECONDS)
+    assert not reading.done()
+    store.known[RECORD.digest] = facts
+    await store.pass_time(POLL_SECONDS)
+    assert reason == reason_of(reading)
+    assert bad.is_closed
+    assert not good.is_closed
+    assert not going.done()
+    assert [sorted([RECORD.digest, "other"])] * 2 == store.asked
+    going.cancel()
+    store.watch.close()
+
+
+@pytest.mark.parametrize("of_parent", [False, True])
+async def test_a_stream_ends_at_the_very_end_of_its_token(of_parent: bool) -> None:
+    """Or of its parent: not before, and not at the next look after it; a timer is set for it."""
+    store, ends = Store(), NOW + 5
+    facts = facts_of(replace(RECORD, expires_at=ends))
+    if of_parent:
+        facts = facts_of(CHILD, kin=Kin(parent=replace(PARENT, expires_at=ends)))
+    store.known[RECORD.digest] = facts
+    await store.pass_time(0.25)  # looks are not at whole seconds of Redis' clock
+    reading = await start_reading(store.open(Endless()))
+    for _ in range(4):
+        await store.pass_time(1)
+    await store.pass_time(0.75 - INSTANT)
+    assert not reading.done()
+    await store.pass_time(INSTANT)
+    assert ends * 1000 == store.now
+    assert (Reason.PARENT_ENDED if of_parent else Reason.EXPIRED_TOKEN) == reason_of(reading)
+
+
+async def test_an_end_that_is_brought_forward_or_put_off_counts() -> None:
+    """What the last look found is what the timer goes by, and what Redis says then decides."""
+    store = Store()
+    store.known[RECORD.digest] = facts_of(replace(RECORD, expires_at=NOW + 2))
+    reading = await start_reading(store.open(Endless()))
+    store.known[RECORD.digest] = facts_of(replace(RECORD, expires_at=NOW + 60))
+    await store.pass_time(1)
+    await store.pass_time(1)
+    assert not reading.done()
+    store.known[RECORD.digest] = facts_of(replace(RECORD, expires_at=NOW + 4))  # such as the overlap of a rotation
+    await store.pass_time(1)
+    await store.pass_time(1 - INSTANT)
+    assert not reading.done()
+    await store.pass_time(INSTANT)
+    assert Reason.EXPIRED_TOKEN == reason_of(reading)
+
+
+async def test_a_used_up_quota_ends_no_stream() -> None:
+    """It was charged when it began; what is asked meanwhile is charged to nobody, and nothing is found of windows."""
+    store = Store()
+    store.known[RECORD.digest] = facts_of(replace(RECORD, plan="free"))
+    reading = await start_reading(store.open(Endless()))
+    for _ in range(5):
+        await store.pass_time(1)
+    assert not reading.done()
+    reading.cancel()
+    store.watch.close()
+
+
+async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
+    """Another rule asks for other scopes; where no rule is left, or the credential counts no longer, it ends."""
+    found: list[Asked | Reason] = [Asked(RULE, RECORD.digest)]
+    store = Store()
+    store.known[RECORD.digest] = facts_of(replace(RECORD, scopes="read"))
+    for answer, reason in (
+        (Asked(rule_for("POST /any"), RECORD.digest), Reason.INSUFFICIENT_SCOPE),
+        (Reason.NO_MATCHING_RULE, Reason.NO_MATCHING_RULE),
+        (Reason.MISSING_CREDENTIALS, Reason.MISSING_CREDENTIALS),
+    ):
+        found[0] = Asked(RULE, RECORD.digest)
+        with store.watch.until_refused(facts_of(), lambda: found[0], store.end):
+            await store.pass_time(1)
+            assert [] == store.ended
+            found[0] = answer
+            await store.pass_time(1)
+            assert [reason] == store.ended
+        store.ended.clear()
+
+
+async def test_nobodys_stream_is_asked_about_no_one() -> None:
+    """A public rule has no token to look for; when it is public no longer, its streams end."""
+    store, public = Store(), rule_for("GET /published")
+    found: list[Asked | Reason] = [Asked(public)]
+    with store.watch.until_refused(facts_of(None), lambda: found[0], store.end):
+        await store.pass_time(1)
+        assert [] == store.ended
+        found[0] = Reason.MISSING_CREDENTIALS
+        await store.pass_time(1)
+        assert [Reason.MISSING_CREDENTIALS] == store.ended
+    assert [] == store.asked
 
 
 async def test_nothing_is_asked_without_an_open_stream() -> None:
-    """The watch ends with the last stream, and begins again with the next."""
-    is_asked = asyncio.Event()
-
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        is_asked.set()
-        return [False for _ in token_ids]
-
-    watch = StreamWatch(are_revoked, SOON)
-    for _ in range(2):
-        is_asked.clear()
-        stream = watch.watch(["token"], Endless())
-        async with asyncio.timeout(10):
-            await is_asked.wait()
-            watching = watch._watching
-            await stream.aclose()
-            assert watching is not None
-            await asyncio.wait([watching])
-        assert None is watch._watching
+    """The watch rests with the last stream, and begins again with the next."""
+    store = Store()
+    for number in range(1, 3):
+        stream = store.open(Endless())
+        await store.pass_time(POLL_SECONDS)
+        assert number == len(store.asked)
+        await stream.aclose()
+        await store.pass_time(POLL_SECONDS)
+        await store.pass_time(POLL_SECONDS)
+        assert number == len(store.asked)
 
 
 async def test_a_stream_that_ends_while_redis_is_asked() -> None:
-    """It is neither ended again nor asked about for ever, whatever the answer is."""
-    is_asked, may_answer, ended = asyncio.Event(), asyncio.Event(), []
-
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        is_asked.set()
-        await may_answer.wait()
-        return [True for _ in token_ids]
-
-    async def end() -> None:
-        ended.append("again")
-
-    watch = StreamWatch(are_revoked, SOON)
-    async with asyncio.timeout(10):
-        with watch.until_revoked(["token"], end):
-            await is_asked.wait()
-        may_answer.set()
-        assert watch._watching is not None
-        await asyncio.wait([watch._watching])
-    assert [] == ended
+    """It is not ended again, whatever the answer is."""
+    store = Store()
+    store.may_answer.clear()
+    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end):
+        await store.pass_time(POLL_SECONDS)
+        assert 1 == len(store.asked)
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    store.may_answer.set()
+    await settle()
+    assert [] == store.ended
 
 
-@pytest.mark.parametrize("revoked", ["child", "parent"])
-async def test_what_is_open_until_a_revocation_is_ended_once(revoked: str) -> None:
-    """By the first of its tokens that is revoked, however long it takes to end."""
-    asked: list[list[str]] = []
-    is_asked_again, ended = asyncio.Event(), []
-
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        asked.append(sorted(token_ids))
-        if len(asked) > 2:
-            is_asked_again.set()
-        return [token_id == revoked for token_id in token_ids]
-
-    async def end() -> None:
-        ended.append(len(asked))
-
-    watch = StreamWatch(are_revoked, SOON)
-    async with asyncio.timeout(10):
-        with watch.until_revoked(["child", "parent"], end):
-            await is_asked_again.wait()
-    assert [1] == ended
-    assert ["child", "parent"] == asked[0]
-    assert revoked not in asked[1]
-    watch.close()
+async def test_what_is_open_is_ended_once() -> None:
+    """However long it takes to end."""
+    store = Store()
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end):
+        for _ in range(3):
+            await store.pass_time(POLL_SECONDS)
+    assert [Reason.REVOKED_TOKEN] == store.ended
+    assert 1 == len(store.asked)
 
 
-async def test_a_redis_that_is_away_ends_no_stream() -> None:
-    """Nobody can revoke there; the question is asked again."""
-    asked = 0
+async def test_while_redis_is_away_what_it_said_last_decides() -> None:
+    """Nobody can revoke there, but a token whose end is known ends at its second; then it is asked again."""
+    store = Store()
+    store.known["ending"] = facts_of(replace(RECORD, expires_at=NOW + 3))
+    lasting, ending = [await start_reading(store.open(Endless(), one)) for one in (RECORD.digest, "ending")]
+    store.error = StoreUnavailable("away")
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    for _ in range(2):
+        await store.pass_time(POLL_SECONDS)
+    assert not ending.done()
+    await store.pass_time(POLL_SECONDS)
+    assert Reason.EXPIRED_TOKEN == reason_of(ending)
+    assert not lasting.done()
+    store.error = None
+    await store.pass_time(POLL_SECONDS)
+    assert Reason.REVOKED_TOKEN == reason_of(lasting)
 
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        nonlocal asked
-        asked += 1
-        if asked < 3:
-            raise StoreUnavailable("away")
-        return [True for _ in token_ids]
 
-    stream = StreamWatch(are_revoked, SOON).watch(["token"], Endless())
-    async with asyncio.timeout(10):
-        with pytest.raises(StreamRevoked):
-            await anext(aiter(stream))
-    assert 3 == asked
+async def test_an_end_that_fails_keeps_no_other_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Of the same token, or one that is opened later; the log tells of the failure."""
+    store = Store()
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
 
-
-@pytest.mark.parametrize("is_same_token", [False, True])
-async def test_an_end_that_fails_keeps_no_other_from_its_end(
-    caplog: pytest.LogCaptureFixture, is_same_token: bool
-) -> None:
-    """Of the same token, of another one, or of one that is revoked later; the log names the token and the failure."""
-    revoked = {"first", "second"}
-
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        return [token_id in revoked for token_id in token_ids]
-
-    async def fail() -> None:
+    def fail(_: Reason) -> None:
         raise RuntimeError("no end")
 
-    watch = StreamWatch(are_revoked, SOON)
-    others = [Endless() for _ in range(4)]
-    async with asyncio.timeout(10):
-        with watch.until_revoked(["first"], fail):
-            for stream in others:  # a set has no order: some of them are ended after the one that fails
-                watch.watch(["first" if is_same_token else "second"], stream)
-            for stream in others:
-                await stream.is_closed.wait()
-        late = Endless()
-        revoked.add("later")
-        watch.watch(["later"], late)
-        await late.is_closed.wait()
-    watch.close()
-    (record,) = caplog.records
-    assert "a stream of the revoked token first could not be ended" == record.message
-    assert "no end" in (record.exc_text or "")
+    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), fail):
+        others = [await start_reading(store.open(Endless())) for _ in range(4)]
+        await store.pass_time(POLL_SECONDS)
+        assert [Reason.REVOKED_TOKEN] * 4 == [reason_of(other) for other in others]
+    late = await start_reading(store.open(Endless()))
+    await store.pass_time(POLL_SECONDS)
+    assert Reason.REVOKED_TOKEN == reason_of(late)
+    assert {"RuntimeError: no end"} == {(record.exc_text or "").splitlines()[-1] for record in caplog.records}
 
 
 async def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever the mistake was, it is told of and the watch goes on."""
-    asked = 0
+    """Whether it is the store's or what rule there is: the mistake is told of, and the watch goes on."""
+    store, failing = Store(), [True]
 
-    async def are_revoked(token_ids: Sequence[str]) -> list[bool]:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            raise RuntimeError("no answer")
-        return [True for _ in token_ids] if asked > 2 else []  # too short an answer is a mistake, too
+    def ask() -> Asked | Reason:
+        if failing[0]:
+            raise LookupError("no rule")
+        return Asked(RULE, RECORD.digest)
 
-    stream = StreamWatch(are_revoked, SOON).watch(["token"], Endless())
-    async with asyncio.timeout(10):
+    reading = await start_reading(store.open(Endless()))
+    with store.watch.until_refused(facts_of(), ask, store.end):
+        store.error = RuntimeError("no answer")
+        store.known[RECORD.digest] = facts_of(is_revoked=True)
+        await store.pass_time(POLL_SECONDS)
+        assert not reading.done()
+        assert [] == store.ended
+        store.error, failing[0] = None, False
+        await store.pass_time(POLL_SECONDS)
+        assert [Reason.REVOKED_TOKEN] == store.ended
+    assert Reason.REVOKED_TOKEN == reason_of(reading)
+    told = [(record.exc_text or "").splitlines()[-1] for record in caplog.records]
+    assert ["LookupError: no rule", "RuntimeError: no answer"] == told
+
+
+async def test_a_reader_that_waits_for_its_client_is_told_as_well() -> None:
+    """Who takes nothing is cut all the same, and its reader gets StreamRevoked, no cancellation."""
+    store, content = Store(), Given(b"piece", b"another")
+    stream = store.open(content)
+
+    async def send() -> None:
+        try:
+            async for _ in stream:
+                await asyncio.Event().wait()  # until the client takes it
+        finally:
+            await stream.aclose()
+
+    sending = asyncio.create_task(send())
+    await settle()
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    await store.pass_time(POLL_SECONDS)
+    assert Reason.REVOKED_TOKEN == reason_of(sending)
+    assert 0 == sending.cancelling()
+    assert content.is_closed
+
+
+async def test_a_reader_that_is_cancelled_for_something_else_too_is_cancelled() -> None:
+    """A client that leaves at the same moment is a client that has left."""
+    store = Store()
+    reading = await start_reading(store.open(Endless()))
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    store.clock.advance(POLL_SECONDS)
+    reading.cancel()
+    await settle()
+    assert reading.cancelled()
+
+
+async def test_what_is_ended_before_it_is_read_is_not_read() -> None:
+    """Not its first piece either."""
+    store, content = Store(), Given(b"piece")
+    stream = store.open(content)
+    store.known[RECORD.digest] = facts_of(is_revoked=True)
+    await store.pass_time(POLL_SECONDS)
+    for _ in range(2):
         with pytest.raises(StreamRevoked):
             await anext(aiter(stream))
-    assert 3 == asked
-    failed, cut_short = (record.exc_text or "" for record in caplog.records)
-    assert "no answer" in failed
-    assert "ValueError" in cut_short
+    await stream.aclose()
+    assert content.is_closed
+
+
+class Given(Endless):
+    """Pieces that are at hand."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__()
+        self._given = list(pieces)
+
+    async def __anext__(self) -> bytes:
+        return self._given.pop(0)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.adapters.upstream_connection import HIGH_WATER_BYTES
-from gateway.core.errors import UpstreamTimeout
+from gateway.core.errors import UpstreamBusy, UpstreamTimeout
 from tests.adapters.raw_backend import (
     OK,
     Arrivals,
@@ -237,6 +237,44 @@ async def test_the_whole_answer_in_time() -> None:
         clock.advance(4)
         with pytest.raises(UpstreamTimeout, match="longer than 12 s"):
             await anext(content)
+
+
+@on_both_loops
+@pytest.mark.parametrize(("first", "second"), [(600.0, 2.0), (2.0, 600.0)])
+async def test_rules_that_differ_in_times_share_connections(first: float, second: float) -> None:
+    """A kept connection takes the next request's times, shorter or longer ones; one target has one pool."""
+    clock = ManualClock()
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(OK, CHUNKED)
+        await peer.read_to_end()
+
+    async with RawBackend(script) as backend, http_upstreams(clock) as upstreams:
+        address = backend.address(response=600.0)
+        await fetch(upstreams, replace(address, idle_timeout_seconds=first))
+        content = await start(upstreams, replace(address, idle_timeout_seconds=second))
+        assert 1 == len(backend.peers)
+        clock.advance(second / 2)
+        backend.peers[0].writer.write(b"1\r\na\r\n")
+        assert b"a" == await anext(content)
+        for _ in range(9):
+            clock.advance(second / 8)
+        with pytest.raises(UpstreamTimeout, match=f"silent for {second:g} s"):
+            await anext(content)
+
+
+@on_both_loops
+async def test_rules_that_differ_in_times_share_the_cap() -> None:
+    """max_connections is of the target, whichever rule asks."""
+    async with RawBackend(keep_silent) as backend, http_upstreams() as upstreams:
+        address = replace(backend.address(connect=0.05), max_connections=1)
+        async with asyncio.TaskGroup() as group:
+            held = group.create_task(fetch(upstreams, address))
+            await backend.peer()
+            with pytest.raises(UpstreamBusy):
+                await fetch(upstreams, replace(address, response_timeout_seconds=600.0))
+            held.cancel()
+        assert 1 == len(backend.peers)
 
 
 @on_both_loops

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a backend of it called app.internal, and a client of it."""
     folder = tmp_path_factory.mktemp("tls")
     openssl(folder, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Authority "
-            "-keyout ca.key -out ca.pem")  # fmt: skip
+            "-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem")  # fmt: skip
     issue(folder, "backend", "DNS:app.internal")
     issue(folder, "client", "DNS:gateway.internal")
     (folder / "both.pem").write_text((folder / "client.pem").read_text() + (folder / "client.key").read_text())
@@ -73,7 +73,7 @@ async def test_the_name_that_the_policy_expects(folder: Path) -> None:
 async def test_the_authority_of_the_policy_is_the_only_one(folder: Path, tmp_path: Path) -> None:
     """A certificate of another authority is refused, and the backend is sent nothing."""
     openssl(tmp_path, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Other "
-            "-keyout ca.key -out ca.pem")  # fmt: skip
+            "-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem")  # fmt: skip
     async with RawBackend(always(OK), server_tls(folder)) as backend, http_upstreams() as upstreams:
         with pytest.raises(UpstreamUnreachable, match="certificate verify failed"):
             await fetch(upstreams, backend.address(tls=replace(tls_of(folder), ca=str(tmp_path / "ca.pem"))))

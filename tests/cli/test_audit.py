@@ -60,6 +60,31 @@ def test_the_history_is_searched_and_exported(where: tuple[str, ...]) -> None:
     assert "2001" in str(run_command("audit", "search", "--since", "2001", *where[:2]).output)
 
 
+@pytest.mark.parametrize("command", ["search", "tail", "export"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--action", "token.revok"), "unknown action 'token.revok': did you mean 'token.revoke'?"),
+        (("--action", "tokens"), "unknown action 'tokens': did you mean 'token'?"),
+        (("--policy", "smal"), "unknown policy 'smal': did you mean 'small'?; no token of it was ever made"),
+        (("--project", "websit"), "no token was ever made for the project 'websit'"),
+        (("--owner", "adda"), "no token was ever made for the owner 'adda', and it has no record"),
+        (("--token", "0" * 24), "there is no token of this id, nor any entry about one"),
+    ],
+)
+def test_a_misspelled_name_is_no_empty_history(
+    where: tuple[str, ...], command: str, options: tuple[str, ...], message: str
+) -> None:
+    """What there is no such thing of is an error; what there is, and has no entry, is an empty history."""
+    created = run_json(*CREATE, *where)
+    refused = run_command("audit", command, *options, *where)
+    assert 1 == refused.exit_code
+    assert message == str(refused.exception)
+    known = ("--policy", "small", "--project", "website", "--action", "token.revoke", "--token", created["id"])
+    assert 0 == run_command("audit", command, *known, *where).exit_code
+    assert 0 == run_command("audit", command, "--action", "export", *where).exit_code
+
+
 def test_an_admin_token_is_minted_in_the_place_of_a_policys(where: tuple[str, ...]) -> None:
     """It is listed with the others, named as nobody's; with a policy or a project it is refused."""
     created = run_json("token", "create", "--admin", "--name", "ops", "--scope", "read", *where)

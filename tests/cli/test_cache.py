@@ -1,6 +1,7 @@
 """`gateway cache purge`: what it ends, and what it says where it cannot."""
 
 import getpass
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -30,6 +31,28 @@ STORED = Storing(
 )
 
 
+POLICY = """
+name = "shop"
+hosts = ["app.example"]
+upstream = "none"
+[token]
+prefixes = ["shop_"]
+[[rules]]
+match = "GET /export"
+cache = { fresh = "1h" }
+[[rules]]
+match = "GET /sets/{set}"
+cache = { fresh = "1h", groups = ["set-of-{set}"] }
+"""
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """A folder with the policy of the shop."""
+    (tmp_path / "shop.toml").write_text(POLICY)
+    return tmp_path
+
+
 @pytest.fixture
 async def filled_url(redis_url: str) -> str:
     """A Redis with one export of the project `website`, and one of `other`; they share nothing but the policy."""
@@ -45,21 +68,56 @@ async def filled_url(redis_url: str) -> str:
     [
         (("--url", "http://app.example/export?lang=de"), 1),
         (("--url", "https://App.Example:8080/export?lang=de"), 1),
-        (("--url", "http://app.example/export"), 0),
         (("--group", "set-1"), 1),
         (("--project", "website"), 1),
-        (("--project", "web"), 0),
-        (("--owner", "website"), 0),
-        (("--token", "website"), 0),
         (("--all",), 2),
     ],
 )
 def test_what_is_named_is_ended(filled_url: str, options: tuple[str, ...], purged: int) -> None:
-    """A URL, a group, a project, an owner, a token, or all of a policy; of other policies nothing."""
-    common = ("cache", "purge", "--redis", filled_url, *options)
-    assert {"purged": 0} == run_json(*common, "--policy", "other")
-    assert {"purged": purged} == run_json(*common, "--policy", "shop")
-    assert "Purged 0 stored export(s) of shop.\n" == run_command(*common, "--policy", "shop").stdout
+    """A URL, a group, a project, or all of a policy. A second time there is nothing left, which is no mistake."""
+    common = ("cache", "purge", "--redis", filled_url, "--policy", "shop", *options)
+    assert {"purged": purged} == run_json(*common)
+    assert "Purged 0 stored export(s) of shop.\n" == run_command(*common).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--policy", "other", "--all"), "unknown policy 'other': known are shop; no token of it was ever made"),
+        (("--policy", "shpo", "--project", "website"), "unknown policy 'shpo': did you mean 'shop'?"),
+        (("--policy", "shop", "--project", "web"), "no token of the policy shop was ever made for the project 'web'"),
+        (
+            ("--policy", "shop", "--owner", "website"),
+            "no token of the policy shop was ever made for the owner 'website'",
+        ),
+        (("--policy", "shop", "--token", "website"), "there is no token of this id"),
+        (("--policy", "shop", "--token", "0" * 24), "there is no token of this id"),
+        (("--policy", "shop", "--group", "set1"), "nothing is stored under the group 'set1', and no rule of shop"),
+        (("--policy", "shop", "--url", "http://app.example/exprot"), "nothing is stored under the URL http://app.exam"),
+        (("--policy", "shop", "--url", "http://ap.example/export"), "nothing is stored under the URL http://ap.exampl"),
+    ],
+)
+def test_a_misspelled_name_is_no_success(
+    filled_url: str, policies: Path, options: tuple[str, ...], message: str
+) -> None:
+    """What was never seen, and no rule could store, is an error, and nothing is ended; the history has the refusal."""
+    where = ("--redis", filled_url, "--policies", str(policies))
+    refused = run_command("cache", "purge", *options, *where)
+    assert 1 == refused.exit_code
+    assert message in str(refused.exception)
+    (entry,) = run_json("audit", "search", "--refused", *where)
+    assert ("export.purge", "not_found") == (entry["action"], entry["outcome"])
+    assert {"purged": 2} == run_json("cache", "purge", "--policy", "shop", "--all", *where)
+
+
+@pytest.mark.parametrize(
+    "options", [("--group", "set-of-2027"), ("--url", "http://app.example/export?lang=fr"), ("--owner", "ada")]
+)
+def test_what_may_be_stored_at_any_time_is_ended(redis_url: str, policies: Path, options: tuple[str, ...]) -> None:
+    """What a rule can store, or an owner that has a record: there is nothing yet, and what is fetched is not stored."""
+    where = ("--redis", redis_url, "--policies", str(policies))
+    run_json("owner", "set", "ada", "--policy", "shop", *where)
+    assert {"purged": 0} == run_json("cache", "purge", "--policy", "shop", *options, *where)
 
 
 def test_a_purge_is_in_the_history(filled_url: str) -> None:

@@ -55,6 +55,7 @@ def test_a_listed_command_is_what_the_list_says(group: LazyGroup) -> None:
     assert {name: listed.help for name, listed in group.table.items()} == own
 
 
+@pytest.mark.system
 def test_the_help_imports_no_command() -> None:
     """`gateway --help` is printed from the table: neither a command nor a library of any is imported."""
     imported = imported_by("--help")
@@ -63,13 +64,14 @@ def test_the_help_imports_no_command() -> None:
     assert set() == imported & {*STORE, *SERVER, *BACKENDS, *OTHERS, "msgspec"}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("group", ["token", "owner"])
 def test_the_help_of_a_group_imports_none_of_its_commands(group: str) -> None:
     """`gateway token --help` is printed from the table of the group."""
     assert set() == imported_by(group, "--help") & {*STORE, *SERVER, *BACKENDS, *OTHERS, "msgspec"}
 
 
-@pytest.mark.redis
+@pytest.mark.system
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -84,13 +86,13 @@ def test_the_help_of_a_group_imports_none_of_its_commands(group: str) -> None:
 def test_a_command_imports_no_server(redis_url: str, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A command that works on Redis imports neither a server, nor the web layer, nor what talks to backends."""
     (tmp_path / "small.toml").write_text(SMALL)
-    policies = ("--policies", str(tmp_path)) if "create" in arguments else ()
-    imported = imported_by(*arguments, "--redis", redis_url, *policies)
+    imported = imported_by(*arguments, "--redis", redis_url, "--policies", str(tmp_path))
     assert "redis" in imported
     assert set() == imported & {*SERVER, *BACKENDS, *OTHERS}
     assert [] == [name for name in sorted(imported) if name.startswith(("gateway.adapters.upstream", "gateway.web"))]
 
 
+@pytest.mark.system
 def test_a_check_of_policies_imports_no_store(tmp_path: Path) -> None:
     """`gateway policy check` imports neither a server nor Redis."""
     (tmp_path / "small.toml").write_text(SMALL)
@@ -98,6 +100,13 @@ def test_a_check_of_policies_imports_no_store(tmp_path: Path) -> None:
     assert set() == imported & {*SERVER, *BACKENDS, *OTHERS, "redis", "gateway.management"}
 
 
+@pytest.mark.system
+def test_the_keeper_of_workers_imports_no_server() -> None:
+    """`gateway serve` is imported without what its workers need, and the one that keeps them needs no more."""
+    assert set() == imported_by("serve", "--help") & {*SERVER, "gateway.adapters.upstreams", "httptools", "uvloop"}
+
+
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
@@ -118,6 +127,7 @@ def test_a_shell_completes_commands_and_options(line: str, completed: list[str])
     assert completed == [offer.removeprefix("plain,") for offer in ended.stdout.splitlines()]
 
 
+@pytest.mark.system
 def test_a_shell_shows_what_commands_do() -> None:
     """Zsh shows the line of the table beside each command."""
     words = {"COMP_WORDS": "gateway ca", "COMP_CWORD": "1", "_GATEWAY_COMPLETE": "zsh_complete"}
@@ -126,6 +136,7 @@ def test_a_shell_shows_what_commands_do() -> None:
     assert ["plain", "cache", commands.table["cache"].help] == ended.stdout.splitlines()
 
 
+@pytest.mark.system
 def test_a_wrong_command_is_answered_with_the_nearest() -> None:
     """A misspelled command imports no other: the names are in the table."""
     run = [sys.executable, "-m", "gateway", "tokn"]

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,13 +54,14 @@ def say_when_told(listener: socket.socket, mouth: socket.socket) -> None:
 def child() -> Iterator[tuple[Child, socket.socket]]:
     """A process that says what the test lets it say."""
     told, teller = socket.socketpair()
-    process = Child("tests.cli.test_workers:say_when_told", told, "child")
+    process = Child("tests.cli.test_workers:say_when_told", told, "child", 1.0)
     told.close()
     yield process, teller
     teller.close()
     process.kill()
 
 
+@pytest.mark.system
 def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, socket.socket]) -> None:
     """However often it is looked at: it cannot say anything yet. When it speaks, it is up."""
     process, teller = child
@@ -68,6 +71,7 @@ def test_a_process_in_the_middle_of_its_start_is_left_alone(child: tuple[Child, 
     wait_until(lambda: process.look() == "" and process.is_up, "it says that it is up")
 
 
+@pytest.mark.system
 def test_a_process_that_hangs_is_found(child: tuple[Child, socket.socket]) -> None:
     """One that was up and is stopped by a signal says nothing any more."""
     process, teller = child
@@ -238,13 +242,48 @@ def test_a_stop_ends_who_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [-9, 0, -9] == [one.exit_code for one in crew.started]
 
 
+def hang_for_ever(listener: socket.socket, mouth: socket.socket) -> None:
+    """A child that does not stop when it is asked to."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    mouth.send(b".")
+    while True:
+        signal.pause()
+
+
+PARENT = """
+import signal, socket
+from gateway.cli.workers import Child
+if __name__ == "__main__":
+    child = Child("tests.cli.test_workers:" + {does!r}, socket.socketpair()[0], "child", 0.1)
+    while not child.is_up and {does!r} == "hang_for_ever":
+        child.look()
+    print("started", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("does", ["say_when_told", "hang_for_ever"])
+def test_a_child_does_not_outlive_its_parent(tmp_path: Path, does: str) -> None:
+    """Whether the child starts, or was up and hangs: when the parent is killed, nobody is left to end it."""
+    file = tmp_path / "parent.py"
+    file.write_text(PARENT.format(does=does))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        assert b"started\n" == parent.stdout.readline()
+        parent.kill()
+        assert b"" == parent.stdout.read()  # its end comes when the child has let go of it, too
+
+
+@pytest.mark.system
 def test_a_child_that_finds_a_mistake_says_it_in_words(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A GatewayError is a line on standard error and the exit code 2, as at the command line."""
     monkeypatch.setenv("GATEWAY_REDIS_URL", "")
     with socket.socket() as listener:
-        process = Child(workers.WORKER, listener, "child")
+        process = Child(workers.WORKER, listener, "child", 1.0)
         wait_until(lambda: process.look() == "ended with 2", "it ends")
         process.kill()
     assert capfd.readouterr().err.startswith("gateway: redis: no store is named.")

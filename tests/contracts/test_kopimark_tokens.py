@@ -98,6 +98,31 @@ def test_K5_revocation_reaches_every_worker_of_every_node_with_the_next_request(
     assert 1 == len(product.asked)
 
 
+def test_K5_a_revoked_token_is_401_however_often_it_comes(
+    product: Product, users: list[User], operator: Operator
+) -> None:
+    """A build with a stale secret stays 401, and the other builds behind the same address go on."""
+    revoked, other = (operator.create("--project", "website") for _ in range(2))
+    operator.run("token", "revoke", revoked["id"])
+    assert {401} == {users[0].status(TEXTS, revoked["token"]) for _ in range(300)}
+    assert {200} == {users[0].status(TEXTS, other["token"]) for _ in range(8)}
+
+
+def test_K5_holds_where_the_guard_against_guessing_is_on(
+    redis_server: RedisServer, running: Product, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The start says that it is on. A token that exists never counts; unknown ones do."""
+    folder, guard = tmp_path_factory.mktemp("guarded"), {"GATEWAY_FAILED_CREDENTIALS": "3/minute"}
+    revoked, other = (operator.create("--project", "website") for _ in range(2))
+    operator.run("token", "revoke", revoked["id"])
+    with gateway_before({"kopimark": running.port}, redis_server.url, folder, environment=guard) as gateway:
+        user = User(gateway.port, HOST, "Authorization Bearer")
+        assert {401} == {user.status(TEXTS, revoked["token"]) for _ in range(20)}
+        assert 200 == user.status(TEXTS, other["token"])
+        assert {401, 429} == {user.status(TEXTS, "kopi_unknown") for _ in range(20)}
+    assert "GATEWAY_FAILED_CREDENTIALS is on: " in gateway.text()
+
+
 def test_K5_an_open_stream_of_a_revoked_token_is_cut(
     redis_server: RedisServer, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

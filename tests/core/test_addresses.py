@@ -33,6 +33,7 @@ TRUSTED = parse_networks("10.0.0.0/8, fd00::/8 192.0.2.1")
         ("10.0.0.1", [b"1.1.1.1, unknown"], "10.0.0.1"),
         ("10.0.0.1", [b""], "10.0.0.1"),
         ("", [b"203.0.113.9"], ""),
+        ("unix:", [b"203.0.113.9"], "unix:"),
     ],
 )
 def test_the_client_is_the_first_that_no_trusted_proxy_is(peer: str, forwarded_for: list[bytes], client: str) -> None:
@@ -74,6 +75,21 @@ def test_an_ipv6_client_is_its_network() -> None:
     assert ["2001:db8::/64", "2001:db8::/64"] == [client_network(f"2001:db8::{end}") for end in ("1", "ffff:1")]
     assert "192.0.2.1/32" == client_network("192.0.2.1")
     assert "" == client_network("")
+
+
+@pytest.mark.parametrize(
+    ("peer", "entries", "client"),
+    [
+        ("unix:", [b"203.0.113.9"], "203.0.113.9"),
+        ("unix:", [b"1.1.1.1, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        ("10.0.0.1", [b"203.0.113.9, unix:"], "10.0.0.1"),
+        ("", [b"203.0.113.9"], ""),
+        ("198.51.100.7", [b"203.0.113.9"], "198.51.100.7"),
+    ],
+)
+def test_a_proxy_on_a_unix_socket_is_trusted_by_name(peer: str, entries: list[bytes], client: str) -> None:
+    """Nobody else is: an entry that says so is no address, and a client that has left has none."""
+    assert client == client_address(peer, entries, parse_networks("10.0.0.0/8 unix"))
 
 
 def test_networks_are_read_as_written() -> None:

@@ -35,6 +35,7 @@ from gateway.exchange import Exchange
 from gateway.fetching import Fetching
 from gateway.retrieval import Retrieval
 from gateway.shaping import Shaping
+from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
 
 NOW = 1_800_000_000_000
@@ -76,12 +77,13 @@ class Room:
         self.exports = RedisExports(self.connection, 1 << 20)
         self.admissions = RedisAdmissions(self.connection)
         self.records: list[AccessRecord] = []
-        streams = StreamWatch(RedisTokens(self.connection).are_revoked)
+        self.clock = ManualClock()
+        self.streams = StreamWatch(RedisTokens(self.connection).find_facts, self.clock)
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
         self.encoder = ContentEncoder()
         contents = Contents(self.exports, self.encoder)
-        parts = (self.exports, contents, self.fetches, self.upstreams, streams, counts)
+        parts = (self.exports, contents, self.fetches, self.upstreams, counts)
         documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()
         self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer), instance="room")
@@ -93,6 +95,7 @@ class Room:
             admissions=self.admissions,
             retrieval=self.retrieval,
             settlements=self.settlements,
+            streams=self.streams,
             failures=failures,
             access_log=self,
             pepper=b"",
@@ -114,6 +117,7 @@ class Room:
         await RedisTokens(self.connection).create(record)
 
     async def close(self) -> None:
+        self.streams.close()
         await self.retrieval.close()
         await self.fetching.close()
         self.renderer.close()

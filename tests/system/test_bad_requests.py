@@ -128,9 +128,9 @@ def test_a_disabled_token_is_refused_until_it_is_enabled(
     assert [401, 200] == statuses
 
 
-def test_what_no_rule_matches_is_absent(gateway: SharedGateway) -> None:
-    """An unknown address under the reserved prefix is 404 and never proxied."""
+def test_what_stands_beside_the_gateways_own_addresses_is_for_rules(gateway: SharedGateway) -> None:
+    """An address under its prefix that is none of its own needs what the policy says, as any other address."""
     for target in ("/-/", "/-/nothing", "/-/health/more", "/%2d/nothing"):
         answer = ask(gateway.port, "GET", target)
-        assert 404 == answer.status, target
-        assert "application/problem+json" == answer.field("content-type"), target
+        assert 401 == answer.status, target
+        assert "missing_credentials" == answer.json()["code"]

@@ -90,7 +90,7 @@ def gateway(
 ) -> Iterator[GatewayServer]:
     """A gateway that trusts the proxies of this machine."""
     options = ("--policies", str(policies), "--redis", redis_server.url)
-    trusting = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1", "GATEWAY_FAILED_CREDENTIALS": ""}
+    trusting = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
     trusting["GATEWAY_ASSERTION_KEY"] = make_key()
     server = GatewayServer(tmp_path_factory.mktemp("gateway"), *options, environment=trusting).wait()
     yield server

@@ -134,7 +134,7 @@ def test_whatever_is_sent(redis_url: str, backend: RecordingBackend, tmp_path: P
     """It is answered with a documented status or the connection is closed; what passes is what the access log says."""
     (tmp_path / "system.toml").write_text(POLICY.format(port=backend.port))
     options = ("--policies", str(tmp_path), "--redis", redis_url)
-    gateway = GatewayServer(tmp_path, *options, environment={"GATEWAY_FAILED_CREDENTIALS": ""}).wait()
+    gateway = GatewayServer(tmp_path, *options).wait()
     token = mint(redis_url, tmp_path, "--scope", "read")
     last = LAST % b"%b\r\n%b\r\n" % (HOST, TOKEN)
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from gateway.core.tokens import build_checksum
@@ -34,14 +35,14 @@ Mint = Callable[..., dict[str, Any]]
 class App(Process):
     """The example app under uvicorn."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, *options: str) -> None:
         self.port = free_port()
         self.policy = folder / "own.toml"
         self.policy.write_text(POLICY.read_text())
         self.where = ("--policies", str(self.policy), "--redis", redis_url)
         self.environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(self.policy)}
         command = [sys.executable, "-m", "uvicorn", APP, "--port", str(self.port), "--app-dir", str(ROOT)]
-        super().__init__(command, folder / "app.log", self.environment)
+        super().__init__([*command, *options], folder / "app.log", self.environment)
         wait_until(lambda: is_listening(self.port) or self.popen.poll() is not None, "the app listens")
 
     def get(self, target: str, token: str | None = None, *fields: tuple[str, str]) -> Answer:
@@ -357,6 +358,60 @@ def test_an_open_websocket_ends_with_its_token(app: App, mint: Mint, target: str
         assert before + 1 == app.get("/ended").json()
     wait_until(lambda: "the WebSocket was closed" in app.text().removeprefix(log), "the log tells of it")
     assert "Traceback" not in app.text().removeprefix(log)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("token", "update", "--disable"), ("token", "update", "--expires", "2s"), ("token", "rotate", "--overlap", "1s")],
+    ids=["disabled", "expired", "rotated"],
+)
+def test_what_is_open_ends_when_its_token_may_no_longer(app: App, mint: Mint, change: tuple[str, ...]) -> None:
+    """A WebSocket with 1008, events without their last chunk, and the handlers of both."""
+    token = mint("--scope", "exports:read")
+    before, log = app.get("/ended").json(), app.text()
+    fields = {"Authorization": f"Bearer {token['token']}"}
+    with (
+        open_events(app, token["token"]) as events,
+        connect(f"ws://127.0.0.1:{app.port}/echo", additional_headers=fields) as socket,
+    ):
+        socket.send("hello")
+        assert "hello" == socket.recv()
+        assert 0 == run_command(*change[:2], token["id"], *change[2:], *app.where).exit_code
+        with pytest.raises(ConnectionClosedError):
+            socket.recv(timeout=15)
+        assert (1008, "invalid_token") == (socket.close_code, socket.close_reason)
+        with pytest.raises(http.client.IncompleteRead):
+            events.read()
+        wait_until(lambda: app.get("/ended").json() == before + 2, "both handlers end")
+    assert "Traceback" not in app.text().removeprefix(log)
+
+
+def test_a_stop_gives_websockets_time(redis_url: str, tmp_path: Path) -> None:
+    """With the README's option for uvicorn: they go on like requests, and are closed with 1001 when that is over."""
+    (option,) = re.findall(
+        r"--ws \S+ --timeout-graceful-shutdown \d+", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
+    app = App(tmp_path, redis_url, *option.split()[:-1], "2")
+    try:
+        own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro")
+        text = run_json("token", "create", *own, "--scope", "exports:read", *app.where)["token"]
+        url, fields = f"ws://127.0.0.1:{app.port}/echo", {"Authorization": f"Bearer {text}"}
+        with connect(url, additional_headers=fields) as ending, connect(url, additional_headers=fields) as lasting:
+            app.send(signal.SIGTERM)
+            wait_until(lambda: not is_listening(app.port), "the server stops")
+            for socket in (ending, lasting):
+                socket.send("still here")
+                assert "still here" == socket.recv()
+            ending.close()
+            assert 1000 == ending.close_code
+            with pytest.raises(ConnectionClosedOK):
+                lasting.recv(timeout=15)
+            assert 1001 == lasting.close_code
+        app.popen.wait(20)
+        assert "Finished server process" in app.text()
+        assert "Traceback" not in app.text()
+    finally:
+        app.stop()
 
 
 def test_the_document_tells_of_tokens(app: App) -> None:

@@ -96,7 +96,7 @@ def test_a_stop_cuts_a_stream_that_does_not_end(serve: Serve, redis_url: str, po
 
 
 def test_a_reload_leaves_open_streams_alone(serve: Serve, redis_url: str, policies: Path) -> None:
-    """Neither a changed rule nor another backend ends what was let in before; what comes later goes by the new."""
+    """A rule that admits them still, and another backend, are for what comes later."""
     origin = endless()
     other_port = free_port()
     with RawBackend(origin) as backend:
@@ -105,9 +105,24 @@ def test_a_reload_leaves_open_streams_alone(serve: Serve, redis_url: str, polici
         token = mint(redis_url, policies)["token"]
         with open_stream(gateway, token, CHUNK) as events:
             write_policy(policies, other_port, response_timeout="30s")
-            file = policies / "system.toml"
-            file.write_text(file.read_text().replace('match = "* /**"', 'match = "* /elsewhere/**"'))
-            wait_until(lambda: 404 == ask(gateway.port, "GET", "/new").status, "the new rules are served")
+            wait_until(lambda: 502 == ask(gateway.port, "HEAD", "/new", token=token).status, "the new backend is asked")
             origin.may_end.set()
             assert CHUNK + LAST_CHUNK == read_rest(events)
+        assert "Traceback" not in gateway.text()
+
+
+def test_a_reload_ends_streams_that_it_would_not_let_in(serve: Serve, redis_url: str, policies: Path) -> None:
+    """No rule is left for this one: it breaks off, and what is served goes by the new."""
+    origin = endless()
+    with RawBackend(origin) as backend:
+        write_policy(policies, backend.port, response_timeout="30s")
+        gateway = serve(redis_url)
+        token = mint(redis_url, policies)["token"]
+        with open_stream(gateway, token, CHUNK) as events:
+            file = policies / "system.toml"
+            file.write_text(file.read_text().replace('match = "* /**"', 'match = "* /elsewhere/**"'))
+            assert b"" == read_rest(events)
+            assert 404 == ask(gateway.port, "GET", "/new").status
+        origin.may_end.set()
+        assert "no_matching_rule" in gateway.text()
         assert "Traceback" not in gateway.text()

@@ -1,8 +1,9 @@
 """WebSockets through the running gateway, with a real client and a real backend."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,12 +11,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.support.client import ask
 from tests.support.command_line import run_json
-from tests.support.processes import GatewayServer
+from tests.support.processes import GatewayServer, is_listening, wait_until
 from tests.support.raw import send_raw
 from tests.system.conftest import Serve, Share, mint
 from tests.system.test_bad_backends import write_policy
@@ -94,7 +95,7 @@ async def test_no_websocket_without_a_token(share: Share, policies: Path, creden
 
 
 async def test_a_revoked_token_ends_its_websocket(share: Share, redis_url: str, policies: Path, token: Token) -> None:
-    """Both ends see the connection break; another token's goes on."""
+    """The client is told, the backend sees the connection break, and another token's goes on."""
     kept = await asyncio.to_thread(mint, redis_url, policies)
     has_ended = asyncio.Event()
 
@@ -114,6 +115,7 @@ async def test_a_revoked_token_ends_its_websocket(share: Share, redis_url: str, 
         await asyncio.to_thread(run_json, "token", "revoke", token["id"], "--redis", redis_url)
         with pytest.raises(ConnectionClosedError):
             await cut.recv()
+        assert (1008, "invalid_token") == (cut.close_code, cut.close_reason)
         await has_ended.wait()
         await going.send("still here")
         assert "still here" == await going.recv()
@@ -177,18 +179,36 @@ async def test_what_is_no_proper_handshake(share: Share, policies: Path, token: 
         assert b'"policies":"current"' in answer
 
 
-async def test_a_stopping_gateway_ends_its_websockets(
+async def test_a_stopping_gateway_gives_its_websockets_time(
     serve: Serve, redis_url: str, policies: Path, token: Token
 ) -> None:
-    """SIGTERM is not held up by connections that have no end of their own."""
+    """After SIGTERM one goes on like a request, and may come to its own end; one that does not is told by 1001."""
+
+    async def behave(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosedError):
+            await echo(connection)
+
+    def start() -> GatewayServer:
+        return serve(redis_url, environment={"GATEWAY_STOP_TIMEOUT": "2"})
+
     async with (
-        gateway_before(echo, policies, lambda: serve(redis_url)) as gateway,
-        open_websocket(gateway, token["token"]) as client,
+        gateway_before(behave, policies, start) as gateway,
+        open_websocket(gateway, token["token"]) as ending,
+        open_websocket(gateway, token["token"]) as lasting,
     ):
-        await client.recv()
-        assert 0 == await asyncio.to_thread(gateway.stop)
-        with pytest.raises(ConnectionClosedError):
+        for client in (ending, lasting):
             await client.recv()
+        gateway.send(signal.SIGTERM)
+        await asyncio.to_thread(wait_until, lambda: not is_listening(gateway.port), "the gateway stops")
+        for client in (ending, lasting):
+            await client.send("still here")
+            assert "still here" == await client.recv()
+        await ending.close()
+        assert 1000 == ending.close_code
+        with pytest.raises(ConnectionClosedOK):
+            await lasting.recv()
+        assert 1001 == lasting.close_code
+        assert 0 == await asyncio.to_thread(gateway.popen.wait, PATIENCE_SECONDS)
 
 
 async def test_a_slow_reader_makes_the_other_end_wait(share: Share, policies: Path, token: Token) -> None:

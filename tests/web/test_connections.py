@@ -1,15 +1,17 @@
 """Requests of a connection are answered in order, whole and honestly; who leaves is served no longer."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from gateway.adapters.content import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.web.connections import Connection
-from gateway.web.outgoing import PIECE_BYTES
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
@@ -104,11 +106,22 @@ def refuse_to_tell() -> None:
     raise OSError(107, "Transport endpoint is not connected")
 
 
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_UNIX, "unix:"), (socket.AF_INET, "")])
+@pytest.mark.parametrize("peer", ["", None])
+async def test_a_client_on_a_unix_socket_has_a_name(family: int, address: str, peer: str | None) -> None:
+    """It can be trusted by that name, and a client that has left its IP socket cannot pass for it."""
+    transport = Transport()
+    transport.peer, transport.socket = lambda: peer, SimpleNamespace(family=family)
+    wire = Wire(always(whole()), transport)
+    await wire.feed(GET)
+    assert [address] == [received.peer for received in wire.received]
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [
         (lambda: ("2001:db8::1", 50000, 0, 0), "2001:db8::1"),
-        (lambda: "", ""),  # a client on a local socket
+        (lambda: "", ""),  # a client on what is no socket
         (lambda: None, ""),  # asyncio, if the client has left already
         (refuse_to_tell, ""),  # uvloop, if the client has left already
     ],

@@ -32,6 +32,7 @@ class Transport(asyncio.Transport):
         self.end = ""
         self.protocol: Connection
         self.peer: Callable[[], Any] = lambda: ("192.0.2.1", 1)
+        self.socket: Any = None
 
     @property
     def sent(self) -> bytes:
@@ -67,7 +68,7 @@ class Transport(asyncio.Transport):
         self.reads = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self.peer() if name == "peername" else default
+        return self.peer() if name == "peername" else self.socket if name == "socket" else default
 
 
 Answer = Callable[[Received, RequestContent | None], Awaitable[Response]]

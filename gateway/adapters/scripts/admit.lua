@@ -78,15 +78,6 @@ local function stored_heads(terms, record, id, export_key)
   return heads[key]
 end
 
--- Whether the store has never held a token, or has lost what it held: then an unknown token may be a good one.
-local has_lost_all
-local function is_lost()
-  if has_lost_all == nil then
-    has_lost_all = redis.call('EXISTS', VERSION .. ':marker') == 0
-  end
-  return has_lost_all
-end
-
 local now = clock(ARGV[1])
 local all_terms = {}
 for i = 1, tonumber(ARGV[2]) do
@@ -103,10 +94,7 @@ for i, key in ipairs(KEYS) do
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = '', 0
   if not terms.is_public then
-    raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
-    if raw == '' and is_lost() then
-      revoked = -1
-    end
+    raw, revoked = find(key, bucket, id)
   end
   local reply = { raw, revoked, 0, '', '' }
   if terms.is_public then

@@ -54,3 +54,18 @@ local function tell_kin(owner, parent)
     owner and owner[1] or '', owner and owner[2] or false, parent and parent[1] or '', parent and parent[2] or 0,
   }
 end
+
+-- Whether the store has never held a token, or has lost what it held: then an unknown token may be a good one.
+local has_lost_all
+local function is_lost()
+  if has_lost_all == nil then
+    has_lost_all = redis.call('EXISTS', VERSION .. ':marker') == 0
+  end
+  return has_lost_all
+end
+
+-- A token's record or '', and whether it is revoked: 1 or 0, or -1 where that may have been lost with the record.
+local function find(key, bucket, id)
+  local raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
+  return raw, raw == '' and revoked == 0 and is_lost() and -1 or revoked
+end

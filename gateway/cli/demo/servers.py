@@ -3,11 +3,11 @@
 import errno
 import socket
 
-from gateway.cli.serve import bind
+from gateway.cli.listening import bind
 from gateway.core.errors import ConfigurationError
 from gateway.settings import parse_listen
 
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to recognise, not to listen on
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - an address to recognise, not to listen on
 
 
 def listen(address: str) -> tuple[socket.socket, bool]:

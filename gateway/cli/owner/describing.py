@@ -15,6 +15,7 @@ async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRe
     """The record, and how many tokens the owner has; NotFound where there is neither."""
     record, count = await management.show_owner(policy, owner), len(await management.list_tokens(policy, owner=owner))
     if record is None and not count:
+        await management.check_seen(policy)
         raise NotFound(f"the policy {policy} has no owner {owner}")
     return record, count
 

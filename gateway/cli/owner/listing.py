@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from gateway.cli.managing import with_management
-from gateway.cli.options import json_option, redis_option
+from gateway.cli.managing import NamesInFolder, with_policies
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.owner.describing import describe, find, policy_option
 from gateway.cli.token.describing import print_json
 from gateway.management import Management
@@ -14,15 +14,16 @@ from gateway.management import Management
 @click.command()
 @click.argument("owner", metavar="OWNER")
 @policy_option
+@policies_option
 @redis_option
 @json_option
-def show(owner: str, policy_name: str, redis_url: str | None, as_json: bool) -> None:
+def show(owner: str, policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """Show what an owner may do, and how many tokens it has."""
 
     async def work(management: Management) -> dict[str, Any]:
         return describe(owner, policy_name, *await find(management, policy_name, owner))
 
-    described = with_management(redis_url, work)
+    described = with_policies(redis_url, work, NamesInFolder(policies))
     if as_json:
         print_json(described)
         return
@@ -37,16 +38,17 @@ def show(owner: str, policy_name: str, redis_url: str | None, as_json: bool) -> 
 
 @click.command("list")
 @policy_option
+@policies_option
 @redis_option
 @json_option
-def list_owners(policy_name: str, redis_url: str | None, as_json: bool) -> None:
+def list_owners(policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """List a policy's owners that have a record. Those without one are names only, and bound nothing."""
 
     async def work(management: Management) -> list[dict[str, Any]]:
         owners = await management.list_owners(policy_name)
         return [describe(owner, policy_name, record, None) for owner, record in owners.items()]
 
-    described = with_management(redis_url, work)
+    described = with_policies(redis_url, work, NamesInFolder(policies))
     if as_json:
         print_json(described)
         return

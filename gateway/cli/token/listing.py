@@ -8,8 +8,8 @@ from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.cli.connecting import with_connection
-from gateway.cli.managing import with_management
-from gateway.cli.options import json_option, redis_option
+from gateway.cli.managing import NamesInFolder, with_management, with_policies
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.times import format_day, read_duration
 from gateway.cli.token.describing import describe_view, print_json, print_lines, print_table
 from gateway.core.administration import idle_since
@@ -29,6 +29,7 @@ USAGE_DAYS = 7
     callback=read_duration,
     help="Only tokens not used for so long, such as 90d; one never used counts from its creation.",
 )
+@policies_option
 @redis_option
 @json_option
 def list_tokens(
@@ -36,17 +37,21 @@ def list_tokens(
     project: str | None,
     owner: str | None,
     unused: int | None,
+    policies: str,
     redis_url: str | None,
     as_json: bool,
 ) -> None:
-    """List tokens, newest first: never their text, only its first characters."""
+    """List tokens, newest first: never their text, only its first characters.
+
+    A policy that is in no file and was never seen is an error, and so are a project and an owner without any token.
+    """
 
     async def work(management: Management) -> list[TokenView]:
-        views = await management.list_tokens(policy_name, project, owner)
+        views = await management.list_known(policy_name, project, owner)
         latest = await management.now() - (unused or 0)
         return [view for view in views if unused is None or idle_since(view.record) <= latest]
 
-    described = [describe_view(view) for view in with_management(redis_url, work)]
+    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
     if as_json:
         print_json(described)
     else:

@@ -3,8 +3,8 @@
 import click
 
 from gateway.cli.connecting import operator
-from gateway.cli.managing import with_management
-from gateway.cli.options import json_option, redis_option
+from gateway.cli.managing import NamesInFolder, with_management, with_policies
+from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.token.describing import describe_view, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.token_views import TokenView
@@ -21,6 +21,7 @@ WAYS = ({"ID"}, {"lineage"}, {"policy", "project"}, {"policy", "owner"})
 @click.option("--project", help="All tokens of this project.")
 @click.option("--owner", help="All tokens of this owner.")
 @click.option("--yes", is_flag=True, help="Revoke more than one token; not needed with --json.")
+@policies_option
 @redis_option
 @json_option
 def revoke(
@@ -30,6 +31,7 @@ def revoke(
     project: str | None,
     owner: str | None,
     yes: bool,
+    policies: str,
     redis_url: str | None,
     as_json: bool,
 ) -> None:
@@ -46,7 +48,7 @@ def revoke(
         return
 
     async def work(management: Management) -> list[TokenView]:
-        all_of = management.list_lineage(lineage) if lineage else management.list_tokens(policy_name, project, owner)
+        all_of = management.list_lineage(lineage) if lineage else management.list_known(policy_name, project, owner)
         meant = await all_of
         _check_number(meant, has_consent=yes or as_json)
         if lineage:
@@ -55,7 +57,7 @@ def revoke(
             revoked = await management.revoke_all(operator(), policy_name or "", project, owner)
         return [await management.get_token(one) for one in revoked]
 
-    described = [describe_view(view) for view in with_management(redis_url, work)]
+    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
     if as_json:
         print_json(described)
         return

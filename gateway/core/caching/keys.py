@@ -108,6 +108,12 @@ def parse_groups(values: list[bytes]) -> list[str]:
     return [name for name in names if name and len(name) <= MAXIMUM_GROUP_LENGTH][:MAXIMUM_GROUPS]
 
 
+def is_bound(template: str, group: str) -> bool:
+    """Whether the group is what a rule's template makes of some path."""
+    between = map(re.escape, PARAMETER.split(template)[::2])
+    return re.fullmatch(".+".join(between), group, re.DOTALL) is not None
+
+
 def _bind(rule: Rule, path: str) -> list[str]:
     if rule.cache is None or not rule.cache.groups:
         return []

@@ -1,13 +1,17 @@
 """What an operator names to be purged, the groups that it is, and its entry of the history."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.core.audit import Action, Actor, AuditEntry, id_or_nothing
-from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, named_group, uri_group
+from gateway.core.caching.keys import WHOLE_POLICY, entitlement_group, is_bound, named_group, uri_group
 from gateway.core.errors import ChangeRefused
 from gateway.core.fields import parse_host
+from gateway.core.policies.matching import Matcher
+from gateway.core.policies.rules import Rule
+from gateway.core.targets import parse_path
 
 
 class Purge(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,20 @@ def find_groups(purge: Purge) -> list[str]:
     if len(groups) != 1:
         raise ChangeRefused("name exactly one of url, group, project, owner, token, everything")
     return groups
+
+
+def can_name(rules: Iterable[Rule], purge: Purge) -> bool:
+    """Whether the rules can store something under the group or the URL that is named; groups of backends aside."""
+    cached = [(rule, rule.cache) for rule in rules if rule.cache is not None]
+    if purge.url:
+        parts = urlsplit(purge.url)
+        host, segments = parse_host(parts.netloc.encode("ascii", "replace")), parse_path(parts.path)
+        matcher = Matcher[bool]()
+        for rule, _ in cached:
+            if not rule.policy.hosts or host in rule.policy.hosts:
+                matcher.add(rule.pattern, True)
+        return segments is not None and matcher.match("GET", segments) is not None
+    return any(is_bound(template, purge.group) for _, cache in cached for template in cache.groups)
 
 
 def about_purge(actor: Actor, policy: str, purge: Purge) -> AuditEntry:

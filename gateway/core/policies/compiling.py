@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,7 +39,7 @@ from gateway.core.policies.rules import (
 )
 from gateway.core.policies.scope_rules import compile_bundles, compile_names, compile_scopes, own_names
 from gateway.core.policies.terms import encode_terms
-from gateway.core.policies.upstream_rules import compile_upstream
+from gateway.core.policies.upstream_rules import compile_times, compile_upstream
 from gateway.core.policies.variants import compile_variants
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Quota
@@ -52,6 +53,34 @@ DEFAULT_SHOWN = 12
 """Characters of a token's text kept for display: enough to tell two apart, too few to guess the rest."""
 
 
+class Compiled(NamedTuple):
+    """What one document says, whatever the others say."""
+
+    policy: Policy
+    rules: tuple[tuple[str, Rule], ...]
+    """With the places of their `match`."""
+    mistakes: tuple[Mistake, ...]
+
+
+class _Tree(NamedTuple):
+    """The rules of one host, or of any."""
+
+    parts: list[tuple[str, Compiled]]
+    """The files that they come from."""
+    matcher: Matcher[Rule]
+    depth: int
+    """The most segments that a pattern has."""
+    mistakes: list[tuple[str, Mistake]]
+
+
+class _Reach(NamedTuple):
+    """What was found of the rules of a document that no request can reach, in the trees of its hosts."""
+
+    one: Compiled
+    trees: list[_Tree]
+    mistakes: list[Mistake]
+
+
 def compile_policies(
     documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
@@ -59,31 +88,85 @@ def compile_policies(
 
     `own` are the addresses that the gateway itself answers in front of backends, where that is known.
     """
-    drafts = [Draft(file, document) for file, document in documents.items()]
-    policies: dict[str, Policy] = {}
-    matchers: dict[str | None, Matcher[Rule]] = {}
-    rules: dict[str, list[Rule]] = {}
-    placed: list[tuple[Draft, Rule, str]] = []
-    for draft in drafts:
-        policy = _compile_policy(draft, upstreams)
-        if policy.name in policies:
-            draft.mistakes.append(Mistake("$.name", f"another file has a policy named {policy.name!r} already"))
-        policies[policy.name] = policy
-        for index, table in enumerate(draft.document.rules):
-            rule = _compile_rule(draft, policy, table, path_to("$.rules", index))
-            if rule is not None:
-                rules.setdefault(policy.name, []).append(rule)
-                path = path_to(path_to("$.rules", index), "match")
-                if _add_rule(draft, matchers, rule, path):
-                    placed.append((draft, rule, path))
-    depth = max((len(rule.pattern.segments) for _, rule, _ in placed), default=0)
-    for draft, rule, path in placed:
-        before = own if rule.policy.upstream.targets else None
-        own_matchers = [matchers[host] for host in rule.policy.hosts or (None,)]
-        obstacle = find_obstacle(rule, rule.pattern, own_matchers, before, depth)
-        if obstacle:
-            draft.mistakes.append(Mistake(path, f"no request reaches {rule.pattern.text!r}: {obstacle}"))
-    return PolicySet(policies, matchers, rules), {draft.file: draft.mistakes for draft in drafts}
+    return Joining(own).join({file: compile_document(document, upstreams) for file, document in documents.items()})
+
+
+def compile_document(document: PolicyDocument, upstreams: Mapping[str, str]) -> Compiled:
+    """Compile one document alone; `upstreams` replaces its backend by the policy's name."""
+    draft = Draft(document)
+    policy = _compile_policy(draft, upstreams)
+    rules: list[tuple[str, Rule]] = []
+    for index, table in enumerate(document.rules):
+        path = path_to("$.rules", index)
+        rule = _compile_rule(draft, policy, table, path)
+        if rule is not None:
+            rules.append((path_to(path, "match"), rule))
+    return Compiled(policy, tuple(rules), tuple(draft.mistakes))
+
+
+class Joining:
+    """Makes sets of compiled documents, one after the other.
+
+    A host's rules are put in order again only if one of its documents is another one than in the set before.
+    """
+
+    def __init__(self, own: OwnAddresses | None) -> None:
+        self._own = own
+        self._trees: dict[str | None, _Tree] = {}
+        self._reaches: dict[str, _Reach] = {}
+
+    def join(self, compiled: Mapping[str, Compiled]) -> tuple[PolicySet, dict[str, list[Mistake]]]:
+        """Return the set of all, and the mistakes of each file; with any, the set is no use."""
+        mistakes = {file: list(one.mistakes) for file, one in compiled.items()}
+        policies: dict[str, Policy] = {}
+        parts: dict[str | None, list[tuple[str, Compiled]]] = {}
+        for file, one in compiled.items():
+            name = one.policy.name
+            if name in policies:
+                mistakes[file].append(Mistake("$.name", f"another file has a policy named {name!r} already"))
+            policies[name] = one.policy
+            for host in one.policy.hosts or (None,):
+                parts.setdefault(host, []).append((file, one))
+        self._trees = {host: self._find_tree(host, part) for host, part in parts.items()}
+        for tree in self._trees.values():
+            for file, mistake in tree.mistakes:
+                if mistake.path not in [other.path for other in mistakes[file]]:  # one host of a rule is enough
+                    mistakes[file].append(mistake)
+        self._reaches = {file: self._find_reach(file, one) for file, one in compiled.items()}
+        for file, reach in self._reaches.items():
+            mistakes[file] += reach.mistakes
+        rules = {one.policy.name: [rule for _, rule in one.rules] for one in compiled.values()}
+        return PolicySet(policies, {host: tree.matcher for host, tree in self._trees.items()}, rules), mistakes
+
+    def _find_tree(self, host: str | None, parts: list[tuple[str, Compiled]]) -> _Tree:
+        before = self._trees.get(host)
+        if before is not None and [id(one) for _, one in before.parts] == [id(one) for _, one in parts]:
+            return before
+        depth = max((len(rule.pattern.segments) for _, one in parts for _, rule in one.rules), default=0)
+        tree = _Tree(parts, Matcher(), depth, [])
+        for file, one in parts:
+            for path, rule in one.rules:
+                other = tree.matcher.add(rule.pattern, rule)
+                if other is not None:
+                    both = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name}"
+                    tree.mistakes.append((file, Mistake(path, f"{both} match the same requests")))
+        return tree
+
+    def _find_reach(self, file: str, one: Compiled) -> _Reach:
+        trees = [self._trees[host] for host in one.policy.hosts or (None,)]
+        before = self._reaches.get(file)
+        if before is not None and before.one is one and list(map(id, before.trees)) == list(map(id, trees)):
+            return before
+        known = {mistake.path for tree in trees for other, mistake in tree.mistakes if other == file}
+        own = self._own if one.policy.upstream.targets else None
+        matchers, depth = [tree.matcher for tree in trees], max(tree.depth for tree in trees)
+        reach = _Reach(one, trees, [])
+        for path, rule in one.rules:
+            obstacle = None if path in known else find_obstacle(rule, rule.pattern, matchers, own, depth)
+            if obstacle:
+                message = f"no request reaches {rule.pattern.text!r}: {obstacle}"
+                reach.mistakes.append(Mistake(path, message))
+        return reach
 
 
 def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
@@ -197,6 +280,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
         cost=cost,
         cache=None if cache is None else compile_cache(cache, policy.bound_to, is_public=table.public),
+        upstream=compile_times(table, policy.upstream, path, draft.mistakes.append),
         is_public=table.public,
         project_segment=_find_project(draft, pattern, table.project, f"{path}.project"),
         allotments=allotments,
@@ -225,13 +309,3 @@ def _find_project(draft: Draft, pattern: Pattern, parameter: str | None, path: s
         return None if parameter is None else pattern.segments.index(parameter)
     draft.mistakes.append(Mistake(path, f"the path of {pattern.text!r} has no parameter {parameter}"))
     return None
-
-
-def _add_rule(draft: Draft, matchers: dict[str | None, Matcher[Rule]], rule: Rule, path: str) -> bool:
-    for host in rule.policy.hosts or (None,):
-        other = matchers.setdefault(host, Matcher()).add(rule.pattern, rule)
-        if other is not None:
-            message = f"{rule.pattern.text!r} and {other.pattern.text!r} of {other.policy.name} match the same requests"
-            draft.mistakes.append(Mistake(path, message))
-            return False
-    return True

@@ -73,6 +73,10 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """Whether the requests need no token at all."""
     project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END)] | None = None
     """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
+    response_timeout: Duration | None = None
+    """How long the backend may take for the response's head; absent: as [upstream] says."""
+    idle_timeout: Duration | None = None
+    """How long it may be silent between two pieces of content; absent: as [upstream] says."""
     cost: Units | CostTable = 1
     """Units of quota that a request uses, or what it uses by its outcome."""
     quotas: dict[str, str | QuotaTable] = {}

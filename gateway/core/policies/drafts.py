@@ -12,8 +12,7 @@ Made = TypeVar("Made")
 class Draft:
     """One document on its way: what was made of it so far and the mistakes met."""
 
-    def __init__(self, file: str, document: PolicyDocument) -> None:
-        self.file = file
+    def __init__(self, document: PolicyDocument) -> None:
         self.document = document
         self.mistakes: list[Mistake] = []
 

@@ -27,6 +27,7 @@ def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:
         permitted_plans=frozenset(policy.plans),
         cost=Cost(cost),
         cache=None,
+        upstream=policy.upstream,
         allotments=allotments,
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),

@@ -1,13 +1,14 @@
 """From the texts of all policy files to one policy set, or to every mistake of every file."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from gateway.core.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
-from gateway.core.policies.compiling import compile_policies
+from gateway.core.policies.compiling import Compiled, Joining, compile_document
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
@@ -30,26 +31,63 @@ def load_policies(
     find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None,
     own: OwnAddresses | None = None,
 ) -> PolicySet:
-    """The set of all files (name to text), their own tests passed; `upstreams` replaces backends by policy name.
+    """The set of all files (name to text), their own tests passed; see Loader."""
+    return Loader(upstreams or {}, own).load(texts, find_upstream_mistake)
 
-    `find_upstream_mistake` says what is wrong with a backend where core cannot look: the files that its TLS names.
-    A rule for what the gateway answers itself, at its `own` addresses, is a mistake.
-    Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
+
+class _Loaded(NamedTuple):
+    """What became of a file's text."""
+
+    text: str
+    document: PolicyDocument | None
+    mistakes: list[Mistake]
+    compiled: Compiled | None
+    """None if there is no document."""
+
+
+class Loader:
+    """Loads policy sets, one after the other.
+
+    `upstreams` replaces backends by policy name. A rule for what the gateway answers itself, at its `own` addresses, is
+    a mistake. A file is read and compiled again only if its text is another one than in the load before.
     """
-    read = {file: read_document(text) for file, text in texts.items()}
-    mistakes = {file: found for file, (_, found) in read.items()}
-    documents = {file: document for file, (document, _) in read.items() if document is not None}
-    policies, misunderstood = compile_policies(documents, upstreams or {}, own)
-    for file, found in misunderstood.items():
-        mistakes[file] += found
-        mistake = find_upstream_mistake(policies.policies[documents[file].name].upstream)
-        if mistake is not None:
-            mistakes[file].append(mistake)
-    if not any(mistakes.values()):
-        mistakes = {file: list(failed_tests(document, policies)) for file, document in documents.items()}
-    if any(mistakes.values()):
-        raise ConfigurationError(*(f"{file}: {mistake}" for file, found in mistakes.items() for mistake in found))
-    return policies
+
+    def __init__(self, upstreams: Mapping[str, str], own: OwnAddresses | None = None) -> None:
+        self._upstreams = upstreams
+        self._loaded: dict[str, _Loaded] = {}
+        self._joining = Joining(own)
+
+    def load(
+        self, texts: Mapping[str, str], find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None
+    ) -> PolicySet:
+        """Return the set of all files (name to text), their own tests passed.
+
+        `find_upstream_mistake` says what is wrong with a backend where core cannot look: the files that its TLS names.
+        Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
+        """
+        self._loaded = {file: self._find(file, text) for file, text in texts.items()}
+        mistakes = {file: list(one.mistakes) for file, one in self._loaded.items()}
+        compiled = {file: one.compiled for file, one in self._loaded.items() if one.compiled is not None}
+        policies, misunderstood = self._joining.join(compiled)
+        for file, found in misunderstood.items():
+            mistakes[file] += found
+            mistake = find_upstream_mistake(compiled[file].policy.upstream)
+            if mistake is not None:
+                mistakes[file].append(mistake)
+        if not any(mistakes.values()):
+            documents = {file: one.document for file, one in self._loaded.items() if one.document is not None}
+            mistakes = {file: list(failed_tests(document, policies)) for file, document in documents.items()}
+        if any(mistakes.values()):
+            raise ConfigurationError(*(f"{file}: {mistake}" for file, found in mistakes.items() for mistake in found))
+        return policies
+
+    def _find(self, file: str, text: str) -> _Loaded:
+        before = self._loaded.get(file)
+        if before is not None and before.text == text:
+            return before
+        document, mistakes = read_document(text)
+        compiled = None if document is None else compile_document(document, self._upstreams)
+        return _Loaded(text, document, mistakes, compiled)
 
 
 def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mistake]:

@@ -144,6 +144,8 @@ class Rule(msgspec.Struct, frozen=True):
     """The plans whose scopes cover the rule's."""
     cost: Cost
     cache: CacheRule | None
+    upstream: Upstream
+    """The policy's, with the times that the rule gives it."""
     is_public: bool = False
     """Whether no credential is asked for."""
     project_segment: int | None = None

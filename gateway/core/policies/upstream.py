@@ -64,9 +64,9 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty: there is none."""
     connect_timeout_seconds: float = 2.0
     """Until there is a connection, waiting for a free one included."""
-    response_timeout_seconds: float = 30.0
+    response_timeout_seconds: float = 60.0
     """From the request's end to the end of the response's head."""
-    idle_timeout_seconds: float = 30.0
+    idle_timeout_seconds: float = 300.0
     """Between two pieces of the response's content."""
     total_timeout_seconds: float | None = None
     """From the request's beginning to the end of the response."""

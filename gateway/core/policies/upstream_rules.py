@@ -1,7 +1,9 @@
 """What a policy says of its backend, compiled: targets, times, limits, and what is changed on the way."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
+
+import msgspec
 
 from gateway.core.client_fields import (
     HOP_BY_HOP,
@@ -16,6 +18,7 @@ from gateway.core.client_fields import (
 from gateway.core.durations import parse_duration
 from gateway.core.fields import MAXIMUM_PORT, parse_authority
 from gateway.core.forwarding import SET_FOR_CLIENTS
+from gateway.core.policies.document import RuleTable
 from gateway.core.policies.grammar import NO_BACKEND
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.upstream import CLIENT_HOST, UNIX, FieldEdits, HealthCheck, Rewrite, Tls, Upstream
@@ -33,13 +36,12 @@ def compile_upstream(written: str | UpstreamTable, replacement: str | None, note
         return Upstream((replacement.rstrip("/"),) if replacement else (), host=CLIENT_HOST)
     table = UpstreamTable(url=written) if isinstance(written, str) else written
     _check(table, note)
-    idle_timeout = table.idle_timeout or table.response_timeout
     health, tls = table.health, table.tls
     return Upstream(
         targets=(replacement.rstrip("/"),) if replacement else tuple(_targets(table, note)),
         connect_timeout_seconds=parse_duration(table.connect_timeout),
         response_timeout_seconds=parse_duration(table.response_timeout),
-        idle_timeout_seconds=parse_duration(idle_timeout),
+        idle_timeout_seconds=parse_duration(table.idle_timeout),
         total_timeout_seconds=parse_duration(table.total_timeout) if table.total_timeout else None,
         max_connections=table.max_connections,
         max_waiting=table.max_waiting,
@@ -59,13 +61,25 @@ def compile_upstream(written: str | UpstreamTable, replacement: str | None, note
     )
 
 
+def compile_times(table: RuleTable, upstream: Upstream, path: str, note: Note) -> Upstream:
+    """Return the policy's backend with the times that a rule gives it."""
+    times = {"response_timeout": table.response_timeout, "idle_timeout": table.idle_timeout}
+    given = {f"{key}_seconds": parse_duration(text) for key, text in times.items() if text is not None}
+    _check_times(times, path, note)
+    return msgspec.structs.replace(upstream, **given) if given else upstream
+
+
+def _check_times(times: Mapping[str, str | None], path: str, note: Note) -> None:
+    for key, text in times.items():
+        if text is not None and parse_duration(text) == 0:
+            note(Mistake(path_to(path, key), "no backend can do anything in no time"))
+
+
 def _check(table: UpstreamTable, note: Note) -> None:
     if (table.url is None) == (table.targets is None):
         note(Mistake("$.upstream", "name one target as `url`, or several as `targets`"))
-    for key in ("connect_timeout", "response_timeout", "idle_timeout", "total_timeout"):
-        text = getattr(table, key)
-        if text is not None and parse_duration(text) == 0:
-            note(Mistake(f"$.upstream.{key}", "no backend can do anything in no time"))
+    times = ("connect_timeout", "response_timeout", "idle_timeout", "total_timeout")
+    _check_times({key: getattr(table, key) for key in times}, "$.upstream", note)
     if table.health and (parse_duration(table.health.interval) == 0 or parse_duration(table.health.timeout) == 0):
         note(Mistake("$.upstream.health", "interval and timeout must be above 0"))
     if table.tls and not any(url.startswith("https:") for url in (table.url or "", *(table.targets or ()))):

@@ -70,10 +70,10 @@ class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     targets: Annotated[list[Url], Meta(min_length=1)] | None = None
     """In the place of `url`: several that answer alike. The one with the fewest requests under way gets the next."""
     connect_timeout: Duration = "2s"
-    response_timeout: Duration = "30s"
-    """How long the backend may take from the request's end to the end of its response's head."""
-    idle_timeout: Duration | None = None
-    """How long it may be silent between two pieces of content; absent: as long as response_timeout."""
+    response_timeout: Duration = "60s"
+    """How long the backend may take from the request's end to the end of its response's head. A rule may say more."""
+    idle_timeout: Duration = "5m"
+    """How long it may be silent between two pieces of content. A rule may say more."""
     total_timeout: Duration | None = None
     """How long request and response may take in all; absent: any time."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000

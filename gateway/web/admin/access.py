@@ -74,21 +74,25 @@ class Access:
         if blocked_for is not None:  # before it is known whether the credential would have been good
             raise self._refuse(request, Reason.TOO_MANY_FAILURES, blocked_for)
         if isinstance(credential, Reason):
+            self._note_guess(request, credential)
             raise self._refuse(request, credential)
         rule = RULES[scope]
-        verdict = decide(rule, await self._admissions.admit(Asked(rule, digest(credential, self._pepper))))
+        facts = await self._admissions.admit(Asked(rule, digest(credential, self._pepper)))
+        verdict = decide(rule, facts)
         if isinstance(verdict, Deny) or verdict.record is None:
-            raise self._refuse(
-                request, verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, scope=scope
-            )
+            reason = verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN
+            if not facts.exists:
+                self._note_guess(request, reason)
+            raise self._refuse(request, reason, scope=scope)
         return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
+
+    def _note_guess(self, request: RequestHead, reason: Reason) -> None:
+        if self._failures is not None and reason in FAILED_CREDENTIALS:
+            self._failures.note(request.client)
 
     def _refuse(
         self, request: RequestHead, reason: Reason, retry_after: int | None = None, scope: str = ""
     ) -> AccessRefused:
-        """The refusal, counted where the credential itself was at fault."""
-        if self._failures is not None and reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
         required = (scope,) if reason is Reason.INSUFFICIENT_SCOPE else ()
         response = build_refusal(reason, REALM, request.id, retry_after=retry_after, required_scopes=required)
         return AccessRefused(response)

@@ -7,10 +7,11 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UnsetType
 
 from gateway.core.audit import Action, AuditQuery
-from gateway.core.caching.purging import Purge, about_purge, find_groups
+from gateway.core.caching.purging import Purge
 from gateway.core.errors import NotFound
 from gateway.core.owners import OwnerChange
 from gateway.core.variants.offers import build_offer
+from gateway.management.purging import purge as end_exports
 from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, to_seconds
 from gateway.web.admin.given import Caller, Exporting, Managing
 from gateway.web.admin.problems import documented
@@ -71,7 +72,6 @@ async def list_projects(management: Managing, policy: FromPath[str]) -> ShownPro
 )
 async def list_owners(management: Managing, policy: FromPath[str]) -> ShownOwners:
     """Owners without one are names only, and bound nothing."""
-    management.policy(policy)
     owners = await management.list_owners(policy)
     return ShownOwners([show_owner(policy, owner, record) for owner, record in owners.items()])
 
@@ -107,7 +107,7 @@ async def change_owner(
     "/audit",
     opt=READING,
     tags=("history",),
-    responses=documented(401, 403),
+    responses=documented(401, 403, 404),
     summary="Search the history of changes and purges",
 )
 async def search_history(
@@ -136,7 +136,7 @@ async def search_history(
         since=to_seconds(since),
         until=to_seconds(until),
     )
-    entries = await management.search_audit(query, limit, cursor or "")
+    entries = await management.ask_audit(query, limit, cursor or "")
     return History([show_entry(entry) for entry in entries], entries[-1].id if len(entries) == limit else None)
 
 
@@ -151,10 +151,7 @@ async def search_history(
 async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
     """The next request for one asks the backend, on every worker and node. The history has who purged what."""
     meant = Purge(**{name: getattr(data, name) for name in Purge.__struct_fields__})
-    async with management.refusals(actor, Action.PURGE, data.policy):
-        management.policy(data.policy)
-        groups = find_groups(meant)
-    return Purged(await exports.purge(data.policy, groups, about_purge(actor, data.policy, meant)))
+    return Purged(await end_exports(management, exports, actor, data.policy, meant))
 
 
 HANDLERS = [

@@ -39,7 +39,7 @@ class TokenController(Controller):
     path = "/tokens"
     tags = ("tokens",)
 
-    @get(opt=READING, responses=documented(401, 403), summary="List tokens, the newest first")
+    @get(opt=READING, responses=documented(401, 403, 404), summary="List tokens, the newest first")
     async def list_tokens(
         self,
         management: Managing,
@@ -56,7 +56,7 @@ class TokenController(Controller):
         """Without project and owner all tokens are looked through."""
         views = [
             view
-            for view in await management.list_tokens(policy, project, owner)
+            for view in await management.list_known(policy, project, owner)
             if token_state in (None, view.state) and (name is None or name.casefold() in view.record.name.casefold())
         ]
         page, following = cut_page(views, limit, cursor)

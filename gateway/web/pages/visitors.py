@@ -145,8 +145,10 @@ class Visitors:
         if retry_after is not None:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
-        if view is None or await self._reach(view) is None:
+        if view is None:  # a token that exists is no guess, although it may open nothing
             self._failures.note(address)
+            return None
+        if await self._reach(view) is None:
             return None
         session_id, now = build_id(self._random_bytes(ID_BYTES)), int(self._clock())
         session = open_session(view.identity, now)

@@ -7,6 +7,7 @@ Rule 2: paths are read as the app's router reads them. One that could be read ot
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 from urllib.parse import quote, unquote
 
@@ -15,7 +16,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
-from gateway.adapters.protocols import PolicySource, Streams
+from gateway.adapters.protocols import PolicySource
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
 from gateway.core.decision import effective_scopes
@@ -45,7 +46,6 @@ class Gate:
         self,
         exchange: Exchange,
         policies: PolicySource,
-        streams: Streams,
         policy: str,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -53,7 +53,6 @@ class Gate:
     ) -> None:
         self._exchange = exchange
         self._policies = policies
-        self._streams = streams
         self._policy = policy
         self._clock = clock
         self._new_id = new_id
@@ -88,7 +87,7 @@ class Gate:
         is_shared = is_cacheable(rule, request)  # HEAD too: it is answered by what GET would be
         token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
         try:
-            response = await self._exchange.answer(request, None, rule)
+            response = await self._exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
             # A handler whose answer others may get as well is not told by the server when its client leaves.
             await reply(_without_intermediary(response), send, receive if is_shared else None)
         except ClientGone:
@@ -100,7 +99,7 @@ class Gate:
             CALL.reset(token)
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        """A WebSocket: authorized when it is opened; the handler's, and in flight, until its token is revoked."""
+        """A WebSocket: authorized when it is opened; the handler's, and in flight, for as long as it may be."""
         request = self._accept(scope)
         if isinstance(request, Response):
             await deny(request, scope, send)
@@ -110,7 +109,8 @@ class Gate:
         if rule is None:
             await app(scope, receive, send)
             return
-        async with self._exchange.permit(request, rule) as admission:
+        socket, find_rule = OpenSocket(receive, send), partial(self._find_rule_again, scope, request)
+        async with self._exchange.permit(request, rule, find_rule, socket.end) as admission:
             if isinstance(admission, Response):
                 await deny(_without_intermediary(admission), scope, send)
                 return
@@ -119,13 +119,8 @@ class Gate:
             fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
             scope["headers"] = without_intermediary(fields)
             scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
-            if record is None:
-                await app(scope, receive, send)
-                return
-            socket = OpenSocket(receive, send)
             try:
-                with self._streams.until_revoked(record.revoked_with, socket.end):
-                    await socket.serve(app, scope)
+                await socket.serve(app, scope)
             except StreamRevoked as error:
                 logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
 
@@ -148,6 +143,13 @@ class Gate:
             self._rules = GuardedRules(self._policies.current, self._policy)
         segments, needed = parse_path(request.path) or (), scopes_needed(scope["route_handler"])
         return self._rules.find(request.host, request.method, segments, scope["path_template"], needed)
+
+    def _find_rule_again(self, scope: Scope, request: RequestHead) -> Rule | None:
+        """The same for what is open already; None where the app's policy is gone."""
+        try:
+            return self._find_rule(scope, request)
+        except LookupError:
+            return None
 
 
 def inner_path(path: str, root_path: str) -> str | None:

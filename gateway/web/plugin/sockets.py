@@ -1,4 +1,4 @@
-"""A WebSocket that is refused, and one that is open as long as its token is not revoked."""
+"""A WebSocket that is refused, and one that is open for as long as another would be let in."""
 
 import asyncio
 from contextlib import suppress
@@ -8,13 +8,13 @@ from litestar.types import ASGIApp, Receive, Send, WebSocketScope
 
 from gateway.core.errors import StreamRevoked
 from gateway.core.messages import Response
+from gateway.core.reasons import Reason
+from gateway.core.websockets import POLICY_VIOLATION
 
 DENIAL = "websocket.http.response"
 """The extension of ASGI by which a WebSocket is refused with a whole answer."""
-POLICY_VIOLATION = 1008
-"""The close code (RFC 6455 7.4.1) of a revoked token's; before a WebSocket is open the client sees 403 instead."""
 REVOKED = {"code": POLICY_VIOLATION, "reason": "invalid_token"}
-"""What both ends are told: no more than refusals say."""
+"""What both ends are told: no more than refusals say. Before a WebSocket is open the client sees 403 instead."""
 LAST = {"websocket.close", "websocket.disconnect", f"{DENIAL}.start"}
 """Messages behind which there is nothing left to close."""
 
@@ -32,6 +32,8 @@ class OpenSocket:
         self._is_over = False
         self._closing: asyncio.Task[None] | None = None
         """Since it was ended."""
+        self._reason = Reason.UNKNOWN_TOKEN
+        """Why it was."""
 
     async def serve(self, app: ASGIApp, scope: WebSocketScope) -> None:
         """Lets the handler have it; raises StreamRevoked at the end of one that was ended."""
@@ -42,11 +44,12 @@ class OpenSocket:
                 raise
         if self._closing is not None:
             await self._closing  # a server may take the handler's end for an abrupt one
-            raise StreamRevoked("its token was revoked")
+            raise StreamRevoked(self._reason)
 
-    async def end(self) -> None:
+    def end(self, reason: Reason) -> None:
         """Closes it, without waiting for the client."""
         if self._closing is None and not self._is_over:
+            self._reason = reason
             self._closing = asyncio.create_task(self._close())
 
     async def _close(self) -> None:
@@ -65,7 +68,7 @@ class OpenSocket:
             self._is_over = self._is_over or message["type"] in LAST
             await self._send(message)
         elif message["type"] not in LAST:
-            raise ConnectionAbortedError("the token of this WebSocket was revoked")
+            raise ConnectionAbortedError("this WebSocket was closed: its token may no longer have it")
 
 
 async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:

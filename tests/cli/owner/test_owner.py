@@ -95,7 +95,7 @@ def test_an_owner_that_is_a_name_only_is_shown_as_such(where: tuple[str, ...]) -
     assert None is shown["version"]
     assert 1 == shown["tokens"]
     assert "bounds nothing" in run_command("owner", "show", "ada", "--policy", "small", *where[:2]).stdout
-    assert [] == run_json("owner", "list", "--policy", "small", *where[:2])
+    assert [] == run_json("owner", "list", "--policy", "small", *where)
 
 
 def test_a_token_gets_what_its_owner_may_grant(where: tuple[str, ...]) -> None:
@@ -126,12 +126,12 @@ def test_a_token_gets_what_its_owner_may_grant(where: tuple[str, ...]) -> None:
         (("set", "x" * 129), "at most 128 characters"),
         (("show", "ada"), "the policy small has no owner ada"),
         (("remove", "ada"), "the policy small has no owner ada"),
+        (("set", "ada", "--status", "blocked"), "the policy small has no owner ada"),
     ],
 )
 def test_what_cannot_be_done_is_said(where: tuple[str, ...], arguments: tuple[str, ...], message: str) -> None:
     """And nothing is there afterwards."""
-    options = where[:2] if arguments[0] == "show" else where
-    refused = run_command("owner", *arguments, "--policy", "small", *options)
+    refused = run_command("owner", *arguments, "--policy", "small", *where)
     assert 0 != refused.exit_code
     assert message in f"{refused.output}{refused.exception}"
-    assert [] == run_json("owner", "list", "--policy", "small", *where[:2])
+    assert [] == run_json("owner", "list", "--policy", "small", *where)

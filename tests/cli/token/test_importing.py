@@ -61,9 +61,10 @@ def test_a_digest_is_imported(where: tuple[str, ...]) -> None:
     assert [True, True] == [facts.is_charged for facts in admit(where[1], texts)]
 
 
-def test_a_text_is_digested_under_the_pepper(open_where: tuple[str, ...]) -> None:
-    """Which is an option of the environment, as for `create`."""
-    imported = run_json(*IMPORT, "--text-stdin", "--pepper", "salt", *open_where, stdin=b"old-0123456789")
+def test_a_text_is_digested_under_the_pepper(open_where: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is a variable of the environment, as for `create`."""
+    monkeypatch.setenv("GATEWAY_TOKEN_PEPPER", "salt")
+    imported = run_json(*IMPORT, "--text-stdin", *open_where, stdin=b"old-0123456789")
     assert digest("old-0123456789", b"salt")[:24] == imported["id"]
 
 

@@ -1,6 +1,9 @@
 """`gateway token list`, against a real Redis."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +44,50 @@ def test_tokens_not_used_for_long_are_listed(tokens_in: tuple[str, ...]) -> None
     assert set(AGES) == listed("--unused", "0s")
     assert set() == listed("--unused", "100d")
     assert "forgotten" in run_command("token", "list", "--unused", "50d", *tokens_in).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--policy", "smal"), "unknown policy 'smal': did you mean 'small'?; no token of it was ever made"),
+        (("--project", "websit"), "no token was ever made for the project 'websit'"),
+        (("--owner", "adda"), "no token was ever made for the owner 'adda', and it has no record"),
+        (
+            ("--policy", "small", "--project", "web*"),
+            "no token of the policy small was ever made for the project 'web*'",
+        ),
+    ],
+)
+def test_a_misspelled_name_is_no_empty_list(
+    tokens_in: tuple[str, ...], where: tuple[str, ...], options: tuple[str, ...], message: str
+) -> None:
+    """What was never seen is an error; a policy in a file, and an owner with a record, are known without a token."""
+    refused = run_command("token", "list", *options, *where)
+    assert 1 == refused.exit_code
+    assert message == str(refused.exception)
+    run_json("owner", "set", "ada", "--policy", "small", *where)
+    assert [] == run_json("token", "list", "--owner", "ada", *where)
+    assert [] == run_json("token", "list", "--policy", "small", "--owner", "ada", "--project", "other", *where)
+
+
+def test_a_policy_without_a_file_is_known_by_its_tokens(tokens_in: tuple[str, ...], tmp_path: Path) -> None:
+    """Incident commands work also where the files are missing, or cannot be read."""
+    elsewhere = ("--policies", str(tmp_path / "nowhere"))
+    assert len(AGES) == len(run_json("token", "list", "--policy", "small", *tokens_in, *elsewhere))
+    revoke = ("token", "revoke", "--policy", "small", "--project", "other")
+    assert 1 == len(run_json(*revoke, *tokens_in, *elsewhere))
+    assert [] == run_json(*revoke, *tokens_in, *elsewhere)
+    assert 1 == run_command("token", "list", "--policy", "smal", *tokens_in, *elsewhere).exit_code
+
+
+@pytest.mark.system
+def test_a_refusal_is_exit_code_1(redis_url: str) -> None:
+    """So that scripts see it; what is wrong with the command itself is 2."""
+    run = [sys.executable, "-m", "gateway", "token", "list", "--redis", redis_url]
+    refused = subprocess.run([*run, "--policy", "nope"], capture_output=True, text=True, check=False)
+    assert 1 == refused.returncode
+    assert refused.stderr.startswith("gateway: unknown policy 'nope': known are ")
+    assert 2 == subprocess.run([*run, "--polcy", "nope"], capture_output=True, check=False).returncode
 
 
 def test_what_is_no_duration_is_said(where: tuple[str, ...]) -> None:

@@ -124,12 +124,20 @@ def test_exactly_one_way_is_named(where: tuple[str, ...], options: tuple[str, ..
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--policy", "small", "--project", "websit"), "there are no such tokens"),
-        (("--policy", "smal", "--owner", "ada"), "there are no such tokens"),
+        (
+            ("--policy", "small", "--project", "websit"),
+            "no token of the policy small was ever made for the project 'websit'",
+        ),
+        (
+            ("--policy", "smal", "--owner", "ada"),
+            "unknown policy 'smal': did you mean 'small'?; no token of it was ever made",
+        ),
         (("--lineage", "0" * 24), "there is no token " + "0" * 24),
     ],
 )
 def test_a_misspelled_name_is_no_success(where: tuple[str, ...], options: tuple[str, ...], message: str) -> None:
     """Revoking what is not there fails and says so: the tokens that were meant still work."""
     create(where, "--owner", "ada")
-    assert message == str(run_command("token", "revoke", *options, "--yes", *where[:2]).exception)
+    refused = run_command("token", "revoke", *options, "--yes", *where)
+    assert 1 == refused.exit_code
+    assert message == str(refused.exception)

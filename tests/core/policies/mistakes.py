@@ -218,6 +218,10 @@ MISTAKES = {
         "$.upstream.idle_timeout: no backend can do anything in no time",
         "$.upstream.health: interval and timeout must be above 0",
     ],
+    "bad_rule_times": [
+        "$.rules[0].response_timeout: no backend can do anything in no time",
+        "$.rules[1].idle_timeout: no backend can do anything in no time",
+    ],
     "bad_upstream_tls": [
         "$.upstream.tls: no target is of scheme https",
         "$.upstream.tls.key: a key is of no use without its certificate",

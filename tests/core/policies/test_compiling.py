@@ -48,9 +48,9 @@ def load_small(extra: str = "", **replaced: str) -> Policy:
 @pytest.mark.parametrize(
     ("written", "compiled"),
     [
-        ('"http://127.0.0.1:9001/base/"', Upstream(("http://127.0.0.1:9001/base",), 2, 30, host="client")),
-        ('"https://app.example"', Upstream(("https://app.example",), 2, 30, host="client")),
-        ('"http://[::1]:80"', Upstream(("http://[::1]:80",), 2, 30, host="client")),
+        ('"http://127.0.0.1:9001/base/"', Upstream(("http://127.0.0.1:9001/base",), host="client")),
+        ('"https://app.example"', Upstream(("https://app.example",), host="client")),
+        ('"http://[::1]:80"', Upstream(("http://[::1]:80",), host="client")),
         (
             '{ url = "http://a", connect_timeout = "1s", response_timeout = "5m" }',
             Upstream(("http://a",), 1, 300, 300, host="client"),
@@ -67,7 +67,7 @@ def test_a_backend_can_be_replaced_by_name() -> None:
     document, _ = read_document(SMALL)
     assert document is not None
     policies, _ = compile_policies({"small.toml": document}, {"small": "http://other/", "else": "http://no"})
-    assert Upstream(("http://other",), 2, 30, host="client") == policies.policies["small"].upstream
+    assert Upstream(("http://other",), host="client") == policies.policies["small"].upstream
 
 
 @pytest.mark.parametrize(

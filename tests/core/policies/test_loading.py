@@ -5,11 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.core.policies import upstream_tables
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies import loading, upstream_tables
 from gateway.core.policies.document import PolicyDocument, Table
-from gateway.core.policies.loading import load_policies
+from gateway.core.policies.loading import Loader, load_policies
 from gateway.core.policies.management_table import ManagementTable, RefusalTable
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
+from gateway.core.policies.reading import Mistake, read_document
 from gateway.core.policies.rules import CacheRule
 from gateway.core.policies.scope_tables import BundleTable, ScopeTable
 from gateway.core.policies.token_table import TokenTable
@@ -87,3 +89,71 @@ def test_the_schema_has_every_table_and_every_key() -> None:
         assert {field.encode_name for field in msgspec.structs.fields(table)} == definitions[name]["properties"].keys()
         assert definitions[name]["additionalProperties"] is False
         assert definitions[name]["description"] == (table.__doc__ or "").strip()
+
+
+def small(name: str, *rules: str, hosts: str = "") -> str:
+    """A policy with these rules."""
+    text = f'name = "{name}"\nupstream = "http://a"\n{hosts}\n[token]\nprefixes = ["sml_"]\n'
+    return text + "".join(f'[[rules]]\nmatch = "{rule}"\n' for rule in rules)
+
+
+A_HOST, B_HOST, BOTH_HOSTS = (f"hosts = [{names}]" for names in ('"a.test"', '"b.test"', '"a.test", "b.test"'))
+
+
+def test_only_a_changed_file_is_read_and_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others' policies, their rules and the trees of their hosts are those of the set before."""
+    seen: list[str] = []
+
+    def read(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
+        seen.append(text)
+        return read_document(text)
+
+    monkeypatch.setattr(loading, "read_document", read)
+    texts = {"a": small("a", "GET /a", hosts=A_HOST), "b": small("b", "GET /b", hosts=B_HOST)}
+    texts |= {"c": small("c", "GET /c")}
+    loader = Loader({})
+    before = loader.load(texts)
+    assert 3 == len(seen)
+    changed = texts | {"b": small("b", "GET /b", "GET /new", hosts=B_HOST)}
+    after = loader.load(changed)
+    assert [changed["b"]] == seen[3:]
+    assert before.policies["a"] is after.policies["a"]
+    assert before.match("a.test", "GET", ("a",)) is after.match("a.test", "GET", ("a",))
+    assert before.match("any", "GET", ("c",)) is after.match("any", "GET", ("c",))
+    assert before._matchers["a.test"] is after._matchers["a.test"]
+    assert before._matchers["b.test"] is not after._matchers["b.test"]
+    assert before.match("b.test", "GET", ("new",)) is None
+    assert after.match("b.test", "GET", ("new",)) is not None
+
+
+CHANGES = [
+    {"a": small("a", "GET /a"), "b": small("b", "GET /b")},
+    {"a": small("a", "GET /a"), "b": small("b", "GET /a")},
+    {"a": small("a", "GET /a"), "b": small("b", "GET /a", hosts=B_HOST)},
+    {"a": small("a", "GET /a", hosts=BOTH_HOSTS), "b": small("b", "GET /a", "GET /x", hosts=BOTH_HOSTS)},
+    {"a": small("a", "GET /a"), "renamed": small("b", "GET /a")},
+    {"a": small("a", "GET /a"), "b": small("a", "GET /b")},
+    {"a": small("a", "GET /a"), "b": "name = "},
+    {"a": small("a", "GET /a", "no path"), "b": small("b", "GET /b")},
+    {"b": small("b", "GET /b")},
+    {},
+]
+
+
+@pytest.mark.parametrize("first", CHANGES)
+def test_a_load_after_others_is_as_the_first(first: dict[str, str]) -> None:
+    """Mistakes begin and end with the files that they are in, whatever was loaded before."""
+    loader = Loader({})
+    outcome_of(loader, first)
+    for texts in CHANGES:
+        assert outcome_of(Loader({}), texts) == outcome_of(loader, texts)
+
+
+def outcome_of(loader: Loader, texts: dict[str, str]) -> object:
+    """What a load gives: all mistakes, or all rules by host."""
+    try:
+        policies = loader.load(texts)
+    except ConfigurationError as error:
+        return error.mistakes
+    found = {host: sorted(rule.pattern.text for rule in matcher) for host, matcher in policies._matchers.items()}
+    return found, sorted(policies.policies)

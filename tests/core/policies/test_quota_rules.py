@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.costs import Cost, Outcome
-from gateway.core.policies.quota_rules import parse_quotas
+from gateway.core.policies.quota_rules import parse_limits, parse_quotas
 from gateway.core.policies.rules import Rule
 from gateway.core.quotas import LEASE_SECONDS, MAXIMUM_NUMBER, Quota
 from tests.core.samples import load
@@ -29,12 +29,21 @@ def test_the_grammar_is_that_of_limits(text: str, quotas: tuple[Quota, ...]) -> 
     assert quotas == parse_quotas("pull", text)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 50), st.sampled_from(["second", "minute", "hour", "day", "month", "year"]))
-def test_numbers_and_windows_agree_with_limits(amount: int, multiple: int, granularity: str) -> None:
-    """Limit and window are what `limits` makes of the same text."""
-    text = f"{amount} per {multiple} {granularity}"
-    item = limits.parse(text)
-    assert (Quota("pull", item.amount, item.get_expiry()),) == parse_quotas("pull", text)
+LIMITS = st.from_regex(r"[0-9]{1,4} ?(/|per) ?[0-9]{0,2} ?(?i:second|minute|hour|day|month|year)s?", fullmatch=True)
+TEXTS = st.lists(LIMITS | st.text("019 \t/perPERsecondayth", max_size=12), min_size=1, max_size=3)
+
+
+@given(TEXTS, st.sampled_from([",", ";", "|", " ; ", ";;"]))
+def test_limits_read_as_the_library_reads_them(texts: list[str], separator: str) -> None:
+    """Any text is what `limits` makes of it, or neither takes it."""
+    text = separator.join(texts)
+    try:
+        items = [(item.amount, item.get_expiry(), item.GRANULARITY.name) for item in limits.parse_many(text)]
+    except ValueError:
+        with pytest.raises(ValueError, match="is not a limit"):
+            parse_limits(text)
+    else:
+        assert items == parse_limits(text)
 
 
 def test_an_algorithm_is_counted_apart_from_others() -> None:

@@ -78,6 +78,37 @@ def test_everything_that_can_be_said() -> None:
     assert expected == load_policies({"small.toml": FULL}).policies["small"].upstream
 
 
+RULES = """
+[[rules]]
+match = "GET /events"
+idle_timeout = "1h"
+[[rules]]
+match = "GET /poll"
+response_timeout = "2m"
+"""
+
+
+@pytest.mark.parametrize("written", ['"http://a"', '{ url = "http://a" }'])
+def test_a_backend_has_a_minute_to_begin_and_five_to_go_on(written: str) -> None:
+    """By default long polls of a minute and streams with rare events pass."""
+    upstream = compile_upstream(written)
+    assert 60 == upstream.response_timeout_seconds
+    assert 300 == upstream.idle_timeout_seconds
+
+
+def test_a_rule_may_have_times_of_its_own() -> None:
+    """What it does not say is the policy's, and so is all else of the backend."""
+    upstream = '{ url = "http://a", response_timeout = "3s", idle_timeout = "4s", retries = 1 }'
+    policies = load_policies({"small.toml": POLICY.format(upstream=upstream) + RULES})
+    found = {rule.pattern.path: rule.upstream for rule in policies.rules_of("small")}
+    own = policies.policies["small"].upstream
+    assert {
+        "/**": own,
+        "/events": msgspec.structs.replace(own, idle_timeout_seconds=3600),
+        "/poll": msgspec.structs.replace(own, response_timeout_seconds=120),
+    } == found
+
+
 def test_a_replacement_takes_the_place_of_all_targets() -> None:
     """The rest of the table stays."""
     upstream = compile_upstream('{ targets = ["http://a", "http://b"], retries = 1 }', "http://other:1/")

@@ -91,6 +91,16 @@ def test_wrong_credentials_are_limited(redis_url: str, mint_admin: Mint) -> None
         assert int(answer.headers["retry-after"]) > 0
 
 
+def test_an_admin_token_that_is_there_is_no_guess(redis_url: str, mint_admin: Mint, api: Api) -> None:
+    """Revoked, it is 401 however often it comes, and another one is let in from the same address."""
+    good, bad = mint_admin(), mint_admin()
+    assert 204 == api.delete(f"{TOKENS}/{bad['id']}").status_code
+    with TestClient(build_app(redis_url, failed_credentials="3/minute")) as other:
+        for _ in range(5):
+            assert 401 == other.get(TOKENS, headers={"Authorization": f"Bearer {bad['token']}"}).status_code
+        assert 200 == other.get(TOKENS, headers={"Authorization": f"Bearer {good['token']}"}).status_code
+
+
 def test_introspection_says_what_a_request_would_meet(api: Api) -> None:
     """RFC 7662: active with all there is to know; else, of whatever it is, that it is not and nothing more."""
     api.patch("/api/v1/policies/small/owners/ada", json={"permissions": {"website": ["read"]}})

@@ -68,6 +68,14 @@ def test_wrong_sign_ins_are_limited_by_address(open_desk: OpenDesk, make: Make) 
     assert 1 <= int(answer.headers["retry-after"]) <= 60
 
 
+def test_a_token_that_exists_is_no_wrong_sign_in(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """A revoked one opens nothing however often it is tried, and locks out nobody behind the same address."""
+    desk, revoked, token = open_desk(), make("revoked"), make()
+    manage(lambda m: m.revoke_token(TEST, revoked.view.identity))
+    assert [401] * 12 == [desk.sign_in(revoked.text).status_code for _ in range(12)]
+    assert 303 == desk.sign_in(token.text).status_code
+
+
 def test_an_operator_says_whose_tokens_open_the_page(open_desk: OpenDesk, make: Make) -> None:
     """GATEWAY_SIGN_IN: with `admin` alone a project's token opens nothing."""
     desk = open_desk(sign_in="admin")

@@ -1,4 +1,4 @@
-"""An open WebSocket between a server and a handler, whose token is revoked meanwhile. See system/test_plugin.py."""
+"""An open WebSocket between a server and a handler, which is ended meanwhile. See system/test_plugin.py."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,6 +8,7 @@ import pytest
 from litestar.types import Receive, Scope, Send
 
 from gateway.core.errors import StreamRevoked
+from gateway.core.reasons import Reason
 from gateway.web.plugin.sockets import OpenSocket
 
 ACCEPT, HELLO = {"type": "websocket.accept"}, {"type": "websocket.send", "text": "hello"}
@@ -52,13 +53,14 @@ async def test_a_busy_handler_holds_nobody_up() -> None:
 
     async def be_busy(server: Server, receive: Any, send: Any) -> None:
         await send(ACCEPT)
-        await server.socket.end()
+        server.socket.end(Reason.EXPIRED_TOKEN)
         await server.has_closed.wait()
 
     server = Server()
-    with pytest.raises(StreamRevoked):
+    with pytest.raises(StreamRevoked) as caught:
         await server.serve(be_busy)
     assert [ACCEPT, CLOSED] == server.sent
+    assert Reason.EXPIRED_TOKEN == caught.value.reason
 
 
 async def test_nothing_passes_once_it_is_ended() -> None:
@@ -67,8 +69,8 @@ async def test_nothing_passes_once_it_is_ended() -> None:
     async def go_on(server: Server, receive: Any, send: Any) -> None:
         await send(ACCEPT)
         assert CONNECT == await receive()
-        await server.socket.end()
-        await server.socket.end()
+        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.end(Reason.EXPIRED_TOKEN)
         expected = {"type": "websocket.disconnect", "code": 1008, "reason": "invalid_token"}
         assert [expected, expected] == [await receive(), await receive()]
         await send(CLOSE)
@@ -84,8 +86,8 @@ async def test_a_handler_that_sends_is_told_as_by_a_server() -> None:
     """By the error that ASGI has for a client that has left."""
 
     async def go_on(server: Server, receive: Any, send: Any) -> None:
-        await server.socket.end()
-        with pytest.raises(OSError, match="revoked"):
+        server.socket.end(Reason.EXPIRED_TOKEN)
+        with pytest.raises(OSError, match="closed"):
             await send(HELLO)
         raise RuntimeError("a mistake of the handler's own")
 
@@ -102,7 +104,7 @@ async def test_what_is_over_is_not_closed_again(is_left: bool) -> None:
             assert LEFT == await receive()
         else:
             await send(CLOSE)
-        await server.socket.end()
+        server.socket.end(Reason.EXPIRED_TOKEN)
 
     server = Server(LEFT)
     await server.serve(finish)
@@ -113,7 +115,7 @@ async def test_a_client_that_has_left_meanwhile_is_no_mistake() -> None:
     """The server says so when it is to close, and when a handler sends."""
 
     async def send_on(server: Server, receive: Any, send: Any) -> None:
-        await server.socket.end()
+        server.socket.end(Reason.EXPIRED_TOKEN)
         await send(HELLO)
 
     async def be_left(server: Server, receive: Any, send: Any) -> None:

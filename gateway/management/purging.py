@@ -1,0 +1,32 @@
+"""Purges of stored exports, by command line and API: what is named must be something that there can be."""
+
+from gateway.adapters.protocols import Exports
+from gateway.core.audit import Action, Actor, id_or_nothing
+from gateway.core.caching.purging import Purge, about_purge, can_name, find_groups
+from gateway.core.errors import NotFound
+from gateway.management.changing import Management
+
+
+async def purge(management: Management, exports: Exports, actor: Actor, policy: str, meant: Purge) -> int:
+    """End what is meant of a policy's exports, with an entry of the history. Return how many there were.
+
+    Raises ChangeRefused for what is unclear, NotFound for what was never seen: a slip would end nothing, and say so
+    as if it had.
+    """
+    async with management.refusals(actor, Action.PURGE, policy):
+        (group,) = find_groups(meant)
+        if not await exports.is_seen(policy, group):
+            await _check(management, policy, meant)
+    return await exports.purge(policy, [group], about_purge(actor, policy, meant))
+
+
+async def _check(management: Management, policy: str, meant: Purge) -> None:
+    """Raise NotFound where nothing can be stored of what is named."""
+    await management.check_seen(policy, meant.project or None, meant.owner or None)
+    if meant.token and await management.show_token(id_or_nothing(meant.token)) is None:
+        raise NotFound("there is no token of this id")
+    if (meant.url or meant.group) and not can_name(management.known_rules(policy), meant):
+        what = f"the URL {meant.url}" if meant.url else f"the group {meant.group!r}"
+        raise NotFound(
+            f"nothing is stored under {what}, and no rule of {policy} that is known here could store it there"
+        )
