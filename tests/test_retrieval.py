@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Field, Response, ResponseHead
+from gateway.core.messages import Field, Response, ResponseHead, field_value
 from gateway.core.tokens import build_checksum
 from tests.support.policies import SMALL, make_record, small_policy
 from tests.support.room import NOW, TEXT, Pieces, asked, cache_status, field, ok, open_room
@@ -343,6 +343,26 @@ async def test_interim_answers_reach_the_client_whose_request_they_are_for() -> 
             await room.ask(request, inform=got.append)
         await room.ask("GET /export", inform=got.append)
         assert [ResponseHead(103, [(b"link", b"</a>"), (b"via", b"1.1 gateway")])] * 3 == got
+
+
+async def test_a_backends_own_address_reaches_no_client() -> None:
+    """Neither by an interim answer, nor by one that passes, that is stored, or that is freshened by a 304."""
+    link = (b"link", b"<http://127.0.0.1:9001/a>; rel=preload")
+    place = (b"content-location", b"http://127.0.0.1:9001/export.json")
+    first, tag = (b"cache-control", b"max-age=0"), (b"etag", b'"a"')
+    answers = (
+        ok(link, status=103),
+        ok(place, first, tag),
+        ok(place, status=304),
+        ok((b"location", b"http://127.0.0.1:9001/b"), status=201),
+    )
+    async with open_room(*answers, policy=BACKEND_SAYS) as room:
+        got: list[ResponseHead] = []
+        seen = [await room.ask("GET /export", inform=got.append) for _ in range(2)]
+        seen.append(await room.ask("POST /other"))
+    assert [b"<http://small.example/a>; rel=preload"] == [field_value(head.fields, b"link") for head in got]
+    expected = [b"http://small.example/export.json"] * 2 + [b"http://small.example/b"]
+    assert expected == [field(one, b"content-location") or field(one, b"location") for one in seen]
 
 
 async def test_who_waits_for_another_ones_fetch_gets_no_interim_answers() -> None:

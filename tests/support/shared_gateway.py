@@ -30,8 +30,7 @@ class SharedGateway(GatewayServer):
         self._texts_before = 0
         self._write_marker()
         own = ("--policies", str(self._policies), "--redis", redis_url, "--workers", str(workers))
-        # The tests come from one address, and some of them with many bad credentials.
-        super().__init__(folder, *own, *options, environment={"GATEWAY_FAILED_CREDENTIALS": "", **(environment or {})})
+        super().__init__(folder, *own, *options, environment=environment)
 
     def wait(self) -> "SharedGateway":
         """Return once every worker accepts requests: one that comes later would load the policies unheard."""

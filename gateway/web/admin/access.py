@@ -62,6 +62,8 @@ class Access:
         if isinstance(request, Reason):
             raise AccessRefused(build_refusal(request, None, new_id))
         connection.state.request_id, connection.state.address = request.id, request.client
+        if request.method == "OPTIONS":  # what a path allows is no secret: the document says it to anybody
+            return
         scope: str = handler.opt[SCOPE]
         if scope:
             connection.state.actor = await self._identify(request, scope)

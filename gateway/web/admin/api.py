@@ -20,7 +20,7 @@ from gateway.adapters.protocols import Exports
 from gateway.adapters.usage import Usage
 from gateway.core.audit import Actor
 from gateway.management import Management
-from gateway.web.admin.access import Access
+from gateway.web.admin.access import SCOPE, Access
 from gateway.web.admin.contents import StrictRequest, check_query
 from gateway.web.admin.oauth import introspect, revoke
 from gateway.web.admin.others import HANDLERS
@@ -47,7 +47,8 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         await access(connection, handler)  # Litestar copies guards, and could not copy what the access has
-        check_query(connection, handler)
+        if SCOPE in handler.opt:  # else it is Litestar's own, which answers OPTIONS
+            check_query(connection, handler)
 
     return Router(
         PATH,

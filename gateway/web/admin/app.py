@@ -5,13 +5,16 @@ page's own text, be shown in a frame, be read as another type than it has.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import HttpMethod
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import ControllerRouterHandler, Message, Scope
 
+from gateway.web.admin.schemas import BodySchemas
 from gateway.web.operations import Health, Lifespan, health_handlers
 from gateway.web.pages.parts import build_templates
 
@@ -39,12 +42,22 @@ def build_admin(
     return Litestar(
         [*health_handlers(health), *handlers],
         lifespan=[lifespan],
+        before_request=answer_options,
         before_send=[_add_fields],
         template_config=build_templates(),
-        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True)), BodySchemas()],
         openapi_config=openapi,
         logging_config=None,
     )
+
+
+def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """The answer to OPTIONS (RFC 9110 9.3.7), for anybody. Litestar's own names the methods of one handler only."""
+    if request.method != HttpMethod.OPTIONS:
+        return None
+    path = request.scope["path_template"]
+    methods = {method for route in request.app.routes if route.path_format == path for method in route.methods}
+    return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods)), "Cache-Control": "no-store"})
 
 
 async def _add_fields(message: Message, _: Scope) -> None:

@@ -4,7 +4,7 @@ What is asked for is bounded here as far as a schema can say it; the rest is cor
 """
 
 from datetime import datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,6 +20,8 @@ Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_NAME_LENG
 Description: TypeAlias = Annotated[str, Meta(max_length=MAXIMUM_DESCRIPTION_LENGTH)]
 Binding: TypeAlias = Annotated[str, Meta(max_length=MAXIMUM_BINDING_LENGTH)]
 Scopes: TypeAlias = Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=MAXIMUM_SCOPES)]
+Named: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_BINDING_LENGTH)]
+TokenId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 PolicyName: TypeAlias = Annotated[str, Meta(max_length=63)]
 Plan: TypeAlias = Annotated[str, Meta(max_length=63)]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
@@ -27,6 +29,9 @@ Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked for; an unknown field is refused."""
+
+    SCHEMA: ClassVar[dict[str, Any]] = {}
+    """What its JSON Schema says besides its fields."""
 
 
 class NewChild(Body, frozen=True, kw_only=True):
@@ -90,8 +95,8 @@ class TokenPatch(Body, frozen=True, kw_only=True):
 class NewRotation(Body, frozen=True, kw_only=True):
     """A rotation."""
 
-    overlap_seconds: Annotated[int, Meta(ge=0, le=LATEST_OVERLAP_SECONDS)] = 86400
-    """How long the old token still works beside its successor."""
+    overlap_seconds: Annotated[float, Meta(ge=0, le=LATEST_OVERLAP_SECONDS, multiple_of=1)] = 86400
+    """How long the old token still works beside its successor: a whole number, which JSON may write as 60.0."""
     expires_at: Instant | UnsetType | None = UNSET
     """The successor's end; absent: the old token's."""
 
@@ -99,10 +104,18 @@ class NewRotation(Body, frozen=True, kw_only=True):
 class NewRevocation(Body, frozen=True, kw_only=True):
     """Whose tokens end: those of a `lineage`, or with `policy` those of a `project` or of an `owner`."""
 
-    lineage: Annotated[str, Meta(max_length=64)] = ""
-    policy: PolicyName = ""
-    project: Binding = ""
-    owner: Binding = ""
+    SCHEMA = {
+        "oneOf": [
+            {"required": ["lineage"], "maxProperties": 1},
+            {"required": ["policy", "project"], "maxProperties": 2},
+            {"required": ["policy", "owner"], "maxProperties": 2},
+        ]
+    }
+
+    lineage: TokenId | UnsetType = UNSET
+    policy: Annotated[str, Meta(min_length=1, max_length=63)] | UnsetType = UNSET
+    project: Named | UnsetType = UNSET
+    owner: Named | UnsetType = UNSET
 
 
 class OwnerPatch(Body, frozen=True, kw_only=True):
@@ -115,13 +128,20 @@ class OwnerPatch(Body, frozen=True, kw_only=True):
 class NewPurge(Body, frozen=True, kw_only=True):
     """What is to end of a policy's stored exports: exactly one of the others, or `everything`."""
 
+    SCHEMA = {"oneOf": [{"required": [name]} for name in ("url", "group", "project", "owner", "token", "everything")]}
+
     policy: PolicyName
-    url: Annotated[str, Meta(max_length=8192)] = ""
-    group: Annotated[str, Meta(max_length=128)] = ""
-    project: Binding = ""
-    owner: Binding = ""
-    token: Annotated[str, Meta(max_length=64)] = ""
-    everything: bool = False
+    url: Annotated[str, Meta(pattern="^https?://[^/?#]+/", max_length=8192)] | UnsetType = UNSET
+    group: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+    project: Named | UnsetType = UNSET
+    owner: Named | UnsetType = UNSET
+    token: TokenId | UnsetType = UNSET
+    everything: Annotated[bool, Meta(extra_json_schema={"const": True})] | UnsetType = UNSET
+
+
+def said(body: Body) -> dict[str, Any]:
+    """What is said in the content of a call; what is not there is not said."""
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
 def to_seconds(time: datetime | None) -> int | None:

@@ -1,6 +1,7 @@
 """What calls say, read strictly: Litestar would take a number for a time, and pass over what it does not know."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ValidationException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
 
 from gateway.core.texts import BYTE_ORDER_MARK
 
@@ -16,16 +18,31 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """ValidationException where the query has a parameter that is none: a slip would widen what is meant."""
-    known = _query_names(handler)
-    unknown = [name for name in connection.query_params if name not in known]
-    if unknown:
-        raise ValidationException(extra=[{"message": "there is no such parameter", "key": name} for name in unknown])
+    """ValidationException where the query has a parameter that is none, or no time where one belongs.
 
-
-def _query_names(handler: BaseRouteHandler) -> set[str]:
+    A slip would widen what is meant.
+    """
     declared = {name: field.kwarg_definition for name, field in handler.parsed_fn_signature.parameters.items()}
-    return {one.name or name for name, one in declared.items() if isinstance(one, QueryParameter)}
+    known = {one.name or name: name for name, one in declared.items() if isinstance(one, QueryParameter)}
+    fields = handler.parsed_fn_signature.parameters
+    mistakes = [
+        {"message": mistake, "key": name}
+        for name, value in connection.query_params.multi_items()
+        if (mistake := _mistake_in(fields.get(known.get(name, "")), value))
+    ]
+    if mistakes:
+        raise ValidationException(extra=mistakes)
+
+
+def _mistake_in(field: FieldDefinition | None, value: str) -> str:
+    if field is None:
+        return "there is no such parameter"
+    if field.has_inner_subclass_of(datetime):
+        try:
+            msgspec.convert(value, field.annotation)
+        except msgspec.ValidationError as error:
+            return str(error)
+    return ""
 
 
 class StrictRequest(Request[Any, Any, Any]):

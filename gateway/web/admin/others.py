@@ -12,9 +12,9 @@ from gateway.core.errors import NotFound
 from gateway.core.owners import OwnerChange
 from gateway.core.variants.offers import build_offer
 from gateway.management.purging import purge as end_exports
-from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, to_seconds
+from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, said, to_seconds
 from gateway.web.admin.given import Caller, Exporting, Managing
-from gateway.web.admin.problems import documented
+from gateway.web.admin.problems import CallRefused, documented
 from gateway.web.admin.shown import History, Purged, ShownOwner, ShownOwners, show_entry, show_owner
 from gateway.web.admin.shown_policies import ShownOffers, ShownPolicies, ShownProject, ShownProjects, show_policy
 from gateway.web.admin.tokens import MAXIMUM_PAGE, READING, WRITING
@@ -150,8 +150,11 @@ async def search_history(
 )
 async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
     """The next request for one asks the backend, on every worker and node. The history has who purged what."""
-    meant = Purge(**{name: getattr(data, name) for name in Purge.__struct_fields__})
-    return Purged(await end_exports(management, exports, actor, data.policy, meant))
+    named = said(data)
+    policy = named.pop("policy")
+    if len(named) != 1 or named.get("everything") is False:
+        raise CallRefused("invalid", "name exactly one of url, group, project, owner, token, everything")
+    return Purged(await end_exports(management, exports, actor, policy, Purge(**named)))
 
 
 HANDLERS = [

@@ -12,7 +12,7 @@ from gateway.core.administration import TokenState
 from gateway.core.token_views import TokenView
 from gateway.management import Management
 from gateway.web.admin.access import SCOPE
-from gateway.web.admin.asked import NewChild, NewRevocation, NewRotation, NewToken, TokenPatch, to_seconds
+from gateway.web.admin.asked import NewChild, NewRevocation, NewRotation, NewToken, TokenPatch, said, to_seconds
 from gateway.web.admin.given import Caller, Managing
 from gateway.web.admin.problems import CallRefused, documented
 from gateway.web.admin.shown import Revoked, ShownToken, ShownTokens, TokenPage, show_created, show_token
@@ -128,7 +128,8 @@ class TokenController(Controller):
     ) -> Response[ShownToken]:
         """With the settings and counters of the token, which ends after the overlap."""
         ends = data.expires_at if isinstance(data.expires_at, UnsetType) else to_seconds(data.expires_at)
-        return _answer_created(show_created(await management.rotate_token(actor, identity, data.overlap_seconds, ends)))
+        overlap_seconds = int(data.overlap_seconds)
+        return _answer_created(show_created(await management.rotate_token(actor, identity, overlap_seconds, ends)))
 
     @get(
         "/{identity:str}/children", opt=READING, responses=documented(401, 403, 404), summary="List a token's children"
@@ -162,12 +163,12 @@ class TokenController(Controller):
 )
 async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRevocation]) -> Revoked:
     """A token with all that it was rotated from and to, or all of a project or of an owner that exist now."""
-    named = {name for name in ("lineage", "policy", "project", "owner") if getattr(data, name)}
-    if named == {"lineage"}:
-        return Revoked(await management.revoke_lineage(actor, data.lineage))
-    if named not in ({"policy", "project"}, {"policy", "owner"}):
+    named = said(data)
+    if named.keys() == {"lineage"}:
+        return Revoked(await management.revoke_lineage(actor, named["lineage"]))
+    if named.keys() not in ({"policy", "project"}, {"policy", "owner"}):
         raise CallRefused("invalid", "name lineage; or policy and project; or policy and owner")
-    return Revoked(await management.revoke_all(actor, data.policy, data.project, data.owner))
+    return Revoked(await management.revoke_all(actor, **named))
 
 
 def cut_page(views: Sequence[TokenView], limit: int, cursor: str | None) -> tuple[Sequence[TokenView], str | None]:

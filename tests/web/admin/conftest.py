@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.testing import TestClient
 
@@ -25,6 +26,8 @@ from gateway.core.addresses import TrustedProxies
 from gateway.management import Management
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
+from gateway.web.admin.app import answer_options
+from gateway.web.admin.schemas import BodySchemas
 from tests.management.policies import FixedPolicies
 from tests.support.app_client import client_of
 from tests.support.command_line import run_json
@@ -34,7 +37,7 @@ NOW = 1_800_000_000.0
 Mint = Callable[..., dict[str, str]]
 
 
-def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litestar:
+def build_app(redis_url: str, failed_credentials: str = "1000/minute", cors: CORSConfig | None = None) -> Litestar:
     """The API alone, as the admin listener mounts it."""
     connection = RedisConnection(open_client(redis_url, 5), 5)
     tokens = RedisTokens(connection)
@@ -65,8 +68,10 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute") -> Litest
     return Litestar(
         [build_api(management, RedisExports(connection, 0), RedisUsage(connection, lambda: NOW), access)],
         lifespan=[run],
+        before_request=answer_options,
+        cors_config=cors,
         openapi_config=build_openapi(),
-        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True)), BodySchemas()],
         logging_config=None,
     )
 
