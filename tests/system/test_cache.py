@@ -157,7 +157,7 @@ def test_a_purge_is_seen_by_all_on_the_next_request(share: Share, redis_url: str
             return {ask(port, "GET", EXPORT, token=token).content for port in ports for _ in range(8)}
 
         assert {b"old"} == pull()
-        purge = ("cache", "purge", "--policy", "system", "--redis", redis_url, "--json")
+        purge = ("cache", "purge", "--policy", "system", "--policies", str(policies), "--redis", redis_url, "--json")
         assert {"purged": 0} == json.loads(run_command(*purge, "--group", "set-b").stdout)
         assert {b"old"} == pull()
         assert {"purged": 1} == json.loads(run_command(*purge, "--group", "set-a").stdout)
