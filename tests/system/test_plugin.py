@@ -22,6 +22,7 @@ from gateway.core.tokens import build_checksum
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
+from tests.support.redis_clock import wait_for_next_millisecond
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "tests" / "examples" / "plugin_policy.toml"
@@ -37,6 +38,7 @@ class App(Process):
 
     def __init__(self, folder: Path, redis_url: str, *options: str) -> None:
         self.port = free_port()
+        self.redis_url = redis_url
         self.policy = folder / "own.toml"
         self.policy.write_text(POLICY.read_text())
         self.where = ("--policies", str(self.policy), "--redis", redis_url)
@@ -158,6 +160,7 @@ def test_an_export_is_made_once_and_then_not_modified(app: App, mint: Mint) -> N
     changed = ask(app.port, "POST", "/projects/shop/texts", token=writer, fields=fields, content=content)
     assert 201 == changed.status
     assert {"changed": 1, "by": "CI"} == changed.json()
+    wait_for_next_millisecond(app.redis_url)
     assert "gateway; fwd=uri-miss; stored" == app.get(SHOP, reader).field("cache-status")
 
 
