@@ -6,6 +6,9 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := .venv-uv/bin/uv
+# Compiled modules are kept in the environment, whatever is set outside: the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 # Processes that run tests side by side.
 JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
