@@ -21,6 +21,7 @@ from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_contents import Limits
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
 from gateway.adapters.redis_fetches import RedisFetches
@@ -81,7 +82,8 @@ class Gateway:
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         self.encoder = ContentEncoder()
-        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
+        limits = Limits(settings.export_limit)
+        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts, limits=limits)
         contents = Contents(exports, self.encoder)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)

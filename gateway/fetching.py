@@ -20,7 +20,7 @@ from gateway.core import encodings, loops
 from gateway.core.assertions import Issuer, build_assertion, rewritten
 from gateway.core.caching import answering, invalidating, keys, reusing, revalidating, storing
 from gateway.core.caching.entries import Export, StoredHead, build_export, encode_head
-from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Storing
+from gateway.core.caching.fetching import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
 from gateway.core.caching.preconditions import holds_for_origin, is_unmodified
 from gateway.core.caching.reusing import Reuse
 from gateway.core.caching.told import build_fields, build_whole_fields
@@ -192,10 +192,10 @@ class Fetching:
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
-        is_stored = objection is None and await self._store(it, made, head, whole, is_new=True)
-        status = it.cache_status(is_stored=is_stored)
+        stored = await self._store(it, made, head, whole, is_new=True) if objection is None else None
+        status = it.cache_status(stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
-        return await self._reply(it, export, whole, head, status, is_stored=is_stored)
+        return await self._reply(it, export, whole, head, status, is_stored=stored == "stored")
 
     async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
@@ -203,10 +203,10 @@ class Fetching:
         response = revalidating.freshened(stored, answer, it.began_at)
         made = revalidating.freshen_head(it.admission, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
-        is_stored = objection is None and await self._store(it, made, response, content, is_new=False)
-        status = it.cache_status(is_stored=is_stored, status=304)
+        is_now = await self._store(it, made, response, content, is_new=False) if objection is None else None
+        status = it.cache_status(is_now, 304)
         export = build_export(made, passes_cache_control=it.cache.passes_cache_control)
-        return await self._reply(it, export, content, answer, status, is_stored=is_stored)
+        return await self._reply(it, export, content, answer, status, is_stored=is_now == "stored")
 
     async def _reply(
         self, it: Fetch, export: Export, content: bytes, answer: ResponseHead, status: bytes, *, is_stored: bool
@@ -228,11 +228,13 @@ class Fetching:
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
 
-    async def _store(self, it: Fetch, made: StoredHead, head: ResponseHead, content: bytes, *, is_new: bool) -> bool:
-        """Stores an answer, and gives it to those who wait, also where Redis did not take it."""
+    async def _store(
+        self, it: Fetch, made: StoredHead, head: ResponseHead, content: bytes, *, is_new: bool
+    ) -> Stored | None:
+        """Stores an answer, and gives it to those who wait, also where Redis did not take it. None: it has no name."""
         rule = it.admission.rule
         if it.name is None:
-            return False
+            return None
         raw = encode_head(made)
         is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
         who = keys.entitlement(it.cache, it.admission.record)
@@ -255,7 +257,7 @@ class Fetching:
         if it.lead is not None:
             shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
             self._fetches.end(it.lead, shared if is_of_use else Alone())
-        return outcome == "stored"
+        return outcome
 
 
 def _pass_through(answer: Response, why: str) -> Response:

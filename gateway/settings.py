@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
+    export_limit: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    """Bytes of exports that Redis keeps for one project, owner or token; the oldest go first. 0: any number."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000
     """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""

@@ -89,6 +89,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.children(identity),
         names.export("project", "x", "k"),
         names.content(names.export("project", "x", "k"), "v"),
+        *names.held("project", "x"),
         names.staged(names.export("project", "x", "k"), "v", "0"),
         names.fetch(names.export("project", "x", "k"), "s"),
         names.group("p", "group:x"),

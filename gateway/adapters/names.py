@@ -25,6 +25,9 @@
                                         and what it was encoded to, by the name of the coding; long content in
                                         pieces (redis_contents.py)
     gw1:staged:<kind>:<length>:<who>:<key>:<variant>:<number>   the same while its pieces are written; ends by itself
+    gw1:held:<kind>:<length>:<who>      hash, what an entitlement has stored: <key>:<variant> to its bytes, "" to all
+    gw1:ages:<kind>:<length>:<who>      sorted set of the same, by when it was asked for
+    gw1:ends:<kind>:<length>:<who>      sorted set of the same, by the end of its time
     gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
@@ -212,6 +215,11 @@ def content(export_name: str, variant: str) -> str:
     return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
 
 
+def held(kind: str, entitlement: str) -> list[str]:
+    """What an entitlement has stored: bytes, and the members by age and by their end. The scripts name them, too."""
+    return [f"{VERSION}:{what}:{kind}:{len(entitlement.encode())}:{entitlement}" for what in ("held", "ages", "ends")]
+
+
 def staged(export_name: str, variant: str, number: str) -> str:
     """Long content that is being written; it is given the name of the content when all of it is there."""
     return f"{VERSION}:staged{export_name[EXPORT_LENGTH:]}:{variant}:{number}"
@@ -268,7 +276,7 @@ def marker() -> str:
 
 
 def ready() -> list[str]:
-    """The set and the stream that a readiness check writes and removes."""
+    """The set and the stream that a readiness check writes and removes, and the set who waits for Redis' disk."""
     return [f"{VERSION}:{{ready}}:set", f"{VERSION}:{{ready}}:stream"]
 
 

@@ -13,9 +13,12 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Literal
+
+import msgspec
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.errors import StoreUnavailable
 
@@ -26,13 +29,44 @@ STAGED_MILLISECONDS = 60_000
 MARK_DIGITS = 16
 
 
+EXPORT_SHARE = 75
+"""Percent of Redis' maxmemory up to which exports are stored. The rest is kept for what cannot be done without: tokens,
+revocations, counters, and what a script needs while it runs."""
+EXPORT_LIMIT = 64 * 1024 * 1024
+"""Bytes that one entitlement may have stored, unless it is said otherwise: what its builds pull, several times over."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much may be stored; 0 is any number of bytes, and any share."""
+
+    entitlement_bytes: int = EXPORT_LIMIT
+    """For one entitlement; the oldest make room. Also at most an eighth of Redis' maxmemory, if the share counts."""
+    share: int = EXPORT_SHARE
+    """Percent of Redis' maxmemory. A Redis that has none, or does not tell (the embedded one), counts as never full."""
+
+
+ANY = Limits(0, 0)
+
+
+class NoRoom(Exception):
+    """Content that is not stored; `outcome` says why, as what became of storing it."""
+
+    def __init__(self, outcome: Literal["full", "large"]) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
 class RedisContents:
     """Reads and writes content beside its digest. Every method raises StoreUnavailable."""
 
-    def __init__(self, connection: RedisConnection, piece_bytes: int = PIECE_BYTES) -> None:
+    def __init__(
+        self, connection: RedisConnection, piece_bytes: int = PIECE_BYTES, limits: Limits | None = None
+    ) -> None:
         self.piece_bytes = piece_bytes
+        self.limits = limits or Limits()
         self._connection = connection
-        self._keep = read_script("keep_content.lua")
+        self._keep = read_script("exports.lua", "keep_content.lua")
+        self._stage = read_script("exports.lua", "stage.lua")
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         """The content; None where it is gone or another one by now, or was not encoded so."""
@@ -51,20 +85,23 @@ class RedisContents:
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
         """Keeps what the content with this digest was encoded to beside it, where it is still there."""
-        await self._put(names.content(name, variant), digest, _field(coding), encoded)
+        await self._put(names.content(name, variant), digest, _field(coding), encoded, self.limits)
 
     async def stage(self, name: str, variant: str, digest: bytes, content: bytes) -> str:
         """Writes long content under a name of its own, which is returned; store.lua gives it that of the export.
 
-        Empty where the export has the very same content already.
+        Empty where the export has the very same content already. Raises NoRoom.
         """
         found, *_ = await self._get(names.content(name, variant), "digest")
         if found == digest:
             return ""
         key = names.staged(name, variant, secrets.token_hex(8))
-        await self._connection.run(lambda client: _begin(client, key, digest))
+        bounds = [STAGED_MILLISECONDS, len(content), self.limits.entitlement_bytes, self.limits.share]
+        refusal = await self._connection.run_script(self._stage, [key], [digest, *bounds])
+        if refusal:
+            raise NoRoom(refusal.decode())
         try:
-            await self._put(key, digest, _field(b""), content)
+            await self._put(key, digest, _field(b""), content, ANY)
         except StoreUnavailable:
             with suppress(StoreUnavailable):  # it ends by itself, and a full Redis had better not wait for that
                 await self._connection.run(lambda client: client.unlink(key))
@@ -75,28 +112,22 @@ class RedisContents:
         found = await self._connection.run(lambda client: client.hmget(key, list(fields)))
         return [value if isinstance(value, bytes) else None for value in found]
 
-    async def _put(self, key: str, digest: bytes, field: str, content: bytes) -> None:
+    async def _put(self, key: str, digest: bytes, field: str, content: bytes, limits: Limits) -> None:
+        bounds = [limits.entitlement_bytes, limits.share]
         if len(content) <= self.piece_bytes:
-            await self._connection.run_script(self._keep, [key], [digest, field, content])
+            await self._connection.run_script(self._keep, [key], [digest, field, content, *bounds])
             return
         mark = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()[:MARK_DIGITS]
         count = 0
         for count, piece in enumerate(self._cut(content), start=1):
             named = _piece_field(field, mark, count - 1)
-            if not await self._connection.run_script(self._keep, [key], [digest, named, piece]):
+            if not await self._connection.run_script(self._keep, [key], [digest, named, piece, *bounds]):
                 return
-        await self._connection.run_script(self._keep, [key], [digest, f"{field}/of", f"{count} {mark}"])
+        await self._connection.run_script(self._keep, [key], [digest, f"{field}/of", f"{count} {mark}", *bounds])
 
     def _cut(self, content: bytes) -> Iterator[bytes]:
         for start in range(0, len(content), self.piece_bytes):
             yield content[start : start + self.piece_bytes]
-
-
-async def _begin(client: Client, key: str, digest: bytes) -> None:
-    pipeline = client.pipeline()  # a transaction: nothing is there that has no end
-    pipeline.hset(key, "digest", digest)
-    pipeline.pexpire(key, STAGED_MILLISECONDS)
-    await pipeline.execute()
 
 
 def _field(coding: bytes) -> str:

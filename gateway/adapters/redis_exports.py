@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_contents import PIECE_BYTES, RedisContents
+from gateway.adapters.redis_contents import PIECE_BYTES, Limits, NoRoom, RedisContents
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.caching.fetching import Stored, Storing
@@ -25,6 +25,7 @@ PURGE_MEMORY_MILLISECONDS = 3_600_000
 """For how long a purge is remembered. A fetch that takes longer stores nothing."""
 PURGE_BATCH = 200
 """Exports ended in one script call: Redis serves nobody else for a millisecond or two."""
+NO_ROOM: tuple[Stored, ...] = ("full", "large")
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +42,19 @@ class RedisExports:
         memory_bytes: int,
         counts: Counter[str] | None = None,
         piece_bytes: int = PIECE_BYTES,
+        limits: Limits | None = None,
     ) -> None:
         self.now: int | None = None
         self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
-        self._contents = RedisContents(connection, piece_bytes)
+        self._contents = RedisContents(connection, piece_bytes, limits)
         self._memory = ContentMemory(memory_bytes)
+        self._is_full = False
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
         self._heads = read_script("exports.lua", "document_heads.lua")
         self._end = read_script("compare_and_set.lua")
+        self._drop = read_script("exports.lua", "drop.lua")
         self._purge = read_script("exports.lua", "audit.lua", "purge.lua")
 
     def forget(self) -> None:
@@ -93,18 +97,21 @@ class RedisExports:
     async def write(self, it: Storing) -> Stored:
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
         try:
-            is_stored = await self._write(it)
+            outcome = await self._write(it)
+        except NoRoom as refusal:
+            outcome = refusal.outcome
+            await self._end_lease(it)
         except StoreUnavailable as error:
             self.counts["store-refused"] += 1
             logger.warning("an export could not be stored: %s", error)
             await self._end_lease(it)
             return "refused"
-        if not is_stored:
-            return "outdated"
-        self._memory.put((it.name, it.digest), it.content)
-        return "stored"
+        if outcome == "stored":
+            self._memory.put((it.name, it.digest), it.content)
+        self._tell(outcome)
+        return outcome
 
-    async def _write(self, it: Storing) -> bool:
+    async def _write(self, it: Storing) -> Stored:
         is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
         staged = await self._contents.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
         is_sent = it.is_content_new and not is_long
@@ -113,8 +120,25 @@ class RedisExports:
         arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
         arguments += [it.content if is_sent else b"", int(is_sent), holder]
         arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS, it.document]
+        arguments += [len(it.content), self._contents.limits.entitlement_bytes, self._contents.limits.share]
         keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
-        return bool(await self._connection.run_script(self._store, keys, arguments))
+        outcome, ended = await self._connection.run_script(self._store, keys, arguments)
+        self.counts["made-room"] += ended
+        stored: Stored = outcome.decode()
+        return stored
+
+    def _tell(self, outcome: Stored) -> None:
+        """Counts what found no room, and logs it as that begins and ends."""
+        if outcome in NO_ROOM:
+            self.counts[f"store-{outcome}"] += 1
+        if outcome == "full" and not self._is_full:
+            logger.warning(
+                "redis: exports use up their share of maxmemory (%d %%); none are stored until there is room",
+                self._contents.limits.share,
+            )
+        elif outcome == "stored" and self._is_full:
+            logger.warning("redis: exports are stored again")
+        self._is_full = outcome == "full" or (self._is_full and outcome != "stored")
 
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
@@ -138,7 +162,7 @@ class RedisExports:
     async def remove(self, name: str, variant: str = "") -> None:
         """Ends one variant of an export; all of it where none is named."""
         try:
-            await self._connection.run(lambda client: client.hdel(name, variant) if variant else client.delete(name))
+            await self._connection.run_script(self._drop, [name], [variant])
         except StoreUnavailable as error:
             self.counts["remove-failed"] += 1
             logger.warning("a stored export could not be removed: %s", error)

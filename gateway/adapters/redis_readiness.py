@@ -14,26 +14,16 @@ from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens import ID_LENGTH
 
 COMMANDS = (
-    *("DEL", "EVALSHA", "EXISTS", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET"),
-    *("HSET", "HSETNX", "HVALS", "INFO", "LINDEX", "LSET", "LTRIM", "MGET", "PEXPIRE", "PING", "PTTL", "RENAME"),
-    *(
-        "RPUSH",
-        "SADD",
-        "SCAN",
-        "SET",
-        "SETRANGE",
-        "SISMEMBER",
-        "SMEMBERS",
-        "SMISMEMBER",
-        "TIME",
-        "UNLINK",
-        "XADD",
-        "XDEL",
-        "XREVRANGE",
-    ),
-    *("ZADD", "ZCOUNT", "ZRANGE", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"),
+    *("DEL", "EVALSHA", "EXISTS", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HINCRBY"),
+    *("HKEYS", "HLEN", "HMGET", "HSET", "HSETNX", "HSTRLEN", "HVALS", "INFO", "LINDEX"),
+    *("LSET", "LTRIM", "MGET", "PEXPIRE", "PING", "PTTL", "RENAME", "RPUSH", "SADD"),
+    *("SCAN", "SET", "SETRANGE", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "TIME", "UNLINK"),
+    *("XADD", "XDEL", "XREVRANGE", "ZADD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYRANK"),
+    "ZREMRANGEBYSCORE",
 )
 """What the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
+COMMANDS_OF_SOME = ("WAITAOF",)
+"""The same, where Redis has them: before 7.2 a rule that grants one would be a mistake."""
 NO_TOKEN = "0" * ID_LENGTH
 """The id of no token: admitting it reads what an admission reads, and charges nothing."""
 
@@ -61,7 +51,7 @@ class RedisReadiness:
     async def warn_of_missing_commands(self) -> None:
         """Log the commands that the Redis user lacks, with what grants them. If Redis is away, others say so."""
         try:
-            found = await self._connection.run_script(self._missing, [], list(COMMANDS))
+            found = await self._connection.run_script(self._missing, [], [*COMMANDS, *COMMANDS_OF_SOME])
         except StoreUnavailable as error:
             logger.warning("redis: what the user may run could not be checked: %s", error)
             return

@@ -15,7 +15,7 @@ from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
 from gateway.core.tokens import token_id
 
-REFUSED_WHEN_FULL = {"store.lua", "keep_content.lua", "count.lua"}
+REFUSED_WHEN_FULL = {"store.lua", "stage.lua", "keep_content.lua", "count.lua"}
 """Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
 and can be done without. All others run: they admit, revoke, change tokens or free memory, and add little."""
 

@@ -53,7 +53,7 @@ def _build_memory(memory: StoreMemory) -> Iterator[Metric]:
     yield Metric(
         "gateway_redis_memory_limit_bytes",
         "gauge",
-        "Memory that Redis may use (maxmemory), 0 for any. A full Redis stores and counts nothing.",
+        "Memory that Redis may use (maxmemory), 0 for any. Exports are stored up to three quarters of it.",
         [Sample(memory.maximum)],
     )
 

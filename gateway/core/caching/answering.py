@@ -61,10 +61,11 @@ def build_cache_status_hit(reuse: Reuse, now: int) -> bytes:
     return b"gateway; hit; ttl=%d%b" % (ttl, f"; detail={reuse.detail}".encode() if reuse.detail else b"")
 
 
-def build_cache_status_forwarded(why: str, *, is_stored: bool, status: int | None = None) -> bytes:
+def build_cache_status_forwarded(why: str, *, is_stored: bool, status: int | None = None, detail: str = "") -> bytes:
     """Cache-Status of an answer that the backend was asked for; `status` is what it said where that is not told."""
     told = "" if status is None else f"; fwd-status={status}"
-    return f"gateway; fwd={why}{told}{'; stored' if is_stored else ''}".encode()
+    stored = "; stored" if is_stored else ""
+    return f"gateway; fwd={why}{told}{stored}{f'; detail={detail}' if detail else ''}".encode()
 
 
 def build_repr_digest(digest: bytes, fields: Fields, wanted: list[bytes]) -> list[Field]:

@@ -1,6 +1,6 @@
 """One fetch of an answer for all who wait for it: whose turn it is, and what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -46,8 +46,11 @@ class Failed(msgspec.Struct, frozen=True):
     error: UpstreamError
 
 
-Stored: TypeAlias = Literal["stored", "outdated", "refused"]
-"""What became of storing: done; a purge came since the fetch began; or the store did not take it."""
+Stored: TypeAlias = Literal["stored", "outdated", "full", "large", "refused"]
+"""What became of storing: done; a purge came since the fetch began; the store is as full as exports may make it; it is
+more than one entitlement may have; or the store did not take it."""
+DETAILS: Mapping[Stored, str] = {"full": "store-full", "large": "store-large", "refused": "store-refused"}
+"""What Cache-Status says of what was not stored though it might have been (RFC 9211 2.8)."""
 Turn: TypeAlias = Lead | Landed | Alone
 Landing: TypeAlias = Landed | Alone | Failed
 
@@ -111,8 +114,13 @@ class Fetch(msgspec.Struct, frozen=True):
             return self.admission.facts.now
         return self.lead.began_at
 
-    def cache_status(self, *, is_stored: bool, status: int | None = None) -> bytes:
-        """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told."""
+    def cache_status(self, stored: Stored | None, status: int | None = None) -> bytes:
+        """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told.
+
+        `stored` is None where there was nothing to store.
+        """
         if self.shaped is not None and self.shaped.cache_status:
             return self.shaped.cache_status
-        return answering.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status)
+        detail = DETAILS.get(stored, "") if stored else ""
+        is_stored = stored == "stored"
+        return answering.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status, detail=detail)
