@@ -79,6 +79,7 @@ class Administration:
             usage=self.usage,
             policies=self.policies,
             policy_mistakes=self.policy_mistakes,
+            check_readiness=self.check_readiness,
             clock=clock,
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,

@@ -80,6 +80,13 @@ class Tokens(Protocol):
         """
         ...
 
+    async def keep(self) -> None:
+        """Waits until what was acknowledged before is on Redis' disk, where Redis can tell; raises NotKept.
+
+        Where it cannot (before 7.2, without an append-only file, if it leaves the disk to the system), at once.
+        """
+        ...
+
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
         ...

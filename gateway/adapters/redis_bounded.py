@@ -21,7 +21,7 @@ class BoundedConnection(RedisConnection):
         super().__init__(client, timeout_seconds, counts)
         self._turns = asyncio.Semaphore(MAXIMUM_COMMANDS)
 
-    async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
+    async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         """See RedisConnection.run."""
         async with self._turns:
-            return await super().run(command)
+            return await super().run(command, more_seconds)

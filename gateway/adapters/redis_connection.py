@@ -139,15 +139,18 @@ class RedisConnection:
         """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
         return self._probing is not None
 
-    async def run(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
-        """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses."""
-        return await self._run(command, lambda: self._run_on_live_connection(command))
+    async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
+        """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses.
 
-    async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]]) -> Answer:
+        A command that makes Redis wait has `more_seconds` than others.
+        """
+        return await self._run(command, lambda: self._run_on_live_connection(command), more_seconds)
+
+    async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         if self._probing is not None:
             raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
-            async with _bound(self.timeout_seconds):
+            async with _bound(self.timeout_seconds + more_seconds):
                 answer = await command()
         except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
             raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error

@@ -8,13 +8,14 @@ from operator import attrgetter
 from typing import Any
 
 from gateway.adapters import names
-from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_connection import Client, RedisConnection, refused
 from gateway.adapters.redis_owners import RedisOwners
 from gateway.adapters.redis_scripts import read_facts, read_script, read_token, read_windows
+from gateway.adapters.redis_usage import run_each
 from gateway.core.addresses import client_network
 from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.decision import Asked, Facts
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotKept
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord, decode_record, encode_record
@@ -23,6 +24,8 @@ from gateway.core.tokens import ID_LENGTH, bucket_of, token_id
 _ABSENT = b""
 AT_ONCE = 1000
 """Tokens that are asked for and read in one go: others who wait for this process wait for milliseconds."""
+KEPT_SECONDS = 3.0
+"""For Redis to have a change on its disk. With `appendfsync everysec` it takes a second, and longer on a busy disk."""
 LOOKED_AT_ONCE = 128
 """Tokens in one script that looks at them: Redis serves nobody else for about a millisecond."""
 
@@ -143,6 +146,23 @@ class RedisTokens:
         keys = [names.revoked(identities[0]), names.audit(identities[0])]
         revoked = await self._connection.run_script(self._revoke, keys, [*meant, *identities])
         return [identity.decode() for identity in revoked]
+
+    async def keep(self) -> None:
+        """See admin_protocols.Tokens: a write of its own, and then WAITAOF on the same connection.
+
+        What was acknowledged before is before that write in the append-only file, whichever connection it came by.
+        """
+        (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
+        if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
+            return
+        (key, _), patience = names.ready(), int(KEPT_SECONDS * 1000)
+        commands = [("SADD", key, "kept"), ("DEL", key), ("WAITAOF", 1, 0, patience)]
+        *written, kept = await run_each(self._connection, commands, KEPT_SECONDS)
+        for reply in written:
+            if isinstance(reply, Exception):
+                raise refused(reply) from reply
+        if not isinstance(kept, Exception) and not kept[0]:
+            raise NotKept(KEPT_SECONDS)
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""

@@ -103,10 +103,12 @@ def _read_counts(reply: Mapping[bytes, bytes]) -> dict[Counted, int]:
     return {read_counted(text.decode()): int(number) for text, number in reply.items()}
 
 
-async def run_each(connection: RedisConnection, commands: Sequence[_Command], **options: Any) -> list[Any]:
+async def run_each(
+    connection: RedisConnection, commands: Sequence[_Command], more_seconds: float = 0, **options: Any
+) -> list[Any]:
     """The answers to commands of one key each, in one call; those that Redis refuses are answered by an exception.
 
-    `options` are redis-py's, for reading the answers.
+    `options` are redis-py's, for reading the answers. If one of the commands makes Redis wait, it has `more_seconds`.
     """
 
     async def run(client: Client) -> list[Any]:
@@ -115,4 +117,4 @@ async def run_each(connection: RedisConnection, commands: Sequence[_Command], **
                 pipeline.execute_command(*command, **options)
             return await pipeline.execute(raise_on_error=False)
 
-    return await connection.run(run)
+    return await connection.run(run, more_seconds)

@@ -12,6 +12,7 @@ GatewayError
         CallRepeated            the idempotency key was used before; `identity` names what it made
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
+        NotKept                 a change is made, but Redis has not confirmed that it is on its disk
     StreamRevoked               an open stream that a request would no longer get; `reason` says why
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
@@ -108,6 +109,17 @@ class StoreUnavailable(GatewayError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class NotKept(StoreUnavailable):
+    """The change is made and in effect, but Redis has not confirmed within `seconds` that it is on its disk."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"redis: done and in effect, but Redis did not confirm within {seconds:g} s that it is on its disk. "
+            "If Redis or its machine fails now, it may be undone. Do it again to wait again; `gateway redis check` "
+            "says what Redis promises"
+        )
 
 
 class StreamRevoked(GatewayError):

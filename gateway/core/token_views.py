@@ -51,6 +51,8 @@ class CreatedToken(msgspec.Struct, frozen=True):
     text: str
     predecessor: TokenView | None = None
     """What it was rotated from."""
+    warning: str = ""
+    """Why this may be undone; empty where nothing speaks for that."""
 
     def __repr__(self) -> str:
         return f"CreatedToken({self.view!r})"

@@ -1,7 +1,8 @@
 """Changes of tokens and owners. Each is in the history with its actor; so is what was asked for and refused.
 
 Like exchange.py it orders what core decides and adapters do. A change is made from what was just read and stored only
-where that is still so; else it is made anew. What is refused raises a ChangeRefused.
+where that is still so; else it is made anew. What is refused raises a ChangeRefused. What an incident asks for (revoke,
+disable, rotate, block) is answered when Redis has it on its disk, if it can tell: else NotKept. Repeating waits again.
 """
 
 import msgspec
@@ -17,7 +18,7 @@ from gateway.core.audit import (
     compare_records,
 )
 from gateway.core.children import make_child
-from gateway.core.errors import ChangedMeanwhile, NotFound
+from gateway.core.errors import ChangedMeanwhile, NotFound, NotKept
 from gateway.core.importing import Imported, import_token
 from gateway.core.overrides import OverrideRequest, override_quota, remove_override
 from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
@@ -79,7 +80,9 @@ class Management(Writing):
             return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.UPDATE, identity=identity):
-            return (await self._view([await self._change(identity, attempt, expected)]))[0]
+            (view,) = await self._view([await self._change(identity, attempt, expected)])
+            await self._tokens.keep()
+            return view
 
     async def override_quota(
         self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None, *, now: int | None = None
@@ -124,20 +127,28 @@ class Management(Writing):
             return CreatedToken(new, rotated.text, old)
 
         async with self.refusals(actor, Action.ROTATE, identity=identity):
-            return await self._change(identity, attempt, expected)
+            created = await self._change(identity, attempt, expected)
+            try:
+                await self._tokens.keep()
+            except NotKept as error:  # nobody else has the text
+                return msgspec.structs.replace(created, warning=str(error))
+            return created
 
     async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
         """Ends a token for good; a second time changes nothing."""
         async with self.refusals(actor, Action.REVOKE, identity=identity):
             await self._record(identity)
             await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            await self._tokens.keep()
             return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
 
     async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
         """Ends a token with all that it was rotated from and to; the ids not revoked before."""
         async with self.refusals(actor, Action.REVOKE, identity=identity):
             await self._record(identity)
-            return await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            revoked = await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            await self._tokens.keep()
+            return revoked
 
     async def revoke_all(
         self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
@@ -150,6 +161,7 @@ class Management(Writing):
             revoked = await self._tokens.revoke_all(policy, project or None, owner or None, entry)
             if not revoked:
                 await self.check_seen(policy, project or None, owner or None)
+            await self._tokens.keep()
             return revoked
 
     async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
@@ -170,5 +182,6 @@ class Management(Writing):
                     changes=compare_owners(old, new),
                 )
                 if await self._owners.replace(policy, owner, old, new, entry):
+                    await self._tokens.keep()
                     return new
             raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")

@@ -38,7 +38,7 @@ def pull(number: int, who: str = "x", size: int = PULL) -> Storing:
 
 async def stored(connection: RedisConnection, who: str = "x") -> list[int]:
     """The numbers of the pulls that are stored for somebody."""
-    found: list[bytes] = await connection.client.keys(names.export("project", who, "*"))
+    found: list[Any] = await connection.client.keys(names.export("project", who, "*"))
     return sorted(int(name.rpartition(b":")[2], 16) for name in found)
 
 

@@ -38,6 +38,8 @@ def rotate(
     rotated = with_management(redis_url, work, policies, pepper)
     old = rotated.predecessor or rotated.view
     ends = format_time(old.record.expires_at)
+    if rotated.warning:
+        click.echo(f"gateway: {rotated.warning}", err=True)
     if as_json:
         print_json({**describe_view(rotated.view), "token": rotated.text, "predecessor_expires": ends})
         return

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
-from gateway.core.errors import CallRepeated, ChangeRefused, StoreUnavailable
+from gateway.core.errors import CallRepeated, ChangeRefused, NotKept, StoreUnavailable
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.web.admin.access import AccessRefused
@@ -126,6 +126,12 @@ def refuse_store(request: Request[Any, Any, Any], _: StoreUnavailable) -> Respon
     return refuse_access(request, AccessRefused(built))
 
 
+def warn_of_loss(request: Request[Any, Any, Any], error: NotKept) -> Response[Any]:
+    """A change that was made, and may be undone. Repeating the call waits again."""
+    problem = Problem(title="Service Unavailable", status=503, code="not_kept", detail=str(error))
+    return _refuse(request, problem, {"Retry-After": "1"})
+
+
 def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What Litestar found: content that is not as it should be, a missing field, too much of it."""
     status = error.status_code
@@ -153,6 +159,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     AccessRefused: refuse_access,
     CallRefused: refuse_call,
     ChangeRefused: refuse_change,
+    NotKept: warn_of_loss,
     StoreUnavailable: refuse_store,
     HTTPException: refuse_http,
     Exception: refuse_mistake,

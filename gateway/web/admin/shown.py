@@ -52,6 +52,8 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     """The entity tag of the token, without its quotation marks."""
     token: str | UnsetType = UNSET
     """Its text: in the answer to its creation or rotation, and in no other."""
+    warning: str | UnsetType = UNSET
+    """Why a rotation may be undone: Redis did not confirm in time that it is on its disk."""
 
 
 class TokenPage(msgspec.Struct, frozen=True):
@@ -163,7 +165,8 @@ def show_token(view: TokenView) -> ShownToken:
 
 def show_created(created: CreatedToken) -> ShownToken:
     """A new token with its text."""
-    return msgspec.structs.replace(show_token(created.view), token=created.text)
+    warning = created.warning or UNSET
+    return msgspec.structs.replace(show_token(created.view), token=created.text, warning=warning)
 
 
 def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwner:

@@ -28,12 +28,14 @@ class Overviews(Controller):
             raise NotFoundException("There is nothing of yours at this address.")
         policies = [pages.set.policies[name] for name in sorted(pages.set.policies)]
         usage = {policy.name: await pages.usage.policy_usage(policy.name, HOURS) for policy in policies}
+        readiness = await pages.check_readiness()
         unmatched = await pages.usage.policy_usage("", HOURS)
         return pages.render(
             "overview.html",
             visitor,
             policies=policies,
             mistakes=pages.policy_mistakes(),
+            store=[*readiness.failures.values(), *readiness.warnings],
             usage=usage,
             summary=summarize([*usage.values(), unmatched]),
             busiest=await _find_busiest(pages),

@@ -1,7 +1,7 @@
 """What all pages have in common: what they are given, how a template is filled, who may ask for them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +20,7 @@ from gateway.adapters.admin_protocols import Tokens
 from gateway.adapters.protocols import PolicySource
 from gateway.adapters.usage import Usage
 from gateway.core.addresses import Origin, TrustedProxies, find_origin, plain_address
+from gateway.core.durability import Readiness
 from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
@@ -62,6 +63,7 @@ class Pages:
         usage: Usage,
         policies: PolicySource,
         policy_mistakes: Callable[[], tuple[str, ...]],
+        check_readiness: Callable[[], Awaitable[Readiness]],
         clock: Callable[[], float],
         random_text: Callable[[], str],
         trusted: TrustedProxies,
@@ -73,6 +75,7 @@ class Pages:
         self.usage = usage
         self.policies = policies
         self.policy_mistakes = policy_mistakes
+        self.check_readiness = check_readiness
         self.clock = clock
         self.random_text = random_text
         self.trusted = trusted

@@ -5,7 +5,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect, Template
 
-from gateway.core.errors import ChangeRefused, StoreUnavailable
+from gateway.core.errors import ChangeRefused, NotKept, StoreUnavailable
 from gateway.web.pages.assets import show_asset
 from gateway.web.pages.export_builder import ExportBuilder
 from gateway.web.pages.histories import Histories
@@ -33,6 +33,7 @@ def build_pages(pages: Pages) -> Router:
         exception_handlers={
             SignInNeeded: _ask_to_sign_in,
             ForgedForm: lambda _, __: _tell(pages, 403, "That form is not from here", FORGED),
+            NotKept: lambda _, error: _tell(pages, 503, "It is done, but may be undone", f"{error}."),
             StoreUnavailable: lambda _, __: _tell(pages, 503, "The store does not answer", AWAY),
             ChangeRefused: lambda _, error: _tell(pages, 409, "That was not done", f"{error}."),
             HTTPException: lambda _, error: _tell(pages, error.status_code, *_words(error)),

@@ -158,6 +158,26 @@ def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_u
     assert "30 requests in 14 days" in titles
 
 
+def test_the_overview_says_what_redis_may_lose(open_desk: Callable[..., Desk], make: Make, redis_url: str) -> None:
+    """An append-only file that is not written, keys that may be evicted, with the lines to set; else nothing."""
+    operator = open_desk(make("ops", "", scopes=("read", "write")).text)
+    lost, evicted = "if it is killed, revocations since its last snapshot are lost", "Redis may evict tokens"
+    with redis.Redis.from_url(redis_url) as client:
+        assert lost in words_of(operator.get("/overview"))
+        assert "appendonly yes; appendfsync everysec" in words_of(operator.get("/overview"))
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            assert evicted in words_of(operator.get("/overview"))
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+        assert evicted not in words_of(operator.get("/overview"))
+        client.config_set("appendonly", "yes")
+        try:
+            assert "Redis:" not in words_of(operator.get("/overview"))
+        finally:
+            client.config_set("appendonly", "no")
+
+
 def test_the_overview_says_when_files_have_mistakes(open_desk: Callable[..., Desk], make: Make, tmp_path: Path) -> None:
     """With the place, and that the last good set is served."""
     file = tmp_path / "shop.toml"
