@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
+from gateway.adapters.content import HeldBytes
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
@@ -84,7 +85,7 @@ class Gateway:
         self.encoder = ContentEncoder()
         limits = Limits(settings.export_limit)
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts, limits=limits)
-        contents = Contents(exports, self.encoder)
+        contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
         self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)

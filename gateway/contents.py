@@ -2,14 +2,30 @@
 
 What is stored is encoded once for each coding that somebody prefers, and kept beside it for all workers. Two workers
 that need the same at the same moment may each do it: the bytes are the same.
+
+Rule: long content waits for its client only within what HeldBytes allows. Beyond that it is read from Redis as the
+client takes it, or the answer is MemoryFull.
 """
 
 import asyncio
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
+import msgspec
+
+from gateway.adapters.content import PIECE_BYTES, HeldBytes, HeldContent, Hold
 from gateway.adapters.protocols import Exports
 from gateway.core.caching import keys
 from gateway.core.caching.entries import StoredHead
+from gateway.core.errors import MemoryFull
+from gateway.core.messages import Response, StoredStream
+
+HELD_BYTES = 64 * 1024 * 1024
+"""What a worker may hold unless it is said otherwise: as much as of exports that it remembers."""
+
+Build: TypeAlias = Callable[[bytes | StoredStream, bytes], Response]
+"""Makes the answer of content and its coding."""
 
 
 class Encoder(Protocol):
@@ -29,11 +45,35 @@ class Encoder(Protocol):
         ...
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """Content for one answer, and the hold that it has on memory. An answer must be made of it, once."""
+
+    content: bytes | StoredStream
+    coding: bytes
+    hold: Hold | None = None
+
+    def build(self, build: Build) -> Response:
+        """The answer, which holds what of the content is in it until that is sent."""
+        hold = self.hold
+        try:
+            answer = build(self.content, self.coding)
+            if hold is not None and isinstance(answer.content, bytes) and len(answer.content) > PIECE_BYTES:
+                answer, hold = Response(answer.head, HeldContent(answer.content, hold)), None
+            return answer
+        finally:
+            if hold is not None:
+                hold.release()
+
+
 class Contents:
     """Reads and encodes. A coding is one of those `offered`, or empty for the content as it is."""
 
-    def __init__(self, exports: Exports, encoder: Encoder) -> None:
+    def __init__(
+        self, exports: Exports, encoder: Encoder, held: HeldBytes | None = None, counts: Counter[str] | None = None
+    ) -> None:
         self.offered = encoder.offered
+        self.held = held or HeldBytes(HELD_BYTES)
+        self._counts = Counter[str]() if counts is None else counts
         self._exports = exports
         self._encoder = encoder
         self._under_way: dict[tuple[str, bytes, bytes], asyncio.Task[bytes | None]] = {}
@@ -52,6 +92,60 @@ class Contents:
         if not coding:
             return await self._exports.read(name, keys.variant_of(head), head.digest)
         return await self._find_or_encode(name, head, coding, None)
+
+    async def open(
+        self,
+        name: str | None,
+        head: StoredHead,
+        coding: bytes,
+        content: bytes | None = None,
+        *,
+        is_part: bool = False,
+        spare: Hold | None = None,
+    ) -> Opened | None:
+        """The content of a stored export for one answer, None where it is gone; raises MemoryFull.
+
+        It is `content` where that is at hand, which `spare` may be on already. An answer that is a part of it shares
+        its bytes with no other.
+        """
+        if head.length <= PIECE_BYTES:
+            whole = await self._read_or_encode(name, head, coding, content)
+            return None if whole is None else Opened(whole, coding)
+        hold = self.held.wait(object() if is_part else (name, head.digest, coding), head.length)
+        if hold is None:
+            return await self._open_stream(name, head, coding, content, spare)
+        try:
+            whole = await self._read_or_encode(name, head, coding, content)
+        except BaseException:
+            hold.release()
+            raise
+        if whole is None:
+            hold.release()
+            return None
+        hold.fit(len(whole))
+        return Opened(whole, coding, hold)
+
+    async def _read_or_encode(
+        self, name: str | None, head: StoredHead, coding: bytes, content: bytes | None
+    ) -> bytes | None:
+        if content is None:
+            return await self.read(name, head, coding)
+        return await self.encode(name, head, coding, content)
+
+    async def _open_stream(
+        self, name: str | None, head: StoredHead, coding: bytes, content: bytes | None, spare: Hold | None
+    ) -> Opened | None:
+        """The same where memory has no room for it: in the coding if it is stored so, else as it is."""
+        self._counts["memory-full"] += 1
+        for one in dict.fromkeys((coding, b"")) if name is not None else ():
+            stream = await self._exports.open(name or "", keys.variant_of(head), head.digest, one)
+            if stream is not None:
+                return Opened(stream, one)
+        if content is not None and spare is not None and spare.size >= len(content):
+            return Opened(content, b"", spare.share())
+        if content is None and self.recall(name, head, b"") is None and self.recall(name, head, coding) is None:
+            return None
+        raise MemoryFull("as much content waits for clients as this worker may hold")
 
     async def encode(self, name: str | None, head: StoredHead, coding: bytes, content: bytes) -> bytes:
         """The content that is at hand, in the coding; it is stored under the name, or nowhere."""

@@ -18,6 +18,7 @@ from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
 from gateway.core.errors import (
     BrokenDocument,
+    MemoryFull,
     StoreUnavailable,
     UpstreamBroken,
     UpstreamBusy,
@@ -51,6 +52,8 @@ from gateway.retrieval import Retrieval
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
+MEMORY_RETRY_SECONDS = 1
+"""Retry-After while too much content waits for clients: the next one of them may be done with its own at any time."""
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
@@ -173,6 +176,8 @@ class Exchange:
                 response = await self._retrieval.answer(request, content, admission)
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
+        except MemoryFull:
+            response = Refused(Reason.OVERLOADED, admission.rule, admission.facts, MEMORY_RETRY_SECONDS)
         except UpstreamError as error:
             detail = str(error) if isinstance(error, BrokenDocument) else ""
             reason, retry_after = UPSTREAM_REASONS[type(error)], error.retry_after

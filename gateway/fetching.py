@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.adapters.content import collect
+from gateway.adapters.content import Hold, collect
 from gateway.adapters.protocols import Exports, Fetches, Upstreams
 from gateway.adapters.shared_work import SharedWork
 from gateway.contents import Contents
@@ -27,7 +27,7 @@ from gateway.core.caching.told import build_fields, build_whole_fields
 from gateway.core.errors import StoreUnavailable, UpstreamError
 from gateway.core.forwarding import build_response_fields
 from gateway.core.links import publish
-from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead
+from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_value
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import Policy
 from gateway.core.reasons import Reason
@@ -178,10 +178,20 @@ class Fetching:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
             return _pass_through(answer, it.why)
-        whole = await collect(answer.content, storing.maximum_bytes(rule))
-        if not isinstance(whole, bytes):
-            await self._let_go(it, head, None)
-            return _pass_through(Response(head, whole), it.why)
+        with self._contents.held.begin() as hold:
+            whole = await collect(answer.content, storing.maximum_bytes(rule), hold)
+            if not isinstance(whole, bytes):
+                await self._let_go(it, head, None)
+                self._counts["memory-full"] += hold.is_full
+                return _pass_through(Response(head, whole), it.why, "memory-full" if hold.is_full else "")
+            return await self._take_whole(it, head, whole, objection, hold)
+
+    async def _take_whole(
+        self, it: Fetch, head: ResponseHead, whole: bytes, objection: str | None, hold: Hold
+    ) -> Response | Refused:
+        """A new answer that is all there; `hold` is on its content where that is long."""
+        rule = it.admission.rule
+        hold.grow(len(whole))
         if encodings.is_decodable(head.fields):
             coding, encoded = encodings.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
@@ -195,7 +205,7 @@ class Fetching:
         stored = await self._store(it, made, head, whole, is_new=True) if objection is None else None
         status = it.cache_status(stored)
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
-        return await self._reply(it, export, whole, head, status, is_stored=stored == "stored")
+        return await self._reply(it, export, whole, head, status, is_stored=stored == "stored", hold=hold)
 
     async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
@@ -209,15 +219,31 @@ class Fetching:
         return await self._reply(it, export, content, answer, status, is_stored=is_now == "stored")
 
     async def _reply(
-        self, it: Fetch, export: Export, content: bytes, answer: ResponseHead, status: bytes, *, is_stored: bool
+        self,
+        it: Fetch,
+        export: Export,
+        content: bytes,
+        answer: ResponseHead,
+        status: bytes,
+        *,
+        is_stored: bool,
+        hold: Hold | None = None,
     ) -> Response | Refused:
         """What has been fetched, in the coding that the client prefers; who waits for it is not kept by that."""
         if it.shaped is not None and not holds_for_origin(it.request.fields, export.head):
             return Refused(Reason.PRECONDITION_FAILED, it.admission.rule, it.admission.facts)
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
+        if reuse.is_unmodified:
+            return answering.build_fetched(it.request, reuse, b"", answer, status)
         coding = answering.choose_coding(it.request, reuse, self._contents.offered)
-        sent = await self._contents.encode(it.name if is_stored else None, export.head, coding, content)
-        return answering.build_fetched(it.request, reuse, sent, answer, status, coding)
+        is_part = field_value(it.request.fields, b"range") is not None
+        name = it.name if is_stored else None
+        opened = await self._contents.open(name, export.head, coding, content, is_part=is_part, spare=hold)
+        if opened is None:
+            raise ValueError("content that is at hand is never gone")
+        return opened.build(
+            lambda sent, coding: answering.build_fetched(it.request, reuse, sent, answer, status, coding)
+        )
 
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
         """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
@@ -260,9 +286,9 @@ class Fetching:
         return outcome
 
 
-def _pass_through(answer: Response, why: str) -> Response:
+def _pass_through(answer: Response, why: str, detail: str = "") -> Response:
     """An answer as it comes."""
     fields = build_response_fields(answer.head)
     if why:
-        fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False)))
+        fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False, detail=detail)))
     return Response(ResponseHead(answer.head.status, fields), answer.content)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from gateway.adapters import names
-from gateway.adapters.content import give_up
+from gateway.adapters.content import PIECE_BYTES, give_up
 from gateway.adapters.protocols import Fetches
 from gateway.contents import Contents
 from gateway.core.caching import answering, keys, reusing
@@ -21,8 +21,8 @@ from gateway.core.caching.entries import Export, decode_export
 from gateway.core.caching.fetching import Alone, Fetch, Landed, Lead, Turn
 from gateway.core.caching.reusing import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.caching.told import read_selection
-from gateway.core.errors import UpstreamError
-from gateway.core.messages import RequestHead, Response, without_fields
+from gateway.core.errors import MemoryFull, UpstreamError
+from gateway.core.messages import RequestHead, Response, field_value, without_fields
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import CacheRule, Rule
 from gateway.core.reasons import Reason
@@ -107,6 +107,12 @@ class Retrieval:
             encoded = self._contents.recall(export_name(admission), head, coding) if coding else b""
             return answering.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
+        if head.length > PIECE_BYTES:
+            is_part = field_value(request.fields, b"range") is not None
+            opened = await self._contents.open(name, head, coding, content, is_part=is_part)
+            if opened is None:
+                return None
+            return opened.build(lambda found, coding: answering.build_reused(request, reuse, found, now, coding))
         if content is None:
             content = await self._contents.read(name, head, coding)
         else:
@@ -200,7 +206,7 @@ class Retrieval:
                 answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
                 if isinstance(answer, Response):
                     await give_up(answer.content)
-        except UpstreamError as error:
+        except (UpstreamError, MemoryFull) as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:
             logger.exception("request %s: the gateway made a mistake behind it", fetch.request.id)

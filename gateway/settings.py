@@ -51,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
+    unsent_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, what is stored is read
+    from Redis as clients take it."""
     export_limit: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of exports that Redis keeps for one project, owner or token; the oldest go first. 0: any number."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from gateway.core.audit import AuditEntry
 from gateway.core.caching.fetching import Landing, Lead, Stored, Storing, Turn
 from gateway.core.decision import Asked, Facts
-from gateway.core.messages import ContentStream, Field, Inform, Response
+from gateway.core.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.outcomes import Authorized, Refused
 from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.policies.upstream import Upstream as UpstreamAddress
@@ -46,6 +46,10 @@ class Exports(Protocol):
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | None:
         """The content stored under exactly this digest, None where it is gone or another one by now."""
+        ...
+
+    async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredStream | None:
+        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
         ...
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:

@@ -11,7 +11,7 @@ A command with 24 MiB in it holds up this worker while it is packed and sent, an
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -20,10 +20,13 @@ import msgspec
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
-from gateway.core.errors import StoreUnavailable
+from gateway.adapters.redis_usage import run_each
+from gateway.core.errors import ContentLost, StoreUnavailable
 
 PIECE_BYTES = 256 * 1024
 """The most that one command carries: Redis and this worker are each busy with it for a fraction of a millisecond."""
+PART_BYTES = 64 * 1024
+"""What is read at once of content that is read as it is taken: a worker holds this much of it for each slow client."""
 STAGED_MILLISECONDS = 60_000
 """What was staged and never became an export, as its worker died, ends after this. 32 MiB take less than a second."""
 MARK_DIGITS = 16
@@ -67,6 +70,7 @@ class RedisContents:
         self._connection = connection
         self._keep = read_script("exports.lua", "keep_content.lua")
         self._stage = read_script("exports.lua", "stage.lua")
+        self._read_part = read_script("read_part.lua")
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         """The content; None where it is gone or another one by now, or was not encoded so."""
@@ -82,6 +86,26 @@ class RedisContents:
                 return None
             pieces.append(piece)
         return await asyncio.to_thread(b"".join, pieces)  # which lets go of the interpreter
+
+    async def open(self, name: str, variant: str, digest: bytes, coding: bytes) -> "bytes | StoredContent | None":
+        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        key, field = names.content(name, variant), _field(coding)
+        found, short, long = await self._get(key, "digest", field, f"{field}/of")
+        if found != digest or short is not None or long is None:
+            return short if found == digest else None
+        count, mark = long.decode().split(" ")
+        ends = [_piece_field(field, mark, index) for index in (0, int(count) - 1)]
+        first, last = await run_each(self._connection, [("HSTRLEN", key, end) for end in ends])
+        if not (isinstance(first, int) and isinstance(last, int) and first and last):
+            return None
+
+        async def read_part(start: int, end: int) -> bytes | None:
+            index, skipped = divmod(start, first)
+            arguments = [digest, _piece_field(field, mark, index), skipped + 1, skipped + end - start]
+            part: bytes | None = await self._connection.run_script(self._read_part, [key], arguments)
+            return part
+
+        return StoredContent(read_part, range((int(count) - 1) * first + last))
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
         """Keeps what the content with this digest was encoded to beside it, where it is still there."""
@@ -128,6 +152,42 @@ class RedisContents:
     def _cut(self, content: bytes) -> Iterator[bytes]:
         for start in range(0, len(content), self.piece_bytes):
             yield content[start : start + self.piece_bytes]
+
+
+class StoredContent:
+    """Content of which the bytes `wanted` are read as they are taken, a part at a time; see messages.StoredStream.
+
+    A part may come shorter than it was asked for, where a piece ends.
+    """
+
+    def __init__(self, read_part: Callable[[int, int], Awaitable[bytes | None]], wanted: range) -> None:
+        self._read_part = read_part
+        self._wanted = wanted
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __getitem__(self, part: slice) -> "StoredContent":
+        return StoredContent(self._read_part, self._wanted[part])
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._wanted:
+            raise StopAsyncIteration
+        part = self._wanted[:PART_BYTES]
+        try:
+            taken = await self._read_part(part.start, part.stop)
+        except StoreUnavailable as error:
+            raise ContentLost(f"stored content could not be read on: {error}") from error
+        if not taken:
+            raise ContentLost("stored content was replaced or ended while it was sent")
+        self._wanted = self._wanted[len(taken) :]
+        return taken
+
+    async def aclose(self) -> None:
+        self._wanted = range(0)
 
 
 def _field(coding: bytes) -> str:

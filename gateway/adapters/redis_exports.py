@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_contents import PIECE_BYTES, Limits, NoRoom, RedisContents
+from gateway.adapters.redis_contents import PIECE_BYTES, Limits, NoRoom, RedisContents, StoredContent
 from gateway.adapters.redis_scripts import read_script
 from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.caching.fetching import Stored, Storing
@@ -73,6 +73,15 @@ class RedisExports:
             reading = self._reading[key] = asyncio.create_task(self._read(name, variant, digest, coding))
             reading.add_done_callback(lambda _: self._reading.pop(key))
         return await asyncio.shield(reading)
+
+    async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredContent | None:
+        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        try:
+            return await self._contents.open(name, variant, digest, coding)
+        except StoreUnavailable as error:
+            self.counts["read-failed"] += 1
+            logger.warning("a stored export could not be read: %s", error)
+            return None
 
     async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         try:

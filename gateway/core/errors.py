@@ -13,6 +13,7 @@ GatewayError
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
         NotKept                 a change is made, but Redis has not confirmed that it is on its disk
+    MemoryFull                  there is no room for content that would have to wait for its client
     StreamRevoked               an open stream that a request would no longer get; `reason` says why
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
@@ -20,6 +21,7 @@ GatewayError
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
             UpstreamDropped     the connection ended before any byte of an answer
+            ContentLost         stored content has gone while it was sent
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
@@ -122,6 +124,10 @@ class NotKept(StoreUnavailable):
         )
 
 
+class MemoryFull(GatewayError):
+    """As much long content waits for clients as this worker may hold, and this can be read from nowhere else."""
+
+
 class StreamRevoked(GatewayError):
     """An open stream was ended: a request for it would be refused by now, for `reason`."""
 
@@ -155,6 +161,10 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The backend's answer is not HTTP, or ended before it was complete."""
+
+
+class ContentLost(UpstreamBroken):
+    """Stored content was read as its client took it, and has been replaced or ended meanwhile."""
 
 
 class UpstreamDropped(UpstreamBroken):

@@ -64,6 +64,14 @@ class ContentStream(Protocol):
         ...
 
 
+class StoredStream(ContentStream, Protocol):
+    """Content that is read from where it is stored as it is taken; a part of it is one, too."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> "StoredStream": ...
+
+
 class Response(msgspec.Struct, frozen=True):
     """A head with its content, whole or as a stream."""
 

@@ -90,12 +90,15 @@ class Outgoing:
         return True
 
     async def _send_pieces(self, content: ContentStream, is_chunked: bool, length: int | None) -> int:
-        sent_bytes = 0
-        async for piece in content:
+        sent_bytes, pieces = 0, aiter(content)
+        while True:
+            if not self.may_write and sent_bytes != length:
+                await self.drain()  # before the next piece is there: nobody holds one for a client that takes nothing
+            piece = await anext(pieces, None)
+            if piece is None:
+                break
             if not piece:
                 continue
-            if not self.may_write:
-                await self.drain()
             sent_bytes += len(piece)
             if length is not None and sent_bytes > length:
                 raise UnsendableResponse("there is more content than the head says")

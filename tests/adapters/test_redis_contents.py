@@ -5,9 +5,12 @@ from msgspec.structs import replace
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_contents import RedisContents
+from gateway.adapters.redis_contents import RedisContents, StoredContent
 from gateway.adapters.redis_exports import ContentMemory
+from gateway.core.errors import ContentLost
 from tests.adapters.exports import LONG, NAME, STORING, exports, in_pieces
+from tests.support.connections import open_connection
+from tests.support.processes import RedisServer
 from tests.support.redis_keys import ALL_BUT_MARKER
 
 
@@ -122,3 +125,67 @@ def test_memory_counts_what_it_replaces() -> None:
         memory.put(("a", b"h"), b"12345")
     memory.put(("b", b"h"), b"12345")
     assert [b"12345", b"12345"] == [memory.get((name, b"h")) for name in "ab"]
+
+
+# -- as it is taken
+
+
+@pytest.mark.parametrize(
+    "part", [slice(0, 700), slice(0, 1), slice(9, 11), slice(10, 20), slice(15, 695), slice(699, 700)]
+)
+@pytest.mark.parametrize("coding", [b"", b"br"])
+async def test_long_content_is_read_as_it_is_taken(connection: RedisConnection, part: slice, coding: bytes) -> None:
+    """All of it or a part, which is known in its length before; no command carries more than a piece."""
+    store = in_pieces(connection)
+    await store.write(replace(STORING, content=LONG))
+    await store.keep_encoded(NAME, "v", b"digest", b"br", LONG)
+    stream = await store.open(NAME, "v", b"digest", coding)
+    assert isinstance(stream, StoredContent)
+    assert 700 == len(stream)
+    wanted = stream[part]
+    assert len(LONG[part]) == len(wanted)
+    pieces = [piece async for piece in wanted]
+    assert LONG[part] == b"".join(pieces)
+    assert max(map(len, pieces)) <= 10
+
+
+async def test_content_that_is_short_is_read_at_once(connection: RedisConnection) -> None:
+    """Under another digest, or in a coding that is not there, there is nothing."""
+    store = in_pieces(connection)
+    await store.write(replace(STORING, content=b"short"))
+    assert b"short" == await store.open(NAME, "v", b"digest")
+    await store.write(replace(STORING, content=LONG, digest=b"long"))
+    assert None is await store.open(NAME, "v", b"digest")
+    assert None is await store.open(NAME, "v", b"long", b"br")
+    assert None is await store.open(NAME, "w", b"long")
+
+
+@pytest.mark.parametrize("what", ["purged", "replaced"])
+async def test_content_that_goes_while_it_is_taken_breaks_off(connection: RedisConnection, what: str) -> None:
+    """No piece of another content is taken for the next one of this, and the end is not taken for whole."""
+    store = in_pieces(connection)
+    await store.write(replace(STORING, content=LONG))
+    stream = await store.open(NAME, "v", b"digest")
+    assert isinstance(stream, StoredContent)
+    pieces = aiter(stream)
+    assert LONG[:10] == await anext(pieces)
+    if what == "purged":
+        await store.purge("small", ["all"])
+    else:
+        await store.write(replace(STORING, content=LONG[::-1], digest=b"another"))
+    with pytest.raises(ContentLost):
+        await anext(pieces)
+
+
+@pytest.mark.redis
+async def test_a_redis_that_goes_while_content_is_taken_breaks_it_off(own_redis: RedisServer) -> None:
+    """As a backend's would, and not as a mistake of the gateway."""
+    async with open_connection(own_redis.url) as connection:
+        store = in_pieces(connection)
+        await store.write(replace(STORING, content=LONG))
+        stream = await store.open(NAME, "v", b"digest")
+        assert isinstance(stream, StoredContent)
+        own_redis.stop()
+        with pytest.raises(ContentLost):
+            await anext(aiter(stream))
+        assert None is await store.open(NAME, "v", b"digest")

@@ -82,7 +82,7 @@ class Room:
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
         self.encoder = ContentEncoder()
-        contents = Contents(self.exports, self.encoder)
+        self.contents = contents = Contents(self.exports, self.encoder, counts=counts)
         parts = (self.exports, contents, self.fetches, self.upstreams, counts)
         documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()

@@ -8,7 +8,16 @@ from gateway.core.caching.preconditions import Part, find_part
 from gateway.core.caching.reusing import Reuse
 from gateway.core.encodings import build_encoded_fields, choose_encoding
 from gateway.core.fields import parse_age, parse_preferences
-from gateway.core.messages import Field, Fields, RequestHead, Response, ResponseHead, field_values, without_fields
+from gateway.core.messages import (
+    Field,
+    Fields,
+    RequestHead,
+    Response,
+    ResponseHead,
+    StoredStream,
+    field_values,
+    without_fields,
+)
 
 _LENGTH = frozenset({b"content-length"})
 _ASKING = frozenset({b"range", b"want-repr-digest"})
@@ -26,7 +35,9 @@ def choose_coding(request: RequestHead, reuse: Reuse, offered: tuple[bytes, ...]
     return choose_encoding(request.fields, offered) or b""
 
 
-def build_reused(request: RequestHead, reuse: Reuse, content: bytes | None, now: int, coding: bytes = b"") -> Response:
+def build_reused(
+    request: RequestHead, reuse: Reuse, content: bytes | StoredStream | None, now: int, coding: bytes = b""
+) -> Response:
     """The stored answer with its age, a 304 too: who freshens by it must know how old it is (RFC 9111 4, 5.1).
 
     `content` is encoded already where there is a `coding`, and empty where `needs_content` says so; None for a HEAD of
@@ -40,7 +51,12 @@ def build_reused(request: RequestHead, reuse: Reuse, content: bytes | None, now:
 
 
 def build_fetched(
-    request: RequestHead, reuse: Reuse, content: bytes, answer: ResponseHead, cache_status: bytes, coding: bytes = b""
+    request: RequestHead,
+    reuse: Reuse,
+    content: bytes | StoredStream,
+    answer: ResponseHead,
+    cache_status: bytes,
+    coding: bytes = b"",
 ) -> Response:
     """An answer that the backend has just given, all of it: as much as the client asked for and has not got.
 
@@ -79,12 +95,15 @@ def build_repr_digest(digest: bytes, fields: Fields, wanted: list[bytes]) -> lis
 
 
 def _build_whole_or_part(
-    request: RequestHead, export: Export, content: bytes | None, own: list[Field], coding: bytes
+    request: RequestHead, export: Export, content: bytes | StoredStream | None, own: list[Field], coding: bytes
 ) -> Response:
     fields = _encoded_fields(export, coding, content) if coding else export.reply_fields
     if content is not None and [name for name, _ in request.fields if name in _ASKING]:
-        digest = hashlib.sha256(content).digest() if coding else export.head.digest
-        own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
+        digest = (
+            export.head.digest if not coding else hashlib.sha256(content).digest() if type(content) is bytes else b""
+        )
+        if digest:  # of encoded content that is not at hand it is not known, and need not be told (RFC 9530 4)
+            own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
         part = None if coding else find_part(request, export.head)
         if part is not None:
             return _build_part(export, part, content, own)
@@ -92,17 +111,18 @@ def _build_whole_or_part(
     return Response(ResponseHead(export.head.status, [*fields, *own]), sent)
 
 
-def _encoded_fields(export: Export, coding: bytes, content: bytes | None) -> list[Field]:
+def _encoded_fields(export: Export, coding: bytes, content: bytes | StoredStream | None) -> list[Field]:
     fields = build_encoded_fields(export.reply_fields, coding, len(content or b""))
     return without_fields(fields, _LENGTH) if content is None else fields
 
 
-def _build_part(export: Export, part: Part, content: bytes, own: list[Field]) -> Response:
+def _build_part(export: Export, part: Part, content: bytes | StoredStream, own: list[Field]) -> Response:
     """206 (Partial Content), or 416 (Range Not Satisfiable) with the length there is (RFC 9110 15.3.7, 15.5.17)."""
     length = export.head.length
     fields = [*without_fields(export.reply_fields, _LENGTH), *own]
     if part.last < part.first:
-        own_range, status, piece = b"bytes */%d" % length, 416, b""
+        own_range, status = b"bytes */%d" % length, 416
+        piece: bytes | StoredStream = b""
     else:
         own_range, status = b"bytes %d-%d/%d" % (part.first, part.last, length), 206
         piece = content[part.first : part.last + 1]
