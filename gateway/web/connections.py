@@ -196,6 +196,7 @@ class Connection(asyncio.Protocol):
             else:
                 await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
+            await self._outgoing.drain()  # in progress until the client has it: so there is a limit to all that waits
         except ClientGone:
             pass  # there is nobody to answer, and nothing that went wrong here
         except asyncio.CancelledError:

@@ -99,6 +99,8 @@ class Outgoing:
                 break
             if not piece:
                 continue
+            if not self.may_write:  # since it was asked for
+                await self.drain()
             sent_bytes += len(piece)
             if length is not None and sent_bytes > length:
                 raise UnsendableResponse("there is more content than the head says")

@@ -1,6 +1,7 @@
 """Clients that dawdle, over real sockets: the kernel holds what they do not take, a clock of ours says how long."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -10,13 +11,16 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from gateway.adapters.content import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import ContentStream, Response, ResponseHead
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS, Connection
 from gateway.web.deadlines import Deadlines
+from gateway.web.outgoing import Outgoing
 from gateway.web.receiving import Received, RequestContent
+from gateway.web.sending import PLAIN
 from tests.adapters.raw_backend import ManualClock, on_both_loops, settle, until
 from tests.web.wire import GET, whole
 
@@ -59,6 +63,8 @@ class Server:
     async def answer(self, received: Received, content: RequestContent | None, _: int) -> Response:
         if received.path == b"/endless":
             return Response(ResponseHead(200, []), cast(ContentStream, self.endless))
+        if received.path == b"/long":
+            return whole(bytes(PIECE_BYTES))
         return whole(b"".join([piece async for piece in content]) if content else b"-")
 
     def refuse(self, reason: Reason) -> Response:
@@ -71,12 +77,20 @@ class Server:
 
 
 @asynccontextmanager
-async def client_of(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to it."""
+async def client_of(
+    server: Server, *, is_narrow: bool = False
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to it; if it is narrow, the kernel keeps next to nothing at both ends."""
+    socket_ = socket.create_server(("127.0.0.1", 0))
+    client = socket.socket()
+    for end, option in ((socket_, socket.SO_SNDBUF), (client, socket.SO_RCVBUF)):
+        if is_narrow:
+            end.setsockopt(socket.SOL_SOCKET, option, 4096)
     listener = await asyncio.get_running_loop().create_server(
-        lambda: Connection(server.config, server.state, {}), "127.0.0.1", 0
+        lambda: Connection(server.config, server.state, {}), sock=socket_
     )
-    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    client.connect(socket_.getsockname())
+    reader, writer = await asyncio.open_connection(sock=client)
     await until(lambda: bool(server.state.connections))
     try:
         yield reader, writer
@@ -146,6 +160,59 @@ async def test_a_slow_reader() -> None:
         with pytest.raises(ConnectionResetError):
             while await reader.read(1 << 20):
                 pass
+
+
+@on_both_loops
+async def test_an_answer_that_its_client_does_not_take_is_in_progress() -> None:
+    """Also one that is written at once: it counts among the requests of the worker, which are limited."""
+    server = Server()
+    async with client_of(server, is_narrow=True) as (reader, writer):
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        writer.write(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: bool(server.state.tasks))
+        await settle()
+        assert 1 == len(server.state.tasks)
+        cast(asyncio.Transport, writer.transport).resume_reading()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert bytes(PIECE_BYTES) == await reader.readexactly(PIECE_BYTES)
+        await until(lambda: not server.state.tasks)
+        writer.write(GET)
+        assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
+
+
+@on_both_loops
+async def test_an_answer_that_its_client_never_takes_is_given_up() -> None:
+    """After the time that a slow reader has, as any other."""
+    server = Server()
+    async with client_of(server, is_narrow=True) as (_, writer):
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        writer.write(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: bool(server.state.tasks))
+        await settle()
+        await server.pass_time(STALLED_SECONDS)
+        await server.pass_time(STALLED_SECONDS)
+        assert set() == server.state.tasks
+        assert set() == server.state.connections
+
+
+async def test_no_piece_is_asked_for_before_the_client_has_taken_the_last() -> None:
+    """It would be held, for every client that takes nothing."""
+    endless = Endless()
+
+    class Stuck:
+        def write(self, _: bytes) -> None:
+            outgoing.pause()
+
+    outgoing = Outgoing(cast(Any, Stuck()), lambda _: None)
+    sending = asyncio.create_task(outgoing.stream(ResponseHead(200, []), cast(ContentStream, endless), PLAIN))
+    asked = []
+    for _ in range(4):
+        await settle()
+        asked.append(endless.pieces)
+        outgoing.resume()
+    assert [0, 1, 2, 3] == asked
+    sending.cancel()
+    await asyncio.wait([sending])
 
 
 @pytest.mark.parametrize(("version", "is_reset"), [(b"1.1", False), (b"1.0", True)])
