@@ -13,6 +13,7 @@ from litestar import Litestar
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, open_client
 from gateway.adapters.redis_exports import RedisExports
@@ -60,7 +61,10 @@ class Administration:
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
-        self.exports = RedisExports(self.redis, 0)
+        url, self.exports_redis = settings.exports_redis_url, self.redis
+        if url:
+            self.exports_redis = BoundedConnection(open_client(url, ADMIN_TIMEOUT_SECONDS), ADMIN_TIMEOUT_SECONDS)
+        self.exports = RedisExports(self.exports_redis, 0, history=RedisAudit(self.redis) if url else None)
         trusted = parse_trusted_proxies(settings)
         self.access = Access(
             admissions=RedisAdmissions(self.redis),
@@ -96,6 +100,8 @@ class Administration:
 
     async def close(self) -> None:
         """Ends the connection, where it is nobody else's."""
+        if self.exports_redis is not self.redis:
+            await self.exports_redis.close()
         if self._owns_client:
             await self.redis.close()
 

@@ -18,10 +18,11 @@ from gateway.adapters.content import HeldBytes
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
-from gateway.adapters.protocols import Upstreams
+from gateway.adapters.protocols import Admissions, Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
+from gateway.adapters.redis_apart import ApartAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
-from gateway.adapters.redis_connection import Client, RedisConnection, open_client
+from gateway.adapters.redis_connection import Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis_contents import Limits
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_exports import RedisExports
@@ -50,6 +51,8 @@ from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+
+EXPORTS = Meaning("The Redis of the exports", "backends are asked for exports, and none are stored,")
 
 USAGE_TIMEOUT_SECONDS = 2.0
 """For what was counted in a second, off every request's path; a stop waits for it no longer."""
@@ -81,12 +84,12 @@ class Gateway:
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
+        admissions, self.waited_for, self.exports_redis, limits = self._connect_exports(settings, client)
+        self.fetches = RedisFetches(self.waited_for)
         self.encoder = ContentEncoder()
-        limits = Limits(settings.export_limit)
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts, limits=limits)
         contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
-        self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
+        self.renderer = ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
@@ -96,7 +99,7 @@ class Gateway:
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
-            admissions=RedisAdmissions(self.redis),
+            admissions=admissions,
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
@@ -107,6 +110,19 @@ class Gateway:
             issuer=issuer,
             product_api=ProductApi(self.management),
         )
+
+    def _connect_exports(
+        self, settings: Settings, client: Client
+    ) -> tuple[Admissions, BoundedConnection, BoundedConnection, Limits]:
+        """Admissions with what is stored, connections for what requests wait for and for whole exports, limits."""
+        admissions, counts = RedisAdmissions(self.redis), self.cache_counts
+        if not settings.exports_redis_url:
+            whole = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
+            return admissions, whole, whole, Limits(settings.export_limit)
+        own = open_client(settings.exports_redis_url, settings.redis_timeout)
+        quick = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
+        whole = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
+        return ApartAdmissions(admissions, quick), quick, whole, Limits(settings.export_limit, share=0)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Mistakes of the policy files, where an older set is served."""
@@ -144,6 +160,7 @@ class Gateway:
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()
+        await self.waited_for.close()
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()

@@ -53,11 +53,11 @@ class Retrieval:
     ) -> Response | Refused:
         """The response to an authorised request; raises UpstreamError where the backend gives none."""
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.now)
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
         if isinstance(plan, Reuse):
             if plan.detail == reusing.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
-            reused = await self._reuse(request, admission, plan, facts.now)
+            reused = await self._reuse(request, admission, plan, facts.stored_now)
             if reused is not None:
                 self.counts["stale" if plan.detail else "hit"] += 1
                 return reused
@@ -121,7 +121,7 @@ class Retrieval:
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
         """The stale answer while the backend fails, if there is one that may be used for that."""
-        now = admission.facts.now
+        now = admission.facts.stored_now
         reuse = reusing.plan_stand_in(request, plan, now)
         response = await self._reuse(request, admission, reuse, now) if reuse else None
         self.counts["stood-in"] += response is not None

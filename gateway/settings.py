@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     redis_url: str
     """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
+    exports_redis_url: str = ""
+    """redis://, rediss:// or unix:// of a Redis for exports alone, which may evict; empty: that of the tokens."""
     policies: str = "policies"
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"

@@ -25,10 +25,17 @@ class RedisAudit:
 
     async def note(self, entry: AuditEntry) -> None:
         """Appends an entry for itself."""
+        await self._append(names.refusals(), entry)
+
+    async def note_purge(self, entry: AuditEntry) -> None:
+        """Appends the entry of a purge in another Redis."""
+        await self._append(names.audit(), entry)
+
+    async def _append(self, stream: str, entry: AuditEntry) -> None:
         arguments = ("MAXLEN", "~", names.AUDIT_LENGTH, "*", "entry", encode_entry(entry))
 
         async def append(client: Client) -> None:
-            await client.execute_command("XADD", names.refusals(), *arguments)  # type: ignore[no-untyped-call]  # redis-py's
+            await client.execute_command("XADD", stream, *arguments)  # type: ignore[no-untyped-call]  # redis-py's
 
         await self._connection.run(append)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_connection import Client, Meaning, RedisConnection
 
 MAXIMUM_COMMANDS = 32
 """At once. The client's pool ends at a hundred connections, and who is refused one takes Redis for away."""
@@ -17,8 +17,16 @@ Answer = TypeVar("Answer")
 class BoundedConnection(RedisConnection):
     """Runs so many commands at once; the others wait for their turn, and their time begins with it."""
 
-    def __init__(self, client: Client, timeout_seconds: float, counts: Counter[str] | None = None) -> None:
-        super().__init__(client, timeout_seconds, counts)
+    def __init__(
+        self,
+        client: Client,
+        timeout_seconds: float,
+        counts: Counter[str] | None = None,
+        *,
+        meaning: Meaning | None = None,
+        follow: RedisConnection | None = None,
+    ) -> None:
+        super().__init__(client, timeout_seconds, counts, meaning=meaning, follow=follow)
         self._turns = asyncio.Semaphore(MAXIMUM_COMMANDS)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:

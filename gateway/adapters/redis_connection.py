@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -121,11 +122,32 @@ def _embedded() -> Client:
     return Embedded(server=server)
 
 
-class RedisConnection:
-    """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer."""
+class Meaning(msgspec.Struct, frozen=True):
+    """What the log says of a Redis that does not answer."""
 
-    def __init__(self, client: Client, timeout_seconds: float, counts: Counter[str] | None = None) -> None:
+    name: str = "Redis"
+    absence: str = "refusing requests"
+
+
+class RedisConnection:
+    """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer.
+
+    `meaning` says in the log which Redis that is, and what its absence means. With another connection to `follow`,
+    nothing is asked while that one's circuit is open.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        timeout_seconds: float,
+        counts: Counter[str] | None = None,
+        *,
+        meaning: "Meaning | None" = None,
+        follow: "RedisConnection | None" = None,
+    ) -> None:
         self.client = client
+        self._meaning = meaning or Meaning()
+        self._follow = follow
         self.timeout_seconds = timeout_seconds
         self._counts = Counter[str]() if counts is None else counts
         self._refused: dict[object, str] = {}
@@ -137,7 +159,7 @@ class RedisConnection:
     @property
     def is_open(self) -> bool:
         """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
-        return self._probing is not None
+        return self._probing is not None or (self._follow is not None and self._follow.is_open)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses.
@@ -147,7 +169,7 @@ class RedisConnection:
         return await self._run(command, lambda: self._run_on_live_connection(command), more_seconds)
 
     async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
-        if self._probing is not None:
+        if self.is_open:
             raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
             async with _bound(self.timeout_seconds + more_seconds):
@@ -224,7 +246,8 @@ class RedisConnection:
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
         """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
-        self._open_circuit(f"Redis does not answer ({_describe(error)}); refusing requests until it does")
+        name, absence = self._meaning.name, self._meaning.absence
+        self._open_circuit(f"{name} does not answer ({_describe(error)}); {absence} until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
     def _open_circuit(self, why: str, code: str = "") -> None:
@@ -236,7 +259,7 @@ class RedisConnection:
     async def _probe(self) -> None:
         while not await self._is_master():
             pass
-        logger.warning("Redis answers again")
+        logger.warning("%s answers again", self._meaning.name)
         self._probing = None
 
     async def _is_master(self) -> bool:

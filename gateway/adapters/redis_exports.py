@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from gateway.adapters import names
+from gateway.adapters.redis_audit import RedisAudit
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_contents import PIECE_BYTES, Limits, NoRoom, RedisContents, StoredContent
 from gateway.adapters.redis_scripts import read_script
@@ -33,7 +36,8 @@ logger = logging.getLogger(__name__)
 class RedisExports:
     """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
 
-    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`.
+    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`. The
+    history is in the same Redis, unless another one is given.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class RedisExports:
         counts: Counter[str] | None = None,
         piece_bytes: int = PIECE_BYTES,
         limits: Limits | None = None,
+        history: RedisAudit | None = None,
     ) -> None:
         self.now: int | None = None
         self.counts = Counter[str]() if counts is None else counts
@@ -50,6 +55,8 @@ class RedisExports:
         self._contents = RedisContents(connection, piece_bytes, limits)
         self._memory = ContentMemory(memory_bytes)
         self._is_full = False
+        self._history = history
+        self._failing: set[str] = set()
         self._reading: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
         self._store = read_script("exports.lua", "store.lua")
         self._heads = read_script("exports.lua", "document_heads.lua")
@@ -79,16 +86,14 @@ class RedisExports:
         try:
             return await self._contents.open(name, variant, digest, coding)
         except StoreUnavailable as error:
-            self.counts["read-failed"] += 1
-            logger.warning("a stored export could not be read: %s", error)
+            self._fail("read-failed", "a stored export could not be read", error)
             return None
 
     async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         try:
             content = await self._contents.read(name, variant, digest, coding)
         except StoreUnavailable as error:
-            self.counts["read-failed"] += 1
-            logger.warning("a stored export could not be read: %s", error)
+            self._fail("read-failed", "a stored export could not be read", error)
             return None
         if content is not None:
             self._memory.put((name, digest + coding), content)
@@ -100,8 +105,7 @@ class RedisExports:
         try:
             await self._contents.keep_encoded(name, variant, digest, coding, encoded)
         except StoreUnavailable as error:
-            self.counts["store-refused"] += 1
-            logger.warning("an encoded export could not be stored: %s", error)
+            self._fail("store-refused", "an encoded export could not be stored", error)
 
     async def write(self, it: Storing) -> Stored:
         """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
@@ -111,8 +115,7 @@ class RedisExports:
             outcome = refusal.outcome
             await self._end_lease(it)
         except StoreUnavailable as error:
-            self.counts["store-refused"] += 1
-            logger.warning("an export could not be stored: %s", error)
+            self._fail("store-refused", "an export could not be stored", error)
             await self._end_lease(it)
             return "refused"
         if outcome == "stored":
@@ -138,6 +141,8 @@ class RedisExports:
 
     def _tell(self, outcome: Stored) -> None:
         """Counts what found no room, and logs it as that begins and ends."""
+        if outcome == "stored":
+            self._failing.clear()
         if outcome in NO_ROOM:
             self.counts[f"store-{outcome}"] += 1
         if outcome == "full" and not self._is_full:
@@ -164,8 +169,7 @@ class RedisExports:
             keys = [name, *(names.purged(policy, group) for group in groups)]
             return tuple(await self._connection.run_script(self._heads, keys, []))
         except StoreUnavailable as error:
-            self.counts["read-failed"] += 1
-            logger.warning("what is stored of an export could not be read: %s", error)
+            self._fail("read-failed", "what is stored of an export could not be read", error)
             return ()
 
     async def remove(self, name: str, variant: str = "") -> None:
@@ -173,8 +177,14 @@ class RedisExports:
         try:
             await self._connection.run_script(self._drop, [name], [variant])
         except StoreUnavailable as error:
-            self.counts["remove-failed"] += 1
-            logger.warning("a stored export could not be removed: %s", error)
+            self._fail("remove-failed", "a stored export could not be removed", error)
+
+    def _fail(self, event: str, what: str, error: StoreUnavailable) -> None:
+        """Counts what failed, and logs it once until an export is stored. Of a Redis that is away others say so."""
+        self.counts[event] += 1
+        if what not in self._failing and not self._connection.is_open:
+            self._failing.add(what)
+            logger.warning("%s: %s; this is said once until an export is stored", what, error)
 
     async def is_seen(self, policy: str, group: str) -> bool:
         """Whether an export of the group is stored, or the group was purged a while ago."""
@@ -189,13 +199,18 @@ class RedisExports:
         """
         clock = "" if self.now is None else self.now
         keys, note = _group_keys(policy, groups), b""
-        if entry is not None:
+        if entry is not None and self._history is None:
             keys, note = [*keys, names.audit()], encode_entry(entry)
         total, has_more, noted = 0, 1, b""
-        while has_more:
-            arguments: list[Any] = [clock, PURGE_MEMORY_MILLISECONDS, PURGE_BATCH, note, total, noted]
-            ended, has_more, noted = await self._connection.run_script(self._purge, keys, arguments)
-            total += ended
+        try:
+            while has_more:
+                arguments: list[Any] = [clock, PURGE_MEMORY_MILLISECONDS, PURGE_BATCH, note, total, noted]
+                ended, has_more, noted = await self._connection.run_script(self._purge, keys, arguments)
+                total += ended
+        finally:
+            if entry is not None and self._history is not None:
+                changes = {**entry.changes, "ended": (None, total)}
+                await self._history.note_purge(msgspec.structs.replace(entry, changes=changes))
         return total
 
 

@@ -27,6 +27,7 @@ def refuse_secret(context: click.Context, option: click.Parameter, value: Any) -
 
 VARIABLES = {
     "redis_url": "GATEWAY_REDIS_URL",
+    "exports_redis_url": "GATEWAY_EXPORTS_REDIS_URL",
     "upstreams": "GATEWAY_UPSTREAMS",
     "pepper": "GATEWAY_TOKEN_PEPPER",
 }
@@ -38,6 +39,14 @@ redis_option = click.option(
     envvar=VARIABLES["redis_url"],
     callback=refuse_secret,
     help=f"URL of the store; one with a password only as {VARIABLES['redis_url']}.",
+)
+exports_redis_option = click.option(
+    "--exports-redis",
+    "exports_redis_url",
+    envvar=VARIABLES["exports_redis_url"],
+    callback=refuse_secret,
+    default="",
+    help=f"URL of the exports' own Redis, if they have one; with a password only as {VARIABLES['exports_redis_url']}.",
 )
 policies_option = click.option(
     "--policies", envvar="GATEWAY_POLICIES", default="policies", show_default=True, help="Folder of the policy files."

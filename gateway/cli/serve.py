@@ -119,6 +119,10 @@ def raise_descriptor_limit(max_requests: int) -> None:
 def check_settings(settings: Settings) -> None:
     """Finds before the start what would fail in every worker; raises ConfigurationError with all of it."""
     open_client(settings.redis_url, settings.redis_timeout)  # connects with its first command, which is not sent
+    if settings.exports_redis_url == EMBEDDED:
+        raise ConfigurationError("exports redis: the embedded store is in each process alone: name a real Redis")
+    if settings.exports_redis_url:
+        open_client(settings.exports_redis_url, settings.redis_timeout)  # as above
     if settings.redis_url == EMBEDDED and settings.workers > 1:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:

@@ -9,7 +9,7 @@ import msgspec
 from gateway.cli.options import VARIABLES, refuse_secret
 from gateway.settings import PREFIX, SECRETS, Settings, describe_settings
 
-FLAGS = {"redis_url": "--redis", "upstreams": "--upstream"}
+FLAGS = {"redis_url": "--redis", "exports_redis_url": "--exports-redis", "upstreams": "--upstream"}
 """Options that are not named as their setting."""
 SEVERAL = {"upstreams"}
 """Settings whose option may be repeated: the variable has the values with spaces between them."""

@@ -76,6 +76,13 @@ class Facts(msgspec.Struct, frozen=True):
     """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
     exists: bool = True
     """Whether there is a token of this id at all, if only one of another policy."""
+    exports_at: int | None = None
+    """The clock of the Redis that has the exports, if they have one of their own; None: `now` is theirs."""
+
+    @property
+    def stored_now(self) -> int:
+        """The time by which what is stored is fresh or stale, older than a purge or not."""
+        return self.now if self.exports_at is None else self.exports_at
 
 
 class Allow(msgspec.Struct, frozen=True):

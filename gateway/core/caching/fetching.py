@@ -111,7 +111,7 @@ class Fetch(msgspec.Struct, frozen=True):
         if self.shaped is not None and self.shaped.began_at is not None:
             return self.shaped.began_at
         if self.lead is None or self.lead.began_at is None:
-            return self.admission.facts.now
+            return self.admission.facts.stored_now
         return self.lead.began_at
 
     def cache_status(self, stored: Stored | None, status: int | None = None) -> bytes:
