@@ -53,6 +53,7 @@ EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
 
 EXPORTS = Meaning("The Redis of the exports", "backends are asked for exports, and none are stored,")
+"""What the log says of it while it is away."""
 
 USAGE_TIMEOUT_SECONDS = 2.0
 """For what was counted in a second, off every request's path; a stop waits for it no longer."""

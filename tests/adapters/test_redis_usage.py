@@ -233,10 +233,10 @@ async def test_noting_asks_redis_nothing(redis_url: str) -> None:
         calls = 0
         inner = bench.connection.run
 
-        async def run_counted(command: Callable[..., Awaitable[object]]) -> object:
+        async def run_counted(command: Callable[..., Awaitable[object]], more_seconds: float = 0) -> object:
             nonlocal calls
             calls += 1
-            return await inner(command)
+            return await inner(command, more_seconds)
 
         bench.connection.run = run_counted  # type: ignore[method-assign,assignment]  # counts, and does the same
         for record in RECORDS * 10:

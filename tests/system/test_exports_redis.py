@@ -89,6 +89,12 @@ def test_a_purge_ends_what_is_there_and_is_in_the_history(
     assert {"project": [None, "website"], "ended": [None, 1]} == purge["changes"]
 
 
+def test_the_embedded_store_is_no_redis_of_exports(serve: Serve, own_redis: RedisServer) -> None:
+    """Each process would have its own, and no purge would reach it."""
+    with pytest.raises(AssertionError, match="exports redis: the embedded store is in each process alone"):
+        serve(own_redis.url, "--exports-redis", "memory://")
+
+
 def test_eviction_is_right_there_and_not_warned_of(gateway: GatewayServer, exports_redis: RedisServer) -> None:
     """The start has not refused it, and readiness is about the Redis of the tokens."""
     warnings = ask(gateway.port, "GET", "/-/ready").json()["warnings"]
