@@ -191,7 +191,6 @@ class Fetching:
     ) -> Response | Refused:
         """A new answer that is all there; `hold` is on its content where that is long."""
         rule = it.admission.rule
-        hold.grow(len(whole))
         if encodings.is_decodable(head.fields):
             coding, encoded = encodings.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
@@ -199,6 +198,7 @@ class Fetching:
                 await self._let_go(it, head, storing.BROKEN_CODING)
                 return _pass_through(Response(head, encoded), it.why)
             head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
+        hold.grow(len(whole))
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()

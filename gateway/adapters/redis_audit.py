@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import Client, RedisConnection
+from gateway.adapters.redis_writes import RedisWrites
 from gateway.core.audit import AuditEntry, AuditQuery, decode_entry, encode_entry, id_or_nothing
 
 AT_ONCE = 200
@@ -22,6 +23,7 @@ class RedisAudit:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self._writes = RedisWrites(connection)
 
     async def note(self, entry: AuditEntry) -> None:
         """Appends an entry for itself."""
@@ -32,12 +34,8 @@ class RedisAudit:
         await self._append(names.audit(), entry)
 
     async def _append(self, stream: str, entry: AuditEntry) -> None:
-        arguments = ("MAXLEN", "~", names.AUDIT_LENGTH, "*", "entry", encode_entry(entry))
-
-        async def append(client: Client) -> None:
-            await client.execute_command("XADD", stream, *arguments)  # type: ignore[no-untyped-call]  # redis-py's
-
-        await self._connection.run(append)
+        words = ("MAXLEN", "~", names.AUDIT_LENGTH, "*", "entry", encode_entry(entry).decode())
+        await self._writes.run(("XADD", stream, *words))
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
         """Reads the streams from their ends, a piece of each in turn, until nothing older can be meant."""

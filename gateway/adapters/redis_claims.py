@@ -13,6 +13,7 @@ from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_writes import RedisWrites
 from gateway.core.idempotency import GRACE_SECONDS, KEPT_SECONDS, KeyClaim
 from gateway.core.policies.rules import Policy
 from gateway.core.records import TokenRecord
@@ -27,6 +28,7 @@ class RedisClaims:
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection
         self._tokens = tokens
+        self._writes = RedisWrites(connection)
         self._claim = read_script("claim.lua")
         self._compare_and_set = read_script("compare_and_set.lua")
 
@@ -63,14 +65,14 @@ class RedisClaims:
         if not policy.has_numbers:
             return record
         index = names.token_numbers(policy.name)
-        number: Any = await self._connection.run(lambda client: client.hincrby(index, "", 1))
-        await self._connection.run(lambda client: client.hset(index, str(number), record.identity))
+        (number,) = await self._writes.run(("HINCRBY", index, "", 1))
+        await self._writes.run(("HSET", index, number, record.identity))
         return msgspec.structs.replace(record, number=number)
 
     async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
         name, (now, _) = names.idempotency(key), await self._connection.run(lambda client: client.time())
         ours = f"{fingerprint}:{identity}:{now}"
-        await self._connection.run(lambda client: client.set(name, ours, nx=True, ex=KEPT_SECONDS))
+        await self._writes.run(("SET", name, ours, "NX", "EX", KEPT_SECONDS))
         raw: Any = await self._connection.run(lambda client: client.get(name))
         if raw is None or raw.decode() == ours:
             return KeyClaim("ours")

@@ -287,7 +287,8 @@ class Script:
     def __init__(self, source: str, *, runs_when_full: bool = True) -> None:
         self.sha = ""
         """What Redis calls it; empty before it was first sent there."""
-        self._source = (FLAGS + "\n" if runs_when_full else "#!lua\n") + source
+        self.source = (FLAGS + "\n" if runs_when_full else "#!lua\n") + source
+        """What is sent to Redis."""
 
     async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
         """The script's answer."""
@@ -301,11 +302,11 @@ class Script:
 
     async def _load(self, client: Client) -> str:
         try:
-            sha: str = await client.script_load(self._source)
+            sha: str = await client.script_load(self.source)
         except redis.exceptions.ResponseError as error:
             if not _is_of_redis_6(error):
                 raise
-            sha = await client.script_load(without_flags(self._source))
+            sha = await client.script_load(without_flags(self.source))
         return sha
 
     async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:

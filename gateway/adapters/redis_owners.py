@@ -11,6 +11,7 @@ from typing import Any
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
+from gateway.adapters.redis_writes import RedisWrites
 from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.owners import OwnerRecord, decode_owner, encode_owner
 from gateway.core.records import TokenRecord
@@ -25,6 +26,7 @@ class RedisOwners:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self._writes = RedisWrites(connection)
         self._put = read_script("audit.lua", "owner.lua")
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
@@ -42,7 +44,7 @@ class RedisOwners:
         self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
     ) -> bool:
         """Puts `new` in the place of `old`; False when another change came first."""
-        await self._connection.run(lambda client: client.sadd(names.owners(policy), owner))
+        await self._writes.run(("SADD", names.owners(policy), owner))
         expected = old.version if old else 0
         is_written = await self._write([names.owner(policy, owner)], str(expected), new, entry)
         if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done

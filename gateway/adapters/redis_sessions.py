@@ -4,6 +4,7 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis_writes import RedisWrites
 from gateway.core.pages.sessions import Session
 
 _encoder = msgspec.json.Encoder()
@@ -15,6 +16,7 @@ class RedisSessions:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self._writes = RedisWrites(connection)
 
     async def find(self, digest: str) -> Session | None:
         """The session; None where there is none, or no longer."""
@@ -23,19 +25,22 @@ class RedisSessions:
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
         """Writes the session, to be forgotten after so many seconds."""
-        raw = _encoder.encode(session)
-        await self._connection.run(lambda client: client.set(names.session(digest), raw, ex=seconds))
+        await self._writes.run(("SET", names.session(digest), _encode(session), "EX", seconds))
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
         """The same where it is still there: a request under way brings nobody back who has signed out meanwhile."""
-        raw = _encoder.encode(session)
-        await self._connection.run(lambda client: client.set(names.session(digest), raw, ex=seconds, xx=True))
+        await self._writes.run(("SET", names.session(digest), _encode(session), "EX", seconds, "XX"))
 
     async def claim(self, digest: str, key: str, seconds: int) -> bool:
         """Whether the key is new in the session."""
         name = names.session(digest, f"form:{key}")
-        return await self._connection.run(lambda client: client.set(name, "", ex=seconds, nx=True)) is not None
+        (is_new,) = await self._writes.run(("SET", name, "", "EX", seconds, "NX"))
+        return bool(is_new)
 
     async def end(self, digest: str) -> None:
         """Forgets the session."""
         await self._connection.run(lambda client: client.delete(names.session(digest)))
+
+
+def _encode(session: Session) -> str:
+    return _encoder.encode(session).decode()

@@ -12,6 +12,7 @@ from gateway.adapters.redis_connection import Client, RedisConnection, refused
 from gateway.adapters.redis_owners import RedisOwners
 from gateway.adapters.redis_scripts import read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis_usage import run_each
+from gateway.adapters.redis_writes import RedisWrites, Write
 from gateway.core.addresses import client_network
 from gateway.core.audit import AuditEntry, encode_entry
 from gateway.core.decision import Asked, Facts
@@ -35,6 +36,7 @@ class RedisTokens:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
+        self._writes = RedisWrites(connection)
         self.owners = RedisOwners(connection)
         self._replace = read_script("audit.lua", "records.lua", "replace.lua")
         self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
@@ -156,12 +158,13 @@ class RedisTokens:
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
         (key, _), patience = names.ready(), int(KEPT_SECONDS * 1000)
-        commands = [("SADD", key, "kept"), ("DEL", key), ("WAITAOF", 1, 0, patience)]
-        *written, kept = await run_each(self._connection, commands, KEPT_SECONDS)
-        for reply in written:
-            if isinstance(reply, Exception):
-                raise refused(reply) from reply
-        if not isinstance(kept, Exception) and not kept[0]:
+        mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], KEPT_SECONDS)
+        if isinstance(kept, Exception):
+            return
+        if isinstance(written, Exception):
+            raise refused(written) from written
+        if not kept[0]:
             raise NotKept(KEPT_SECONDS)
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
@@ -214,11 +217,11 @@ class RedisTokens:
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
-        entries: list[Sequence[str]] = [("SET", names.marker(), "1")]
+        entries: list[Write] = [("SET", names.marker(), "1")]
         entries += [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
         if record.parent:
             entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
-        await self._connection.run(lambda client: _pipeline(client, entries))
+        await self._writes.run(*entries)
 
     async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
         identity = token_id(new.digest)

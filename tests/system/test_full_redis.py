@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from tests.support.client import ask
-from tests.support.command_line import run_command
+from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer, wait_until
 from tests.support.raw import RawBackend, read_head
+from tests.support.telling_redis import telling
 from tests.system.conftest import Serve, mint
 from tests.system.test_cache import reply, status_of
 
@@ -68,6 +69,38 @@ def test_a_tenant_cannot_fill_redis_for_all(
         assert 200 == ask(gateway.port, "GET", "/sets/b/export", token=mint(own_redis.url, policies)["token"]).status
         assert 0 == run_command("token", "revoke", other["id"], "--redis", own_redis.url).exit_code
         assert 401 == ask(gateway.port, "GET", "/sets/b/export", token=other["token"]).status
+
+
+COMMANDS = [
+    "token revoke {id}",
+    "token revoke --lineage {id}",
+    "token revoke --policy system --project website --yes",
+    "token update {id} --disable",
+    "token rotate {id}",
+    "token create --policy system --project website --name CI",
+    "owner set anna --status blocked --policy system",
+    "owner set new --permission website=read --policy system",
+    "owner remove anna --policy system",
+    "cache purge --policy system --all",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_an_incident_asks_for_can_be_done_in_a_full_redis(
+    own_redis: RedisServer, policies: Path, command: str
+) -> None:
+    """Whatever has filled it: it adds little, and waiting for the disk adds nothing that could be refused."""
+    where = ("--redis", own_redis.url, "--policies", str(policies))
+    token = mint(own_redis.url, policies)["id"]
+    run_json("owner", "set", "anna", "--policy", "system", *where)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", 1)
+        with telling(own_redis.port) as told:
+            words = command.format(id=token).split()
+            policies_option = () if words[:2] == ["token", "revoke"] and token in words[2:3] else where[2:]
+            done = run_command(*words, "--redis", told.url, *policies_option)
+    assert None is done.exception, done
+    assert (0 if words[1] in ("create", "purge") else 1) == len(told.waits)
 
 
 def test_what_finds_no_room_is_told(serve: Serve, own_redis: RedisServer, policies: Path) -> None:

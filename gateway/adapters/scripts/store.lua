@@ -58,7 +58,7 @@ end
 local function count(limit)
   local held, key = find_held(export)
   local member = key .. ':' .. variant
-  for _, ended in ipairs(redis.call('ZRANGEBYSCORE', held.ends, '-inf', now)) do
+  for _, ended in ipairs(redis.call('ZRANGEBYSCORE', held.ends, '-inf', now, 'LIMIT', 0, ENDED_AT_ONCE)) do
     forget(held, ended)
   end
   local before = tonumber(redis.call('HGET', held.bytes, member) or 0)
