@@ -4,12 +4,14 @@ import asyncio
 import gc
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from litestar import Litestar
 
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
@@ -22,6 +24,7 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
+from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
@@ -69,6 +72,7 @@ class Administration:
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
+            masking=self.masking,
         )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -89,6 +93,10 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self.policies.current.masking
+
     async def check_readiness(self) -> Readiness:
         """What Redis does not do for the gateway, and what should be changed of it."""
         return await self.readiness.check()
@@ -104,6 +112,7 @@ def create_admin(
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
     administration = Administration(settings or read_settings(), client, clock)
+    mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

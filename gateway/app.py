@@ -15,6 +15,7 @@ from litestar import Litestar
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
@@ -78,7 +79,8 @@ class Gateway:
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
-        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
+        self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
+        self.stop_timeout = settings.stop_timeout
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         self.encoder = ContentEncoder()
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
@@ -100,6 +102,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            clock=time.time,
             counting=self.counting,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -149,7 +152,12 @@ class Gateway:
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
-            self.access_log.close()
+            await self.access_log.close(self.stop_timeout)
+
+    def reopen_logs(self) -> None:
+        """Opens the access log anew, where there is one: for SIGHUP after a rotation."""
+        if self.access_log is not None:
+            self.access_log.reopen()
 
 
 def request_ids() -> Iterator[str]:
@@ -165,6 +173,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
+    mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
@@ -179,4 +188,4 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, new_id, Capacity(settings.max_requests))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.access_log import check_path
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
 from gateway.adapters.policy_files import read_policies
@@ -19,7 +19,7 @@ from gateway.cli.connecting import with_connection
 from gateway.cli.first_process import leave_first_process
 from gateway.cli.listening import open_listeners, url_of
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
-from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
+from gateway.cli.workers import admin_beside, build_logging, exit_when_told, keep_workers
 from gateway.core.durability import check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.settings import (
@@ -40,6 +40,8 @@ MAXIMUM_DESCRIPTORS = 65536
 SPARE_DESCRIPTORS = 256
 """For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
 
+logger = logging.getLogger(__name__)
+
 
 @click.command(cls=SettingsCommand)
 @setting_options
@@ -53,6 +55,7 @@ def serve(**options: object) -> None:
     os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     settings = read_settings()
+    logging.config.dictConfig(build_logging(settings))
     check_settings(settings)
     check_redis(settings)
     listener, admin = open_listeners(settings, os.environ)
@@ -63,7 +66,6 @@ def serve(**options: object) -> None:
     exit_when_told()
     line = describe_ready(settings, listener, admin)
     if settings.workers > 1:
-        logging.config.dictConfig(LOGGING)
         with admin_beside(admin, settings.stop_timeout):
             keep_workers(listener, settings.workers, settings.stop_timeout, lambda: click.echo(line, err=True))
     else:
@@ -123,7 +125,7 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:
         try:
-            FileAccessLog(settings.access_log).close()
+            check_path(settings.access_log)
         except OSError as error:
             raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
     if settings.failed_credentials:

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from gateway.cli.lazy import load
 from gateway.core.errors import GatewayError, StartFailed
+from gateway.settings import Settings
 
 TICK_SECONDS = 0.1
 """Between two looks at a process."""
@@ -39,18 +40,19 @@ STOP_SLACK_SECONDS = 1.0
 WORKER = "gateway.cli.serving:run_worker"
 ADMIN = "gateway.cli.serving:run_admin"
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    # It says on every change of a file that there was one; what came of it is said by the policies themselves.
-    "loggers": {"watchfiles": {"level": "WARNING"}},
-}
-"""How each process logs."""
-
 logger = logging.getLogger(__name__)
+
+
+def build_logging(settings: Settings) -> dict[str, Any]:
+    """Return how each process logs: all of it on standard error."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"()": "gateway.adapters.error_log.ErrorLog", "form": settings.log_format}},
+        "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+        # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+        "loggers": {"watchfiles": {"level": "WARNING"}},
+    }
 
 
 class Beats:
