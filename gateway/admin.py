@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
 
 from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
@@ -117,13 +119,18 @@ def create_admin(
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gc.freeze()  # as in app.py: what is there by now stays
-        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        reload = partial(administration.policies.reload_beside, is_asked_for=True)
+        tasks = (
+            asyncio.create_task(administration.policies.watch(lambda: None)),
+            asyncio.create_task(HANGUPS.follow(reload)),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await administration.close()
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)

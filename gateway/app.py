@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
@@ -17,6 +18,7 @@ from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
@@ -80,7 +82,6 @@ class Gateway:
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
-        self.stop_timeout = settings.stop_timeout
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         self.encoder = ContentEncoder()
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
@@ -122,9 +123,10 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Follows changes of the policy files until the end, and then closes all."""
+        """Follows changes of the policy files, and hangups, until the end, and then closes all."""
         tasks = (
             asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
         try:
@@ -135,6 +137,13 @@ class Gateway:
                 with suppress(asyncio.CancelledError):
                     await task
             await self.close()
+
+    async def _reload(self, then: Callable[[], None]) -> None:
+        """What SIGHUP asks for: nothing that is under way notices it."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+        await self.policies.reload_beside(is_asked_for=True)
+        then()
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
@@ -152,12 +161,7 @@ class Gateway:
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
-            await self.access_log.close(self.stop_timeout)
-
-    def reopen_logs(self) -> None:
-        """Opens the access log anew, where there is one: for SIGHUP after a rotation."""
-        if self.access_log is not None:
-            self.access_log.reopen()
+            await self.access_log.close()
 
 
 def request_ids() -> Iterator[str]:

@@ -105,6 +105,18 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values)
 
 
+def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Return format and level of the log; one that is wrong by default, as something has to say what is wrong."""
+    environment = os.environ if environment is None else environment
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+    def read(name: str) -> str:
+        text = environment.get(PREFIX + name.upper(), "")
+        return str(text if text in get_args(fields[name].type) else fields[name].default)
+
+    return read("log_format"), read("log_level")
+
+
 def describe_settings() -> dict[str, str]:
     """Return what each setting means, by its name: the docstrings of the struct above, in one line each.
 

@@ -12,6 +12,8 @@ from gateway.core.records import AccessRecord
 from gateway.core.usage import RECORDS_DROPPED
 
 FLUSH_SECONDS = 0.2
+CLOSE_SECONDS = 5.0
+"""For what is left at the end of the process: a stop does not wait for ever for a reader that stalls."""
 STANDARD_OUTPUT = "-"
 MAXIMUM_WAITING_BYTES = 8 * 1024 * 1024
 """Records that wait while a reader stalls or a disk is full: some 20,000, for the seconds that a restart takes."""
@@ -55,7 +57,7 @@ class FileAccessLog:
         """Opens the file anew. A file that was moved away is noticed without being told."""
         self._writer.reopen()
 
-    async def close(self, seconds: float) -> None:
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Writes what is left, as far as that is done in this time; nothing is appended after it."""
         self._hand_over()
         lost = await asyncio.to_thread(self._writer.close, seconds) + self._dropped
@@ -69,8 +71,8 @@ class FileAccessLog:
 
     def _drop(self) -> None:
         if not self._dropped:
-            held = self._writer.held_bytes
-            logger.warning("access log: %s: full, %d bytes wait; dropping records until it is read", self._name, held)
+            waiting = self._waiting_bytes + self._writer.held_bytes
+            logger.warning("access log: %s: %d bytes wait; dropping records until it is read", self._name, waiting)
             self._await_room()
         self._dropped += 1
         self._counts[RECORDS_DROPPED] += 1

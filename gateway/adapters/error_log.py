@@ -1,5 +1,7 @@
 """The log of the process on standard error: one line for each event, without what looks like a token.
 
+What is meant for whoever starts the gateway goes to the logger START: as text it looks like the lines of any command.
+
 Rule 1: nobody waits for whoever reads it; lines that find no room are dropped, and counted by a later line.
 Rule 2: times are in UTC and say so.
 """
@@ -12,7 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.adapters.line_writer import LineWriter
-from gateway.core.masking import Masking
+from gateway.core.masking import NO_POLICIES, Masking
 from gateway.core.records import build_time
 from gateway.core.usage import LINES_DROPPED
 
@@ -20,18 +22,27 @@ MAXIMUM_WAITING_BYTES = 1024 * 1024
 """Lines that wait while whoever reads standard error stalls: some thousands."""
 CLOSE_SECONDS = 1.0
 """For what is left at the end of the process."""
+START = "gateway.start"
+"""The logger of what a start says, or why there is none. All of it is said, whatever the level of the log is."""
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, level, process, part, message; a traceback follows on lines of its own."""
+    """A line for people: time, level, process, part, message; a traceback follows on lines of its own.
+
+    A line of START begins with the name of the command instead.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-        self.masking: Callable[[], Masking] = lambda: NO_POLICY
+        self.masking: Callable[[], Masking] = lambda: NO_POLICIES
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return self.masking().mask(super().format(record))
+        if record.name == START:
+            line = f"gateway: {'warning: ' * (record.levelno == logging.WARNING)}{record.getMessage()}"
+        else:
+            line = super().format(record)
+        return self.masking().mask(line)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Return the time of the event."""
@@ -43,7 +54,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.masking: Callable[[], Masking] = lambda: NO_POLICY
+        self.masking: Callable[[], Masking] = lambda: NO_POLICIES
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -69,7 +80,6 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
-NO_POLICY = Masking(())
 _encode = msgspec.json.Encoder().encode
 FORMATTERS: Mapping[str, Callable[[], TextFormatter | JsonFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
 

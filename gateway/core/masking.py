@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from gateway.core.tokens import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
+from gateway.core.tokens import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
 
 MASK = "..."
 MASKED_RUN = 16
@@ -81,6 +81,10 @@ class Masking:
         is_foreign = not self._is_checked[prefix.lower()] and len(characters) >= MASKED_IN_ALL
         is_token = _RUN.search(body) or (is_foreign and any(one.isdigit() for one in characters))
         return f"{prefix}{MASK}" if is_token else match[0]
+
+
+NO_POLICIES = Masking((ADMIN_FORMAT,))
+"""Where none can be read."""
 
 
 def _decode(text: str) -> str:

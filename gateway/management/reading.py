@@ -10,7 +10,7 @@ from gateway.core.audit import ACTIONS, AuditEntry, AuditQuery
 from gateway.core.decision import Deny, decide
 from gateway.core.errors import ConfigurationError, NotFound
 from gateway.core.explanation import build_facts
-from gateway.core.masking import Masking
+from gateway.core.masking import NO_POLICIES
 from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord
 from gateway.core.policies.reading import unknown_name
@@ -59,7 +59,7 @@ class Reading:
         try:
             masking = self._policies.current.masking
         except ConfigurationError:
-            masking = Masking(())
+            masking = NO_POLICIES
         return masking.mask(text)
 
     def policies(self) -> list[Policy]:

@@ -410,6 +410,8 @@ Asked = tuple[str, str, bool]
 Action = tuple[str, list[Asked], int, int]
 """How the client leaves, what it asks for, how much of that it sends, and in pieces of which size."""
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 asked = st.tuples(
     st.sampled_from(["GET", "POST", "HEAD", "TRACE"]),
     st.sampled_from(["/quick/NAME", "/held/NAME", "/broken/NAME", "/stream/NAME", "/a/../b"]),
@@ -466,3 +468,38 @@ def test_what_the_backend_sees_is_on_record(
     records = by_id(gateway)
     assert len(records_of(gateway)) == len(by_id(gateway))
     assert {token["id"]} >= {records[identity].get("token") for identity in seen}
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(done=st.lists(actions, min_size=1, max_size=12), is_let_go=st.booleans(), number=st.sampled_from(STOPS))
+def test_what_the_backend_sees_is_on_record_after_a_stop(
+    redis_server: RedisServer,
+    token: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    done: list[Action],
+    is_let_go: bool,
+    number: signal.Signals,
+) -> None:
+    """By id, whatever is under way when the gateway is told to stop, and whether or not it ends in time."""
+    folder, behaviour = tmp_path_factory.mktemp("stopped"), Backend()
+    with RawBackend(behaviour.behave) as backend:
+        (folder / "system.toml").write_text(POLICY.format(backend=backend.port))
+        options = ("--policies", str(folder), "--redis", redis_server.url)
+        server = GatewayServer(folder, *options, environment={"GATEWAY_STOP_TIMEOUT": "1"}).wait()
+        connections = [perform(server, token, str(index), action) for index, action in enumerate(done)]
+        names = [name for index in range(len(done)) for name in (str(index), f"{index}-end")]
+        server.send(number)
+        if is_let_go:
+            behaviour.let_go(*names)
+        assert 0 == server.popen.wait(TIMEOUT_SECONDS)
+        behaviour.let_go(*names)
+        for connection in connections:
+            connection.close()
+    server.stop()
+    assert set(behaviour.ids) <= by_id(server).keys()
+    assert len(records_of(server)) == len(by_id(server))
