@@ -4,13 +4,17 @@ import asyncio
 import gc
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
 
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_audit import RedisAudit
@@ -23,6 +27,7 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
+from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
@@ -73,6 +78,7 @@ class Administration:
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
+            masking=self.masking,
         )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -94,6 +100,10 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self.policies.current.masking
+
     async def check_readiness(self) -> Readiness:
         """What Redis does not do for the gateway, and what should be changed of it."""
         return await self.readiness.check()
@@ -111,17 +121,23 @@ def create_admin(
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
     administration = Administration(settings or read_settings(), client, clock)
+    mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gc.freeze()  # as in app.py: what is there by now stays
-        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        reload = partial(administration.policies.reload_beside, is_asked_for=True)
+        tasks = (
+            asyncio.create_task(administration.policies.watch(lambda: None)),
+            asyncio.create_task(HANGUPS.follow(reload)),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await administration.close()
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)

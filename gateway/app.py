@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
@@ -16,11 +17,13 @@ from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.content import HeldBytes
 from gateway.adapters.encodings.encoder import ContentEncoder
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
-from gateway.adapters.protocols import Admissions, Upstreams
+from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_apart import ApartAdmissions
+from gateway.adapters.redis_apart import ApartHeads
 from gateway.adapters.redis_bounded import BoundedConnection
 from gateway.adapters.redis_connection import Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis_contents import Limits
@@ -84,8 +87,8 @@ class Gateway:
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
-        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
-        admissions, self.waited_for, self.exports_redis, limits = self._connect_exports(settings, client)
+        self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
+        self.waited_for, self.exports_redis, limits = self._connect_exports(settings, client)
         self.fetches = RedisFetches(self.waited_for)
         self.encoder = ContentEncoder()
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts, limits=limits)
@@ -95,18 +98,20 @@ class Gateway:
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        heads = ApartHeads(self.waited_for) if settings.exports_redis_url else None
+        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.exchange = Exchange(
             policies=self.policies,
-            admissions=admissions,
+            admissions=RedisAdmissions(self.redis),
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            clock=time.time,
             counting=self.counting,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -114,16 +119,16 @@ class Gateway:
 
     def _connect_exports(
         self, settings: Settings, client: Client
-    ) -> tuple[Admissions, BoundedConnection, BoundedConnection, Limits]:
-        """Admissions with what is stored, connections for what requests wait for and for whole exports, limits."""
-        admissions, counts = RedisAdmissions(self.redis), self.cache_counts
+    ) -> tuple[BoundedConnection, BoundedConnection, Limits]:
+        """Connections for what requests wait for and for whole exports, and how much may be stored."""
+        counts = self.cache_counts
         if not settings.exports_redis_url:
             whole = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
-            return admissions, whole, whole, Limits(settings.export_limit)
+            return whole, whole, Limits(settings.export_limit)
         own = open_client(settings.exports_redis_url, settings.redis_timeout)
         quick = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
         whole = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
-        return ApartAdmissions(admissions, quick), quick, whole, Limits(settings.export_limit, share=0)
+        return quick, whole, Limits(settings.export_limit, share=0)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Mistakes of the policy files, where an older set is served."""
@@ -139,9 +144,10 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Follows changes of the policy files until the end, and then closes all."""
+        """Follows changes of the policy files, and hangups, until the end, and then closes all."""
         tasks = (
             asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
         try:
@@ -152,6 +158,13 @@ class Gateway:
                 with suppress(asyncio.CancelledError):
                     await task
             await self.close()
+
+    async def _reload(self, then: Callable[[], None]) -> None:
+        """What SIGHUP asks for: nothing that is under way notices it."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+        await self.policies.reload_beside(is_asked_for=True)
+        then()
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
@@ -170,7 +183,7 @@ class Gateway:
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
-            self.access_log.close()
+            await self.access_log.close()
 
 
 def request_ids() -> Iterator[str]:
@@ -186,6 +199,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
+    mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
@@ -200,4 +214,4 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, new_id, Capacity(settings.max_requests))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

@@ -59,7 +59,7 @@ class Opened(msgspec.Struct, frozen=True):
             answer = build(self.content, self.coding)
             if hold is not None and isinstance(answer.content, bytes) and len(answer.content) > PIECE_BYTES:
                 hold.fit(len(answer.content))
-                answer, hold = Response(answer.head, HeldContent(answer.content, hold)), None
+                answer, hold = msgspec.structs.replace(answer, content=HeldContent(answer.content, hold)), None
             return answer
         finally:
             if hold is not None:

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters import names
 from gateway.adapters.content import PIECE_BYTES, give_up
-from gateway.adapters.protocols import Fetches
+from gateway.adapters.protocols import Fetches, Heads
 from gateway.contents import Contents
 from gateway.core.caching import answering, keys, reusing
 from gateway.core.caching.entries import Export, decode_export
@@ -41,8 +41,16 @@ class Retrieval:
     backend was asked for; and what failed, such as store-refused.
     """
 
-    def __init__(self, contents: Contents, fetching: Fetching, fetches: Fetches, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        contents: Contents,
+        fetching: Fetching,
+        fetches: Fetches,
+        counts: Counter[str],
+        heads: Heads | None = None,
+    ) -> None:
         self.counts = counts
+        self._heads = heads
         self._contents = contents
         self._fetching = fetching
         self._fetches = fetches
@@ -52,6 +60,8 @@ class Retrieval:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response | Refused:
         """The response to an authorised request; raises UpstreamError where the backend gives none."""
+        if self._heads is not None:
+            admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
         plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
         if isinstance(plan, Reuse):
@@ -75,6 +85,15 @@ class Retrieval:
             return await self._fetching.pass_on(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 
+    async def _bring_heads(self, admission: Authorized, heads: Heads) -> Authorized:
+        """The admission with what the exports' own Redis has stored, and its time."""
+        name = export_name(admission)
+        if name is None:
+            return admission
+        now, found = await heads.find(name)
+        facts = msgspec.structs.replace(admission.facts, stored_heads=found, exports_at=now)
+        return msgspec.structs.replace(admission, facts=facts)
+
     async def _answer_as_get(self, request: RequestHead, admission: Authorized) -> Response | Refused:
         """The answer to HEAD, or of a variant to who asks for another protocol: what GET would be answered.
 
@@ -86,7 +105,7 @@ class Retrieval:
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
         await give_up(answer.content)
-        return Response(answer.head, b"")
+        return msgspec.structs.replace(answer, content=b"")
 
     async def close(self) -> None:
         """Ends what is being refreshed behind the clients' backs."""
@@ -133,11 +152,11 @@ class Retrieval:
         """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
         try:
             answer = await self._wait_or_fetch(request, admission, cache, plan)
-        except UpstreamError:
+        except UpstreamError as error:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is None:
                 raise
-            return stand_in
+            return msgspec.structs.replace(stand_in, upstream_error=error.cause)
         if isinstance(answer, Response) and reusing.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:

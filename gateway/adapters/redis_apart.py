@@ -3,36 +3,23 @@
 Rule: nothing of this Redis is needed to answer. While it is away nothing is stored, and the backends are asked.
 """
 
-from msgspec.structs import replace
-
-from gateway.adapters import names
-from gateway.adapters.protocols import Admissions
 from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_scripts import read_script
-from gateway.core.caching.keys import entitlement
-from gateway.core.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
 
 
-class ApartAdmissions:
-    """See protocols.Admissions. `now` sets the clock of the exports' Redis as in RedisExports."""
+class ApartHeads:
+    """See protocols.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
 
-    def __init__(self, admissions: Admissions, exports: RedisConnection) -> None:
+    def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
-        self._admissions = admissions
-        self._exports = exports
+        self._connection = connection
         self._find = read_script("find_heads.lua")
 
-    async def admit(self, asked: Asked) -> Facts:
-        """What Redis knows of the token, and what the other one has stored for the request if it may pass."""
-        facts = await self._admissions.admit(replace(asked, export_key=""))
-        cache, key = asked.rule.cache, asked.export_key
-        who = entitlement(cache, facts.record) if cache is not None and key and facts.is_charged else ""
-        if cache is None or not who:
-            return replace(facts, export_key=key)
-        name, clock = names.export(cache.shared_by, who, key), "" if self.now is None else self.now
+    async def find(self, name: str) -> tuple[int | None, tuple[bytes, ...]]:
+        """The time there, and the heads of what is stored; neither while that Redis is away: its connection says so."""
         try:
-            now, heads = await self._exports.run_script(self._find, [name], [clock])
-        except StoreUnavailable:  # said by the connection
-            return replace(facts, export_key=key)
-        return replace(facts, export_key=key, stored_heads=tuple(heads), exports_at=now)
+            now, heads = await self._connection.run_script(self._find, [name], ["" if self.now is None else self.now])
+        except StoreUnavailable:
+            return None, ()
+        return now, tuple(heads)

@@ -105,6 +105,12 @@ def _check_options(url: str) -> None:
             raise ConfigurationError(f"redis: unknown option {option!r} in the URL; {hint}")
 
 
+def address_of(client: Client) -> str:
+    """Return where the client's Redis is, without what the URL has of user and password."""
+    where = client.connection_pool.connection_kwargs
+    return str(where["path"]) if "path" in where else f"{where.get('host')}:{where.get('port')}"
+
+
 def _embedded() -> Client:
     try:
         import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
@@ -246,8 +252,8 @@ class RedisConnection:
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
         """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
-        name, absence = self._meaning.name, self._meaning.absence
-        self._open_circuit(f"{name} does not answer ({_describe(error)}); {absence} until it does")
+        name, absence, address = self._meaning.name, self._meaning.absence, address_of(self.client)
+        self._open_circuit(f"{name} does not answer at {address} ({_describe(error)}); {absence} until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
     def _open_circuit(self, why: str, code: str = "") -> None:

@@ -1,61 +1,69 @@
-"""Admissions whose exports are in another Redis: what it has stored comes behind them, or nothing does."""
+"""Exports in another Redis: what it has stored is found with its clock, or nothing is."""
 
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_apart import ApartAdmissions
-from gateway.adapters.redis_connection import EMBEDDED
-from gateway.core.decision import Asked
-from tests.adapters.bench import START, Bench
-from tests.adapters.exports import NOW, STORING, exports
+from gateway.adapters.redis_apart import ApartHeads
+from gateway.adapters.redis_connection import RedisConnection
+from tests.adapters.exports import NAME, NOW, STORING, exports
 from tests.support.connections import open_connection
-from tests.support.policies import make_record, rule_for
 from tests.support.processes import free_port
-
-STORED = replace(STORING, name=names.export("project", "website", "key"))
-RULE = rule_for("GET /export")
-
-
-async def test_what_the_other_redis_has_stored_comes_with_its_clock(bench: Bench) -> None:
-    """To a token of the project, as if it were in the same Redis; the token is judged by the clock of its own."""
-    mine, other = make_record("a", plan="open"), make_record("b", plan="open", project="other")
-    for record in (mine, other):
-        await bench.tokens.create(record)
-    async with open_connection(EMBEDDED) as connection:
-        admissions = ApartAdmissions(bench.admissions, connection)
-        admissions.now = NOW + 5
-        await exports(connection).write(STORED)
-        found = await admissions.admit(Asked(RULE, mine.digest, "key"))
-        assert (STORED.raw_head,) == found.stored_heads
-        assert (START, NOW + 5) == (found.now, found.stored_now)
-        assert "key" == found.export_key
-        assert () == (await admissions.admit(Asked(RULE, other.digest, "key"))).stored_heads
-    assert [] == await bench.connection.client.keys("gw1:export:*")
+from tests.support.room import NOW as ROOM_NOW
+from tests.support.room import Room, cache_status, ok, open_room
 
 
-async def test_nothing_is_looked_for_in_vain(bench: Bench) -> None:
-    """Not for a request that is refused, or that nothing stored could answer, or without an entitlement."""
-    mine, lone = make_record("a", plan="open"), make_record("c", plan="open", project="")
-    for record in (mine, lone):
-        await bench.tokens.create(record)
+async def test_what_is_stored_is_found_with_its_clock(connection: RedisConnection) -> None:
+    """All variants, and none of what is not there."""
+    heads = ApartHeads(connection)
+    heads.now = NOW + 5
+    await exports(connection).write(STORING)
+    await exports(connection).write(replace(STORING, variant="w", raw_head=b"%013d other" % NOW))
+    now, found = await heads.find(NAME)
+    assert NOW + 5 == now
+    assert {STORING.raw_head, b"%013d other" % NOW} == set(found)
+    assert (NOW + 5, ()) == await heads.find(f"{NAME}d")
+
+
+async def test_a_redis_that_is_away_has_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A request goes on without it."""
     async with open_connection(f"redis://127.0.0.1:{free_port()}/0") as away:
-        admissions = ApartAdmissions(bench.admissions, away)
-        for asked in (Asked(RULE, "0" * 64, "key"), Asked(RULE, mine.digest), Asked(RULE, lone.digest, "key")):
-            found = await admissions.admit(asked)
-            assert () == found.stored_heads
-            assert asked.export_key == found.export_key
-        assert not away.is_open
-
-
-async def test_a_redis_of_exports_that_is_away_is_a_miss(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The request may pass all the same, and what is fetched has a name to be stored under when it is back."""
-    record = make_record("a", plan="open")
-    await bench.tokens.create(record)
-    async with open_connection(f"redis://127.0.0.1:{free_port()}/0") as away:
-        admissions = ApartAdmissions(bench.admissions, away)
-        for _ in range(3):
-            found = await admissions.admit(Asked(RULE, record.digest, "key"))
-            assert found.is_charged
-            assert ((), "key", START) == (found.stored_heads, found.export_key, found.stored_now)
+        assert {(None, ())} == {await ApartHeads(away).find(NAME) for _ in range(3)}
     assert 1 == caplog.text.count("does not answer")
+
+
+class Apart:
+    """Heads of the room's own store, which an admission does not bring; its clock is another one."""
+
+    def __init__(self, room: Room) -> None:
+        self.asked: list[str] = []
+        self.heads = ApartHeads(room.connection)
+        self.heads.now = ROOM_NOW
+
+    async def find(self, name: str) -> tuple[int | None, tuple[bytes, ...]]:
+        self.asked.append(name)
+        return await self.heads.find(name)
+
+
+async def test_an_export_is_as_old_as_the_clock_of_its_own_redis_says() -> None:
+    """Its admission's clock, which is another server's, makes nothing fresh or stale."""
+    async with open_room(ok(content=b"first"), ok(content=b"second")) as room:
+        apart = Apart(room)
+        room.retrieval._heads = apart
+        assert b"gateway; fwd=uri-miss; stored" == cache_status(await room.ask("GET /export"))
+        room.admissions.now = ROOM_NOW + 3_600_000
+        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
+        room.admissions.now = ROOM_NOW - 3_600_000
+        apart.heads.now = room.fetches.now = room.exports.now = ROOM_NOW + 61_000
+        answer = await room.ask("GET /export")
+        assert b"second" == answer.content
+
+
+async def test_nothing_is_looked_for_in_vain() -> None:
+    """Nothing for who may not pass, and once for who may."""
+    async with open_room(ok()) as room:
+        apart = Apart(room)
+        room.retrieval._heads = apart
+        assert 401 == (await room.ask("GET /export", text=None)).head.status
+        assert [] == apart.asked
+        await room.ask("GET /export")
+        assert 1 == len(apart.asked)
