@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
@@ -20,6 +21,7 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.upstream_probe import UpstreamProbe
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
 from gateway.management.building import build_management
@@ -35,9 +37,10 @@ from gateway.settings import (
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
+from gateway.web.admin.listener import AdminListener
 from gateway.web.metrics import build_metrics
 from gateway.web.pages.parts import Pages
-from gateway.web.pages.router import build_pages
+from gateway.web.pages.router import build_pages, tell_http
 from gateway.web.pages.visitors import WRONG_SIGN_INS, Visitors
 
 ADMIN_TIMEOUT_SECONDS = 5.0
@@ -83,6 +86,7 @@ class Administration:
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,
             listen=authority_of(settings.listen),
+            probe=UpstreamProbe(),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -119,4 +123,12 @@ def create_admin(
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
-    return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())
+    pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
+    return build_admin(administration, [pages, api, metrics], run, tell, build_openapi())
+
+
+def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
+    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
+    settings = settings or read_settings()
+    application = create_admin(settings, client)
+    return AdminListener(application, time.time, request_ids().__next__, parse_trusted_proxies(settings))

@@ -1,0 +1,63 @@
+"""The admin listener as the server sees it: its requests have the limits of the public listener's.
+
+Requests come from web/connections.py: heads that are too large, too slow or could be read in two ways never reach the
+application, and content that nobody reads is not waited for.
+"""
+
+from collections.abc import Callable
+
+from litestar.enums import HttpMethod, ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec.structs import replace
+
+from gateway.core.addresses import TrustedProxies
+from gateway.core.fields import build_http_date
+from gateway.core.messages import Response
+from gateway.core.own_addresses import DEFAULT_PREFIX
+from gateway.core.problems import build_refusal
+from gateway.core.reasons import Reason
+from gateway.web.asgi import ask
+from gateway.web.deadlines import Deadlines
+from gateway.web.receiving import Received, RequestContent, accept
+
+_OWN = f"{DEFAULT_PREFIX}/".encode()
+
+
+class AdminListener:
+    """See the module. `clock` gives Unix seconds, `new_id` an id for each request without one."""
+
+    def __init__(
+        self, application: ASGIApp, clock: Callable[[], float], new_id: Callable[[], str], trusted: TrustedProxies
+    ) -> None:
+        self.deadlines = Deadlines()
+        self._application = application
+        self._clock = clock
+        self._new_id = new_id
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan of the process."""
+        if scope["type"] in list(ScopeType):
+            raise RuntimeError("requests come by gateway.web.connections:Connection, as `gateway serve` sets it up")
+        await self._application(scope, receive, send)
+
+    async def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Response:
+        """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
+
+        Who asks for the process's health need name no host, as on the public listener.
+        """
+        if not received.path.startswith(_OWN):
+            request = accept(received, self._clock(), self._new_id(), self._trusted)
+            if isinstance(request, Reason):
+                return self.refuse(request)
+        is_head = received.method == HttpMethod.HEAD
+        asked = replace(received, method=str(HttpMethod.GET)) if is_head else received
+        return self._date(await ask(self._application, asked, content))
+
+    def refuse(self, reason: Reason) -> Response:
+        """The response to what is no request."""
+        return self._date(build_refusal(reason, None, self._new_id()))
+
+    def _date(self, response: Response) -> Response:
+        response.head.fields.append((b"date", build_http_date(int(self._clock()))))
+        return response
