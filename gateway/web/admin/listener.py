@@ -6,7 +6,7 @@ application, and content that nobody reads is not waited for.
 
 from collections.abc import Callable
 
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec.structs import replace
 
@@ -44,15 +44,15 @@ class AdminListener:
     async def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Response:
         """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 
-        Who asks for the process's health need name no host, as on the public listener.
+        Who asks for the process's health need name no host, as on the public listener. Which methods an address takes
+        is the application's to say: nothing is passed on from here.
         """
+        as_get = replace(received, method="GET")
         if not received.path.startswith(_OWN):
-            request = accept(received, self._clock(), self._new_id(), self._trusted)
+            request = accept(as_get, self._clock(), self._new_id(), self._trusted)
             if isinstance(request, Reason):
                 return self.refuse(request)
-        is_head = received.method == HttpMethod.HEAD
-        asked = replace(received, method=str(HttpMethod.GET)) if is_head else received
-        return self._date(await ask(self._application, asked, content))
+        return self._date(await ask(self._application, as_get if received.method == "HEAD" else received, content))
 
     def refuse(self, reason: Reason) -> Response:
         """The response to what is no request."""
