@@ -40,7 +40,7 @@ def test_K10_the_builder_shows_the_exact_address(
     sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """It follows each choice at once, with a preview; and what is copied is what the gateway answers."""
-    token = create(*KOPIMARK)["token"]
+    token = create(*KOPIMARK, "--scope", "read", "--scope", "tokens")["token"]
     page = sign_in(token)
     page.get_by_role("link", name="Export builder").click()
     address, sample = page.locator("#export-url"), page.locator(".sample")
