@@ -120,7 +120,8 @@ class Listener:
     @property
     def app(self) -> Litestar:
         """What runs."""
-        return self._running.app
+        running: Litestar = self._running.app
+        return running
 
     def __enter__(self) -> Self:
         self._running.__enter__()
