@@ -52,8 +52,11 @@ class Tokens(Protocol):
         """The children of a token, newest first."""
         ...
 
-    async def made_with(self, token_ids: Sequence[str]) -> set[str]:
-        """The ids of what was made with one of the tokens, its children and what is just being made included."""
+    async def made_with(self, token_ids: Sequence[str], most: int | None = None) -> set[str]:
+        """The ids of what was made with one of the tokens, its children and what is just being made included.
+
+        If `most` is given, at least so many of them, any, if there are.
+        """
         ...
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:

@@ -80,11 +80,17 @@ class RedisTokens:
         members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
-    async def made_with(self, identities: Sequence[str]) -> set[str]:
+    async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
         """See admin_protocols.Tokens."""
         keys = [name(identity) for identity in identities for name in (names.made, names.children)]
-        found = await self._connection.run(partial(_pipeline, commands=[("SMEMBERS", key) for key in keys]))
-        return {member.decode() for members in found for member in members}
+        commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
+        made = set[str]()
+        for start in range(0, len(commands), AT_ONCE):
+            few = await self._connection.run(partial(_pipeline, commands=commands[start : start + AT_ONCE]))
+            made.update(member.decode() for members in few for member in members)
+            if most is not None and len(made) >= most:
+                break
+        return made
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
@@ -133,7 +139,9 @@ class RedisTokens:
         """See admin_protocols.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
-            revoked += await self._revoke_in_bucket(list(bucket), ["alone", "", "", _note(entry)])
+            meant = list(bucket)
+            for few in (meant[start : start + LOOKED_AT_ONCE] for start in range(0, len(meant), LOOKED_AT_ONCE)):
+                revoked += await self._revoke_in_bucket(few, ["alone", "", "", _note(entry)])
         return revoked
 
     async def revoke_lineage(self, identity: str, entry: AuditEntry | None = None) -> list[str]:

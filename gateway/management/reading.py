@@ -12,6 +12,7 @@ from gateway.core.errors import NotFound
 from gateway.core.explanation import build_facts
 from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord
+from gateway.core.pages.reach import Reach
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy, Rule
 from gateway.core.reasons import Reason
@@ -81,10 +82,17 @@ class Reading:
         return await self._view(await self._tokens.find_all(policy, project, owner))
 
     async def list_known(
-        self, policy: str | None, project: str | None = None, owner: str | None = None
+        self, policy: str | None, project: str | None = None, owner: str | None = None, maker: str | None = None
     ) -> list[TokenView]:
-        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list."""
-        views = await self.list_tokens(policy, project, owner)
+        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list.
+
+        If a `maker` is given, of what was made with that token.
+        """
+        if maker is None:
+            views = await self.list_tokens(policy, project, owner)
+        else:
+            meant = Reach(policy, project, owner)
+            views = [view for view in await self.list_made(maker) if meant.covers(view.record)]
         if not views:
             await self.check_seen(policy, project, owner)
         return views
@@ -121,12 +129,15 @@ class Reading:
         """The children of a token, newest first."""
         return await self._view(await self._tokens.children(identity))
 
-    async def list_made(self, identity: str) -> list[TokenView]:
-        """What was made with a token, and with what was made with it, newest first; NotFound."""
+    async def list_made(self, identity: str, most: int | None = None) -> list[TokenView]:
+        """What was made with a token, and with what was made with it, newest first; NotFound.
+
+        If `most` is given, not much more than so many are looked for: an admin token can have made a million.
+        """
         await self._record(identity)
         seen, pending = {identity}, {identity}
-        while pending:
-            pending = await self._tokens.made_with(sorted(pending)) - seen
+        while pending and (most is None or len(seen) <= most):
+            pending = await self._tokens.made_with(sorted(pending), None if most is None else most + 1) - seen
             seen |= pending
         return await self._view(newest_first(await self._tokens.find_each(sorted(seen - {identity}))))
 

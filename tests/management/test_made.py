@@ -68,6 +68,18 @@ async def test_a_token_ends_with_all_that_was_made_with_it(management: Managemen
     assert [] == await management.revoke_with_made(ADA, leaked.identity)
 
 
+async def test_of_what_a_program_made_a_page_sees_a_part(management: Management) -> None:
+    """Some of many where a bound is given, and all of few; the end of the token is the end of all."""
+    program = await make(management, "program")
+    made = [await make(management, f"token {number}", program) for number in range(30)]
+    assert 30 == len(await management.list_made(program.identity))
+    assert 30 == len(await management.list_made(program.identity, 40))
+    part = await management.list_made(program.identity, 10)
+    assert 10 < len(part) < 30
+    assert {view.identity for view in part} < {view.identity for view in made}
+    assert 31 == len(await management.revoke_with_made(ADA, program.identity))
+
+
 async def test_what_is_made_in_a_circle_ends_once(management: Management) -> None:
     """A rotates B and B rotates A: all of them, and the search for more has an end."""
     one, other = await make(management, "one"), await make(management, "other")

@@ -49,10 +49,7 @@ def list_tokens(
     """
 
     async def work(management: Management) -> list[TokenView]:
-        views = await management.list_known(policy_name, project, owner)
-        if maker is not None:
-            made = {view.identity for view in await management.list_made(maker)}
-            views = [view for view in views if view.identity in made]
+        views = await management.list_known(policy_name, project, owner, maker)
         latest = await management.now() - (unused or 0)
         return [view for view in views if unused is None or idle_since(view.record) <= latest]
 

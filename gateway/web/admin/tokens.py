@@ -56,13 +56,10 @@ class TokenController(Controller):
         cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
     ) -> TokenPage:
         """Without project and owner all tokens are looked through."""
-        made = None if made_by is None else {view.identity for view in await management.list_made(made_by)}
         views = [
             view
-            for view in await management.list_known(policy, project, owner)
-            if token_state in (None, view.state)
-            and (name is None or name.casefold() in view.record.name.casefold())
-            and (made is None or view.identity in made)
+            for view in await management.list_known(policy, project, owner, made_by)
+            if token_state in (None, view.state) and (name is None or name.casefold() in view.record.name.casefold())
         ]
         page, following = cut_page(views, limit, cursor)
         return TokenPage([show_token(view) for view in page], len(views), following)

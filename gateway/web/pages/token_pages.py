@@ -35,6 +35,8 @@ from gateway.web.pages.token_lists import group_scopes, render_created
 from gateway.web.pages.visitors import Visitor
 
 HISTORY_LENGTH = 20
+MOST_MADE = 100
+"""Tokens made with one that a page counts: an admin token of a program can have made a million."""
 SHOWN_DAYS = 30
 CHANGED = "Somebody changed this token in the meantime. What you see now is how it is; your change was not made."
 DONE = {
@@ -212,8 +214,9 @@ async def _find_maker(pages: Pages, visitor: Visitor, made_by: str) -> TokenView
 
 
 async def _find_made(pages: Pages, visitor: Visitor, identity: str) -> list[TokenView]:
-    """What was made with a token, and with that, within the visitor's reach."""
-    return [view for view in await pages.management.list_made(identity) if visitor.reach.covers(view.record)]
+    """What was made with a token, and with that, within the visitor's reach; of many so many that it is known."""
+    made = await pages.management.list_made(identity, MOST_MADE)
+    return [view for view in made if visitor.reach.covers(view.record)][: MOST_MADE + 1]
 
 
 async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:

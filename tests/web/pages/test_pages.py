@@ -198,6 +198,22 @@ def test_an_unknown_address_is_a_page_for_browsers(operator: Desk, accept: str) 
     assert "GET" in answer.headers["allow"]
 
 
+def test_a_mistake_of_the_gateway_is_a_page_and_a_line_of_the_log(
+    operator: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 in words for who looks, the cause for who runs it, and no more of it than that on the page."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a cause")
+
+    monkeypatch.setattr("gateway.web.pages.token_lists.select", fail)
+    answer = operator.client.get("/tokens")
+    assert [500, "text/html; charset=utf-8"] == [answer.status_code, answer.headers["content-type"]]
+    assert "The gateway made a mistake" in answer.text
+    assert "a cause" not in answer.text
+    assert "a cause" in caplog.text
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
 def test_an_unknown_address_is_problem_details_for_programs(operator: Desk, accept: str) -> None:
     """RFC 9457, with a code, whatever the path."""
