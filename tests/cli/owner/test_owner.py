@@ -39,7 +39,7 @@ def test_an_owner_is_set_and_shown(where: tuple[str, ...]) -> None:
     (listed,) = run_json("owner", "list", "--policy", "small", *where[:2])
     assert {name: value for name, value in expected.items() if name != "tokens"} == listed
     assert (
-        "ada  active  no project: -; every other project: read; website: read,write\n"
+        "ada  active  no project: -; every other project: read; website: write,read\n"
         == run_command("owner", "list", "--policy", "small", *where[:2]).stdout
     )
 
