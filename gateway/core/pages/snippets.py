@@ -56,13 +56,13 @@ def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snipp
 # empty the file of --etag-save at a refusal, and a transfer can break off. A tag without its file is no use.
 _PULL = """\
 [ -s {file} ] || rm -f {file}.etag
-rm -f {file}.new; touch {file}.etag
+rm -f {file}.new {file}.etag.new; touch {file}.etag
 curl --fail --silent --show-error \\
   --header "{field}" \\
   --etag-compare {file}.etag --etag-save {file}.etag.new \\
   --output {file}.new {url} &&
 {{ [ ! -s {file}.new ] || mv {file}.new {file}; }} &&
-mv {file}.etag.new {file}.etag"""
+{{ [ ! -s {file}.etag.new ] || mv {file}.etag.new {file}.etag; }}"""
 _GITHUB = """\
 # Settings, Secrets and variables, Actions: add {variable}
 on:
