@@ -4,6 +4,7 @@ import asyncio
 import gc
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from litestar import Litestar
 
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
@@ -24,6 +27,7 @@ from gateway.adapters.redis_usage import RedisUsage
 from gateway.adapters.upstream_probe import UpstreamProbe
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
+from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
@@ -72,6 +76,7 @@ class Administration:
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
+            masking=self.masking,
         )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -93,6 +98,10 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self.policies.current.masking
+
     async def check_readiness(self) -> Readiness:
         """What Redis does not do for the gateway, and what should be changed of it."""
         return await self.readiness.check()
@@ -107,28 +116,44 @@ def create_admin(
     settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
-    administration = Administration(settings or read_settings(), client, clock)
+    return build_application(Administration(settings or read_settings(), client, clock))
+
+
+def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
+    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
+    settings = settings or read_settings()
+    administration = Administration(settings, client)
+    return AdminListener(
+        build_application(administration),
+        time.time,
+        request_ids().__next__,
+        parse_trusted_proxies(settings),
+        administration.masking,
+    )
+
+
+def build_application(administration: Administration) -> Litestar:
+    """The application of what is administered."""
+    mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gc.freeze()  # as in app.py: what is there by now stays
-        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        reload = partial(administration.policies.reload_beside, is_asked_for=True)
+        tasks = (
+            asyncio.create_task(administration.policies.watch(lambda: None)),
+            asyncio.create_task(HANGUPS.follow(reload)),
+        )
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await administration.close()
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
     pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
     return build_admin(administration, [pages, api, metrics], run, tell, build_openapi())
-
-
-def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
-    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
-    settings = settings or read_settings()
-    application = create_admin(settings, client)
-    return AdminListener(application, time.time, request_ids().__next__, parse_trusted_proxies(settings))

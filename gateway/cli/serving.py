@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from gateway.cli.lazy import load
-from gateway.cli.workers import LOGGING, beat
+from gateway.cli.workers import beat, build_logging
 from gateway.core.errors import StartFailed
 from gateway.settings import Settings, read_settings
 
@@ -139,7 +139,7 @@ def _build_config(create: Callable[[], Any], settings: Settings) -> uvicorn.Conf
         loop="uvloop",
         lifespan="on",
         access_log=False,
-        log_config=LOGGING,
+        log_config=build_logging(settings.log_format, settings.log_level),
         server_header=False,
         date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
         proxy_headers=False,

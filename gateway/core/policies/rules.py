@@ -8,13 +8,14 @@ import msgspec
 
 from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
+from gateway.core.masking import Masking
 from gateway.core.policies.dialects import OWN, Dialect, Operation
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.policies.upstream import Upstream
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Bundle, Scope
-from gateway.core.tokens import TokenFormat
+from gateway.core.tokens import ADMIN_FORMAT, TokenFormat
 from gateway.core.variants.options import VariantRule
 
 NO_PLAN = ""
@@ -28,6 +29,10 @@ class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
 
     field: bytes
     is_bearer: bool
+
+
+USUAL = frozenset({b"authorization", b"x-api-key"})
+"""Where clients put a credential that were not told otherwise."""
 
 
 class Allotment(msgspec.Struct, frozen=True):
@@ -109,6 +114,8 @@ class Policy(msgspec.Struct, frozen=True):
     has_numbers: bool = False
     management: Dialect = OWN
     """How rules that manage tokens speak."""
+    credential_fields: frozenset[bytes] = USUAL
+    """The fields that can hold a token of any policy: none of them reaches a backend."""
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
@@ -197,6 +204,8 @@ class PolicySet:
         self.policies = policies
         self.rules = rules or {}
         """By the name of their policy."""
+        self.masking = Masking([ADMIN_FORMAT, *(policy.token_format for policy in policies.values())])
+        """What looks like a token of any of them."""
         self._matchers = matchers
         # The same requests come again and again (builds pull the same exports): remember what they matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from gateway.core.addresses import TrustedProxies
 from gateway.core.fields import build_http_date
+from gateway.core.masking import Masking
 from gateway.core.messages import Response
 from gateway.core.own_addresses import DEFAULT_PREFIX
 from gateway.core.problems import build_refusal
-from gateway.core.reasons import Reason
 from gateway.web.asgi import ask
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent, accept
@@ -24,11 +24,20 @@ _OWN = f"{DEFAULT_PREFIX}/".encode()
 
 
 class AdminListener:
-    """See the module. `clock` gives Unix seconds, `new_id` an id for each request without one."""
+    """See the module. `clock` gives Unix seconds, `new_id` an id for each request without one.
+
+    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
+    """
 
     def __init__(
-        self, application: ASGIApp, clock: Callable[[], float], new_id: Callable[[], str], trusted: TrustedProxies
+        self,
+        application: ASGIApp,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: TrustedProxies,
+        masking: Callable[[], Masking],
     ) -> None:
+        self._masking = masking
         self.deadlines = Deadlines()
         self._application = application
         self._clock = clock
@@ -47,17 +56,11 @@ class AdminListener:
         Who asks for the process's health need name no host, as on the public listener. Which methods an address takes
         is the application's to say: nothing is passed on from here.
         """
-        as_get = replace(received, method="GET")
-        if not received.path.startswith(_OWN):
-            request = accept(as_get, self._clock(), self._new_id(), self._trusted)
-            if isinstance(request, Reason):
-                return self.refuse(request)
-        return self._date(await ask(self._application, as_get if received.method == "HEAD" else received, content))
-
-    def refuse(self, reason: Reason) -> Response:
-        """The response to what is no request."""
-        return self._date(build_refusal(reason, None, self._new_id()))
-
-    def _date(self, response: Response) -> Response:
+        as_get, response = replace(received, method="GET"), None
+        if received.fault is not None or not received.path.startswith(_OWN):
+            request = accept(as_get, self._clock(), self._new_id(), self._trusted, self._masking())
+            response = build_refusal(request.fault, None, request.id) if request.fault is not None else None
+        if response is None:
+            response = await ask(self._application, as_get if received.method == "HEAD" else received, content)
         response.head.fields.append((b"date", build_http_date(int(self._clock()))))
         return response
