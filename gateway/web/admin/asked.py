@@ -55,7 +55,7 @@ class NewChild(Body, frozen=True, kw_only=True):
 
 
 class NewToken(NewChild, frozen=True, kw_only=True):
-    """A token. Without scopes it holds all that its owner may grant."""
+    """A token. Without scopes it holds all that its owner may grant, but for the one to sign in with."""
 
     policy: PolicyName
     project: Binding = ""
