@@ -145,14 +145,10 @@ class Management(Writing):
         """Ends a token, all that was made with it, and what was made with that; the ids not revoked before."""
         async with self.refusals(actor, Action.REVOKE, identity=identity):
             await self._record(identity)
-            entry, revoked, seen, pending = (
-                AuditEntry(actor=actor, action=Action.REVOKE),
-                list[str](),
-                {identity},
-                {identity},
-            )
-            while pending:
-                revoked += await self._tokens.revoke_each(sorted(pending), entry)  # before it is asked what it has made
+            entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
+            seen, pending = {identity}, {identity}
+            while pending:  # each is revoked before it is asked what was made with it
+                revoked += await self._tokens.revoke_each(sorted(pending), entry)
                 pending = await self._tokens.made_with(sorted(pending)) - seen
                 seen |= pending
             return revoked

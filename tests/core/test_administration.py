@@ -74,6 +74,8 @@ def test_the_scope_to_sign_in_with_is_given_by_name_only() -> None:
     request = TokenRequest(name="CI", project="website")
     assert "read write" == mint_token(policy, request, RANDOM, b"", NOW)[1].scopes
     assert "admin" == mint_token(policy, replace(request, scopes=("admin",)), RANDOM, b"", NOW)[1].scopes
+    implied = replace(POLICY, sign_in_scope="write")  # by admin
+    assert "read" == mint_token(implied, request, RANDOM, b"", NOW)[1].scopes
 
 
 BY_TOKEN, BY_OPERATOR = "a" * 24, ""

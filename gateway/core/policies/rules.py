@@ -130,8 +130,8 @@ class Policy(msgspec.Struct, frozen=True):
         return " ".join(dict.fromkeys(self.scope_names.get(name, name) for name in named))
 
     def unasked_scopes(self, scopes: Iterable[str]) -> list[str]:
-        """Those of the scopes that a token gets if none are named: all but the one that opens the developer page."""
-        return sorted(set(scopes) - {self.sign_in_scope})
+        """Those of the scopes that a token gets if none are named: all but what opens the developer page."""
+        return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
     def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
         """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
