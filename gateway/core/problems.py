@@ -150,7 +150,7 @@ def build_refusal(
     content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
     fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
-    return Response(ResponseHead(problem.status, fields), content)
+    return Response(ResponseHead(problem.status, fields), content, refused=reason)
 
 
 def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:

@@ -132,8 +132,7 @@ def test_the_handler_is_told_who_asks(app: App, mint: Mint) -> None:
     fields = dict(seen.json()["fields"])
     assert "own.example" == fields["host"]
     assert "build-42" == fields["x-request-id"]
-    assert "127.0.0.1" == fields["x-forwarded-for"]
-    assert "via" not in fields
+    assert {"via", "x-forwarded-for"}.isdisjoint(fields)
 
 
 def test_an_export_is_made_once_and_then_not_modified(app: App, mint: Mint) -> None:
