@@ -66,7 +66,7 @@ def test_without_a_handler_the_answer_is_the_policys(plugin: GatewayPlugin) -> N
         forbidden = client.post("/write", headers=headers)
         assert 403 == forbidden.status_code
         assert {"error": "forbidden here"} == forbidden.json()
-        assert [200, 429] == [client.get("/read", headers=headers).status_code for _ in range(2)]
+        assert [200, 200, 429] == [client.get("/read", headers=headers).status_code for _ in range(3)]
         assert int(client.get("/read", headers=headers).headers["retry-after"]) >= 1
 
 
