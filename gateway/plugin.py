@@ -43,9 +43,13 @@ from gateway.web.plugin.gate import Gate, Terms
 from gateway.web.plugin.guards import needs_of, optional, or_token, principal_of, provide_principal, requires
 from gateway.web.plugin.handlers import AppUpstreams
 from gateway.web.plugin.openapi import describe_credentials, describe_guard
+from gateway.web.plugin.reading import find_reads
 from gateway.web.plugin.refusals import GatewayRefusal, answer_refusal
+from gateway.web.plugin.sockets import QuietDenials
 
 logger = logging.getLogger(__name__)
+
+QUIET_DENIALS = QuietDenials()
 
 APP = Actor("the app", "operator")
 """Who makes and ends tokens by the plugin's own methods, in the history."""
@@ -136,6 +140,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         app_config.exception_handlers.setdefault(cast(Any, GatewayRefusal), answer_refusal)
         app_config.dependencies.setdefault("principal", Provide(provide_principal, sync_to_thread=False))
         app_config.lifespan.append(self._run)
+        logging.getLogger("uvicorn.error").addFilter(QUIET_DENIALS)
         if app_config.openapi_config is not None:
             describe_credentials(app_config.openapi_config, self._policy)
         return app_config
@@ -151,8 +156,10 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
             needs = needs_of(handler)
             for scope in needs.scopes if needs else ():
                 self._needed.setdefault(scope, str(handler))
-            if needs is not None and isinstance(handler, HTTPRouteHandler):
-                describe_guard(handler, self._policy, needs)
+            if isinstance(handler, HTTPRouteHandler):
+                if needs is not None:
+                    describe_guard(handler, self._policy, needs)
+                self._warn_of_reads(handler, route.path)
         self._check_policies(self.policies.current)
 
     def on_cli_init(self, cli: click.Group) -> None:
@@ -219,6 +226,21 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
                 await self._handlers[gateway].finish()
         finally:
             self._gateways.pop(asyncio.get_running_loop(), None)
+
+    def _warn_of_reads(self, handler: HTTPRouteHandler, path: str) -> None:
+        """Warns of a handler whose answer is stored for others, and depends on the one who asks."""
+        segments = tuple(segment.split(":")[0].strip("{}") for segment in path.split("/")[1:])
+        host = self._policy.hosts[0] if self._policy.hosts else ""
+        rule = self.policies.current.match(host, "GET", segments) if "GET" in handler.http_methods else None
+        reads = find_reads(handler) if rule is not None and rule.cache is not None else ()
+        if reads:
+            logger.warning(
+                "GatewayPlugin: %s reads %s, and the rule %r stores its answer for others: it has to send Vary, "
+                "or that rule needs no cache",
+                handler,
+                " and ".join(reads),
+                rule.pattern.text if rule else "",
+            )
 
     def _check_policies(self, policies: PolicySet) -> None:
         """Refuses a set of policies with which this app would not start."""

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -122,7 +122,7 @@ def test_a_redis_is_no_sandbox(settings: Settings, tmp_path: Path) -> None:
 
 
 async def ask(app: Litestar, token: str) -> int:
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=cast(Any, app))
     async with httpx.AsyncClient(transport=transport, base_url="http://own.example") as client:
         return (await client.get("/me", headers={"Authorization": f"Bearer {token}"})).status_code
 

@@ -79,8 +79,8 @@ class PolicyFiles:
     def _is_of_interest(self, _: object, path: str) -> bool:
         """Whether a change may be one of policies. Any other file that is there, such as a log, may not.
 
-        watchfiles logs what it passes on: that would be a change, and a line, for ever. Links are not judged: Kubernetes
-        swaps whole folders by one.
+        watchfiles logs what it passes on: that would be a change, and a line, for ever. Links are not judged:
+        Kubernetes swaps whole folders by one.
         """
         file = Path(path)
         is_other = file.is_file() and not file.is_symlink() and file.suffix != ".toml"

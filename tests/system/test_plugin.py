@@ -450,6 +450,45 @@ def test_the_apps_command_line_has_the_tokens(app: App) -> None:
     assert "Traceback" not in wrong.stderr
 
 
+def test_the_apps_command_line_has_policies_exports_and_history(app: App, mint: Mint) -> None:
+    """Beside tokens and owners, with this app's settings."""
+    created = mint("--scope", "exports:read")
+    assert 200 == app.get(EXPORT, created["token"]).status
+    for arguments, said in (
+        (("policy", "check"), "own"),
+        (("cache", "purge", "--policy", "own", "--all"), "own"),
+        (("audit", "search", "--policy", "own"), created["id"]),
+    ):
+        done = run_litestar(app.environment, *arguments)
+        assert 0 == done.returncode, done.stderr
+        assert said in done.stdout + done.stderr
+
+
+def test_a_refused_handshake_is_no_mistake_of_the_server(app: App) -> None:
+    """Its log has neither an error nor a traceback."""
+    log = app.text()
+    with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{app.port}/talk"):
+        pass
+    wait_until(lambda: "/talk" in app.text().removeprefix(log), "the server logs it")
+    said = app.text().removeprefix(log)
+    assert "ERROR" not in said
+    assert "Traceback" not in said
+
+
+def test_a_stop_waits_for_background_work(redis_url: str, tmp_path: Path) -> None:
+    """uvicorn knows of it: the handler runs in the request's own call."""
+    app = App(tmp_path, redis_url)
+    try:
+        own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro")
+        text = run_json("token", "create", *own, *app.where)["token"]
+        assert b"begun" == app.get("/work", text).content
+        app.send(signal.SIGTERM)
+        app.popen.wait(20)
+        assert "the work is done" in app.text()
+    finally:
+        app.stop()
+
+
 def test_policies_are_reloaded(app: App) -> None:
     """A changed file counts without a restart: here the rule for an unguarded handler goes."""
     assert 401 == app.get("/ruled").status

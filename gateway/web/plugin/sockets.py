@@ -1,7 +1,9 @@
 """A WebSocket that is refused, and one that is open for as long as another would be let in."""
 
 import asyncio
+import logging
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, cast
 
 import msgspec
@@ -112,6 +114,23 @@ class OpenSocket:
             raise ConnectionAbortedError("this WebSocket was closed: its token may no longer have it")
 
 
+DENIED: ContextVar[bool] = ContextVar("denied", default=False)
+"""Whether the WebSocket of the present task was refused with a whole answer."""
+
+
+class QuietDenials(logging.Filter):
+    """Keeps uvicorn from calling such a refusal a mistake of the app.
+
+    uvicorn (0.40 to 0.54) takes the answer, and then misses a handshake. Where it says so in other words, it is logged.
+    """
+
+    MISSED = "ASGI callable returned without completing handshake."
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        return not (record.msg == self.MISSED and DENIED.get())
+
+
 async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
     """Refuses a WebSocket that is not open yet, with the whole answer where the server can send one; notes its end."""
     if refusal.note_end is not None:
@@ -119,6 +138,7 @@ async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
     if DENIAL not in (scope.get("extensions") or {}):
         await send(cast(Any, {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""}))
         return
+    DENIED.set(True)
     head = refusal.head
     await send(cast(Any, {"type": f"{DENIAL}.start", "status": head.status, "headers": head.fields}))
     await send(cast(Any, {"type": f"{DENIAL}.body", "body": refusal.content, "more_body": False}))
