@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -523,9 +524,23 @@ def test_an_unknown_scope_is_found_at_the_start(redis_url: str, tmp_path: Path) 
     assert "unknown scope 'texts:write': did you mean 'texts:rite'?" in done.stdout + done.stderr
 
 
-def test_the_app_of_the_readme_runs(redis_url: str, tmp_path: Path) -> None:
-    """README's app with README's policy, by README's commands."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("### In a Litestar app")[2]
+def test_the_sample_repository_passes_its_own_tests(tmp_path: Path) -> None:
+    """As its author runs them: in its folder, without Redis, with nothing but the package."""
+    sample = tmp_path / "litestar_app"
+    shutil.copytree(ROOT / "tests" / "examples" / "litestar_app", sample)
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "PYTEST"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=sample, env=environment)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "part"), [("README.md", "### In a Litestar app"), ("docs/plugin.md", "## A complete app")]
+)
+def test_the_app_of_the_docs_runs(redis_url: str, tmp_path: Path, page: str, part: str) -> None:
+    """A page's app with its policy, by its commands."""
+    readme = (ROOT / page).read_text(encoding="utf-8").partition(part)[2]
     (tmp_path / "app.py").write_text(readme.partition("```python\n")[2].partition("```")[0])
     (tmp_path / "own.toml").write_text(readme.partition("```toml\n")[2].partition("```")[0])
     environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(tmp_path / "own.toml")}
