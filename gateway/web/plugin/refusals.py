@@ -20,7 +20,7 @@ from litestar.exceptions import (
 from litestar.response.base import ASGIResponse
 
 from gateway.core.messages import Response
-from gateway.core.problems import PROBLEMS
+from gateway.core.problems import PROBLEMS, code_of
 from gateway.core.reasons import Reason
 
 
@@ -29,7 +29,7 @@ class GatewayRefusal:
     any other of these are found before the gateway's own."""
 
     reason: Reason
-    """Why the request is refused: a code of the README's table."""
+    """Why the request is refused: a code of the README's table. It is for the app: clients are told less of tokens."""
     response: Response
     """The policy's answer."""
 
@@ -75,7 +75,9 @@ def build_exception(response: Response) -> HTTPException:
             key, text = name.decode("latin-1"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
     kind = BY_STATUS.get(head.status, RequestRefused if head.status < 500 else GatewayFailed)
-    exception = kind(detail=PROBLEMS[reason].detail, status_code=head.status, headers=headers, extra={"code": reason})
+    exception = kind(
+        detail=PROBLEMS[reason].detail, status_code=head.status, headers=headers, extra={"code": code_of(reason)}
+    )
     refusal = cast(GatewayRefusal, exception)
     refusal.reason, refusal.response = reason, response
     return exception
