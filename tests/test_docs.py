@@ -2,21 +2,27 @@
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 import click
 import msgspec
 import pytest
+from litestar.exceptions import HTTPException
 
 from gateway.adapters import names
+from gateway.adapters.policy_files import read_policies
 from gateway.cli.main import commands
 from gateway.core.messages import Ended
 from gateway.core.metrics import gather_metrics
+from gateway.core.pages.snippets import build_snippets
 from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
 from gateway.core.records import AccessRecord
 from gateway.core.upstream_causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.settings import PREFIX, Settings
+from gateway.web.plugin import refusals
+from gateway.web.plugin.refusals import GatewayRefusal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,6 +118,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.owner_copy(identity, "p", "x"),
         names.owners("p"),
         names.children(identity),
+        names.made(identity),
         names.export("project", "x", "k"),
         names.content(names.export("project", "x", "k"), "v"),
         *names.held("project", "x"),
@@ -144,8 +151,29 @@ def test_every_name_in_redis_is_documented() -> None:
     assert [] == [name for name in made if not any(pattern.fullmatch(name) for pattern in patterns)]
 
 
+def test_the_lines_for_a_job_are_those_of_the_developer_page() -> None:
+    """What README tells to pull with is what a test runs (tests/system/test_snippets.py)."""
+    policy = read_policies(ROOT / "policies", {}).policies["example"]
+    url = "https://api.example.com/api/v1/projects/website/translations/export"
+    assert indent(build_snippets(policy, url, "json")[0].text, " " * 4) in README
+
+
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_make_targets_in_the_documents_exist(document: str) -> None:
     """`make x` is told only where the Makefile has x."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z]+(?:-[a-z]+)*)\b", (ROOT / document).read_text())) - targets <= {"it"}
+
+
+def test_the_plugins_page_names_what_there_is() -> None:
+    """Its exceptions are those of the module, each under the class that it extends; its links lead somewhere."""
+    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    kinds = {kind for kind in vars(refusals).values() if isinstance(kind, type) and issubclass(kind, HTTPException)}
+    own = {kind for kind in kinds if issubclass(kind, GatewayRefusal)}
+    assert {(kind.__name__, kind.__mro__[1].__name__) for kind in own} == {*rows}
+    anchors = {
+        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", page, re.MULTILINE)
+    }
+    assert {*re.findall(r"\]\(#([\w-]+)\)", page)} <= anchors

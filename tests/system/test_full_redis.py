@@ -74,6 +74,7 @@ def test_a_tenant_cannot_fill_redis_for_all(
 COMMANDS = [
     "token revoke {id}",
     "token revoke --lineage {id}",
+    "token revoke {id} --with-made --yes",
     "token revoke --policy system --project website --yes",
     "token update {id} --disable",
     "token rotate {id}",

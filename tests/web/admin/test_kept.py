@@ -15,6 +15,7 @@ LATE = "did not confirm within 3 s that it is on its disk"
 Call = Callable[[httpx.Client, str], httpx.Response]
 CALLS: dict[str, Call] = {
     "revoke": lambda api, token: api.delete(f"/api/v1/tokens/{token}"),
+    "revoke with all that it made": lambda api, token: api.post("/api/v1/revocations", json={"with_made": token}),
     "revoke many": lambda api, _: api.post("/api/v1/revocations", json={"policy": "small", "project": "website"}),
     "disable": lambda api, token: api.patch(
         f"/api/v1/tokens/{token}", json={"is_active": False}, headers={"If-Match": "*"}
