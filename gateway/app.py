@@ -85,27 +85,24 @@ class Gateway:
         self.own = parse_own_addresses(settings)
         self.policies = policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not to crowd out admissions
-        self.managing = managing
+        # Of its own, not to crowd out admissions.
+        self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
-        self.waited_for, self.exports_redis, limits = self._connect_exports(settings, client)
-        self.fetches = RedisFetches(self.waited_for)
+        exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
-        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts, limits=limits)
         contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
         self.renderer = ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.heads = ApartHeads(self.waited_for) if settings.exports_redis_url else None
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
-        self.exports, self.admissions = exports, RedisAdmissions(self.redis)
+        self.admissions = RedisAdmissions(self.redis)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -127,18 +124,18 @@ class Gateway:
         if self.heads is not None:
             self.heads.now = milliseconds
 
-    def _connect_exports(
-        self, settings: Settings, client: Client
-    ) -> tuple[BoundedConnection, BoundedConnection, Limits]:
-        """Connections for what requests wait for and for whole exports, and how much may be stored."""
-        counts = self.cache_counts
-        if not settings.exports_redis_url:
-            whole = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
-            return whole, whole, Limits(settings.export_limit)
-        own = open_client(settings.exports_redis_url, settings.redis_timeout)
-        quick = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
-        whole = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
-        return quick, whole, Limits(settings.export_limit, share=0)
+    def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
+        """The exports, in the Redis of the tokens or in one of their own, and the connections for them."""
+        counts, url, limits = self.cache_counts, settings.exports_redis_url, Limits(settings.export_limit)
+        self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
+        self.heads: ApartHeads | None = None
+        if url:
+            own, limits = open_client(url, settings.redis_timeout), Limits(settings.export_limit, share=0)
+            quick = self.waited_for = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
+            self.exports_redis = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
+            self.heads = ApartHeads(quick)
+        self.fetches = RedisFetches(self.waited_for)
+        return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Mistakes of the policy files, where an older set is served."""
