@@ -20,7 +20,8 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
-from gateway.app import request_ids
+from gateway.adapters.redis_versions import RedisVersions
+from gateway.app import process_name, request_ids
 from gateway.core.durability import Readiness
 from gateway.management.building import build_management
 from gateway.settings import (
@@ -60,6 +61,7 @@ class Administration:
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
+        self.versions = RedisVersions(self.redis, process_name(), self.policies)
         self.exports = RedisExports(self.redis, 0)
         trusted = parse_trusted_proxies(settings)
         self.access = Access(
@@ -109,14 +111,16 @@ def create_admin(
     async def run(_: Litestar) -> AsyncIterator[None]:
         gc.freeze()  # as in app.py: what is there by now stays
         watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        administration.versions.start()
         try:
             yield
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+            await administration.versions.close()
             await administration.close()
 
-    metrics = build_metrics(administration.usage, administration.policy_mistakes)
+    metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
     return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import itertools
+import os
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +29,7 @@ from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_versions import RedisVersions
 from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
@@ -91,6 +94,7 @@ class Gateway:
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=RedisAdmissions(self.redis),
@@ -124,6 +128,7 @@ class Gateway:
             asyncio.create_task(self.policies.watch(on_reload)),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
+        self.versions.start()
         try:
             yield
         finally:
@@ -131,6 +136,7 @@ class Gateway:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await self.versions.close()
             await self.close()
 
     async def close(self) -> None:
@@ -150,6 +156,11 @@ class Gateway:
         await self.redis.close()
         if self.access_log is not None:
             self.access_log.close()
+
+
+def process_name() -> str:
+    """How this process is called among those that share a Redis: others may have its host's name and its number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 def request_ids() -> Iterator[str]:

@@ -33,6 +33,7 @@
     gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
     gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
     gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
+    gw1:versions                        hash, process to the versions of policies that it serves, and until when
     gw1:marker                          there once a first token was made; without it the data is lost, or the store new
     gw1:{ready}:set, gw1:{ready}:stream what a readiness check writes and removes
     gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
@@ -265,6 +266,11 @@ def all_events() -> str:
 def marker() -> str:
     """What is there once a first token was made."""
     return f"{VERSION}:marker"
+
+
+def versions() -> str:
+    """Which versions of policies each process serves."""
+    return f"{VERSION}:versions"
 
 
 def ready() -> list[str]:

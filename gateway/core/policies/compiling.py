@@ -46,6 +46,7 @@ from gateway.core.quotas import Quota
 from gateway.core.reasons import Reason
 from gateway.core.scopes import Scope, granting, implied_by
 from gateway.core.tokens import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat
+from gateway.core.versions import version_of
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
 """What a policy's `[errors]` may answer in its own way."""
@@ -202,6 +203,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         rule_quotas=compile_rule_quotas(draft),
         has_unique_names=document.token.unique_names,
         has_numbers=document.token.numbers,
+        version=version_of(document),
         management=compile_dialect(draft),
     )
 

@@ -105,6 +105,8 @@ class Policy(msgspec.Struct, frozen=True):
     has_unique_names: bool = False
     """Whether a name is given once only among the tokens of what they are bound to."""
     has_numbers: bool = False
+    version: str = ""
+    """Another one where the file says something else (core/versions.py)."""
     management: Dialect = OWN
     """How rules that manage tokens speak."""
 

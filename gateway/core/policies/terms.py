@@ -45,7 +45,7 @@ def _quota_terms(quota: Quota) -> list[str | int | bool]:
     """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
     terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != "fixed-window" or quota.is_shadow:
-        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit]
+        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
     if quota.is_shadow:
         terms.append(True)
     return terms
