@@ -204,6 +204,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         has_unique_names=document.token.unique_names,
         has_numbers=document.token.numbers,
         version=version_of(document),
+        has_own_plans=_find_own_plans(draft),
         management=compile_dialect(draft),
     )
 
@@ -218,6 +219,12 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
         draft.mistakes.append(Mistake("$.token", "write one of shown and shown_random"))
     shown = DEFAULT_SHOWN if table.shown is None else table.shown
     return TokenFormat(tuple(table.prefixes), table.length, table.checksum, shown, table.shown_random)
+
+
+def _find_own_plans(draft: Draft) -> bool:
+    if draft.document.token.own_plans and not draft.document.plans:
+        draft.mistakes.append(Mistake("$.token.own_plans", "the policy has no plans that a token could have"))
+    return draft.document.token.own_plans
 
 
 def _find_parent_scope(draft: Draft, names: Mapping[str, str]) -> str:

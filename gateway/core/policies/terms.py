@@ -20,6 +20,8 @@ def encode_terms(rule: Rule) -> bytes:
                 name: {"permits": name in rule.permitted_plans, **_allotment_terms(allotment)}
                 for name, allotment in rule.allotments.items()
             },
+            "plan": rule.policy.first_plan,
+            "own_plans": rule.policy.has_own_plans,
             "cost": rule.cost.reserved,
             "resolution": rule.policy.last_used_resolution_seconds,
             "shared_by": rule.cache.shared_by if rule.cache else "",

@@ -55,9 +55,20 @@ prefixes = ["acc_"]
 bound_to = "owner"
 [scopes]
 read = "Read"
+[plans.free]
+[plans.pro]
 [[rules]]
 match = "GET /**"
 scopes = ["read"]
+"""
+UNBOUND = """
+name = "unbound"
+upstream = "http://127.0.0.1:9001"
+[token]
+prefixes = ["unb_"]
+bound_to = "none"
+[[rules]]
+match = "GET /unbound/**"
 """
 TEST = Actor("test", "system")
 NOW = 1_900_000_000.0
@@ -136,6 +147,7 @@ def shared_listener(redis_server: RedisServer, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("policies")
     (folder / "shop.toml").write_text(POLICY)
     (folder / "accounts.toml").write_text(ACCOUNTS)
+    (folder / "unbound.toml").write_text(UNBOUND)
     settings = Settings(redis_url=redis_server.url, policies=str(folder), trusted_proxies="192.0.2.7")
     with Listener(settings, Clock()) as listener:
         yield listener
