@@ -44,7 +44,7 @@ async def measure() -> None:
     counting = RedisCounting(connection, {}, time.time)
 
     def build(counting: RedisCounting | None) -> Exchange:
-        parts = (Policies(), None, None, settlements, None, None, b"")
+        parts = (Policies(), None, None, settlements, None, None, b"", time.time)
         return Exchange(*parts, counting)  # type: ignore[arg-type]  # what comes before the end is left out
 
     outcomes = [

@@ -4,13 +4,17 @@ import asyncio
 import gc
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
 
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_bounded import BoundedConnection
@@ -23,6 +27,7 @@ from gateway.adapters.redis_usage import RedisUsage
 from gateway.adapters.redis_versions import RedisVersions
 from gateway.app import process_name, request_ids
 from gateway.core.durability import Readiness
+from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.settings import (
     Settings,
@@ -71,6 +76,7 @@ class Administration:
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
+            masking=self.masking,
         )
         sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -91,6 +97,10 @@ class Administration:
         """Mistakes of the policy files, where an older set is served."""
         return self.policies.mistakes
 
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self.policies.current.masking
+
     async def check_readiness(self) -> Readiness:
         """What Redis does not do for the gateway, and what should be changed of it."""
         return await self.readiness.check()
@@ -106,18 +116,24 @@ def create_admin(
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
     administration = Administration(settings or read_settings(), client, clock)
+    mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gc.freeze()  # as in app.py: what is there by now stays
-        watching = asyncio.create_task(administration.policies.watch(lambda: None))
+        reload = partial(administration.policies.reload_beside, is_asked_for=True)
+        tasks = (
+            asyncio.create_task(administration.policies.watch(lambda: None)),
+            asyncio.create_task(HANGUPS.follow(reload)),
+        )
         administration.versions.start()
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await administration.versions.close()
             await administration.close()
 

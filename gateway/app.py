@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from litestar import Litestar
@@ -17,7 +18,9 @@ from litestar import Litestar
 from gateway.adapters.access_log import FileAccessLog
 from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
+from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.protocols import Upstreams
 from gateway.adapters.redis_admissions import RedisAdmissions
@@ -81,7 +84,7 @@ class Gateway:
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
-        self.access_log = FileAccessLog(settings.access_log) if settings.access_log else None
+        self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
         self.encoder = ContentEncoder()
         exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
@@ -104,6 +107,7 @@ class Gateway:
             failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
             access_log=self.access_log,
             pepper=settings.token_pepper.encode(),
+            clock=time.time,
             counting=self.counting,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -123,9 +127,10 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Follows changes of the policy files until the end, and then closes all."""
+        """Follows changes of the policy files, and hangups, until the end, and then closes all."""
         tasks = (
             asyncio.create_task(self.policies.watch(on_reload)),
+            asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
         self.versions.start()
@@ -138,6 +143,13 @@ class Gateway:
                     await task
             await self.versions.close()
             await self.close()
+
+    async def _reload(self, then: Callable[[], None]) -> None:
+        """What SIGHUP asks for: nothing that is under way notices it."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+        await self.policies.reload_beside(is_asked_for=True)
+        then()
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
@@ -155,7 +167,7 @@ class Gateway:
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
-            self.access_log.close()
+            await self.access_log.close()
 
 
 def process_name() -> str:
@@ -176,6 +188,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
+    mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
@@ -190,4 +203,4 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, new_id, Capacity(settings.max_requests))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

@@ -2,12 +2,16 @@
 
 `authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
 proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in retrieval.py. They order
-what core decides and adapters do; none of them knows HTTP servers, Redis or a clock.
+what core decides and adapters do; none of them knows HTTP servers or Redis.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from gateway.adapters.content import PIECE_BYTES, Pieces
 from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements, Streams
@@ -15,10 +19,12 @@ from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
 from gateway.core.credentials import find_credential
-from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.core.decision import FAILED_CREDENTIALS, Allow, Asked, Deny, Facts, decide
 from gateway.core.errors import (
     BrokenDocument,
+    ClientGone,
     StoreUnavailable,
+    StreamRevoked,
     UpstreamBroken,
     UpstreamBusy,
     UpstreamDropped,
@@ -29,7 +35,8 @@ from gateway.core.errors import (
 from gateway.core.fields import build_http_date
 from gateway.core.forward_auth import AskingProxy, build_allowed, translate
 from gateway.core.forwarding import build_last_hop, hops_left
-from gateway.core.messages import RequestHead, Response, ResponseHead, field_value
+from gateway.core.masking import Masking
+from gateway.core.messages import Ended, RequestHead, Response, ResponseHead, end_of_refused, field_value
 from gateway.core.outcomes import (
     Authorized,
     Refused,
@@ -42,6 +49,7 @@ from gateway.core.outcomes import (
     settle,
 )
 from gateway.core.policies.rules import PolicySet, Rule
+from gateway.core.problems import PROBLEMS
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.core.tokens import digest
@@ -89,6 +97,7 @@ class Exchange:
         failures: FailedCredentials | None,
         access_log: AccessLog | None,
         pepper: bytes,
+        clock: Callable[[], float],
         counting: Counting | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
@@ -102,14 +111,22 @@ class Exchange:
         self._streams = streams
         self._failures = failures
         self._access_log = access_log
+        self._clock = clock
         self._pepper = pepper
         self._counting = counting
+
+    @property
+    def masking(self) -> Masking:
+        """What looks like a token of the policies of the moment."""
+        return self._policies.current.masking
 
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
 
-        The rule is the one that matches, unless the caller has found it already.
+        The rule is the one that matches, unless the caller has found it already. What is at fault meets none.
         """
+        if request.fault is not None:
+            return Refused(request.fault)
         policies = self._policies.current
         segments = parse_path(request.path)
         if segments is None:
@@ -124,10 +141,15 @@ class Exchange:
         wanted = find_wanted(rule, request, segments)
         key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
         asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
+        facts_to_come = self._admissions.admit(asked)
         try:
-            facts = await self._admissions.admit(asked)
+            facts = await facts_to_come
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
+        except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
+            leave = partial(self._leave_unanswered, request, rule, _end_of(request))
+            self._admissions.tell(asked, facts_to_come, leave)
+            raise
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
             refused = refuse(rule, verdict)
@@ -152,12 +174,18 @@ class Exchange:
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
         with self._settlements.in_flight(admission.rule, admission.facts) as flight:
-            response = flight.until_sent(await self._answer(request, content, admission))
+            try:
+                response = flight.until_sent(await self._answer(request, content, admission))
+            except (CancelledError, ClientGone) as error:
+                ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
+                self._leave(request, admission.rule, admission.facts, ended)
+                raise
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
         asking = Asking(self._policies, request, find_rule, self._pepper)
-        return Response(response.head, self._streams.watch(admission.facts, asking, stream))
+        watched = self._streams.watch(admission.facts, asking, stream)
+        return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
@@ -174,12 +202,25 @@ class Exchange:
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except UpstreamError as error:
-            detail = str(error) if isinstance(error, BrokenDocument) else ""
-            reason, retry_after = UPSTREAM_REASONS[type(error)], error.retry_after
-            response = Refused(reason, admission.rule, admission.facts, retry_after, detail=detail)
+            response = self._refuse_failure(admission, error)
+        except ClientGone as gone:
+            if gone.reason is None:
+                raise
+            response = Refused(gone.reason, admission.rule, admission.facts)
         if isinstance(response, Refused):
             return self.finish(request, response, build_refused(request, response))
         return self.finish(request, admission, response)
+
+    def _refuse_failure(self, admission: Authorized, error: UpstreamError) -> Refused:
+        detail = self.masking.mask(str(error)) if isinstance(error, BrokenDocument) else ""
+        return Refused(
+            UPSTREAM_REASONS[type(error)],
+            admission.rule,
+            admission.facts,
+            error.retry_after,
+            detail=detail,
+            upstream_error=error.cause,
+        )
 
     async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
         """The answer to a proxy that passes the request on itself (forward-auth): 200 without content where it may."""
@@ -190,9 +231,11 @@ class Exchange:
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
-    def give_up(self, request: RequestHead) -> Response:
-        """The answer to a request over which the gateway made a mistake: counted and recorded like any other."""
-        refused = Refused(Reason.INTERNAL_ERROR)
+    def refuse(
+        self, request: RequestHead, reason: Reason, retry_after: int | None = None, lacking: str = ""
+    ) -> Response:
+        """The answer to a request that met no rule: counted and recorded like any other."""
+        refused = Refused(reason, retry_after=retry_after, lacking=lacking)
         return self.finish(request, refused, build_refused(request, refused))
 
     @asynccontextmanager
@@ -209,9 +252,9 @@ class Exchange:
             yield self.finish(request, admission, build_refused(request, admission))
             return
         with self._settlements.in_flight(admission.rule, admission.facts):
-            self.finish(request, admission, Response(ResponseHead(101, []), b""))
+            opened = self.finish(request, admission, Response(ResponseHead(101, []), b""))
             asking = Asking(self._policies, request, find_rule, self._pepper)
-            with self._streams.until_refused(admission.facts, asking, end):
+            with _noting_end(opened), self._streams.until_refused(admission.facts, asking, end):
                 yield admission
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
@@ -233,7 +276,10 @@ class Exchange:
         return refused
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Settles what the request cost, counts it, adds what every answer carries, and appends the access record."""
+        """Settles what the request cost, counts it, and adds what every answer carries.
+
+        The access record is written when whoever sends the answer notes its end.
+        """
         fields = response.head.fields
         outcome = settle(outcome, response.head)
         self._settlements.settle(outcome)
@@ -243,10 +289,68 @@ class Exchange:
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
-        if self._access_log is not None:
-            record = build_access_record(request, outcome, response.head, self._policies.current)
-            self._access_log.append(record)
-        return response
+        if self._access_log is None:
+            return response
+        return Response(
+            response.head, response.content, partial(self._record, request, outcome, response), response.upstream_error
+        )
+
+    def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: Facts | None) -> None:
+        """Takes in an admission whose client has left: what it holds is released."""
+        verdict = decide(rule, facts) if facts is not None else None
+        if isinstance(verdict, Allow):
+            with self._settlements.in_flight(rule, verdict.facts):
+                pass
+        self._leave(request, rule, verdict.facts if verdict is not None else None, ended)
+
+    def _leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
+        """Counts and records a request that is not answered: nobody is there. It stays charged."""
+        reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
+        outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
+        if self._counting is not None:
+            self._counting.note(outcome, head)
+        self._record(request, outcome, Response(head, b""), ended, 0, "")
+
+    def _record(
+        self,
+        request: RequestHead,
+        outcome: Authorized | Refused,
+        response: Response,
+        ended: Ended,
+        sent_bytes: int,
+        why: str,
+    ) -> None:
+        if self._access_log is None:
+            return
+        self._access_log.append(
+            build_access_record(
+                request, outcome, response, self._policies.current, ended, sent_bytes, why, self._clock()
+            )
+        )
+
+
+@contextmanager
+def _noting_end(opened: Response) -> Iterator[None]:
+    """Notes how the `with` block ended, for an answer that its caller gives."""
+    ended, why = Ended.STOPPED, ""
+    try:
+        yield
+        ended = Ended.COMPLETE
+    except StreamRevoked as error:
+        ended, why = end_of_refused(error.reason), error.reason
+        raise
+    except Exception:
+        ended = Ended.INTERNAL_ERROR
+        raise
+    finally:
+        if opened.note_end is not None:
+            opened.note_end(ended, 0, why)
+
+
+def _end_of(request: RequestHead) -> Ended:
+    """How a request ends that is cancelled."""
+    is_gone = request.is_gone is None or request.is_gone()
+    return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
 class Asking:
@@ -288,7 +392,7 @@ class Asking:
 
 def asks_server(request: RequestHead) -> bool:
     """Whether the request is `OPTIONS *`: about the server, and so about nothing that a rule could match."""
-    return request.path == "*" and request.method == "OPTIONS"
+    return request.path == "*" and request.method == "OPTIONS" and request.fault is None
 
 
 def build_server_options() -> Response:

@@ -86,7 +86,7 @@ class Retrieval:
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
         await give_up(answer.content)
-        return Response(answer.head, b"")
+        return msgspec.structs.replace(answer, content=b"")
 
     async def close(self) -> None:
         """Ends what is being refreshed behind the clients' backs."""
@@ -127,11 +127,11 @@ class Retrieval:
         """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
         try:
             answer = await self._wait_or_fetch(request, admission, cache, plan)
-        except UpstreamError:
+        except UpstreamError as error:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is None:
                 raise
-            return stand_in
+            return msgspec.structs.replace(stand_in, upstream_error=error.cause)
         if isinstance(answer, Response) and reusing.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:

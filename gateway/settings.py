@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -71,6 +71,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     it, so that a loop through that address is seen at once."""
     access_log: str = ""
     """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
+    log_format: Literal["text", "json"] = "text"
+    """How the log on standard error is written."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is least of what it says."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in SECRETS}
@@ -92,12 +96,25 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             try:
                 values[field.name] = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError as error:
-                mistakes.append(f"{variable}: {error}")
+                choices = ", ".join(get_args(field.type)) if get_origin(field.type) is Literal else ""
+                mistakes.append(f"{variable}: {text!r} is none of {choices}" if choices else f"{variable}: {error}")
     if not values.get("redis_url"):
         mistakes.append(NO_REDIS)
     if mistakes:
         raise ConfigurationError(*mistakes)
     return Settings(**values)
+
+
+def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Return format and level of the log; one that is wrong by default, as something has to say what is wrong."""
+    environment = os.environ if environment is None else environment
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+    def read(name: str) -> str:
+        text = environment.get(PREFIX + name.upper(), "")
+        return str(text if text in get_args(fields[name].type) else fields[name].default)
+
+    return read("log_format"), read("log_level")
 
 
 def describe_settings() -> dict[str, str]:

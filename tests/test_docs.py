@@ -9,9 +9,12 @@ import pytest
 
 from gateway.adapters import names
 from gateway.cli.main import commands
+from gateway.core.messages import Ended
 from gateway.core.metrics import gather_metrics
 from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
+from gateway.core.records import AccessRecord
+from gateway.core.upstream_causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.settings import PREFIX, Settings
 
@@ -45,12 +48,34 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_every_metric_is_documented_with_its_labels() -> None:
     """README's table of metrics is what `/metrics` tells."""
-    totals = Totals({Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1})
+    totals = Totals(
+        {Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1}
+    )
     told = {
         metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})
     }
     documented = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(README, "metric")}
     assert told == documented
+
+
+def test_every_field_of_a_record_is_documented() -> None:
+    """README's table of fields is the struct of an access record, and its example is one."""
+    documented = [name for row in rows(README, "field of a record") for name in re.findall(r"`(\w+)`", row[0])]
+    fields = AccessRecord.__struct_fields__
+    assert sorted(fields) == sorted(documented)
+    (example,) = re.findall(r'^\{"time".*$', README, re.MULTILINE)
+    assert example == msgspec.json.encode(msgspec.json.decode(example, type=AccessRecord)).decode()
+
+
+def test_every_end_of_an_answer_is_documented() -> None:
+    """README's table of ends is what a record can say."""
+    assert [str(ended) for ended in Ended] == [row[0].strip("`") for row in rows(README, "end of an answer (`ended`)")]
+
+
+def test_every_cause_of_a_failure_is_documented_with_its_advice() -> None:
+    """README's table of causes is the table that the log speaks by."""
+    documented = {row[0].strip("`"): row[1] for row in rows(README, "cause (`upstream_error`)")}
+    assert {str(cause): ADVICE[cause] for cause in Cause} == documented
 
 
 def test_every_key_of_a_cache_is_documented() -> None:

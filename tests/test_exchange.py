@@ -8,9 +8,10 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.children import make_child
 from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.messages import RequestHead, field_value
+from gateway.core.messages import Ended, RequestHead, field_value
 from gateway.core.owners import OwnerRecord, OwnerStatus
-from gateway.core.records import AccessRecord
+from gateway.core.reasons import Reason
+from gateway.core.records import AccessRecord, build_time
 from gateway.core.tokens import build_checksum, digest, token_id
 from tests.support.policies import make_record
 from tests.support.room import NOW, OTHER, TEXT, field, ok, open_room
@@ -190,15 +191,19 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
     async with open_room(ok()) as room:
         parent = (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())
         await room.ask("GET /export?q=secret", parent)
-        await room.ask("GET /export", parent, text=None)
+        refusal = await room.ask("GET /export", parent, text=None)
+        assert isinstance(refusal.content, bytes)
         refused = AccessRecord(
-            time=NOW / 1000,
+            time=build_time(NOW / 1000),
             request_id="build-42",
             client="192.0.2.1",
             method="GET",
             host="small.example",
             path="/export",
             status=401,
+            ended="complete",
+            sent_bytes=len(refusal.content),
+            duration_seconds=0.0,
             policy="small",
             rule="GET /export",
             reason="missing_credentials",
@@ -208,6 +213,7 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
         passed = msgspec.structs.replace(
             refused,
             status=200,
+            sent_bytes=len(b"content"),
             reason="",
             token=token_id(make_record(TEXT).digest),
             token_name="CI",
@@ -223,7 +229,9 @@ async def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> N
     """500 without a word of it, under the request's id; one line in the access log says so."""
     async with open_room() as room:
         head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "", "", NOW / 1000)
-        answer = room.exchange.give_up(head)
+        answer = room.exchange.refuse(head, Reason.INTERNAL_ERROR)
+        assert answer.note_end is not None
+        answer.note_end(Ended.COMPLETE, 0, "")
         assert 500 == answer.head.status
         assert b"build-42" == field(answer, b"x-request-id")
         assert ["internal_error"] == [record.reason for record in room.records]

@@ -106,6 +106,12 @@ def test_a_number_out_of_its_bounds_is_refused(variable: str, text: str) -> None
     assert mistake.startswith(f"{variable}: Expected")
 
 
+def test_a_word_that_is_no_choice_is_refused() -> None:
+    """The message has the choices."""
+    (mistake,) = mistakes_in(REDIS | {"GATEWAY_LOG_FORMAT": "xml"})
+    assert "GATEWAY_LOG_FORMAT: 'xml' is none of text, json" == mistake
+
+
 def test_an_empty_variable_leaves_numbers_as_they_are() -> None:
     """An empty variable is no number: the default stays. As a text it is the empty text."""
     settings = read_settings(REDIS | {"GATEWAY_WORKERS": "", "GATEWAY_POLICIES": ""})

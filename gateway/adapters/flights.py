@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from types import TracebackType
 
+import msgspec
+
 from gateway.core.messages import ContentStream, Response
 
 
@@ -42,7 +44,7 @@ class Counted:
         if isinstance(response.content, bytes):
             return response
         self._is_handed_on = True
-        return Response(response.head, CountedStream(response.content, self._release))
+        return msgspec.structs.replace(response, content=CountedStream(response.content, self._release))
 
 
 class CountedStream:

@@ -2,7 +2,8 @@
 
     gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
-    gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
+    gw1:{7f}:quota:<lineage>            hash, limit to the numbers of its algorithm, such as "<end in ms>:<used>", or of
+                                        several, each behind its mark (scripts/quotas.lua)
     gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
     gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
     gw1:quota:<per>:<length>:<policy>:<who>   the same for quotas that an owner, a project, a plan or an address has:

@@ -43,13 +43,15 @@ class PolicyFiles:
         self._read = ReadFiles(folder)
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
+        self._reloading = asyncio.Lock()
 
-    def reload(self) -> bool:
+    def reload(self, *, is_asked_for: bool = False) -> bool:
         """Swaps in the files' present state, all of it or, where there is a mistake in any of them, none.
 
-        False where they are what they were at the last attempt, whatever came of that: then nothing is done.
+        False where they are what they were at the last attempt, whatever came of that: then nothing is done and said,
+        unless it `is_asked_for`: whoever asks wants to know what comes of it.
         """
-        if self._read.is_unchanged():
+        if self._read.is_unchanged() and not is_asked_for:
             return False
         self._read = ReadFiles(self._folder)
         try:
@@ -71,14 +73,15 @@ class PolicyFiles:
             if await self.reload_beside():
                 then()
 
-    async def reload_beside(self) -> bool:
-        """Reload in a thread, which lets the event loop have its turn at least every SWITCH_SECONDS."""
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        try:
-            return await asyncio.to_thread(self.reload)
-        finally:
-            sys.setswitchinterval(before)
+    async def reload_beside(self, *, is_asked_for: bool = False) -> bool:
+        """Reload in a thread, one at a time, which lets the event loop have its turn at least every SWITCH_SECONDS."""
+        async with self._reloading:
+            before = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_SECONDS)
+            try:
+                return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
+            finally:
+                sys.setswitchinterval(before)
 
 
 class ReadFiles:

@@ -1,6 +1,7 @@
 """What the exchange and the command line need of the outside world."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -28,8 +29,15 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> Awaitable[Facts]:
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
+        ...
+
+    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+        """Tells what comes of an admission that nobody awaits any more: it is made all the same.
+
+        `facts` are what `admit` gave for it; None is told if Redis did not answer.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ Redis little more than one.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,8 @@ class RedisAdmissions:
         self._line = ScriptLine(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._patience: Patience | None = None
+        self._told: dict[int, Callable[[Facts | None], None]] = {}
+        """Who is told of admissions that nobody awaits, by the identity of what was asked."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
@@ -59,6 +61,13 @@ class RedisAdmissions:
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
         self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
+
+    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+        """Tells what comes of an admission that nobody awaits any more; see protocols.Admissions."""
+        if facts.cancelled():
+            self._told[id(asked)] = then
+        else:  # it was there already, just before its request had gone
+            then(None if facts.exception() else facts.result())
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
@@ -90,15 +99,24 @@ class RedisAdmissions:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
             _fail(batch, answer)
+            for waiting in batch if self._told else ():
+                self._tell(waiting.asked, None)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
             if waiting.facts.done():  # its request may have gone meanwhile
+                if self._told:
+                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
                 continue
             try:
                 waiting.facts.set_result(read_facts(waiting.asked, now, reply))
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
+
+    def _tell(self, asked: Asked, facts: Facts | None) -> None:
+        told = self._told.pop(id(asked), None)
+        if told is not None:
+            told(facts)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}

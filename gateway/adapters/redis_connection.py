@@ -104,6 +104,12 @@ def _check_options(url: str) -> None:
             raise ConfigurationError(f"redis: unknown option {option!r} in the URL; {hint}")
 
 
+def address_of(client: Client) -> str:
+    """Return where the client's Redis is, without what the URL has of user and password."""
+    where = client.connection_pool.connection_kwargs
+    return str(where["path"]) if "path" in where else f"{where.get('host')}:{where.get('port')}"
+
+
 def _embedded() -> Client:
     try:
         import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
@@ -221,7 +227,8 @@ class RedisConnection:
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
         """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
-        self._open_circuit(f"Redis does not answer ({_describe(error)}); refusing requests until it does")
+        address = address_of(self.client)
+        self._open_circuit(f"Redis does not answer at {address} ({_describe(error)}); refusing requests until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
 
     def _open_circuit(self, why: str, code: str = "") -> None:

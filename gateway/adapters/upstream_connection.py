@@ -14,6 +14,7 @@ from gateway.adapters.upstream_request import NO_LIMITS, Framing, OutgoingReques
 from gateway.adapters.upstream_response import ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
 from gateway.core.messages import Inform, Response, ResponseHead
+from gateway.core.upstream_causes import Cause
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
@@ -218,7 +219,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.close()
 
     def _broken(self, message: str) -> UpstreamBroken:
-        return UpstreamBroken(message) if self._reader.has_begun else UpstreamDropped(message)
+        if self._reader.has_begun:
+            return UpstreamBroken(message, cause=Cause.CONNECTION_LOST)
+        return UpstreamDropped(message)
 
     def _raise_error(self) -> None:
         if self._error is not None:

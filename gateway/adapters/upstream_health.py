@@ -7,7 +7,6 @@ from gateway.adapters.content import give_up
 from gateway.adapters.upstream_connection import UpstreamConnection
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest
 from gateway.adapters.upstream_target import Target, build_head
-from gateway.core import balancing
 from gateway.core.errors import UpstreamError
 from gateway.core.policies.upstream import HealthCheck
 
@@ -39,11 +38,11 @@ class HealthChecks:
         self._asking = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        is_good = await self._is_good()
-        self._target.note(balancing.after_check(self._target.health, is_good=is_good))
+        self._target.note_check(await self._find_failure())
         self._timer = self._clock.call_at(self._clock.time() + self._check.interval_seconds, self._begin)
 
-    async def _is_good(self) -> bool:
+    async def _find_failure(self) -> str:
+        """Why the target is not well, in a few words; nothing if it is."""
         fields = ((b"host", self._target.authority.encode("ascii")), *_FIELDS)
         head = build_head("GET", self._check.path, fields, Framing.LENGTH)
         connection: UpstreamConnection | None = None
@@ -51,9 +50,9 @@ class HealthChecks:
             connection = await self._target.connect(lambda _: None)
             answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
             await give_up(answer.content)
-        except UpstreamError:
-            return False
+        except UpstreamError as error:
+            return f"{error.cause}: {error}"
         finally:
             if connection is not None:
                 connection.close()
-        return answer.head.status < 400
+        return f"status {answer.head.status}" if answer.head.status >= 400 else ""

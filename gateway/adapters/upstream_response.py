@@ -8,6 +8,7 @@ import httptools
 from gateway.adapters.upstream_request import ANY, Expected
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import Field, ResponseHead, field_value, field_values
+from gateway.core.upstream_causes import Cause
 
 MAXIMUM_HEAD_BYTES = 64 * 1024
 """Heads of 8 to 16 KiB are the limit of most servers; nothing honest comes near. It also bounds what a backend can
@@ -60,7 +61,8 @@ class ResponseReader:
         except httptools.HttpParserError as error:
             self.may_be_followed = False
             if not self.is_complete:
-                raise UpstreamBroken(f"the answer is not HTTP: {error.__context__ or error}") from None
+                words = f"the answer is not HTTP: {error.__context__ or error}"
+                raise UpstreamBroken(words, cause=_find_other_protocol(data)) from None
         if self._bytes_without_content > MAXIMUM_HEAD_BYTES and not self.is_complete:
             raise UpstreamBroken(f"more than {MAXIMUM_HEAD_BYTES} bytes without content")
 
@@ -152,3 +154,8 @@ class ResponseReader:
         chosen = field_values(self._fields, b"sec-websocket-protocol")
         if len(chosen) > 1 or not set(chosen) <= set(expected.subprotocols):
             raise UpstreamBroken(f"the subprotocol {chosen!r} was not among those that the client offered")
+
+
+def _find_other_protocol(data: bytes) -> Cause | None:
+    """What a backend speaks whose answer begins with this: HTTP/2, if that is the head of a SETTINGS frame."""
+    return Cause.HTTP2_ONLY if data[3:9] == b"\x04\0\0\0\0\0" else None  # RFC 9113 3.4, 6.5

@@ -6,6 +6,7 @@ leaves: then the request is sent again, once and on a new connection, if core/ba
 
 import asyncio
 import logging
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import urlsplit
@@ -13,12 +14,14 @@ from urllib.parse import urlsplit
 from gateway.adapters.clock import Clock
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.upstream_connection import UpstreamConnection
+from gateway.adapters.upstream_failures import FailureLog, find_connect_cause
 from gateway.adapters.upstream_request import Framing, Limits, OutgoingRequest, expect
 from gateway.adapters.upstream_tls import TlsContexts
 from gateway.core import balancing
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
 from gateway.core.messages import Field, Inform, Response
 from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
+from gateway.core.upstream_causes import Cause
 
 IDLE_SECONDS = 4.0
 """Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""
@@ -32,6 +35,7 @@ class Target:
     def __init__(self, address: Upstream, contexts: TlsContexts, clock: Clock) -> None:
         (self.url,) = address.targets
         self.health = balancing.WELL
+        self.failures = FailureLog(self.url, clock)
         self._address = address
         self._clock = clock
         self._is_retired = False
@@ -93,34 +97,44 @@ class Target:
         def make() -> UpstreamConnection:
             return UpstreamConnection(ended, self._clock)
 
+        tls = self._find_tls()
         try:
             async with asyncio.timeout(self._address.connect_timeout_seconds):
                 if self._path is not None:
                     return (await loop.create_unix_connection(make, self._path))[1]
-                tls = self._contexts.find(self._address.tls) if self._contexts else None
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
         except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
             if lacks_descriptor(error):  # the target may be well
-                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}") from error
-            raise UpstreamUnreachable(f"no connection to {self.url}: {str(error) or 'none in time'}") from error
+                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
+            words = str(error) or "none in time"
+            cause = find_connect_cause(error)
+            raise UpstreamUnreachable(f"no connection to {self.url}: {words}", cause=cause) from error
 
-    def note(self, health: balancing.Health) -> None:
-        """Takes in what has become known of its health, and says so in the log where it makes a difference."""
-        before, was_available, self.health = self.health, self.is_available(), health
-        if was_available and not self.is_available():
-            logger.warning("%s is avoided: %s", self.url, self._describe(health))
-        elif health == balancing.WELL and balancing.was_avoided(before):
-            logger.warning("%s is well again", self.url)
+    def _find_tls(self) -> ssl.SSLContext | None:
+        try:
+            return self._contexts.find(self._address.tls) if self._contexts else None
+        except (OSError, ValueError) as error:
+            words = f"no connection to {self.url}: the policy's tls: {error}"
+            raise UpstreamUnreachable(words, cause=Cause.TLS_FAILED) from error
 
-    def _describe(self, health: balancing.Health) -> str:
-        if health.failed_checks:
-            return "its health checks fail"
-        return f"{health.failures} failure(s) in a row, tried again in {health.ejected_until - self._clock.time():g} s"
+    def note_check(self, why: str) -> None:
+        """Takes in the end of a health check: why it failed, or nothing."""
+        before, self.health = self.health, balancing.after_check(self.health, is_good=not why)
+        if balancing.fails_checks(self.health) and not balancing.fails_checks(before):
+            logger.warning("backend %s: no requests go there, its health checks fail: %s", self.url, why)
+        elif balancing.fails_checks(before) and not why:
+            logger.warning("backend %s: its health checks are good again", self.url)
 
     def note_failure(self, error: UpstreamError) -> None:
         """Takes in that a request failed."""
-        self.note(balancing.after_failure(self.health, error, self._clock.time()))
+        self.health = balancing.after_failure(self.health, error, self._clock.time())
+        self.failures.note(error)
+
+    def note_answer(self) -> None:
+        """Takes in that a request was answered."""
+        self.health = balancing.after_answer(self.health)
+        self.failures.end()
 
     def retire(self) -> None:
         """Keeps no connections any more; those in use are used to their end."""

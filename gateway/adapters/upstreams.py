@@ -145,8 +145,8 @@ class Group:
                 if not left or tried > self._retries or not may_repeat:
                     raise
             else:
-                if chosen.health is not balancing.WELL:
-                    chosen.note(balancing.after_answer(chosen.health))
+                if chosen.health is not balancing.WELL or chosen.failures.cause is not None:
+                    chosen.note_answer()
                     self._note_attempt(None)
                 return response
 
@@ -154,7 +154,8 @@ class Group:
         """Lets one request after the other try a lone target that has refused, and refuses the rest."""
         now = self._clock.time()
         if not balancing.may_try(self._breaker, now):
-            raise UpstreamUnreachable(f"{self._targets[0].url} could not be reached a moment ago")
+            (target,) = self._targets
+            raise UpstreamUnreachable(f"{target.url} could not be reached a moment ago", cause=target.failures.cause)
         self._breaker = balancing.while_trying(self._breaker, now)
 
     def _note_attempt(self, error: UpstreamError | None) -> None:

@@ -1,13 +1,13 @@
 """The sockets that `gateway serve` listens on: its own, or those that a service manager has opened for it."""
 
 import errno
+import logging
 import os
 import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 
-import click
-
+from gateway.adapters.error_log import START
 from gateway.core.errors import ConfigurationError
 from gateway.settings import PREFIX, Settings, parse_listen
 
@@ -19,6 +19,8 @@ ADMIN_NAME = "admin"
 """The name (FileDescriptorName=) of the passed socket that is the admin listener's."""
 NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 """How a system without IPv6 refuses it."""
+
+logger = logging.getLogger(START)
 
 
 def open_listeners(
@@ -79,7 +81,7 @@ def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
     except ConfigurationError as error:
         if is_asked_for:
             raise
-        click.echo(f"gateway: no developer page: {error}; --admin-listen names another address", err=True)
+        logger.warning("no developer page: %s; --admin-listen names another address", error)
         return None
     listener.listen()  # who comes before its process is up waits for that, and is not refused
     return listener

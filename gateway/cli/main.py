@@ -8,6 +8,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.lazy import LazyGroup, Listed
+from gateway.cli.masked import mask_errors
 from gateway.core.errors import ChangeRefused, GatewayError
 
 COMMANDS = {
@@ -38,10 +39,11 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run the command line. What is wrong is printed to standard error, one `place: message` a line.
+    """Run the command line. What is wrong is printed to standard error, one `place: message` a line, without tokens.
 
     The exit code is 1 if the command was refused: there is no such thing, or it may not be done. Else it is 2.
     """
+    mask_errors()
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # errors are said once, below; `serve` sets up more
     try:
         commands(standalone_mode=True)

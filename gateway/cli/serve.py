@@ -1,17 +1,21 @@
 """`gateway serve`: the public listener, in one process or several, and the admin listener beside it."""
 
-import logging.config
+import logging
 import os
 import resource
 import secrets
 import socket
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import click
 
-from gateway.adapters.access_log import FileAccessLog
+from gateway.adapters.access_log import check_path
 from gateway.adapters.assertions import SigningKeys
+from gateway.adapters.error_log import START, mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
+from gateway.adapters.hangups import HANGUPS
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis_connection import EMBEDDED, open_client
 from gateway.adapters.redis_settings import read_store_facts
@@ -19,9 +23,10 @@ from gateway.cli.connecting import with_connection
 from gateway.cli.first_process import leave_first_process
 from gateway.cli.listening import open_listeners, url_of
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
-from gateway.cli.workers import LOGGING, admin_beside, exit_when_told, keep_workers
+from gateway.cli.workers import admin_beside, begin_process, exit_when_told, keep_workers
 from gateway.core.durability import check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from gateway.core.policies.rules import PolicySet
 from gateway.settings import (
     PREFIX,
     Settings,
@@ -40,6 +45,8 @@ MAXIMUM_DESCRIPTORS = 65536
 SPARE_DESCRIPTORS = 256
 """For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
 
+logger = logging.getLogger(START)
+
 
 @click.command(cls=SettingsCommand)
 @setting_options
@@ -48,26 +55,28 @@ def serve(**options: object) -> None:
 
     Each setting is also a variable of the environment, which its option overrides.
     """
+    HANGUPS.take()
     leave_first_process()
     # The workers are processes of their own: they read what they are told from the environment.
     os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
-    settings = read_settings()
-    check_settings(settings)
-    check_redis(settings)
-    listener, admin = open_listeners(settings, os.environ)
-    settings = read_settings()  # again: the port may be known only now
-    raise_descriptor_limit(settings.max_requests)
-    if settings.failed_credentials:
-        click.echo(f"gateway: {announce_guard(settings.failed_credentials)}", err=True)
-    exit_when_told()
-    line = describe_ready(settings, listener, admin)
-    if settings.workers > 1:
-        logging.config.dictConfig(LOGGING)
-        with admin_beside(admin, settings.stop_timeout):
-            keep_workers(listener, settings.workers, settings.stop_timeout, lambda: click.echo(line, err=True))
-    else:
-        serve_here(settings, listener, admin, line)
+    with begin_process():
+        settings = read_settings()
+        policies = check_settings(settings)
+        mask_logs(lambda: policies.masking, Counter())
+        check_redis(settings)
+        listener, admin = open_listeners(settings, os.environ)
+        settings = read_settings()  # again: the port may be known only now
+        raise_descriptor_limit(settings.max_requests)
+        if settings.failed_credentials:
+            logger.info("%s", announce_guard(settings.failed_credentials))
+        exit_when_told()
+        line = describe_ready(settings, listener, admin)
+        if settings.workers > 1:
+            with admin_beside(admin, settings.stop_timeout):
+                keep_workers(listener, settings.workers, settings.stop_timeout, partial(logger.info, "%s", line))
+        else:
+            serve_here(settings, listener, admin, line)
 
 
 def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
@@ -76,7 +85,7 @@ def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket
     from gateway.cli.serving import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
 
     async def announce() -> None:
-        click.echo(ready, err=True)
+        logger.info("%s", ready)
 
     if settings.redis_url == EMBEDDED and admin is not None:
         client = open_client(EMBEDDED, settings.redis_timeout)
@@ -92,7 +101,7 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
     about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
     page = f"; developer page on {url_of(admin)}" if admin is not None else ""
-    return f"gateway: ready on {url_of(listener)} ({about}){page}"
+    return f"ready on {url_of(listener)} ({about}){page}"
 
 
 def raise_descriptor_limit(max_requests: int) -> None:
@@ -108,22 +117,28 @@ def raise_descriptor_limit(max_requests: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         fitting = max(1, (allowed - SPARE_DESCRIPTORS) // 2)
-        click.echo(
-            f"gateway: few descriptors: a process may open {allowed} files and connections, and {max_requests} "
-            f"requests need {needed}; raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn), or set "
-            f"{PREFIX}MAX_REQUESTS={fitting}",
-            err=True,
+        logger.warning(
+            "few descriptors: a process may open %d files and connections, and %d requests need %d; raise the hard "
+            "limit (LimitNOFILE= of systemd, ulimit -Hn), or set %sMAX_REQUESTS=%d",
+            allowed,
+            max_requests,
+            needed,
+            PREFIX,
+            fitting,
         )
 
 
-def check_settings(settings: Settings) -> None:
-    """Finds before the start what would fail in every worker; raises ConfigurationError with all of it."""
+def check_settings(settings: Settings) -> PolicySet:
+    """Finds before the start what would fail in every worker; raises ConfigurationError with all of it.
+
+    Returns the policies.
+    """
     open_client(settings.redis_url, settings.redis_timeout)  # connects with its first command, which is not sent
     if settings.redis_url == EMBEDDED and settings.workers > 1:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:
         try:
-            FileAccessLog(settings.access_log).close()
+            check_path(settings.access_log)
         except OSError as error:
             raise ConfigurationError(f"access log: {settings.access_log}: {error.strerror or error}") from error
     if settings.failed_credentials:
@@ -134,14 +149,16 @@ def check_settings(settings: Settings) -> None:
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)
     own, can_assert = parse_own_addresses(settings), bool(settings.assertion_key)
-    policies = read_policies(Path(settings.policies), upstreams, can_assert=can_assert, own=own).policies
+    found = read_policies(Path(settings.policies), upstreams, can_assert=can_assert, own=own)
     for name in upstreams:
-        if name not in policies:
-            raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {', '.join(sorted(policies))}")
+        if name not in found.policies:
+            names = ", ".join(sorted(found.policies))
+            raise ConfigurationError(f"upstream: no policy is named {name!r}: there are {names}")
+    return found
 
 
 def check_redis(settings: Settings) -> None:
-    """Print what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
+    """Say what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
 
     A Redis that does not answer yet stops nobody: `/-/ready` makes the same check again.
     """
@@ -150,9 +167,9 @@ def check_redis(settings: Settings) -> None:
     try:
         facts = with_connection(settings.redis_url, read_store_facts)
     except StoreUnavailable as error:
-        click.echo(f"gateway: {error}; requests get 503 until it answers", err=True)
+        logger.warning("%s; requests get 503 until it answers", error)
         return
     for finding in check_store(facts) if facts else ():
         if finding.kind == "eviction" and not settings.allow_eviction:
             raise ConfigurationError(f"redis: {finding}; or set {PREFIX}ALLOW_EVICTION=true if that is meant")
-        click.echo(f"gateway: warning: {finding}", err=True)
+        logger.warning("%s", finding)

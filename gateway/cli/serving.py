@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from gateway.cli.lazy import load
-from gateway.cli.workers import LOGGING, beat
+from gateway.cli.workers import beat, build_logging
 from gateway.core.errors import StartFailed
 from gateway.settings import Settings, read_settings
 
@@ -135,7 +135,7 @@ def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
         loop="uvloop",
         lifespan="on",
         access_log=False,
-        log_config=LOGGING,
+        log_config=build_logging(settings.log_format, settings.log_level),
         server_header=False,
         date_header=False,  # a stored answer carries the Date of its backend; exchange.py dates all others
         proxy_headers=False,
@@ -154,7 +154,7 @@ def build_admin_config(settings: Settings, client: Any = None) -> uvicorn.Config
         ws="none",
         lifespan="on",
         access_log=False,
-        log_config=LOGGING,
+        log_config=build_logging(settings.log_format, settings.log_level),
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=settings.stop_timeout,

@@ -8,7 +8,7 @@ Nothing here knows uvicorn: serving.py has what runs in the processes.
 """
 
 import asyncio
-import logging
+import logging.config
 import multiprocessing
 import os
 import signal
@@ -18,10 +18,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Protocol
 
+from gateway.adapters.error_log import START
+from gateway.adapters.hangups import HANGUPS, held_back
 from gateway.cli.lazy import load
+from gateway.cli.masked import mask, mask_errors
 from gateway.core.errors import GatewayError, StartFailed
+from gateway.settings import read_log_settings
 
 TICK_SECONDS = 0.1
 """Between two looks at a process."""
@@ -39,18 +45,34 @@ STOP_SLACK_SECONDS = 1.0
 WORKER = "gateway.cli.serving:run_worker"
 ADMIN = "gateway.cli.serving:run_admin"
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    # It says on every change of a file that there was one; what came of it is said by the policies themselves.
-    "loggers": {"watchfiles": {"level": "WARNING"}},
-}
-"""How each process logs."""
-
 logger = logging.getLogger(__name__)
+
+
+def build_logging(form: str, level: str) -> dict[str, Any]:
+    """Return how each process logs: all of it on standard error."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"()": "gateway.adapters.error_log.ErrorLog", "form": form}},
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+        "loggers": {
+            START: {"level": "INFO"},
+            # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+            "watchfiles": {"level": "WARNING"},
+        },
+    }
+
+
+@contextmanager
+def begin_process() -> Iterator[None]:
+    """Log as the settings say, whether the others are good or not; a GatewayError is said, and ends the process."""
+    mask_errors()
+    logging.config.dictConfig(build_logging(*read_log_settings()))
+    try:
+        yield
+    except GatewayError as error:
+        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - what to do matters, not the stack
+        sys.exit(2)
 
 
 class Beats:
@@ -83,7 +105,8 @@ class Child:
         # A daemon, to Python, is terminated if the gateway ends in any other way than by a stop.
         given = (place, listener, mouth, stop_seconds)
         self._process = context.Process(target=_run, args=given, name=name, daemon=True)
-        self._process.start()
+        with held_back():
+            self._process.start()
         mouth.close()
 
     @property
@@ -108,6 +131,11 @@ class Child:
         with suppress(OSError):  # there is nothing to be read
             has_beaten = bool(self._ear.recv(4096))
         return self._beats.note(has_beaten)
+
+    def reload(self) -> None:
+        """Have it read the policies again and open its logs anew."""
+        if self.exit_code is None:
+            os.kill(self.pid, signal.SIGHUP)
 
     def terminate(self) -> None:
         """Ask it to stop, which lets requests in progress end."""
@@ -134,12 +162,13 @@ class Worker(Protocol):
     @property
     def exit_code(self) -> int | None: ...
     def look(self) -> str: ...
+    def reload(self) -> None: ...
     def terminate(self) -> None: ...
     def kill(self) -> None: ...
 
 
 class Workers:
-    """So many workers, each with a successor if it ends or hangs. SIGHUP replaces all of them, one after the other.
+    """So many workers, each with a successor if it ends or hangs.
 
     `on_ready` is called once, when the first of them answers.
     """
@@ -150,17 +179,16 @@ class Workers:
         self._stop_seconds = stop_seconds
         self._on_ready = on_ready
         self._is_ready = False
-        self._outdated = 0
-        """How many are still to be replaced, of those that have run longest."""
+        self._must_reload = False
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
         """Those that were asked to stop, and the ticks that they still have."""
         self._running = [start() for _ in range(count)]
         """In the order of their starts."""
 
-    def replace_all(self) -> None:
-        """Start a new worker, and stop the oldest when the new one is up, until all are new."""
-        self._outdated = len(self._running)
+    def reload_all(self) -> None:
+        """Have all workers reload with the next tick, also those that are about to end; for a signal handler."""
+        self._must_reload = True
 
     def change_count(self, by: int) -> None:
         """Have more or fewer workers, but one at least."""
@@ -179,6 +207,10 @@ class Workers:
             if fault:
                 self._give_up(worker, fault)
         self._reap()
+        if self._must_reload:
+            self._must_reload = False
+            for worker in (*self._running, *self._leaving):
+                worker.reload()
         if self._is_ready:
             self._fill()
 
@@ -202,11 +234,10 @@ class Workers:
     def _fill(self) -> None:
         up = sum(worker.is_up for worker in self._running)
         if up > self._wanted:
-            self._outdated = max(0, self._outdated - 1)
             self._retire(self._running[0])
         elif self._pause_ticks > 0:
             self._pause_ticks -= 1
-        elif len(self._running) < self._wanted + bool(self._outdated):
+        elif len(self._running) < self._wanted:
             self._running.append(self._start())
 
     def _retire(self, worker: Worker) -> None:
@@ -225,24 +256,24 @@ class Workers:
 def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_ready: Callable[[], None]) -> None:
     """Serve the listener with so many workers until SIGTERM or SIGINT; raise StartFailed if none comes up.
 
-    SIGHUP replaces them one by one, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
+    SIGHUP is passed on to them, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
     """
     stops: list[int] = []
     workers = Workers(lambda: Child(WORKER, listener, "gateway-worker", stop_seconds), count, stop_seconds, on_ready)
     acts: dict[int, Callable[[], object]] = {
         signal.SIGTERM: lambda: stops.append(1),
         signal.SIGINT: lambda: stops.append(1),
-        signal.SIGHUP: workers.replace_all,
         signal.SIGTTIN: lambda: workers.change_count(1),
         signal.SIGTTOU: lambda: workers.change_count(-1),
     }
     for number in acts:
         signal.signal(number, lambda received, _: acts[received]())
-    while not stops:
-        workers.tick()
-        time.sleep(TICK_SECONDS)
-    listener.close()  # else it would go on taking in what nobody answers
-    workers.stop()
+    with HANGUPS.at_each(workers.reload_all):
+        while not stops:
+            workers.tick()
+            time.sleep(TICK_SECONDS)
+        listener.close()  # else it would go on taking in what nobody answers
+        workers.stop()
 
 
 @contextmanager
@@ -252,20 +283,27 @@ def admin_beside(listener: socket.socket | None, stop_seconds: float) -> Iterato
         yield
         return
     stopping = threading.Event()
-    keeper = threading.Thread(target=_keep_admin, args=(listener, stopping, stop_seconds))
+    hangups: SimpleQueue[None] = SimpleQueue()  # a signal handler may put into it at any moment
+    keeper = threading.Thread(target=_keep_admin, args=(listener, stopping, hangups, stop_seconds))
     keeper.start()
     try:
-        yield
+        with HANGUPS.at_each(partial(hangups.put, None)):
+            yield
     finally:
         stopping.set()
         keeper.join()
 
 
-def _keep_admin(listener: socket.socket, stopping: threading.Event, stop_seconds: float) -> None:
+def _keep_admin(
+    listener: socket.socket, stopping: threading.Event, hangups: "SimpleQueue[None]", stop_seconds: float
+) -> None:
     while not stopping.is_set():
         child, fault = Child(ADMIN, listener, "gateway-admin", stop_seconds), ""
         while not fault and not stopping.wait(TICK_SECONDS):
             fault = child.look()
+            while not hangups.empty():
+                hangups.get()
+                child.reload()
         if not fault:
             child.terminate()
             child.wait(stop_seconds + STOP_SLACK_SECONDS)
@@ -291,15 +329,13 @@ def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
+    HANGUPS.take()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Not SystemExit: it is lost if the signal comes inside of an import or a callback that swallows exceptions.
         # While the server runs uvicorn takes the signals, and raises them again when all is closed.
         signal.signal(number, lambda *_: os._exit(0))
-    try:
+    with begin_process():
         load(place)(listener, mouth)
-    except GatewayError as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def exit_when_told() -> None:

@@ -20,10 +20,9 @@ from gateway.core.policies.rules import CredentialSource, Plan, Policy, Rule
 from gateway.core.policies.upstream import Upstream
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Scope, granting
-from gateway.core.tokens import TokenFormat
+from gateway.core.tokens import ADMIN_FORMAT
 
 NAME = ""
-PREFIX = "gwa_"
 OWNER = "gateway"
 """Whose they all are: they are listed by it."""
 READ, WRITE, INTROSPECT = "read", "write", "introspect"
@@ -39,7 +38,7 @@ ADMIN = Policy(
     name=NAME,
     hosts=(),
     upstream=Upstream(()),
-    token_format=TokenFormat((PREFIX,), 40, checksum=True, shown=12),
+    token_format=ADMIN_FORMAT,
     credentials=(CredentialSource(b"authorization", is_bearer=True),),
     bound_to="owner",
     parent_scope="",

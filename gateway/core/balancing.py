@@ -97,12 +97,12 @@ def _rank(candidate: Candidate, now: float) -> tuple[bool, int]:
 
 def is_available(health: Health, now: float) -> bool:
     """Whether requests should go to the target."""
-    return now >= health.ejected_until and health.failed_checks < FAILED_CHECKS
+    return now >= health.ejected_until and not fails_checks(health)
 
 
-def was_avoided(health: Health) -> bool:
-    """Whether the target has been left alone since it was last well."""
-    return health.ejections > 0 or health.failed_checks >= FAILED_CHECKS
+def fails_checks(health: Health) -> bool:
+    """Whether the target is out because of its health checks."""
+    return health.failed_checks >= FAILED_CHECKS
 
 
 def after_failure(health: Health, error: UpstreamError, now: float) -> Health:

@@ -1,8 +1,10 @@
 """Finds the one credential of a request, without IO: what is missing or malformed never reaches Redis."""
 
+from collections.abc import Iterable
+
 from gateway.core.fields import is_bearer, parse_bearer
 from gateway.core.messages import Fields
-from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.rules import USUAL, CredentialSource, Policy
 from gateway.core.reasons import Reason
 from gateway.core.tokens import is_well_formed
 
@@ -30,9 +32,12 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     return Reason.MISSING_CREDENTIALS if is_other_scheme else Reason.MALFORMED_CREDENTIALS
 
 
-def credential_fields(sources: tuple[CredentialSource, ...]) -> frozenset[bytes]:
-    """The names of the fields that must not reach the backend."""
-    return frozenset(source.field for source in sources)
+def credential_fields(sources: Iterable[CredentialSource]) -> frozenset[bytes]:
+    """The names of the fields that can hold a token, if any policy takes one from these sources.
+
+    None of them reaches a backend, whichever of them counts: a client may send its token in another one, too.
+    """
+    return USUAL.union(source.field for source in sources)
 
 
 def _parse_bare(value: bytes) -> str | None:

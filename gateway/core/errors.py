@@ -24,6 +24,8 @@ GatewayError
 
 from typing import TYPE_CHECKING
 
+from gateway.core.upstream_causes import Cause
+
 if TYPE_CHECKING:  # the command line imports this file, and little else
     from gateway.core.reasons import Reason
 
@@ -96,7 +98,11 @@ class CallRepeated(ChangeRefused):
 
 
 class ClientGone(GatewayError):
-    """The client left, or its content was malformed, before the request was complete."""
+    """The client left before its request was complete; with a `reason` it is there, and what it sent is at fault."""
+
+    def __init__(self, reason: "Reason | None" = None) -> None:
+        super().__init__(reason or "the client left")
+        self.reason = reason
 
 
 class StoreUnavailable(GatewayError):
@@ -119,34 +125,48 @@ class StreamRevoked(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The backend gave no answer that can be passed on."""
+    """The backend gave no answer that can be passed on; `cause` is why, where more is known than the class says."""
 
+    cause: Cause
     retry_after: int | None = None
     """Seconds after which it may be worth to ask again, where that can be told."""
+
+    def __init__(self, *words: object, cause: Cause | None = None) -> None:
+        super().__init__(*words)
+        if cause is not None:
+            self.cause = cause
 
 
 class UpstreamUnreachable(UpstreamError):
     """No connection to the backend."""
 
+    cause = Cause.UNREACHABLE
     retry_after = 1
 
 
 class UpstreamBusy(UpstreamError):
     """The backend has all the requests that it may have at once."""
 
+    cause = Cause.BUSY
     retry_after = 1
 
 
 class UpstreamTimeout(UpstreamError):
     """The backend took the request and gave no response head in time."""
 
+    cause = Cause.RESPONSE_TIMEOUT
+
 
 class UpstreamBroken(UpstreamError):
     """The backend's answer is not HTTP, or ended before it was complete."""
 
+    cause = Cause.BROKEN_ANSWER
+
 
 class UpstreamDropped(UpstreamBroken):
     """The backend's connection ended before any byte of an answer had come."""
+
+    cause = Cause.CONNECTION_LOST
 
 
 class BrokenDocument(UpstreamError):
@@ -154,6 +174,8 @@ class BrokenDocument(UpstreamError):
 
     Both may have names of the document in them, which may be of any length: what is told of it is not.
     """
+
+    cause = Cause.BROKEN_DOCUMENT
 
     def __init__(self, place: str, problem: str) -> None:
         self.place = _shorten(place)

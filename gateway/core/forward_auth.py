@@ -16,7 +16,6 @@ import msgspec
 
 from gateway.core.addresses import ForwardingField, names_client
 from gateway.core.client_fields import ASSERTION_FIELD
-from gateway.core.credentials import credential_fields
 from gateway.core.decision import effective_scopes
 from gateway.core.fields import parse_authority
 from gateway.core.forwarding import build_identity_fields
@@ -88,7 +87,7 @@ def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence
     scopes = effective_scopes(admission.rule, admission.facts) if record else ""
     identity = [*build_identity_fields(record, scopes), *(assertion or ((ASSERTION_FIELD, b""),))]
     if proxy.removal_field:
-        fields.append((proxy.removal_field, b",".join(sorted(credential_fields(policy.credentials)))))
+        fields.append((proxy.removal_field, b",".join(sorted(policy.credential_fields))))
     return Response(ResponseHead(200, fields + identity), b"")
 
 
@@ -103,7 +102,7 @@ def translate(proxy: AskingProxy, refusal: Response) -> Response:
     fields = [*head.fields, (b"x-error-status", b"%d" % head.status)]
     if isinstance(content, bytes) and len(content) <= MAXIMUM_CONTENT_IN_FIELD:
         fields.append((b"x-error-content", content))
-    return Response(ResponseHead(head.status if head.status == 401 else 403, fields), content)
+    return msgspec.structs.replace(refusal, head=ResponseHead(head.status if head.status == 401 else 403, fields))
 
 
 def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:

@@ -19,7 +19,6 @@ from gateway.core.client_fields import (
     is_identity,
     never_passes,
 )
-from gateway.core.credentials import credential_fields
 from gateway.core.fields import parse_list
 from gateway.core.forwarded import build_forwarded
 from gateway.core.messages import (
@@ -32,7 +31,7 @@ from gateway.core.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.core.policies.rules import Policy
 from gateway.core.policies.upstream import CLIENT_HOST, TARGET_HOST, FieldEdits, Rewrite
 from gateway.core.records import TokenRecord
 from gateway.core.targets import parse_path
@@ -112,14 +111,14 @@ def _build_host(host: str, authority: bytes) -> bytes:
 
 def removed_fields(policy: Policy, dropped: frozenset[bytes]) -> ByName[bool]:
     """Return for each field name of a client whether it is kept from the policy's backend."""
-    return _find_removed_fields(policy.credentials, policy.upstream.pass_fields, dropped)
+    return _find_removed_fields(policy.credential_fields, policy.upstream.pass_fields, dropped)
 
 
 @functools.lru_cache(maxsize=256)
 def _find_removed_fields(
-    credentials: tuple[CredentialSource, ...], passed: frozenset[bytes], dropped: frozenset[bytes]
+    credential_fields: frozenset[bytes], passed: frozenset[bytes], dropped: frozenset[bytes]
 ) -> ByName[bool]:
-    removed = fold_all(credential_fields(credentials) | dropped)
+    removed = fold_all(credential_fields | dropped)
     return ByName(functools.partial(never_passes, removed=removed, passed=passed))
 
 

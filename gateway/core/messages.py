@@ -5,9 +5,12 @@ Field lines are ordered pairs of bytes with names in lower case. Repeats and the
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 import msgspec
+
+from gateway.core.reasons import Reason
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = Sequence[Field]
@@ -47,6 +50,10 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The protocol that the client asks for and our server can change the connection to (RFC 9110 7.8)."""
     inform: Inform | None = None
     """The client's ear for interim answers; None where it has none, or where the request is made for others too."""
+    fault: Reason | None = None
+    """Why it is refused before anything else is looked at: it is no request, or none that is ever passed on."""
+    is_gone: Callable[[], bool] | None = None
+    """Whether the client has left; None where nobody can tell."""
 
     @property
     def target(self) -> str:
@@ -64,11 +71,38 @@ class ContentStream(Protocol):
         ...
 
 
+class Ended(StrEnum):
+    """How an answer ended."""
+
+    COMPLETE = "complete"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_BROKEN = "upstream_broken"
+    REVOKED = "revoked"
+    """A request for it would be refused by now: the token was revoked, or may no longer have it."""
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    """The gateway stopped, and had no more time for it."""
+    INTERNAL_ERROR = "internal_error"
+
+
+def end_of_refused(reason: Reason) -> Ended:
+    """Return how a stream ends that a request would no longer get."""
+    return Ended.EXPIRED if reason is Reason.EXPIRED_TOKEN else Ended.REVOKED
+
+
+NoteEnd: TypeAlias = Callable[[Ended, int, str], None]
+"""Is told how an answer ended, how many bytes of its content were sent, and why it did not end otherwise."""
+
+
 class Response(msgspec.Struct, frozen=True):
     """A head with its content, whole or as a stream."""
 
     head: ResponseHead
     content: bytes | ContentStream
+    note_end: NoteEnd | None = None
+    """Whoever sends it calls this once, at the end; None if nobody wants to know."""
+    upstream_error: str = ""
+    """Why the backend failed, if this stands in for its answer."""
 
 
 def field_values(fields: Fields, name: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import REFUSED, Counted, StoreMemory, Totals
+from gateway.core.usage import LOGS, REFUSED, Counted, StoreMemory, Totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -78,17 +78,25 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
     )
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
+    dropped = {event: number for event, number in totals.events.items() if event in LOGS}
+    others = {event: number for event, number in totals.events.items() if event not in refused | dropped}
     yield Metric(
         "gateway_cache_events_total",
         "counter",
         "What happened in the caches of all workers of all nodes, such as store-refused: Redis took no export.",
-        [Sample(number, {"event": event}) for event, number in sorted(totals.events.items()) if event not in refused],
+        [Sample(number, {"event": event}) for event, number in sorted(others.items())],
     )
     yield Metric(
         "gateway_redis_refusals_total",
         "counter",
         "Commands of all workers of all nodes that Redis refused, by its error code, such as NOPERM, READONLY or OOM.",
         [Sample(number, {"code": event.removeprefix(REFUSED)}) for event, number in sorted(refused.items())],
+    )
+    yield Metric(
+        "gateway_log_lines_dropped_total",
+        "counter",
+        "Lines of all workers of all nodes that a log did not take: its reader does not keep up, or its disk is full.",
+        [Sample(number, {"log": LOGS[event]}) for event, number in sorted(dropped.items())],
     )
 
 

@@ -1,21 +1,20 @@
 """What became of a request, authorized or refused, and what every answer says of it."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from gateway.core.costs import outcome_of
 from gateway.core.decision import Deny, Facts, ends_at
 from gateway.core.fields import build_timestamp
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
+from gateway.core.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.policies.rules import Policy, PolicySet, Rule
-from gateway.core.problems import build_refusal
+from gateway.core.problems import PROBLEMS, build_refusal
 from gateway.core.quotas import Window, retry_after_seconds
 from gateway.core.ratelimits import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
 from gateway.core.reasons import Reason
-from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import conceal, token_id
+from gateway.core.records import AccessRecord, TokenRecord, build_time
+from gateway.core.tokens import token_id
 from gateway.core.tracing import trace_of
 from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 
@@ -46,6 +45,10 @@ class Refused(msgspec.Struct, frozen=True):
     mistakes: tuple[OptionMistake, ...] = ()
     policy: Policy | None = None
     """Whose words are spoken where no rule was matched; None: nobody's."""
+    lacking: str = ""
+    """What a proxy that asks leaves out (core/forward_auth.py)."""
+    upstream_error: str = ""
+    """Why the backend failed (core/upstream_causes.py)."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
@@ -80,7 +83,7 @@ def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused
 
 def build_refused(request: RequestHead, refused: Refused) -> Response:
     """The answer to a refused request."""
-    return build_refusal(
+    response = build_refusal(
         refused.reason,
         refused.rule.policy if refused.rule else refused.policy,
         request.id,
@@ -89,7 +92,10 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
         violated_policies=refused.violated_policies,
         detail=refused.detail,
         mistakes=refused.mistakes,
+        lacking=refused.lacking,
     )
+    cause = refused.upstream_error
+    return msgspec.structs.replace(response, upstream_error=cause) if cause else response
 
 
 def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
@@ -134,44 +140,57 @@ def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
     return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
+_REFUSED = frozenset({Ended.REVOKED, Ended.EXPIRED})
+
+
 def build_access_record(
-    request: RequestHead, outcome: Authorized | Refused, head: ResponseHead, policies: PolicySet
+    request: RequestHead,
+    outcome: Authorized | Refused,
+    response: Response,
+    policies: PolicySet,
+    ended: Ended,
+    sent_bytes: int,
+    why: str,
+    ended_at: float,
 ) -> AccessRecord:
-    """The line of the access log; `head` is the answer's. What looks like a token in the path is left out."""
-    facts = outcome.facts
+    """The line of the access log; `why` the answer ended so is the reason of a refusal or a cause of the backend's.
+
+    What looks like a token is masked, wherever it stands. `ended_at` is in Unix seconds.
+    """
+    head = response.head
+    mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
     record, windows = (facts.record, facts.windows) if facts else (None, ())
     identity, trace = token_id(record.digest) if record else "", trace_of(request)
+    reason = outcome.reason if isinstance(outcome, Refused) else why if ended in _REFUSED else ""
+    has_nobody = ended is Ended.CLIENT_GONE and not sent_bytes and not reason
     return AccessRecord(
-        time=request.received_at,
+        time=build_time(request.received_at),
         request_id=request.id,
         client=request.client,
         method=request.method,
-        host=request.host,
-        path=_concealing(policies)(request.path),
-        status=head.status,
-        policy=outcome.rule.policy.name if outcome.rule else "",
-        rule=outcome.rule.pattern.text if outcome.rule else "",
+        host=mask(request.host),
+        path=mask(request.path),
+        status=PROBLEMS[Reason.CLIENT_GONE].status if has_nobody else head.status,
+        ended=ended,
+        sent_bytes=sent_bytes,
+        duration_seconds=round(max(0.0, ended_at - request.received_at), 6),
+        policy=rule.policy.name if rule else "",
+        rule=rule.pattern.text if rule else "",
         token=identity,
-        token_name=record.name if record else "",
-        reason=outcome.reason if isinstance(outcome, Refused) else "",
-        cache=(field_value(head.fields, b"cache-status") or b"").decode(),
+        token_name=mask(record.name) if record else "",
+        reason=reason or (Reason.CLIENT_GONE if has_nobody else ""),
+        upstream_error=response.upstream_error or ("" if ended in _REFUSED else why),
+        cache=next((value.decode("latin-1") for name, value in reversed(head.fields) if name == b"cache-status"), ""),
         plan=record.plan if record else "",
         lineage=record.lineage if record and record.lineage != identity else "",
-        project=record.project if record else "",
-        owner=record.owner if record else "",
+        project=mask(record.project) if record else "",
+        owner=mask(record.owner) if record else "",
         cost=facts.cost if facts else 0,
         near=tuple([window.quota.name for window in windows if window.is_near()]),
-        shadow_exceeded=_exceeded_in_shadow(outcome.rule, windows),
+        shadow_exceeded=_exceeded_in_shadow(rule, windows),
         trace=trace.trace_id,
         span=trace.span_id,
     )
-
-
-@functools.lru_cache(maxsize=2)
-def _concealing(policies: PolicySet) -> Callable[[str], str]:
-    """`conceal` for the prefixes of all policies; the same paths come again and again: what it made is remembered."""
-    prefixes = {prefix for policy in policies.policies.values() for prefix in policy.token_format.prefixes}
-    return functools.lru_cache(maxsize=1024)(functools.partial(conceal, prefixes=tuple(sorted(prefixes))))
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

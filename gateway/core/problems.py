@@ -44,6 +44,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
     Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host is ambiguous or malformed."),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.CLIENT_GONE: Problem(499, "Client Closed Request", "The client left before it was answered."),
     Reason.UNSUPPORTED: Problem(
         501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
     ),
@@ -106,6 +107,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
     Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
     Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
+    Reason.STOPPED: Problem(503, "Service Unavailable", "The gateway stopped before the request was answered."),
     Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
 }
 

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
     MALFORMED_TARGET = "malformed_target"
     TARGET_TOO_LONG = "target_too_long"
+    CLIENT_GONE = "client_gone"
     UNSUPPORTED = "unsupported"
     OVERLOADED = "overloaded"
     MISSING_ORIGINAL = "missing_original"
@@ -42,4 +43,5 @@ class Reason(StrEnum):
     UPSTREAM_BROKEN = "upstream_broken"
     LOOP_DETECTED = "loop_detected"
     BROKEN_DOCUMENT = "broken_document"
+    STOPPED = "stopped"
     INTERNAL_ERROR = "internal_error"

@@ -10,6 +10,7 @@ does not have, in base64url, and no lineage where that is the token itself.
 
 import functools
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -70,20 +71,33 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the access log: what was decided, from which inputs. No field can hold a credential."""
+    """One line of the access log: what was decided, from which inputs, and what became of the answer.
 
-    time: float
+    No field can hold a credential.
+    """
+
+    time: str
+    """When the request came, RFC 3339 in UTC."""
     request_id: str
     client: str
     method: str
     host: str
     path: str
     status: int
+    """499 where nobody was there for the answer."""
+    ended: str
+    """How the answer ended: messages.Ended."""
+    sent_bytes: int
+    """Of content."""
+    duration_seconds: float
+    """From the end of the request's head to the end of the answer."""
     policy: str = ""
     rule: str = ""
     token: str = ""
     token_name: str = ""
     reason: str = ""
+    upstream_error: str = ""
+    """Why the backend failed, also where something else could be answered: upstream_causes.Cause."""
     cache: str = ""
     plan: str = ""
     lineage: str = ""
@@ -142,3 +156,14 @@ def decode_record(identity: str, raw: bytes) -> TokenRecord:
     record = _decoder.decode(raw)
     whole = identity + urlsafe_b64decode(record.digest + "=" * (-len(record.digest) % 4)).hex()
     return msgspec.structs.replace(record, digest=whole, lineage=record.lineage or identity)
+
+
+def build_time(seconds: float) -> str:
+    """A Unix time as logs have it: RFC 3339 in UTC, to the millisecond."""
+    whole, thousandths = divmod(int(seconds * 1000), 1000)
+    return f"{_build_second(whole)}.{thousandths:03}+00:00"
+
+
+@functools.lru_cache(maxsize=8)
+def _build_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from gateway.core.administration import TokenState, state_of
+from gateway.core.audit import id_or_nothing
 from gateway.core.children import bound_by
 from gateway.core.records import TokenRecord, encode_record, without_use
+from gateway.core.tokens import ID_LENGTH
 
 VERSION_DIGITS = 20
 
@@ -75,6 +77,14 @@ def build_views(
             bound, parents_state = bound_by(parent, record), state_of(parent, revoked[record.parent], now)
         views.append(TokenView(bind(bound), state_of(record, is_revoked, now, parents_state), is_revoked, record))
     return views
+
+
+def why_not_found(identity: str) -> str:
+    """Return why there is no token of this id. What is no id is not repeated: it may be the text of a token."""
+    if id_or_nothing(identity):
+        return f"there is no token {identity}"
+    length = f"{ID_LENGTH} hexadecimal digits"
+    return f"there is no token of this id: an id has {length}, this text has {len(identity)} characters"
 
 
 def version_of(record: TokenRecord, is_revoked: bool) -> str:

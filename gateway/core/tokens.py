@@ -7,11 +7,9 @@ guesses without asking Redis. Random text needs no slow hash: at least 160 bits 
 (SHA-256 without a pepper) is stored, and nothing else of the token.
 """
 
-import functools
 import hashlib
 import hmac
 import math
-import re
 import zlib
 
 import msgspec
@@ -27,9 +25,6 @@ ID_LENGTH = 24
 """96 bits of the digest in hex: no two of a billion tokens share an id (chance below 1e-11)."""
 BUCKET_DIGITS = 2
 """Tokens fall into 256 buckets by the first byte of their digest; all that concerns one is in one slot of a Cluster."""
-
-CONCEALED_LENGTH = 16
-"""Base62 characters from which on a text behind a prefix is taken for a token, or for most of one that was mistyped."""
 
 _PAIRS = [first + second for first in BASE62 for second in BASE62]
 _PAIR_BASE = len(_PAIRS)
@@ -51,6 +46,10 @@ class TokenFormat(msgspec.Struct, frozen=True):
         if self.shown_random is None:
             return self.shown
         return self.shown_random + max((len(one) for one in self.prefixes if text.startswith(one)), default=0)
+
+
+ADMIN_FORMAT = TokenFormat(("gwa_",), 40, checksum=True, shown=12)
+"""Tokens of the management API (core/admin_tokens.py)."""
 
 
 def mint(token_format: TokenFormat, random_bytes: bytes) -> str:
@@ -108,20 +107,6 @@ def bucket_of(digest_or_id: str) -> str:
 def shown_part(text: str, token_format: TokenFormat) -> str:
     """The beginning of the text that lists may show."""
     return text[: token_format.shown_length(text)]
-
-
-def conceal(path: str, prefixes: tuple[str, ...]) -> str:
-    """The raw path without what may be a token in it, for logs: a client may put one where none belongs.
-
-    Letters and digits behind a prefix, as many as are never a name of something, become three dots.
-    """
-    return _token_pattern(prefixes).sub(r"\1...", path) if prefixes else path
-
-
-@functools.lru_cache(maxsize=16)
-def _token_pattern(prefixes: tuple[str, ...]) -> re.Pattern[str]:
-    spelled = "|".join(re.escape(prefix).replace("_", "(?:_|%5[Ff])") for prefix in prefixes)
-    return re.compile(rf"((?<![0-9A-Za-z])(?:{spelled}))[0-9A-Za-z]{{{CONCEALED_LENGTH},}}")
 
 
 def _base62(number: int, length: int) -> str:

@@ -27,6 +27,9 @@ REFUSED = "redis-refused:"
 """Events that begin with this count commands that Redis refused, by its error code."""
 LOST = "usage-lost"
 """The event that says how much could not be counted."""
+RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
+LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
+"""The events that say how much a log did not take, and which one."""
 _MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})
 """Words of RFC 9211 2.2 for a request that something stored could have answered."""
 

@@ -37,6 +37,7 @@ class Management(Writing):
         """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
         async with self.refusals(actor, Action.CREATE, policy):
             check_maker(actor, policy)
+            self._check_texts(request)
             found, at = self.policy(policy), await self._at(now)
             request = bind_admin(found, request)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
@@ -49,6 +50,7 @@ class Management(Writing):
     ) -> CreatedToken:
         """A child of a token: never with more than the parent has."""
         async with self.refusals(actor, Action.CREATE, identity=parent):
+            self._check_texts(request)
             record = await self._record(parent)
             check_maker(actor, record.policy)
             policy, (view,), at = self.policy(record.policy), await self._view([record]), await self._at(now)
@@ -62,6 +64,7 @@ class Management(Writing):
     ) -> TokenView:
         """Takes a token over that exists elsewhere."""
         async with self.refusals(actor, Action.IMPORT, policy):
+            self._check_texts(request)
             found, at = self.policy(policy), await self._at(now)
             owner = await self._owners.find(policy, request.owner) if request.owner else None
             record = import_token(found, request, imported, self._pepper, at, owner)
@@ -79,6 +82,7 @@ class Management(Writing):
             return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.UPDATE, identity=identity):
+            self._check_texts(change)
             return (await self._view([await self._change(identity, attempt, expected)]))[0]
 
     async def override_quota(
@@ -97,6 +101,7 @@ class Management(Writing):
             return await self._replace(actor, Action.OVERRIDE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.OVERRIDE, identity=identity):
+            self._check_texts(request)
             return (await self._view([await self._change(identity, attempt)]))[0]
 
     async def rotate_token(
@@ -157,12 +162,15 @@ class Management(Writing):
     async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
         """Says what an owner may do, for the next request of each of its tokens."""
         async with self.refusals(actor, Action.CHANGE_OWNER, policy):
+            self._check_texts(change)
             found = self.policy(policy)
             for _ in range(ATTEMPTS):
                 old = await self._owners.find(policy, owner)
                 is_ended = change.status in (OwnerStatus.REMOVED, OwnerStatus.BLOCKED) and not change.permissions
                 if old is None and is_ended and not await self._tokens.find_all(policy, None, owner):
                     raise NotFound(f"the policy {policy} has no owner {owner}")
+                if old is None:
+                    self._check_texts(owner)
                 new = change_owner(found, owner, old, change)
                 entry = AuditEntry(
                     actor=actor,

@@ -61,6 +61,7 @@ class ProductApi:
             async with self._management.refusals(call.actor, action, rule.policy.name):
                 return await call.change(rule.manage, named, await _read(content))
         except ChangeRefused as refused:
+            refused.args = (self._management.mask(str(refused)),)
             return refuse(rule.policy, refused, request.id)
 
 

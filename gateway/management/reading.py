@@ -8,14 +8,15 @@ from gateway.adapters.protocols import PolicySource
 from gateway.core.admin_tokens import ADMIN, NAME
 from gateway.core.audit import ACTIONS, AuditEntry, AuditQuery
 from gateway.core.decision import Deny, decide
-from gateway.core.errors import NotFound
+from gateway.core.errors import ConfigurationError, NotFound
 from gateway.core.explanation import build_facts
+from gateway.core.masking import NO_POLICIES
 from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord, bind_plan
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy, Rule
 from gateway.core.records import TokenRecord
-from gateway.core.token_views import TokenView, build_views
+from gateway.core.token_views import TokenView, build_views, why_not_found
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, digest, token_id
 from gateway.core.whoami import identity_rule
 
@@ -50,8 +51,16 @@ class Reading:
             return ADMIN
         known = self._policies.current.policies
         if name not in known:
-            raise NotFound(f"no policy is named {name!r}: there are {', '.join(sorted(known))}")
+            raise NotFound(f"no policy is named {self.mask(name)!r}: there are {', '.join(sorted(known))}")
         return known[name]
+
+    def mask(self, text: str) -> str:
+        """Return the text without what looks like a token in it; where no policy can be read, one of our own making."""
+        try:
+            masking = self._policies.current.masking
+        except ConfigurationError:
+            masking = NO_POLICIES
+        return masking.mask(text)
 
     def policies(self) -> list[Policy]:
         """Those of the moment, by name."""
@@ -182,7 +191,7 @@ class Reading:
     async def _record(self, identity: str) -> TokenRecord:
         record = await self._tokens.find(identity)
         if record is None:
-            raise NotFound(f"there is no token {identity}")
+            raise NotFound(why_not_found(identity))
         return record
 
     async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:

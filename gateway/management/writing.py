@@ -1,9 +1,9 @@
 """How a change is stored: against what was read, with its name, its number, its key and its entry of the history."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -44,12 +44,13 @@ class Writing(Reading):
 
     @asynccontextmanager
     async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
-        """Notes that a change was refused, but none of the texts that were asked for."""
+        """Notes that a change was refused, but none of the texts that were asked for; what it says has no token."""
         try:
             yield
         except ChangeRefused as refused:
             if refused.is_noted:
                 raise
+            refused.args = (self.mask(str(refused)),)
             known = policy if policy and policy in self._policies.current.policies else ""
             entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
             record = await self._tokens.find(entry.target) if entry.target else None
@@ -75,6 +76,15 @@ class Writing(Reading):
         except ChangeRefused:
             await self._claims.release_key(name, asked, identity)
             raise
+
+    def _check_texts(self, *asked: Any) -> None:
+        """Raise ChangeRefused if anything of what is asked for, at any depth, holds what looks like a token."""
+        for text in _texts(msgspec.to_builtins(asked)):
+            if self.mask(text) != text:
+                raise ChangeRefused(
+                    "names, descriptions and ids are shown to others: this one holds what looks like a token, "
+                    f"{self.mask(text)!r}; choose another"
+                )
 
     async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
         claim = await self._claim_name(policy, record)
@@ -137,3 +147,13 @@ class Writing(Reading):
 
     def _draws(self, policy: Policy) -> Iterator[bytes]:
         return iter(partial(self._draw, policy), b"")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(value.items()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)

@@ -11,8 +11,9 @@ from urllib.parse import unquote
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
 from gateway.core.addresses import plain_address
-from gateway.core.messages import ContentStream, Field, Response, ResponseHead
+from gateway.core.messages import ContentStream, Ended, Field, Response, ResponseHead
 from gateway.web.receiving import Received, RequestContent
+from gateway.web.sending import ending_of
 
 
 def read_scope(scope: HTTPScope) -> Received:
@@ -49,19 +50,46 @@ async def ask(application: ASGIApp, received: Received, content: RequestContent 
 
 
 async def reply(response: Response, send: Send, receive: Receive | None = None) -> None:
-    """Gives an ASGI server a response; raises what a stream raises that breaks off.
+    """Gives an ASGI server a response, and notes its end; raises what a stream raises that breaks off.
 
     A stream is given up when the client leaves, as `receive` tells: a server takes what is sent to nobody.
     """
+    ended, cause, sent = Ended.STOPPED, "", _Sent()
+    try:
+        await _send(response, send, receive, sent)
+        ended = Ended.CLIENT_GONE if sent.is_left else Ended.COMPLETE
+    except OSError:  # what a server raises for a client that has left
+        ended = Ended.CLIENT_GONE
+        raise
+    except Exception as error:
+        ended, cause = ending_of(error)
+        raise
+    finally:
+        if response.note_end is not None:
+            response.note_end(ended, sent.bytes, cause)
+
+
+class _Sent:
+    """What has become of an answer so far."""
+
+    bytes = 0
+    """Of its content, that were given to the server."""
+    is_left = False
+    """Whether the client has left."""
+
+
+async def _send(response: Response, send: Send, receive: Receive | None, sent: _Sent) -> None:
     content = response.content
     await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content, "more_body": False})
+        sent.bytes = len(content)
         return
-    leaving = asyncio.create_task(_give_up_when_left(content, receive)) if receive is not None else None
+    leaving = asyncio.create_task(_give_up_when_left(content, receive, sent)) if receive is not None else None
     try:
         async for piece in content:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent.bytes += len(piece)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         if leaving is not None:
@@ -69,9 +97,10 @@ async def reply(response: Response, send: Send, receive: Receive | None = None) 
         await content.aclose()
 
 
-async def _give_up_when_left(content: ContentStream, receive: Receive) -> None:
+async def _give_up_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    sent.is_left = True
     await content.aclose()
 
 

@@ -9,12 +9,11 @@ from collections.abc import Callable
 
 from gateway.core.addresses import TrustedProxies, is_trusted
 from gateway.core.forward_auth import Lacking, find_proxy, read_original, translate
-from gateway.core.messages import RequestHead, Response
+from gateway.core.messages import Response
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
-from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.exchange import Exchange
-from gateway.web.capacity import refuse_overloaded
+from gateway.web.capacity import RETRY_SECONDS
 from gateway.web.receiving import Received, RequestContent, accept
 
 QUIET_SECONDS = 60.0
@@ -43,28 +42,27 @@ class ForwardAuth:
 
     async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
-        new_id = self._new_id()
+        exchange = self._exchange
+        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
         found = find_proxy(received.path.decode("latin-1").removeprefix(self._address))
         if found is None:
-            return build_refusal(Reason.NO_MATCHING_RULE, None, new_id)
+            return exchange.refuse(request, Reason.NO_MATCHING_RULE)
         proxy, rest = found
         if not is_trusted(received.peer, self._trusted.networks):
-            return translate(proxy, build_refusal(Reason.UNTRUSTED_PROXY, None, new_id))
+            return translate(proxy, exchange.refuse(request, Reason.UNTRUSTED_PROXY))
         if not has_room:
-            return translate(proxy, refuse_overloaded(new_id))
-        request: RequestHead | Reason | Lacking = accept(received, self._clock(), new_id, self._trusted)
-        if isinstance(request, RequestHead):
-            request = read_original(proxy, request, rest, self._trusted.field)
-        if isinstance(request, Lacking):
-            self._lacking.note(request.what, received.peer, new_id)
-            return translate(proxy, build_refusal(Reason.MISSING_ORIGINAL, None, new_id, lacking=request.what))
-        if isinstance(request, Reason):
-            return translate(proxy, build_refusal(request, None, new_id))
+            return translate(proxy, exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS))
+        original = request if request.fault else read_original(proxy, request, rest, self._trusted.field)
+        if isinstance(original, Lacking):
+            self._lacking.note(original.what, received.peer, request.id)
+            return translate(proxy, exchange.refuse(request, Reason.MISSING_ORIGINAL, lacking=original.what))
+        if isinstance(original, Reason):
+            return translate(proxy, exchange.refuse(request, original))
         try:
-            return await self._exchange.check(request, proxy)
+            return await exchange.check(original, proxy)
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return translate(proxy, self._exchange.give_up(request))
+            return translate(proxy, exchange.refuse(original, Reason.INTERNAL_ERROR))
 
 
 class LackingLog:

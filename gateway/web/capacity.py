@@ -5,10 +5,6 @@ What waits in a queue is answered late, after its client has given up; a refusal
 
 import logging
 
-from gateway.core.messages import Response
-from gateway.core.problems import build_refusal
-from gateway.core.reasons import Reason
-
 RETRY_SECONDS = 1
 """Retry-After of what is refused: a worker that is full answers all it has within about a second."""
 
@@ -34,8 +30,3 @@ class Capacity:
             logger.warning("no longer overloaded: %d requests were refused", self._refused)
             self._refused = 0
         return True
-
-
-def refuse_overloaded(request_id: str) -> Response:
-    """The answer to a request for which there is no room."""
-    return build_refusal(Reason.OVERLOADED, None, request_id, retry_after=RETRY_SECONDS)

@@ -17,15 +17,15 @@ import msgspec
 from gateway.adapters.clock import Clock
 from gateway.adapters.content import PIECE_BYTES
 from gateway.core.addresses import LOCAL, plain_address
-from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.messages import Response, ResponseHead
+from gateway.core.errors import StreamRevoked
+from gateway.core.messages import Ended, Response, ResponseHead
 from gateway.core.reasons import Reason
 from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.web.deadlines import NEVER, Deadlines
-from gateway.web.outgoing import Outgoing, reset
+from gateway.web.outgoing import Outgoing, is_reset, reset, was_refused
 from gateway.web.receiving import Received, RequestContent
 from gateway.web.requests import RequestReader, Turn
-from gateway.web.sending import CONTINUE, LAST, PLAIN, UnsendableResponse, build_start, id_of
+from gateway.web.sending import CONTINUE, LAST, PLAIN, build_start, ending_of, id_of
 
 HEAD_SECONDS = 10.0
 """For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
@@ -37,6 +37,10 @@ STALLED_SECONDS = 60.0
 """For a client to take anything at all of what waits for it, as nginx."""
 LINGER_SECONDS = 2.0
 """For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+ASK_SECONDS = 2.0
+"""After a client has closed its side, until it is asked whether it is there, and then until it is looked at again."""
+HALF_CLOSED_SECONDS = 5.0
+"""For which an answer to such a client may pause: nothing but more of it could tell whether anybody is there."""
 REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
 """The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
 STOPPING = build_close(GOING_AWAY)
@@ -52,11 +56,10 @@ class Listener(Protocol):
     def deadlines(self) -> Deadlines: ...
 
     def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
-        """The response to a request; `content` is None where it has none. So many requests are under way with it."""
-        ...
+        """The response to a request, or to one at fault; `content` is None where it has none.
 
-    def refuse(self, reason: Reason) -> Response:
-        """The response to what is no request."""
+        So many requests are under way with it.
+        """
         ...
 
 
@@ -92,9 +95,15 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._terms = PLAIN
         self._is_lost = False
+        self._is_half_closed = False
+        """The client sends no more, and may still read."""
+        self._is_asked = False
+        """Whether it is there, since then."""
         self._is_held = False
         """The content of a request comes faster than its backend takes it."""
         self._unsent_bytes = 0
+        self._seen_bytes = 0
+        """Of an answer to a client that has closed its side, when that was looked at last."""
 
     # -- what the event loop and the server call
 
@@ -104,7 +113,7 @@ class Connection(asyncio.Protocol):
         address = plain_address(_address_of(self._transport))
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
-        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform)
+        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
         self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
@@ -115,6 +124,25 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         if reader.is_in_head and not was_in_head and self._task is None:
             self.deadline = self._clock.time() + HEAD_SECONDS
+
+    def eof_received(self) -> bool:
+        """The client sends no more. It is answered all the same: it may have closed its own side only (RFC 9293 3.6).
+
+        What closes both sides looks the same until it is sent something.
+        """
+        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
+            return False
+        self._is_half_closed = True
+        self._seen_bytes = self._outgoing.sent_bytes
+        content = self._reader.content
+        if content is not None and not content.is_complete:
+            content.break_off()
+        self._rest()
+        return True
+
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+        return self._is_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -148,15 +176,30 @@ class Connection(asyncio.Protocol):
             self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
         elif unsent:
             reset(self._transport)
+        elif self._is_half_closed and self._task is not None:
+            self._look_for_client()
         elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
-        else:
-            refusal = self._listener.refuse(Reason.REQUEST_TIMEOUT)
-            self._outgoing.send_whole(refusal.head, cast(bytes, refusal.content), LAST)
-            self._is_lost = True
-            self._transport.close()
-            if self._task is not None:
-                self._task.cancel()
+        elif self._task is None:
+            self._reader.refuse(Reason.REQUEST_TIMEOUT)
+        elif self._reader.content is not None:
+            self._reader.content.break_off(Reason.REQUEST_TIMEOUT)
+
+    def _look_for_client(self) -> None:
+        """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
+        sent_bytes = self._outgoing.sent_bytes
+        if is_reset(self._transport) or (self._outgoing.has_begun and sent_bytes == self._seen_bytes):
+            self._transport.abort()
+        elif not (self._outgoing.has_begun or self._is_asked or self._terms.is_http_1_0):
+            self._is_asked = True
+            self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
+        self._seen_bytes = sent_bytes
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is expected of the client but that it is there."""
+        seconds = HALF_CLOSED_SECONDS if self._outgoing.has_begun else ASK_SECONDS
+        self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
     # -- requests, in their order
 
@@ -169,21 +212,20 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, turn: Turn) -> None:
         self._terms = turn[2]
-        self._outgoing.has_begun = False
+        self._outgoing.expect()
         self.deadline = NEVER
+        if self._is_half_closed:
+            self._rest()
         self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
 
-    async def _serve(self, received: Received | Reason, content: RequestContent | None) -> None:
-        listener = self._listener
+    async def _serve(self, received: Received, content: RequestContent | None) -> None:
         response: Response | None = None
         is_answered = False
+        ended, cause = Ended.STOPPED, ""
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            if isinstance(received, Reason):
-                response = listener.refuse(received)
-            else:
-                response = await listener.answer(received, content, len(self._server.tasks))
+            response = await self._listener.answer(received, content, len(self._server.tasks))
             if content is not None and (content.awaits_invitation or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
@@ -196,22 +238,36 @@ class Connection(asyncio.Protocol):
             else:
                 await self._outgoing.send(response.head, response.content, self._terms)
             is_answered = True
-        except ClientGone:
-            pass  # there is nobody to answer, and nothing that went wrong here
+            ended = Ended.COMPLETE
+            if self._is_half_closed or self._is_lost:
+                ended = await self._find_end()
         except asyncio.CancelledError:
             if not self._is_lost:
                 last_frame = STOPPING
                 raise
-        except (StreamRevoked, UpstreamError, UnsendableResponse) as error:
+            ended = self._note_refused() if is_answered else Ended.CLIENT_GONE
+        except Exception as error:
+            ended, cause = ending_of(error)
             last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
-            logger.warning("request %s: the content broke off: %s", id_of(response), error)
-        except Exception:
-            logger.exception("request %s: the gateway made a mistake", id_of(response))
+            _tell(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
+            if response is not None and response.note_end is not None:
+                response.note_end(ended, self._outgoing.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(content, is_answered, last_frame)
+                self._end_turn(received, content, is_answered, last_frame)
+
+    async def _find_end(self) -> Ended:
+        """How an answer ended that was sent to the end, but perhaps to nobody."""
+        if self._is_lost:  # a tunnel's end, which is not cancelled
+            return Ended.CLIENT_GONE
+        return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
+
+    def _note_refused(self) -> Ended:
+        """Nobody was there for an answer that was sent."""
+        self._outgoing.sent_bytes = 0
+        return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
         """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
@@ -219,15 +275,19 @@ class Connection(asyncio.Protocol):
         if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(self, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
+    def _end_turn(
+        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._outgoing.has_begun):
-            self._begin((fault, None, LAST))  # its content was malformed: that is what there is to say
+            # Its content is at fault: that is what there is to say.
+            self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
         elif not is_answered:
             self._break_off(content, last_frame)
-        elif fault is not None or not self._terms.stays_open:  # one request has one final answer (RFC 9110 15)
+        elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
+            # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
@@ -271,7 +331,10 @@ class Connection(asyncio.Protocol):
     def await_content(self, is_awaited: bool) -> None:
         """Somebody waits for the client to send on, or no longer does."""
         if self._outgoing.tunnel is None:
-            self.deadline = self._clock.time() + CONTENT_SECONDS if is_awaited else NEVER
+            if is_awaited:
+                self.deadline = self._clock.time() + CONTENT_SECONDS
+            else:
+                self._rest()
 
     def hold_content(self, is_held: bool) -> None:
         """The client is to wait, or no longer."""
@@ -289,14 +352,25 @@ class Connection(asyncio.Protocol):
     def _await_client(self, is_awaited: bool) -> None:
         """Nothing can be sent until the client takes some of it, or now it can."""
         self._unsent_bytes = self._transport.get_write_buffer_size()
-        self.deadline = self._clock.time() + STALLED_SECONDS if is_awaited else NEVER
+        if is_awaited:
+            self.deadline = self._clock.time() + STALLED_SECONDS
+        else:
+            self._rest()
 
     def _set_reading(self) -> None:
         """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
         if self._is_held or self._turns:
             self._transport.pause_reading()
-        else:
+        elif not self._is_half_closed:
             self._transport.resume_reading()
+
+
+def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
+    """Logs why an answer broke off; a client that left is nothing that went wrong here."""
+    if ended is Ended.INTERNAL_ERROR:
+        logger.error("request %s: the gateway made a mistake", id_of(response), exc_info=error)
+    elif ended is not Ended.CLIENT_GONE:
+        logger.warning("request %s: the content broke off: %s", id_of(response), error)
 
 
 def _address_of(transport: asyncio.Transport) -> str:

@@ -1,16 +1,32 @@
 """The way out of a connection: answers, as fast as the client takes them."""
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from gateway.adapters.content import PIECE_BYTES, Pieces
 from gateway.core.messages import ContentStream, ResponseHead
 from gateway.core.websockets import Frames
-from gateway.web.sending import LAST_CHUNK, Terms, UnsendableResponse, build_stream, build_whole, frame
+from gateway.web.sending import (
+    LAST_CHUNK,
+    WITHOUT_CONTENT,
+    Terms,
+    UnsendableResponse,
+    build_stream,
+    build_whole,
+    frame,
+)
 
+ACKNOWLEDGED_LOOKS, LOOK_SECONDS = 200, 0.01
+"""How often it is looked, and after how long each time, whether a client's system has taken the end of an answer."""
+TCP_CLOSED = 7
+"""The state of a connection that was reset (TCP_CLOSE in Linux' tcp_states.h)."""
 _NO_LINGER = struct.pack("ii", 1, 0)
 """What makes closing a reset."""
 
@@ -22,11 +38,18 @@ class Outgoing:
         self.may_write = True
         self.has_begun = False
         """Something of the present answer is sent."""
+        self.sent_bytes = 0
+        """Of its content."""
         self.tunnel: Frames | None = None
         """What went out on a connection that is a WebSocket by now."""
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
+
+    def expect(self) -> None:
+        """Gets ready for the next answer."""
+        self.has_begun = False
+        self.sent_bytes = 0
 
     def pause(self) -> None:
         """The client does not keep up."""
@@ -63,6 +86,8 @@ class Outgoing:
         answer = build_whole(head, content, terms)
         self.has_begun = True
         self._transport.write(answer)
+        if content and not terms.is_head and head.status not in WITHOUT_CONTENT:
+            self.sent_bytes = len(content)
 
     async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
         """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
@@ -74,8 +99,8 @@ class Outgoing:
                 self.tunnel = Frames()
             self._transport.write(start)
             if framing.has_content:
-                sent_bytes = await self._send_pieces(content, framing.is_chunked, framing.length)
-                if framing.length is not None and sent_bytes < framing.length:
+                await self._send_pieces(content, framing.is_chunked, framing.length)
+                if framing.length is not None and self.sent_bytes < framing.length:
                     raise UnsendableResponse("there is less content than the head says")
         finally:
             await content.aclose()
@@ -89,23 +114,52 @@ class Outgoing:
             self._transport.write(last_frame)
         return True
 
-    async def _send_pieces(self, content: ContentStream, is_chunked: bool, length: int | None) -> int:
-        sent_bytes = 0
+    async def _send_pieces(self, content: ContentStream, is_chunked: bool, length: int | None) -> None:
         async for piece in content:
             if not piece:
                 continue
             if not self.may_write:
                 await self.drain()
-            sent_bytes += len(piece)
-            if length is not None and sent_bytes > length:
+            if length is not None and self.sent_bytes + len(piece) > length:
                 raise UnsendableResponse("there is more content than the head says")
+            self.sent_bytes += len(piece)
             for part in frame(piece) if is_chunked else (piece,):
                 self._transport.write(part)
             if self.tunnel is not None:
                 self.tunnel.feed(piece)
         if is_chunked:
             self._transport.write(LAST_CHUNK)
-        return sent_bytes
+
+
+async def was_refused(transport: asyncio.Transport) -> bool:
+    """Whether the client's system has refused what was sent, as it does if the client is gone.
+
+    It is waited for, but not for long: until it has taken all, too.
+    """
+    connection = _connection_of(transport)
+    for _ in range(ACKNOWLEDGED_LOOKS if connection is not None else 0):
+        await asyncio.sleep(LOOK_SECONDS)
+        if is_reset(transport):
+            return True
+        (untaken,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+        if not (untaken or transport.get_write_buffer_size()):
+            break
+    return False
+
+
+def is_reset(transport: asyncio.Transport) -> bool:
+    """Whether the client has reset the connection: event loops do not tell once it has closed its own side."""
+    connection = _connection_of(transport)
+    return connection is not None and bool(
+        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSED
+    )
+
+
+def _connection_of(transport: asyncio.Transport) -> Any:
+    """The socket, if the system tells the state of what it is; else None."""
+    connection = transport.get_extra_info("socket")
+    is_tcp = connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6)
+    return connection if is_tcp and sys.platform == "linux" else None
 
 
 def reset(transport: asyncio.Transport) -> None:

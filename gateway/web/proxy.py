@@ -11,12 +11,11 @@ from gateway.core.addresses import TrustedProxies
 from gateway.core.errors import ClientGone
 from gateway.core.messages import Response
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
-from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.exchange import Exchange
 from gateway.web.asgi import ask
-from gateway.web.capacity import Capacity, refuse_overloaded
+from gateway.web.capacity import RETRY_SECONDS, Capacity
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent, accept
 
@@ -40,13 +39,7 @@ class PublicListener:
     """
 
     def __init__(
-        self,
-        proxy: Traffic,
-        forward_auth: Traffic,
-        operations: ASGIApp,
-        own: OwnAddresses,
-        new_id: Callable[[], str],
-        capacity: Capacity,
+        self, proxy: Traffic, forward_auth: Traffic, operations: ASGIApp, own: OwnAddresses, capacity: Capacity
     ) -> None:
         self.deadlines = Deadlines()
         self._capacity = capacity
@@ -56,7 +49,6 @@ class PublicListener:
         self._own = own
         self._prefix = f"{own.prefix}/".encode()
         self._authorize = f"{own.path(AUTHORIZE)}/".encode()
-        self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The lifespan of the process."""
@@ -69,6 +61,8 @@ class PublicListener:
 
         Its own addresses answer however busy it is: what looks after the gateway has to see it then.
         """
+        if received.fault is not None:
+            return self._proxy.answer(received, content, has_room=True)
         path = received.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
         if name is None:
@@ -83,10 +77,6 @@ class PublicListener:
             return AUTHORIZE
         segments = parse_path(path.decode("latin-1"))
         return self._own.find(segments) if segments else None
-
-    def refuse(self, reason: Reason) -> Response:
-        """The response to what is no request."""
-        return build_refusal(reason, None, self._new_id())
 
 
 class Proxy:
@@ -106,16 +96,14 @@ class Proxy:
 
     async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
-        new_id = self._new_id()
-        request = accept(received, self._clock(), new_id, self._trusted)
-        if isinstance(request, Reason):
-            return build_refusal(request, None, new_id)
+        exchange = self._exchange
+        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
         if not has_room:
-            return refuse_overloaded(request.id)
+            return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await self._exchange.answer(request, content)
+            return await exchange.answer(request, content)
         except ClientGone:
             raise
         except Exception:
             logger.exception("request %s: the gateway made a mistake", request.id)
-            return self._exchange.give_up(request)
+            return exchange.refuse(request, Reason.INTERNAL_ERROR)

@@ -6,6 +6,7 @@ sees the request.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import httptools
@@ -15,9 +16,11 @@ from gateway.core.addresses import TrustedProxies, find_origin
 from gateway.core.client_fields import IS_IDENTITY
 from gateway.core.errors import ClientGone
 from gateway.core.fields import parse_authority
+from gateway.core.masking import Masking
 from gateway.core.messages import Field, Inform, RequestHead, single_values
 from gateway.core.reasons import Reason
 from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.tracing import STATE_FIELD
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
@@ -46,6 +49,10 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """See RequestHead."""
     inform: Inform | None = None
     """See RequestHead."""
+    is_gone: Callable[[], bool] | None = None
+    """See RequestHead."""
+    fault: Reason | None = None
+    """Why it is no request; then it is what was read of one, and what could not be read is empty."""
 
 
 def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tuple[bytes, bytes, list[Field]]:
@@ -74,21 +81,19 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies) -> RequestHead | Reason:
-    """The head of the request, without what only the gateway may say of it.
+def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
+    """The head of the request, without what only the gateway may say of it; at `fault`, if it is to be refused.
 
-    What a `trusted` proxy says of where the request comes from is believed.
+    What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
+    holds nothing that looks like a token.
     """
     fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
     single = single_values(fields)
-    if received.method in REFUSED_METHODS:
-        return Reason.UNSUPPORTED
+    if STATE_FIELD in single or len(single) < len(fields):
+        fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
     origin = find_origin(fields, received.peer, received.scheme, trusted)
     named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
-    if named is None or not received.path:
-        return Reason.MALFORMED_TARGET
-    if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES:
-        return Reason.TARGET_TOO_LONG
+    host, authority = named or ("", "")
     return RequestHead(
         method=received.method,
         path=received.path.decode("latin-1"),
@@ -97,18 +102,33 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies)
         scheme=origin.scheme,
         client=origin.client,
         forwarded_for=origin.forwarded_for,
-        id=_read_id(single.get(b"x-request-id", b"")) or new_id,
-        host=named[0],
-        authority=named[1],
+        id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
+        host=host,
+        authority=authority,
         received_at=now,
         upgrade=received.upgrade,
         inform=received.inform,
+        fault=received.fault or _find_fault(received, named is not None),
+        is_gone=received.is_gone,
     )
 
 
-def _read_id(value: bytes) -> str | None:
+def _find_fault(received: Received, has_host: bool) -> Reason | None:
+    if received.method in REFUSED_METHODS:
+        return Reason.UNSUPPORTED
+    if not has_host or not received.path:
+        return Reason.MALFORMED_TARGET
+    return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
+
+
+def _read_id(value: bytes, masking: Masking) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    return value.decode("ascii") if value and _REQUEST_ID.fullmatch(value) else None
+    is_safe = value and _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
+    return value.decode("ascii") if is_safe else None
+
+
+def _holds_token(value: bytes, masking: Masking) -> bool:
+    return masking.holds_token(value.decode("latin-1"))
 
 
 class Flow(Protocol):
@@ -158,7 +178,7 @@ class RequestContent:
     async def __anext__(self) -> bytes:
         while not self._pieces:
             if self._is_broken:
-                raise ClientGone
+                raise ClientGone(self.fault)
             if self.is_complete:
                 raise StopAsyncIteration
             await self._next_arrival()

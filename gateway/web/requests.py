@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import httptools
+import msgspec
 
 from gateway.core.messages import Field, Fields, Inform, field_values
 from gateway.core.reasons import Reason
@@ -22,15 +23,15 @@ WEBSOCKET = b"websocket"
 """The one protocol that a connection can change to (RFC 6455)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-Turn: TypeAlias = tuple[Received | Reason, RequestContent | None, Terms]
-"""A request, or why there is none; its content, and what it means for its answer."""
+Turn: TypeAlias = tuple[Received, RequestContent | None, Terms]
+"""A request, or what there is of one that is at fault; its content, and what it means for its answer."""
 
 
 class RequestReader:
-    """The requests of one connection. `take` is given each when its head is complete, and the last one may be a reason.
+    """The requests of one connection. `take` is given each when its head is complete; the last one may be at fault.
 
     `make_content` makes the content of one; its argument says whether the client waits to be invited (RFC 9110 10.1.1).
-    `inform` takes the interim answers to the present one.
+    `inform` takes the interim answers to the present one, `is_gone` says whether its client has left.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RequestReader:
         take: Callable[[Turn], None],
         make_content: Callable[[bool], RequestContent],
         inform: Inform | None = None,
+        is_gone: Callable[[], bool] | None = None,
     ) -> None:
         self.is_in_head = False
         self.is_over = False
@@ -51,6 +53,7 @@ class RequestReader:
         self._take = take
         self._make_content = make_content
         self._inform = inform
+        self._is_gone = is_gone
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
@@ -71,6 +74,13 @@ class RequestReader:
                 self.content.feed(data)
             return
         self._read(data)
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._take(begun)
+
+    def refuse(self, reason: Reason) -> None:
+        """Refuses what has arrived so far of a request, and reads no more."""
+        self._refuse(reason)
         begun, self._begun = self._begun, None
         if begun is not None:
             self._take(begun)
@@ -128,11 +138,20 @@ class RequestReader:
         self.is_over = True
         self._terms = LAST
         if self.content is None or self.content.is_complete:
-            self._begin((reason, None, LAST))
+            self._begin((self._build_refused(reason), None, LAST))
         elif self._begun is not None:
-            self._begun = (reason, None, LAST)
+            self._begun = (msgspec.structs.replace(self._begun[0], fault=reason), None, LAST)
         else:
             self.content.break_off(reason)
+        self.is_in_head = False
+
+    def _build_refused(self, fault: Reason) -> Received:
+        """What there is of a request that is at fault; its method is known once its target is."""
+        target = self._target if self.is_in_head else b""
+        method = self._parser.get_method().decode("ascii") if target else ""
+        path, _, query = target.partition(b"?")
+        fields = self._fields if self.is_in_head else []
+        return Received(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
     def _begin(self, turn: Turn) -> None:
         """Nothing that still comes can be held against the request before this one."""
@@ -162,7 +181,6 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         if self._is_stopped_at_content:
             return
-        self.is_in_head = False
         self._has_advanced = True
         parser, fields = self._parser, self._fields
         if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
@@ -182,7 +200,8 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
         inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform)
+        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        self.is_in_head = False
         self._begin((received, content, terms))
 
     def on_chunk_header(self) -> None:

@@ -8,8 +8,9 @@ from http import HTTPStatus
 
 import msgspec
 
-from gateway.core.errors import GatewayError
-from gateway.core.messages import Field, Response, ResponseHead, field_value
+from gateway.core.errors import ClientGone, GatewayError, StreamRevoked, UpstreamError
+from gateway.core.messages import Ended, Field, Response, ResponseHead, end_of_refused, field_value
+from gateway.core.upstream_causes import Cause
 
 STATUS_LINES: Mapping[int, bytes] = {
     **{status: b"HTTP/1.1 %d " % status for status in range(100, 600)},
@@ -20,7 +21,7 @@ CLOSE: Field = (b"connection", b"close")
 TO_WEBSOCKET: tuple[Field, Field] = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
 CHUNKED: Field = (b"transfer-encoding", b"chunked")
 LAST_CHUNK = b"0\r\n\r\n"
-_WITHOUT_CONTENT = frozenset({204, 304})
+WITHOUT_CONTENT = frozenset({204, 304})
 
 
 class UnsendableResponse(GatewayError):
@@ -56,7 +57,7 @@ def build_whole(head: ResponseHead, content: bytes, terms: Terms) -> bytes:
     fields, status = head.fields, head.status
     start = build_start(status, fields if terms.stays_open else [*fields, CLOSE])
     length = b"\r\ncontent-length: %d\r\n" % len(content)
-    if terms.is_head or status in _WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
+    if terms.is_head or status in WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
         return start
     if length in start:
         return start + content
@@ -88,7 +89,7 @@ def build_stream(head: ResponseHead, terms: Terms) -> tuple[bytes, Framing]:
 
 
 def _find_framing(head: ResponseHead, terms: Terms) -> Framing:
-    if terms.is_head or head.status in _WITHOUT_CONTENT:
+    if terms.is_head or head.status in WITHOUT_CONTENT:
         return Framing(has_content=False)
     length = field_value(head.fields, b"content-length")
     if length is not None:
@@ -99,6 +100,20 @@ def _find_framing(head: ResponseHead, terms: Terms) -> Framing:
 def frame(piece: bytes) -> tuple[bytes, bytes, bytes]:
     """A chunk (RFC 9112 7.1) in parts that need not be copied; `piece` is not empty, as that would be the last one."""
     return b"%x\r\n" % len(piece), piece, b"\r\n"
+
+
+def ending_of(error: Exception) -> tuple[Ended, str]:
+    """How an answer ended that broke off with this error, and why."""
+    match error:
+        case StreamRevoked():
+            return end_of_refused(error.reason), error.reason
+        case UpstreamError():
+            return Ended.UPSTREAM_BROKEN, error.cause
+        case UnsendableResponse():
+            return Ended.UPSTREAM_BROKEN, Cause.BROKEN_ANSWER
+        case ClientGone():
+            return Ended.CLIENT_GONE, ""
+    return Ended.INTERNAL_ERROR, ""
 
 
 def id_of(response: Response | None) -> str:

@@ -13,7 +13,6 @@ from gateway.core.errors import StoreUnavailable
 from gateway.core.explanation import build_facts
 from gateway.core.messages import RequestHead, Response, ResponseHead
 from gateway.core.outcomes import Authorized, Refused, build_refused, refuse
-from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.tokens import token_id
 from gateway.core.whoami import build_identity, candidate_rules
@@ -43,12 +42,8 @@ class Whoami:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One question, answered with JSON or with the refusal that any request would get."""
-        new_id = self._new_id()
-        request = accept(read_scope(scope), self._clock(), new_id, self._trusted)
-        if isinstance(request, Reason):
-            await reply(build_refusal(request, None, new_id), send)
-            return
-        outcome = await self._identify(request)
+        request = accept(read_scope(scope), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
+        outcome = Refused(request.fault) if request.fault else await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)
         await reply(self._exchange.finish(request, outcome, response), send)
 

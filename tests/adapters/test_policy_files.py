@@ -128,12 +128,26 @@ def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixtur
     assert [] == list(files.mistakes)
 
 
+def test_a_reload_that_is_asked_for_is_answered(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says what came of it, also where nothing has changed since the last one, good or bad."""
+    caplog.set_level(logging.INFO)
+    files = PolicyFiles(folder, {})
+    assert files.reload(is_asked_for=True)
+    (file,) = folder.glob("*.toml")
+    file.write_text("name = ")
+    assert files.reload()
+    assert not files.reload()
+    assert files.reload(is_asked_for=True)
+    said = [message.splitlines()[0].partition(" from ")[0] for message in caplog.messages]
+    assert ["policies loaded", *["policies unchanged, the files have mistakes:"] * 2] == said
+
+
 async def test_a_reload_leaves_the_interpreter_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it runs in its thread, threads take turns more often; afterwards as before."""
     usual, during = sys.getswitchinterval(), list[float]()
     files = PolicyFiles(folder, {})
 
-    def reload() -> bool:
+    def reload(*, is_asked_for: bool) -> bool:
         during.append(sys.getswitchinterval())
         return True
 

@@ -81,7 +81,7 @@ async def test_the_probe_survives_whatever_a_library_raises() -> None:
     raised = [RuntimeError("the handler is closed"), ValueError("no such thing"), KeyError("gone")]
 
     class Client:
-        connection_pool = AsyncMock()
+        connection_pool = AsyncMock(connection_kwargs={"host": "127.0.0.1", "port": 1})
 
         async def eval(self, *_: object) -> None:
             if raised:

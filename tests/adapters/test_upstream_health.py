@@ -54,8 +54,9 @@ async def test_a_target_that_fails_its_checks_gets_no_requests(caplog: pytest.Lo
         await settle()
         assert {b"a", b"b"} == set(await names(upstreams, address, 4))
         assert b"host: 127.0.0.1" in a.checks[0]
-    url = both[0].url()
-    assert [f"{url} is avoided: its health checks fail", f"{url} is well again"] == caplog.messages
+    begins, ends = caplog.messages
+    assert f"backend {both[0].url()}: no requests go there, its health checks fail: status 503" == begins
+    assert f"backend {both[0].url()}: its health checks are good again" == ends
 
 
 @on_both_loops

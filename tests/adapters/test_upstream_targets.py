@@ -159,8 +159,9 @@ async def test_where_none_is_left_all_are_tried(caplog: pytest.LogCaptureFixture
         server = await asyncio.start_server(answer_ok, "127.0.0.1", port)
         async with server:
             assert [b"ok"] * 3 == await names(upstreams, address, 3)
-        assert [f"{address.targets[1]} is well again"] == [m for m in caplog.messages if "well again" in m]
-        assert 2 == len([message for message in caplog.messages if "is avoided: 1 failure(s)" in message])
+        ends = f"backend {address.targets[1]}: answers again; 3 requests failed"
+        assert [ends] == [message for message in caplog.messages if "again" in message]
+        assert 2 == len([message for message in caplog.messages if ": refused: " in message])
 
 
 async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.hangups import HANGUPS
 from gateway.cli import workers
 from gateway.cli.workers import HANG_SECONDS, RESTART_SECONDS, START_SECONDS, TICK_SECONDS, Beats, Child, Workers
 from gateway.core.errors import StartFailed
@@ -87,6 +88,27 @@ def test_a_process_that_hangs_is_found(child: tuple[Child, socket.socket]) -> No
     assert "ended with -9" == process.look()
 
 
+def reload_when_told(listener: socket.socket, mouth: socket.socket) -> None:
+    """A child that has something to do at a hangup as soon as it is told to, and says so by its sign of life."""
+    listener.recv(1)
+    with HANGUPS.at_each(lambda: mouth.send(b".")):
+        listener.recv(1)
+
+
+@pytest.mark.system
+def test_a_hangup_in_the_middle_of_a_start_is_made_up_for() -> None:
+    """The process does not die of it, whatever it does at that moment, and reloads when it can."""
+    told, teller = socket.socketpair()
+    process = Child("tests.cli.test_workers:reload_when_told", told, "child", 1.0)
+    told.close()
+    process.reload()
+    process.reload()
+    teller.send(b".")
+    wait_until(lambda: process.look() == "" and process.is_up, "it has reloaded")
+    teller.close()
+    process.kill()
+
+
 class Scripted:
     """A worker that does what a test says."""
 
@@ -96,12 +118,16 @@ class Scripted:
         self.exit_code: int | None = None
         self.fault = ""
         self.is_terminated = False
+        self.reloads = 0
 
     def __repr__(self) -> str:
         return f"worker {self.pid}"
 
     def look(self) -> str:
         return self.fault
+
+    def reload(self) -> None:
+        self.reloads += 1
 
     def terminate(self) -> None:
         self.is_terminated = True
@@ -188,31 +214,18 @@ def test_a_worker_that_does_not_come_up_is_followed_after_a_pause() -> None:
         assert [1, 2 + attempt] == crew.left
 
 
-def test_all_are_replaced_while_as_many_answer_as_ever() -> None:
-    """A new one comes up before an old one is stopped, the oldest first."""
-    crew = Crew(2)
-    crew.come_up(1, 2)
-    crew.workers.replace_all()
-    crew.tick(5)
-    assert [1, 2, 3] == crew.left
-    crew.come_up(3)
-    assert [2, 3] == crew.left
-    crew.tick(5)
-    crew.come_up(4)
-    assert [3, 4] == crew.left
-    crew.tick(5)
-    assert 4 == len(crew.started)
-
-
-def test_old_workers_stay_where_new_ones_fail() -> None:
-    """A replacement that never comes up replaces nobody."""
-    crew = Crew(2)
-    crew.come_up(1, 2)
-    crew.workers.replace_all()
+def test_a_reload_is_for_all_and_replaces_nobody() -> None:
+    """Each worker is told once, with the next look; so is one that is about to end, which still writes its log."""
+    crew = Crew(3)
+    crew.come_up(1, 2, 3)
+    crew.workers.change_count(-1)
     crew.tick()
-    crew.started[2].fault = "ended with 3"
-    crew.tick(RESTART_TICKS)
-    assert [1, 2] == crew.left
+    assert [2, 3] == crew.left
+    crew.workers.reload_all()
+    assert [0, 0, 0] == [one.reloads for one in crew.started]
+    crew.tick(5)
+    assert [1, 1, 1] == [one.reloads for one in crew.started]
+    assert [2, 3] == crew.left
 
 
 def test_the_number_of_workers_can_be_changed() -> None:

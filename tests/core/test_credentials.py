@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from gateway.core.credentials import credential_fields, find_credential
 from gateway.core.messages import Field
+from gateway.core.policies.loading import load_policies
+from gateway.core.policies.rules import CredentialSource
 from gateway.core.reasons import Reason
 from gateway.core.tokens import mint
-from tests.core.samples import TOKEN_FORMAT, load_shop
+from tests.core.samples import SHOP, TOKEN_FORMAT, load_shop
 
 POLICY = load_shop()
 TOKEN = mint(replace(TOKEN_FORMAT, prefixes=("shp_",)), b"\x17" * 46)
@@ -88,5 +90,17 @@ def test_any_fields_give_the_token_or_a_reason(fields: list[Field]) -> None:
 
 
 def test_every_credential_field_is_kept_from_the_backend() -> None:
-    """All fields in which a policy accepts a token are those that are removed."""
-    assert frozenset({b"authorization", b"x-api-key"}) == credential_fields(POLICY.credentials)
+    """The usual ones, whatever a policy takes, and those that any policy takes."""
+    usual = frozenset({b"authorization", b"x-api-key"})
+    assert usual == credential_fields(())
+    assert usual == credential_fields(POLICY.credentials)
+    assert usual | {b"x-shop-key"} == credential_fields([CredentialSource(b"x-shop-key", is_bearer=False)])
+
+
+def test_a_token_in_a_field_of_another_policy_is_kept_from_the_backend_too() -> None:
+    """Each policy knows the fields of all of them: a client may send its token in the one that does not count."""
+    other = SHOP.replace('name = "shop"', 'name = "other"').replace("/items", "/others")
+    other = other.replace('["bearer", "header:X-API-Key"]', '"header:X-Other-Key"')
+    policies = load_policies({"shop.toml": SHOP, "other.toml": other}).policies
+    fields = {b"authorization", b"x-api-key", b"x-other-key"}
+    assert [fields, fields] == [policy.credential_fields for policy in policies.values()]

@@ -22,6 +22,8 @@ STATUSES = {
     Reason.REQUEST_TIMEOUT: 408,
     Reason.MALFORMED_TARGET: 400,
     Reason.TARGET_TOO_LONG: 414,
+    Reason.CLIENT_GONE: 499,
+    Reason.STOPPED: 503,
     Reason.UNSUPPORTED: 501,
     Reason.OVERLOADED: 503,
     Reason.MISSING_ORIGINAL: 400,

@@ -102,7 +102,7 @@ def test_no_field_of_the_access_log_can_hold_a_credential(name: str) -> None:
 
 def test_what_is_not_known_of_a_request_is_left_out() -> None:
     """An access record of a request that matched nothing has only what every request has."""
-    record = AccessRecord(time=NOW, request_id="1", client="", method="GET", host="", path="/", status=404)
+    record = AccessRecord("", "1", "", "GET", "", "/", 404, "complete", 0, 0.0)
     assert "" == record.policy
     assert "" == record.token
     assert "" == record.reason

@@ -15,7 +15,6 @@ from gateway.core.tokens import (
     MINIMUM_RANDOM_LENGTH,
     TokenFormat,
     build_checksum,
-    conceal,
     digest,
     is_well_formed,
     mint,
@@ -162,27 +161,3 @@ def test_the_shown_part_may_be_counted_behind_the_prefix(text: str, shown: str) 
     """So tokens of a policy's short prefix and of its long one are told apart alike."""
     token_format = TokenFormat(("shp_", "shop_", "sh"), 40, True, 12, shown_random=4)
     assert shown == shown_part(text, token_format)
-
-
-@pytest.mark.parametrize(
-    ("path", "concealed"),
-    [
-        ("/api/shp_0123456789abcdefghij/x", "/api/shp_.../x"),
-        ("/shp%5F0123456789abcdefghij,shop_0123456789abcdefghij", "/shp%5F...,shop_..."),
-        ("/api/shp_0123456789abcde/x", "/api/shp_0123456789abcde/x"),
-        ("/api/worshp_0123456789abcdefghij", "/api/worshp_0123456789abcdefghij"),
-        ("/api/other_0123456789abcdefghij", "/api/other_0123456789abcdefghij"),
-    ],
-)
-def test_a_token_in_a_path_is_concealed(path: str, concealed: str) -> None:
-    """Behind any prefix, also a percent-encoded one; what is too short to be one, or has no prefix, is a name."""
-    assert concealed == conceal(path, ("shop_", "shp_"))
-    assert path == conceal(path, ())
-
-
-@given(st.binary(min_size=64, max_size=64))
-def test_no_minted_token_is_left_in_a_path(random_bytes: bytes) -> None:
-    """Whole, and with its last character mistyped."""
-    text = mint(TOKEN_FORMAT, random_bytes)
-    for presented in (text, text[:-1] + "-"):
-        assert text[4:-1] not in conceal(f"/a/{presented}/b", TOKEN_FORMAT.prefixes)

@@ -52,14 +52,19 @@ def refuse_in_unit_test(program: str) -> None:
 
 
 class Process:
-    """A child process whose output is kept."""
+    """A child process whose output is kept, but for standard output if that has a descriptor of its own."""
 
-    def __init__(self, command: list[str], output: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], output: Path, environment: dict[str, str] | None = None, stdout: int | None = None
+    ) -> None:
         refuse_in_unit_test(command[0])
         self._output: IO[bytes] = output.open("ab")
         self.output = output
         self.popen = subprocess.Popen(
-            command, stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+            command,
+            stdout=self._output if stdout is None else stdout,
+            stderr=self._output,
+            env={**os.environ, **(environment or {})},
         )
 
     def text(self) -> str:
@@ -110,6 +115,7 @@ class GatewayServer(Process):
         program: tuple[str, ...] = ("-m", "gateway"),
         admin: bool = False,
         port: int | None = None,
+        stdout: int | None = None,
     ) -> None:
         self.port = port or free_port()
         self.access_log = folder / f"access-{self.port}.log"
@@ -117,7 +123,7 @@ class GatewayServer(Process):
         listeners = ("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}" * admin)
         own = (*listeners, "--access-log", str(self.access_log))
         command = [sys.executable, *program, "serve", *own, *options]
-        super().__init__(command, folder / f"gateway-{self.port}.log", {**PATIENT, **(environment or {})})
+        super().__init__(command, folder / f"gateway-{self.port}.log", {**PATIENT, **(environment or {})}, stdout)
 
     def wait(self) -> "GatewayServer":
         """Returns once requests are accepted."""

@@ -19,6 +19,7 @@ from gateway.app import request_ids
 from gateway.contents import Contents
 from gateway.core.messages import (
     ContentStream,
+    Ended,
     Field,
     Inform,
     RequestHead,
@@ -99,6 +100,7 @@ class Room:
             failures=failures,
             access_log=self,
             pepper=b"",
+            clock=lambda: NOW / 1000,
         )
 
     @property
@@ -144,7 +146,10 @@ class Room:
         head = RequestHead(
             method, path, query, own, "http", client, client, "build-42", host, host, NOW / 1000, upgrade, inform
         )
-        return await self.exchange.answer(head, content)
+        answer = await self.exchange.answer(head, content)
+        if answer.note_end is not None:
+            answer.note_end(Ended.COMPLETE, len(answer.content) if isinstance(answer.content, bytes) else 0, "")
+        return answer
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ def test_an_admin_process_that_is_killed_is_started_anew(serve: Serve, redis_url
     assert is_well(server.port)
     wait_until(lambda: len(admin_processes(server)) == 2, "another admin process has started")
     wait_until(lambda: is_well(server.admin_port), "it answers")
-    assert "the admin listener ended with -9; it is started anew" in server.text()
+    wait_until(lambda: "the admin listener ended with -9; it is started anew" in server.text(), "the log says so")
 
 
 def test_the_admin_process_ends_with_its_parent_however_that_ends(serve: Serve, redis_url: str) -> None:
@@ -90,7 +90,7 @@ def test_a_taken_admin_port_ends_the_start(redis_url: str, policies: Path, tmp_p
         server = GatewayServer(tmp_path, *options, "--admin-listen", taken)
         wait_until(lambda: server.popen.poll() is not None, "the start has ended")
     assert 2 == server.stop()
-    assert f"cannot listen on {taken}" in server.text()
+    wait_until(lambda: f"cannot listen on {taken}" in server.text(), "the log says so")
 
 
 def test_a_second_gateway_of_a_machine_goes_without_the_default_admin_port(

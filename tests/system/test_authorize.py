@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
-from tests.support.processes import GatewayServer, RedisServer
+from tests.support.processes import GatewayServer, RedisServer, wait_until
 from tests.support.raw import send_raw
 from tests.system.conftest import Serve, Share, mint
 
@@ -49,7 +49,7 @@ def test_what_is_lacking_is_named(asked: GatewayServer, redis_url: str, policies
         assert 400 == answer.status
         assert "missing_original" == answer.json()["code"]
         assert field[0].lower() == answer.json()["lacking"]
-    assert "the proxy that asks lacks x-forwarded-uri" in asked.text()
+    wait_until(lambda: "the proxy that asks lacks x-forwarded-uri" in asked.text(), "the log says so")
     assert 404 == ask(asked.port, "GET", "/-/authorize/varnish", token=text, fields=ASKED).status
     assert 404 == ask(asked.port, "GET", "/-/authorize", token=text, fields=ASKED).status
 

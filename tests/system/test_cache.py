@@ -315,7 +315,7 @@ def test_a_full_redis_degrades_to_proxying(serve: Serve, own_redis: RedisServer,
             (answer.status, answer.content, status_of(answer)) for answer in answers
         ]
     assert 3 == len(counting.heads)
-    assert "an export could not be stored" in gateway.text()
+    wait_until(lambda: "an export could not be stored" in gateway.text(), "the log says so")
 
 
 def test_a_large_export_streams_with_a_flat_memory_profile(serve: Serve, redis_url: str, policies: Path) -> None:

@@ -78,7 +78,9 @@ def test_what_there_is_no_room_for_is_refused(serve: Serve, redis_url: str, poli
             assert "503" == asked.field("x-error-status")
             assert "1" == asked.field("retry-after")
             assert [200, 200] == [ask(gateway.port, "GET", path).status for path in ("/-/health", "/-/ready")]
-            assert "overloaded: 2 requests are in progress, more are refused" in gateway.text()
+            wait_until(
+                lambda: "overloaded: 2 requests are in progress, more are refused" in gateway.text(), "the log says so"
+            )
             behave.may_end.set()
             for connection in connections:
                 assert b"world" == connection.recv(65536)

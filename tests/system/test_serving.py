@@ -128,7 +128,7 @@ def test_a_changed_policy_is_served_and_a_wrong_one_is_not(serve: Serve, redis_u
 
     wait_until(lambda: health() == "older than the files", "health knows of the mistake")
     assert 200 == ask(gateway.port, "GET", "/api/v1/whoami", token=text).status
-    assert "$.tokens: unknown key 'tokens': did you mean 'token'?" in gateway.text()
+    wait_until(lambda: "$.tokens: unknown key 'tokens': did you mean 'token'?" in gateway.text(), "the log says so")
     file.write_text(good)
     wait_until(lambda: health() == "current", "the files are served again")
 

@@ -124,23 +124,3 @@ def test_workers_end_with_their_parent_however_that_ends(start: Start) -> None:
     wait_until(lambda: held.server.text().count("startup complete") == 2, "two workers answer")
     held.server.send(signal.SIGKILL)
     wait_until(lambda: not is_listening(held.server.port), "nobody listens")
-
-
-def test_sighup_replaces_all_workers_while_one_answers(start: Start) -> None:
-    """New workers take the place of the old ones one by one; nobody is refused a connection meanwhile."""
-    held = start("--redis", "redis://127.0.0.1:1/0", "--workers", "2")
-    held.open()
-    old = held.wait_for(2)
-    wait_until(lambda: held.server.text().count("startup complete") == 2, "two workers answer")
-    held.server.send(signal.SIGHUP)
-    has_listened = set()
-
-    def are_replaced() -> bool:
-        has_listened.add(is_listening(held.server.port))
-        return all(f"Finished server process [{pid}]" in held.server.text() for pid in old)
-
-    wait_until(are_replaced, "both have stopped")
-    assert {True} == has_listened
-    assert 4 == len(held.wait_for(4))
-    assert 200 == ask(held.server.port, "GET", "/-/health").status
-    assert 1 == len(ready_lines(held.server))

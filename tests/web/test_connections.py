@@ -28,7 +28,9 @@ async def test_one_request_after_the_other() -> None:
     assert "" == wire.transport.end
     assert 2 == wire.server.total_requests
     expected = Received("GET", b"/a", b"b", [(b"host", b"a")], "192.0.2.1", "http")
-    assert [expected] * 2 == [msgspec.structs.replace(received, inform=None) for received in wire.received]
+    assert [expected] * 2 == [
+        msgspec.structs.replace(received, inform=None, is_gone=None) for received in wire.received
+    ]
     assert not wire.server.tasks
 
 

@@ -12,13 +12,11 @@ from uvicorn.server import ServerState
 
 from gateway.core.errors import UpstreamBroken
 from gateway.core.messages import ContentStream, Response, ResponseHead
-from gateway.core.problems import build_refusal
-from gateway.core.reasons import Reason
 from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS, Connection
 from gateway.web.deadlines import Deadlines
 from gateway.web.receiving import Received, RequestContent
 from tests.adapters.raw_backend import ManualClock, on_both_loops, settle, until
-from tests.web.wire import GET, whole
+from tests.web.wire import GET, refuse, whole
 
 PIECE = bytes(64 << 10)
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello"
@@ -57,12 +55,11 @@ class Server:
         self.config.loaded_app = cast(Any, self)
 
     async def answer(self, received: Received, content: RequestContent | None, _: int) -> Response:
+        if received.fault is not None:
+            return await refuse(received.fault)
         if received.path == b"/endless":
             return Response(ResponseHead(200, []), cast(ContentStream, self.endless))
         return whole(b"".join([piece async for piece in content]) if content else b"-")
-
-    def refuse(self, reason: Reason) -> Response:
-        return build_refusal(reason, None, "id")
 
     async def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds) + 2):

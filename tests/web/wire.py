@@ -80,6 +80,7 @@ class Wire:
     def __init__(self, answer: Answer, transport: Transport | None = None) -> None:
         self.clock = ManualClock()
         self.received: list[Received] = []
+        self.faults: list[Received] = []
         self.deadlines = Deadlines(self.clock)
         self.server = ServerState()
         self.transport = transport or Transport()
@@ -91,11 +92,11 @@ class Wire:
 
     def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         assert len(self.server.tasks) == in_progress
+        if received.fault is not None:
+            self.faults.append(received)
+            return refuse(received.fault)
         self.received.append(received)
         return self._answer(received, content)
-
-    def refuse(self, reason: Reason) -> Response:
-        return build_refusal(reason, None, "id")
 
     async def feed(self, *pieces: bytes) -> bytes:
         """What goes out for the pieces."""
@@ -115,6 +116,11 @@ class Wire:
         for _ in range(int(seconds)):
             self.clock.advance(1)
             await settle()
+
+
+async def refuse(fault: Reason) -> Response:
+    """The answer to a request at fault."""
+    return build_refusal(fault, None, "id")
 
 
 def whole(content: bytes = b"hello", status: int = 200) -> Response:

@@ -26,6 +26,7 @@ from gateway.core.policies.rules import PolicySet, Rule
 from gateway.core.problems import PROBLEMS
 from gateway.core.quotas import Window
 from gateway.core.records import TokenRecord
+from gateway.core.token_views import why_not_found
 
 
 @click.command()
@@ -61,11 +62,11 @@ def explain(
     async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
         record = await tokens.find(identity)
         if record is None:
-            raise NotFound(f"there is no token {identity}")
+            raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
         standing = await tokens.standing(identity, rule, project_of(rule, path), address)
         if standing is None:
-            raise NotFound(f"there is no token {identity}")
+            raise NotFound(why_not_found(identity))
         return rule, checks, standing
 
     rule, checks, standing = with_tokens(redis_url, work)

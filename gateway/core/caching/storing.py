@@ -21,7 +21,6 @@ from gateway.core.caching.keys import is_cacheable
 from gateway.core.caching.preconditions import FOR_ORIGINS
 from gateway.core.caching.told import read_selection
 from gateway.core.client_fields import ASSERTION_FIELD
-from gateway.core.credentials import credential_fields
 from gateway.core.encodings import is_encodable
 from gateway.core.etags import choose_tag, weaken
 from gateway.core.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list
@@ -106,12 +105,10 @@ def _is_for_one_client(it: Answered) -> bool:
 
 
 def _is_authorised_without_leave(it: Answered) -> bool:
-    """A credential that the backend sees is none of the gateway's: only the backend can say that others may share."""
-    own = credential_fields(it.rule.policy.credentials)
-    is_foreign = b"authorization" not in own and field_value(it.request.fields, b"authorization") is not None
-    is_own = any(name in own for name, _ in it.request.fields)
+    """To a request with a credential, which no backend sees (RFC 9111 3.5)."""
+    has_credential = any(name in it.rule.policy.credential_fields for name, _ in it.request.fields)
     may_share = it.rule.cache is not None and it.rule.cache.may_share
-    return (is_foreign or (is_own and not may_share)) and it.directives.keys().isdisjoint(_SHARING)
+    return has_credential and not may_share and it.directives.keys().isdisjoint(_SHARING)
 
 
 def _may_have_no_end(it: Answered) -> bool:
@@ -254,5 +251,5 @@ def _varying_names(rule: Rule, fields: Fields) -> list[bytes]:
     Credentials are not. Accept-Encoding is the same for all: every backend is asked for content as it is, so what it
     would answer another client is what it has answered this one, even where it encodes all the same.
     """
-    own = {b"accept-encoding", *credential_fields(rule.policy.credentials)}
+    own = {b"accept-encoding", *rule.policy.credential_fields}
     return sorted(set(parse_list(field_values(fields, b"vary"))) - own)

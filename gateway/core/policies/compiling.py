@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.core.client_fields import is_identity, is_set_by_gateway
+from gateway.core.credentials import credential_fields
 from gateway.core.durations import parse_duration
 from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.cache_rules import cache_mistakes, compile_cache
@@ -89,13 +90,26 @@ def compile_policies(
 
     `own` are the addresses that the gateway itself answers in front of backends, where that is known.
     """
-    return Joining(own).join({file: compile_document(document, upstreams) for file, document in documents.items()})
+    fields = find_credential_fields(documents.values())
+    compiled = {file: compile_document(document, upstreams, fields) for file, document in documents.items()}
+    return Joining(own).join(compiled)
 
 
-def compile_document(document: PolicyDocument, upstreams: Mapping[str, str]) -> Compiled:
-    """Compile one document alone; `upstreams` replaces its backend by the policy's name."""
+def find_credential_fields(documents: Iterable[PolicyDocument]) -> frozenset[bytes]:
+    """Return the fields that can hold a token of any of the documents' policies."""
+    drafts = [Draft(document) for document in documents]  # their mistakes are found where each is compiled
+    return credential_fields(source for draft in drafts for source in _compile_credentials(draft))
+
+
+def compile_document(
+    document: PolicyDocument, upstreams: Mapping[str, str], credential_fields: frozenset[bytes]
+) -> Compiled:
+    """Compile one document alone; `upstreams` replaces its backend by the policy's name.
+
+    `credential_fields` are those of the whole set: none of them reaches a backend.
+    """
     draft = Draft(document)
-    policy = _compile_policy(draft, upstreams)
+    policy = _compile_policy(draft, upstreams, credential_fields)
     rules: list[tuple[str, Rule]] = []
     for index, table in enumerate(document.rules):
         path = path_to("$.rules", index)
@@ -170,7 +184,7 @@ class Joining:
         return reach
 
 
-def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
+def _compile_policy(draft: Draft, upstreams: Mapping[str, str], credential_fields: frozenset[bytes]) -> Policy:
     document = draft.document
     names = compile_names(draft)
     scopes = compile_scopes(draft, names)
@@ -206,6 +220,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str]) -> Policy:
         version=version_of(document),
         has_own_plans=_find_own_plans(draft),
         management=compile_dialect(draft),
+        credential_fields=credential_fields,
     )
 
 

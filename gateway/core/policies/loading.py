@@ -8,7 +8,7 @@ import msgspec
 from gateway.core.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
-from gateway.core.policies.compiling import Compiled, Joining, compile_document
+from gateway.core.policies.compiling import Compiled, Joining, compile_document, find_credential_fields
 from gateway.core.policies.document import PolicyDocument, TestTable
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
@@ -41,6 +41,8 @@ class _Loaded(NamedTuple):
     text: str
     document: PolicyDocument | None
     mistakes: list[Mistake]
+    fields: frozenset[bytes]
+    """The set's credential fields, under which it was compiled."""
     compiled: Compiled | None
     """None if there is no document."""
 
@@ -65,7 +67,9 @@ class Loader:
         `find_upstream_mistake` says what is wrong with a backend where core cannot look: the files that its TLS names.
         Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
         """
-        self._loaded = {file: self._find(file, text) for file, text in texts.items()}
+        read = {file: self._read(file, text) for file, text in texts.items()}
+        fields = find_credential_fields(document for document, _ in read.values() if document is not None)
+        self._loaded = {file: self._find(file, text, *read[file], fields) for file, text in texts.items()}
         mistakes = {file: list(one.mistakes) for file, one in self._loaded.items()}
         compiled = {file: one.compiled for file, one in self._loaded.items() if one.compiled is not None}
         policies, misunderstood = self._joining.join(compiled)
@@ -81,13 +85,24 @@ class Loader:
             raise ConfigurationError(*(f"{file}: {mistake}" for file, found in mistakes.items() for mistake in found))
         return policies
 
-    def _find(self, file: str, text: str) -> _Loaded:
+    def _read(self, file: str, text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
         before = self._loaded.get(file)
-        if before is not None and before.text == text:
+        is_same = before is not None and before.text == text
+        return (before.document, before.mistakes) if before is not None and is_same else read_document(text)
+
+    def _find(
+        self,
+        file: str,
+        text: str,
+        document: PolicyDocument | None,
+        mistakes: list[Mistake],
+        fields: frozenset[bytes],
+    ) -> _Loaded:
+        before = self._loaded.get(file)
+        if before is not None and before.document is document and before.fields == fields:
             return before
-        document, mistakes = read_document(text)
-        compiled = None if document is None else compile_document(document, self._upstreams)
-        return _Loaded(text, document, mistakes, compiled)
+        compiled = None if document is None else compile_document(document, self._upstreams, fields)
+        return _Loaded(text, document, mistakes, fields, compiled)
 
 
 def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mistake]:

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
+from gateway.core.masking import Masking
 from gateway.core.policies.dialects import OWN, Dialect, Operation
 from gateway.core.policies.grammar import Binding
 from gateway.core.policies.matching import Matcher, Pattern
@@ -15,7 +16,7 @@ from gateway.core.policies.upstream import Upstream
 from gateway.core.quotas import Quota
 from gateway.core.records import TokenRecord
 from gateway.core.scopes import Bundle, Scope
-from gateway.core.tokens import TokenFormat
+from gateway.core.tokens import ADMIN_FORMAT, TokenFormat
 from gateway.core.variants.options import VariantRule
 
 NO_PLAN = ""
@@ -29,6 +30,10 @@ class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
 
     field: bytes
     is_bearer: bool
+
+
+USUAL = frozenset({b"authorization", b"x-api-key"})
+"""Where clients put a credential that were not told otherwise."""
 
 
 class Allotment(msgspec.Struct, frozen=True):
@@ -112,6 +117,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether a token's own plan overrides its owner's."""
     management: Dialect = OWN
     """How rules that manage tokens speak."""
+    credential_fields: frozenset[bytes] = USUAL
+    """The fields that can hold a token of any policy: none of them reaches a backend."""
 
     def binding(self, project: str, owner: str) -> str:
         """Of a token's project and owner the one that it is for; empty where tokens are bound to nothing."""
@@ -211,6 +218,8 @@ class PolicySet:
         self.policies = policies
         self.rules = rules or {}
         """By the name of their policy."""
+        self.masking = Masking([ADMIN_FORMAT, *(policy.token_format for policy in policies.values())])
+        """What looks like a token of any of them."""
         self._matchers = matchers
         # The same requests come again and again (builds pull the same exports): remember what they matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)

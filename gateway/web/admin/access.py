@@ -14,6 +14,7 @@ from gateway.core.admin_tokens import ADMIN, INTROSPECT, READ, WRITE, admin_rule
 from gateway.core.audit import Actor
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.core.masking import Masking
 from gateway.core.messages import RequestHead, Response
 from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
@@ -37,7 +38,10 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """The guard of all handlers. What it finds is in the connection's state: `request_id` and `actor`."""
+    """The guard of all handlers. What it finds is in the connection's state: `request_id`, `actor`, `address`, `mask`.
+
+    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,9 @@ class Access:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         trusted: TrustedProxies,
+        masking: Callable[[], Masking],
     ) -> None:
+        self._masking = masking
         self._admissions = admissions
         self._failures = failures
         self._pepper = pepper
@@ -57,10 +63,11 @@ class Access:
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """AccessRefused where the call may not be made."""
-        new_id = self._new_id()
-        request = accept(read_scope(cast(HTTPScope, connection.scope)), self._clock(), new_id, self._trusted)
-        if isinstance(request, Reason):
-            raise AccessRefused(build_refusal(request, None, new_id))
+        received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
+        request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
+        if request.fault is not None:
+            raise AccessRefused(build_refusal(request.fault, None, request.id))
+        connection.state.mask = masking.mask
         connection.state.request_id, connection.state.address = request.id, request.client
         if request.method == "OPTIONS":  # what a path allows is no secret: the document says it to anybody
             return

@@ -86,7 +86,13 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
 def _refuse(
     request: Request[Any, Any, Any], problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response[Any]:
-    problem = msgspec.structs.replace(problem, request_id=getattr(request.state, "request_id", ""))
+    mask = getattr(request.state, "mask", str)  # until the guard has run, nothing that was asked for is repeated
+    problem = msgspec.structs.replace(
+        problem,
+        detail=mask(problem.detail),
+        errors=[FieldMistake(mask(one.message), mask(one.field)) for one in problem.errors],
+        request_id=getattr(request.state, "request_id", ""),
+    )
     fields = {"Cache-Control": "no-store", **(headers or {})}
     content = msgspec.json.encode(problem)
     return Response(content, status_code=problem.status, media_type=JSON_PROBLEM, headers=fields)

@@ -1,6 +1,6 @@
 """What the forms of tokens ask for, read from what a browser sent."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from litestar.datastructures import FormMultiDict
@@ -48,6 +48,11 @@ class FormMistake(Exception):
         super().__init__(message)
         self.field = field
         self.message = message
+
+
+def mask_form(form: TokenForm, mask: Callable[[str], str]) -> TokenForm:
+    """The form as it is shown again: what looks like a token is not."""
+    return msgspec.structs.replace(form, name=mask(form.name), description=mask(form.description))
 
 
 def read_token_form(form: FormMultiDict) -> TokenForm:

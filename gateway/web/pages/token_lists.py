@@ -21,6 +21,7 @@ from gateway.web.pages.forms import (
     TokenForm,
     build_request,
     choose_offered,
+    mask_form,
     offer_expiries,
     read_token_form,
 )
@@ -156,6 +157,7 @@ async def render_form(
     owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
     expiries = offer_expiries(int(pages.clock()), visitor.latest)
     form = msgspec.structs.replace(choose_offered(form, expiries), key=pages.random_text())
+    form = mask_form(form, pages.management.mask)
     return pages.render(
         "token_new.html",
         visitor,

@@ -23,6 +23,7 @@ from gateway.web.pages.forms import (
     TokenForm,
     build_change,
     choose_offered,
+    mask_form,
     offer_expiries,
     read_token_form,
 )
@@ -225,7 +226,7 @@ def _render_edit(
         status=status if mistake else 200,
         view=view,
         policy=policy,
-        form=choose_offered(form, expiries),
+        form=mask_form(choose_offered(form, expiries), pages.management.mask),
         mistake=mistake,
         groups=group_scopes(policy),
         grantable=grantable(policy, visitor.giver) | held,

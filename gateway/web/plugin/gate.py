@@ -26,7 +26,6 @@ from gateway.core.messages import RequestHead, Response, ResponseHead
 from gateway.core.policies.guarding import GuardedRules
 from gateway.core.policies.rules import Rule
 from gateway.core.principals import parse_principal
-from gateway.core.problems import build_refusal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.exchange import Exchange
@@ -110,32 +109,31 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send), partial(self._find_rule_again, scope, request)
-        async with self._exchange.permit(request, rule, find_rule, socket.end) as admission:
-            if isinstance(admission, Response):
-                await deny(_without_intermediary(admission), scope, send)
-                return
-            record = admission.record
-            scopes = effective_scopes(rule, admission.facts) if record else ""
-            fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
-            scope["headers"] = without_intermediary(fields)
-            scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
-            try:
+        try:
+            async with self._exchange.permit(request, rule, find_rule, socket.end) as admission:
+                if isinstance(admission, Response):
+                    await deny(_without_intermediary(admission), scope, send)
+                    return
+                record = admission.record
+                scopes = effective_scopes(rule, admission.facts) if record else ""
+                fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
+                scope["headers"] = without_intermediary(fields)
+                scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
                 await socket.serve(app, scope)
-            except StreamRevoked as error:
-                logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
+        except StreamRevoked as error:
+            logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:
         """The head of a request, its path as the router reads it; or the refusal of one that is malformed."""
-        new_id = self._new_id()
         raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
-        request = accept(read_scope(seen), self._clock(), new_id, self._trusted)
-        if isinstance(request, Reason):
-            return build_refusal(request, None, new_id)
+        request = accept(read_scope(seen), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
+        if request.fault is not None:
+            return self._exchange.refuse(request, request.fault)
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
-            return build_refusal(Reason.MALFORMED_TARGET, None, new_id)
+            return self._exchange.refuse(request, Reason.MALFORMED_TARGET)
         return msgspec.structs.replace(request, path=path)
 
     def _find_rule(self, scope: Scope, request: RequestHead) -> Rule | None:
@@ -179,4 +177,4 @@ def _is_what_was_routed(scope: Scope, path: str) -> bool:
 def _without_intermediary(response: Response) -> Response:
     """The answer without what only another server in between would say; Date is the server's own."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
-    return Response(ResponseHead(response.head.status, fields), response.content)
+    return msgspec.structs.replace(response, head=ResponseHead(response.head.status, fields))

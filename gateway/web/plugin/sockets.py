@@ -7,7 +7,7 @@ from typing import Any, cast
 from litestar.types import ASGIApp, Receive, Send, WebSocketScope
 
 from gateway.core.errors import StreamRevoked
-from gateway.core.messages import Response
+from gateway.core.messages import Ended, Response
 from gateway.core.reasons import Reason
 from gateway.core.websockets import POLICY_VIOLATION
 
@@ -72,7 +72,9 @@ class OpenSocket:
 
 
 async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
-    """Refuses a WebSocket that is not open yet, with the whole answer where the server can send one."""
+    """Refuses a WebSocket that is not open yet, with the whole answer where the server can send one; notes its end."""
+    if refusal.note_end is not None:
+        refusal.note_end(Ended.COMPLETE, len(refusal.content) if isinstance(refusal.content, bytes) else 0, "")
     if DENIAL not in (scope.get("extensions") or {}):
         await send(cast(Any, {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""}))
         return

@@ -72,7 +72,9 @@ def test_what_cannot_be_rotated_is_said(where: tuple[str, ...]) -> None:
     """Unknown, rotated before, disabled, revoked, with an overlap that is none: nothing is minted."""
     first = run_json(*CREATE, *where)["id"]
     second = run_json("token", "rotate", first, *where)["id"]
-    assert "there is no token 00" in _refuse(where, "00")
+    assert "there is no token of this id: an id has 24 hexadecimal digits, this text has 2 characters" in _refuse(
+        where, "00"
+    )
     assert "'soon' is not a duration" in _refuse(where, second, "--overlap", "soon")
     assert f"was rotated already, to {second}" in _refuse(where, first)
     run_json("token", "update", second, "--disable", *where)

@@ -58,6 +58,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute", cors: COR
         clock=lambda: NOW,
         new_id=lambda: f"call-{next(numbers)}",
         trusted=TrustedProxies(),
+        masking=lambda: FixedPolicies().current.masking,
     )
 
     @asynccontextmanager

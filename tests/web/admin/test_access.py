@@ -162,3 +162,21 @@ def test_a_store_that_is_away_makes_no_promise(api: Api) -> None:
         assert 503 == answer.status_code
         assert "1" == answer.headers["retry-after"]
         assert "store_unavailable" == answer.json()["code"]
+
+
+def test_no_refusal_repeats_a_token(api: httpx.Client) -> None:
+    """Given as an id, as a name, as a field or as a parameter, it stays out of the answer."""
+    body = "0123456789abcdefghijABCDEFGHIJ0123456789"
+    token = f"sml_{body}"
+    answers = [
+        api.get(f"/api/v1/tokens/{token}"),
+        api.delete(f"/api/v1/tokens/{token}"),
+        api.post("/api/v1/tokens", json={"policy": "small", "name": token, "project": "website"}),
+        api.post("/api/v1/tokens", json={"policy": token, "name": "CI", "project": "website"}),
+        api.post("/api/v1/tokens", json={"policy": "small", "name": "CI", "project": "website", token: 1}),
+        api.post("/api/v1/tokens", json={"policy": "small", "name": "CI", "project": "website", "scopes": [token]}),
+        api.get(f"/api/v1/tokens?{token}=1"),
+        api.get(f"/api/v1/owners/small/{token}"),
+    ]
+    assert [404, 404, 400, 404, 400, 400, 400, 404] == [answer.status_code for answer in answers]
+    assert [] == [answer.text for answer in answers if body in answer.text]

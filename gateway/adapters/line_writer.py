@@ -1,0 +1,182 @@
+"""Lines to a file, a pipe or a terminal, written by a thread: a reader that stalls or a full disk holds up nobody else.
+
+Rule 1: `put` never waits. What does not fit into the queue is not taken.
+Rule 2: lines stay whole, also where several workers write to one file: each write is one append, and to a pipe, which
+may take it in parts, one worker writes at a time.
+Rule 3: a line that was taken is written in the end, or counted as lost by `close`: writing is tried again until then.
+"""
+
+import fcntl
+import os
+import select
+import stat
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+RETRY_SECONDS = 1.0
+"""Between two attempts at a file that cannot be written to."""
+
+_alone: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+"""By what is written to: the lock of fcntl(2) keeps other processes out, but no other thread of this one."""
+
+
+class LineWriter:
+    """Appends to the file at `path`, or to an open descriptor. `say` is told when writing begins to fail, and ends to.
+
+    A file that was moved away, as rotation does, is opened anew at its path before the next lines are written.
+    """
+
+    def __init__(self, path: str | int, maximum_bytes: int, say: Callable[[str], None]) -> None:
+        self.held_bytes = 0
+        """Taken, and not written yet."""
+        self._path = path
+        self._descriptor = _open(path) if isinstance(path, str) else path
+        self._maximum_bytes = maximum_bytes
+        self._say = say
+        self._lock = threading.Lock()
+        self._held_lines = 0
+        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._is_idle = threading.Event()
+        self._is_idle.set()
+        self._is_closing = threading.Event()
+        self._must_reopen = False
+        self._is_cut = False
+        """The last line in the file is not whole."""
+        self._failure = ""
+
+    def put(self, lines: bytes, number: int = 1) -> bool:
+        """Takes whole lines, line breaks included; False if there is no room for them."""
+        with self._lock:
+            if self.held_bytes + len(lines) > self._maximum_bytes or self._is_closing.is_set():
+                return False
+            self.held_bytes += len(lines)
+            self._held_lines += number
+            self._is_idle.clear()
+            self._queue.put((lines, number))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="gateway-log", daemon=True)
+                self._thread.start()
+        return True
+
+    def reopen(self) -> None:
+        """Opens the file at its path anew, now: what rotation asks for with SIGHUP."""
+        self._must_reopen = True
+        self.put(b"", 0)
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until all is written, but no longer than this; whether it is."""
+        return self._is_idle.wait(seconds)
+
+    def close(self, seconds: float) -> int:
+        """Waits as long as this for what is left to be written; returns the number of lines that could not be."""
+        with self._lock:
+            self._is_closing.set()
+            self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if self._thread is None or not self._thread.is_alive():
+            _close(self._path, self._descriptor)
+        return self._held_lines
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            lines, number = taken
+            is_written = self._write(lines)
+            with self._lock:
+                self.held_bytes -= len(lines)
+                self._held_lines -= number if is_written else 0
+                if not self.held_bytes:
+                    self._is_idle.set()
+
+    def _write(self, lines: bytes) -> bool:
+        """Whether the lines are written; if not, there is no time left for another attempt."""
+        left = lines
+        while True:
+            try:
+                self._follow()
+                with _alone_with(self._descriptor):
+                    while left:
+                        left = self._write_some(left)
+            except OSError as error:
+                self._note(error.strerror or str(error))
+                if self._is_closing.wait(RETRY_SECONDS):
+                    return False
+            else:
+                self._note("")
+                return True
+
+    def _write_some(self, left: bytes) -> bytes:
+        """Writes what can be written at once and returns the rest, from the line on that could not be finished."""
+        mark = b"\n" if self._is_cut else b""
+        try:
+            written = os.write(self._descriptor, mark + left) - len(mark)
+        except BlockingIOError:  # somebody else has made it non-blocking: its reader is behind
+            select.select([], [self._descriptor], [], RETRY_SECONDS)
+            return left
+        if written == len(left):
+            self._is_cut = False
+            return b""
+        if not _is_file(self._descriptor):  # the rest follows: nobody else writes in between
+            return left[written:]
+        start = left.rfind(b"\n", 0, max(written, 0)) + 1
+        self._is_cut = written > start
+        return left[start:]
+
+    def _follow(self) -> None:
+        """Opens the file anew where that was asked for, or another file or none is at its path."""
+        if isinstance(self._path, str) and (self._must_reopen or _has_moved(self._path, self._descriptor)):
+            opened = _open(self._path)
+            os.close(self._descriptor)
+            self._descriptor = opened
+            self._is_cut = self._must_reopen = False
+
+    def _note(self, failure: str) -> None:
+        if failure and not self._failure:
+            self._say(f"cannot be written ({failure}); trying again until it can")
+        elif self._failure and not failure:
+            self._say("can be written again")
+        self._failure = failure
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _close(path: str | int, descriptor: int) -> None:
+    if isinstance(path, str):
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone_with(descriptor: int) -> Iterator[None]:
+    """Keeps everybody else from writing to a pipe; a file takes each write as a whole."""
+    if _is_file(descriptor):
+        yield
+        return
+    status = os.fstat(descriptor)
+    with _alone[status.st_dev, status.st_ino]:
+        with suppress(OSError):  # what cannot be locked is written to all the same
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def _has_moved(path: str, descriptor: int) -> bool:
+    opened = os.fstat(descriptor)
+    try:
+        there = Path(path).stat()
+    except FileNotFoundError:
+        return True
+    return (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino)

@@ -1,0 +1,106 @@
+"""What looks like a token is masked: one function for every way out, be it a log, an error, a name or an id.
+
+Rule 1: behind a prefix of any policy, most of a token is taken for one: a client may mistype it, or encode it.
+Rule 2: a text with our checksum is a token under any prefix: one that no policy names any more was a secret, too.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, unquote
+
+from gateway.core.tokens import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
+
+MASK = "..."
+MASKED_RUN = 16
+"""Letters and digits in a row, behind a prefix, that are never the name of something."""
+MASKED_IN_ALL = MINIMUM_RANDOM_LENGTH
+"""Letters and digits, one of them a digit, behind the prefix of tokens that were minted elsewhere: a UUID has 32."""
+MAXIMUM_REMEMBERED = 256
+"""Characters of a text whose masked form is kept: clients choose paths, so that what they can fill is bounded."""
+MAXIMUM_DECODINGS = 4
+"""Nobody encodes a token more often by mistake, and whoever wants to keep us busy could ask for thousands."""
+
+_RUN = re.compile(f"[0-9A-Za-z]{{{MASKED_RUN}}}")
+_LEAST = MINIMUM_RANDOM_LENGTH + CHECKSUM_LENGTH
+_LONG_RUN = re.compile(f"[0-9A-Za-z]{{{_LEAST}}}")
+_CHECKED = re.compile(f"[0-9A-Za-z_-]{{{_LEAST + 1},}}")
+_BORDER = re.compile("[_-]")
+
+
+class Masking:
+    """The one function, for the tokens of some policies."""
+
+    def __init__(self, formats: Iterable[TokenFormat]) -> None:
+        self._is_checked: dict[str, bool] = {}
+        """By the prefix in lower case, whether no token that begins with it was minted elsewhere."""
+        for one in formats:
+            for prefix in map(str.lower, one.prefixes):
+                self._is_checked[prefix] = self._is_checked.get(prefix, True) and one.checksum
+        # A prefix of letters and digits only is found in words, too; any other one ends with what no word goes on with.
+        each = [
+            f"(?<![0-9A-Za-z]){prefix}" if prefix.isalnum() else re.escape(prefix)
+            for prefix in sorted(self._is_checked, key=len, reverse=True)
+        ]
+        self._prefixed = re.compile(f"({'|'.join(each)})([0-9A-Za-z._~+=-]{{{MASKED_RUN},}})", re.IGNORECASE)
+        self._remember = functools.lru_cache(maxsize=4096)(self.mask)
+
+    def mask(self, text: str) -> str:
+        """Return the text without what looks like a token in it; decoded, where one is percent-encoded in it."""
+        if "\n" in text:
+            return "\n".join(map(self.mask, text.split("\n")))
+        if len(text) <= MASKED_RUN:
+            return text
+        masked = self._mask(text)
+        if "%" in masked:
+            plain = _decode(masked)
+            again = self._mask(plain)
+            if again != plain:
+                return "".join(one if one.isprintable() else quote(one) for one in again)
+        return masked
+
+    def mask_again(self, text: str) -> str:
+        """Return the same as `mask`, at less cost if the text comes again and again."""
+        return self._remember(text) if len(text) <= MAXIMUM_REMEMBERED else self.mask(text)
+
+    def holds_token(self, text: str) -> bool:
+        """Whether there is in the text what looks like a token."""
+        return self.mask(text) != text
+
+    def _mask(self, text: str) -> str:
+        lower = text.lower()
+        for prefix in self._is_checked:  # a look at each costs less than the pattern
+            if prefix in lower:
+                text = self._prefixed.sub(self._mask_prefixed, text)
+                break
+        return _CHECKED.sub(_mask_checked, text) if _LONG_RUN.search(text) else text
+
+    def _mask_prefixed(self, match: re.Match[str]) -> str:
+        prefix, body = match.groups()
+        characters = [one for one in body if one.isalnum()]
+        is_foreign = not self._is_checked[prefix.lower()] and len(characters) >= MASKED_IN_ALL
+        is_token = _RUN.search(body) or (is_foreign and any(one.isdigit() for one in characters))
+        return f"{prefix}{MASK}" if is_token else match[0]
+
+
+NO_POLICIES = Masking((ADMIN_FORMAT,))
+"""Where none can be read."""
+
+
+def _decode(text: str) -> str:
+    """The text as it was before it was percent-encoded."""
+    for _ in range(MAXIMUM_DECODINGS):
+        text, encoded = unquote(text), text
+        if text == encoded:
+            break
+    return text
+
+
+def _mask_checked(match: re.Match[str]) -> str:
+    """The same for a text with our checksum; it may stand behind something else."""
+    text = match[0]
+    for start in (0, *(border.end() for border in _BORDER.finditer(text))):
+        found = text[start:]
+        if len(found) > _LEAST and build_checksum(found[:-CHECKSUM_LENGTH]) == found[-CHECKSUM_LENGTH:]:
+            return f"{text[: max(text.rfind('_'), text.rfind('-')) + 1]}{MASK}"
+    return text

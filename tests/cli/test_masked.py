@@ -1,0 +1,78 @@
+"""No command repeats a token on standard error, whoever writes there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.masked import find_folder
+from gateway.core.tokens import TokenFormat, mint
+from tests.support.policies import SMALL
+
+OWN = mint(TokenFormat(("any_",), 40, checksum=True, shown=12), bytes(range(100)))
+"""A token of our making, whose policy is nowhere to be read."""
+FOREIGN = "frn_k3Jd82mQpLx0Zt7vB1nY"
+"""One that was made elsewhere: only the policy's prefix tells what it is."""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a folder with policies of the prefix `frn_`, without a checksum."""
+    policies = folder / "policies"
+    policies.mkdir(exist_ok=True)
+    foreign = SMALL.replace('prefixes = ["', 'checksum = false\nprefixes = ["frn_", "')
+    (policies / "small.toml").write_text(foreign)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment,
+    )
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("token", [OWN, FOREIGN], ids=["ours", "foreign"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("TOKEN",), 2, "No such command"),
+        (("token", "list", "TOKEN", "--redis", "redis://127.0.0.1:1"), 2, "unexpected extra argument"),
+        (("token", "list", "--TOKEN"), 2, "No such option"),
+        (("token", "list", "--redis", "redis://127.0.0.1:1?TOKEN=1"), 2, "unknown option"),
+        (("serve", "--redis", "memory://", "--upstream", "TOKEN=http://127.0.0.1:1"), 2, "no policy is named"),
+        (("serve", "--redis", "memory://", "--access-log", "absent/TOKEN"), 2, "No such file"),
+    ],
+    ids=["a command", "an argument", "an option", "a URL", "a setting", "a file"],
+)
+def test_a_token_where_none_belongs_is_not_repeated(
+    tmp_path: Path, token: str, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    """Whatever finds the mistake, click or the gateway, says it without the token."""
+    ended = run(tmp_path, *(one.replace("TOKEN", token) for one in arguments))
+    assert code == ended.returncode, ended.stderr
+    assert said in ended.stderr
+    assert token[4:] not in ended.stdout + ended.stderr
+    assert f"{token[:4]}..." in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "folder"),
+    [
+        ((), {}, "policies"),
+        ((), {"GATEWAY_POLICIES": ""}, "policies"),
+        ((), {"GATEWAY_POLICIES": "mine"}, "mine"),
+        (("token", "--policies", "given"), {"GATEWAY_POLICIES": "mine"}, "given"),
+        (("--policies=given", "token"), {}, "given"),
+        (("token", "--policies"), {}, ""),
+    ],
+)
+def test_the_policies_are_found_as_the_command_finds_them(
+    arguments: tuple[str, ...], environment: dict[str, str], folder: str
+) -> None:
+    """By the option, else by the variable, else by default."""
+    assert folder == find_folder(arguments, environment)
