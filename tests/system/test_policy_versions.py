@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.client import ask
 from tests.support.command_line import run_command
-from tests.support.processes import GatewayServer, wait_until
+from tests.support.processes import GatewayServer, RedisServer, wait_until
 from tests.system.conftest import Serve
 
 
@@ -17,9 +17,11 @@ def versions(redis_url: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
 
 
 def test_versions_of_policies_are_told_while_they_differ(
-    serve: Serve, redis_url: str, policies: Path, tmp_path: Path
+    own_redis: RedisServer, serve: Serve, policies: Path, tmp_path: Path
 ) -> None:
     """By command, which fails while there are two, and in metrics; a gateway that stops is forgotten at once."""
+
+    redis_url = own_redis.url
 
     def numbers() -> list[int]:
         return [len(processes) for processes in versions(redis_url)[1].get("system", {}).values()]
