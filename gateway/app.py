@@ -82,8 +82,7 @@ class Gateway:
         self.own = parse_own_addresses(settings)
         self.policies = policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not to crowd out admissions
-        self.managing = managing
+        self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
