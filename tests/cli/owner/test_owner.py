@@ -27,7 +27,7 @@ def test_an_owner_is_set_and_shown(where: tuple[str, ...]) -> None:
         "policy": "small",
         "status": "active",
         "plan": "pro",
-        "permissions": {"": [], "*": ["read"], "website": ["read", "write"]},
+        "permissions": {"": [], "*": ["read"], "website": ["write", "read"]},
         "version": 1,
         "tokens": 1,
     }
@@ -39,7 +39,7 @@ def test_an_owner_is_set_and_shown(where: tuple[str, ...]) -> None:
         "status  active",
         "plan  pro",
         "tokens  1",
-        "in website: read, write",
+        "in website: write, read",
         "in every other project: read",
         "no scope",
     ):
@@ -47,7 +47,7 @@ def test_an_owner_is_set_and_shown(where: tuple[str, ...]) -> None:
     (listed,) = run_json("owner", "list", "--policy", "small", *where[:2])
     assert {name: value for name, value in expected.items() if name != "tokens"} == listed
     assert (
-        "ada  active  pro  no project: -; every other project: read; website: read,write\n"
+        "ada  active  pro  no project: -; every other project: read; website: write,read\n"
         == run_command("owner", "list", "--policy", "small", *where[:2]).stdout
     )
 
