@@ -5,8 +5,8 @@ import logging
 import os
 import re
 from collections import Counter
-from contextlib import suppress
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
