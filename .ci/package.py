@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
+EXAMPLE = ROOT / "tests" / "examples" / "litestar_app"
 READY_SECONDS = 60
 """Ample: on a busy machine the first import, which compiles all modules, takes a while."""
 SHIPPED = (
@@ -88,10 +89,14 @@ def rehearse(folder: Path) -> None:
         run(binaries / "gateway", "demo", "--once", at=folder)
     with step("gateway serve --redis memory:// --policies my-policies"):
         serve(binaries, folder)
-    with step("mypy --strict on an app with the plugin"):
+    with step("mypy --strict on an app with the plugin, and on a repository of one, with its tests"):
         (folder / "app.py").write_text(APP, encoding="utf-8")
-        run(binaries / "pip", "install", "--quiet", "mypy", at=folder)
+        run(binaries / "pip", "install", "--quiet", "mypy", "pytest", "httpx", at=folder)
         run(binaries / "mypy", "--strict", "app.py", at=folder)
+        sample = folder / EXAMPLE.name
+        shutil.copytree(EXAMPLE, sample, ignore=shutil.ignore_patterns("__pycache__"))
+        run(binaries / "mypy", "--strict", ".", at=sample)
+        run(binaries / "python", "-m", "pytest", "--quiet", at=sample)
 
 
 def check_wheel(wheel: Path) -> None:

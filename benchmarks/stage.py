@@ -176,11 +176,22 @@ class Stage:
         yield Row("gateway: proxied, 10 MiB", pid, port, HUGE_TARGET, one, connections=FEW_CONNECTIONS)
         yield Row("the backend itself", pid, self._backend, "/live", connections=1)
         yield Row("through the gateway", pid, port, "/live", one, connections=1)
+        yield from self._own_apps(policies, one[-1])
         asking = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
         port, pid = self._serve_gateway("asked gateway", common, asking)
         yield Row("gateway: forward-auth", pid, port, "/-/authorize/nginx", (*one, *ASKED), uses_redis=True)
         port, pid = self._unguarded(policies)
         yield Row("gateway without admission: cached export", pid, port, "/export", one, 200, hit)
+
+    def _own_apps(self, policies: Path, token: Field) -> Iterator[Row]:
+        served = (*UVICORN, *ALIKE, "benchmarks.own_app:app")
+        port, pid = self._serve("bare app", *served)
+        yield Row("Litestar handler", pid, port, "/live")
+        settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url, "BENCHMARK_PLUGIN": "1"}
+        port, pid = self._serve("own app", *served, environment=settings)
+        fields = (*CLIENT_FIELDS, token)
+        yield Row("plugin: guarded handler", pid, port, "/live", fields, uses_redis=True)
+        yield Row("plugin: stored answer", pid, port, "/export", fields, 200, "gateway; hit", True)
 
     def _unguarded(self, policies: Path) -> tuple[int, int]:
         settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}

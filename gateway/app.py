@@ -59,11 +59,15 @@ USAGE_TIMEOUT_SECONDS = 2.0
 class Gateway:
     """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
 
-    `upstreams` answer in the place of the policies' backends.
+    `upstreams` answer in the place of the policies' backends. `policies` are those of several gateways of one process.
     """
 
     def __init__(
-        self, settings: Settings, client: "Client | None" = None, upstreams: "Upstreams | None" = None
+        self,
+        settings: Settings,
+        client: "Client | None" = None,
+        upstreams: "Upstreams | None" = None,
+        policies: PolicyFiles | None = None,
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
@@ -72,12 +76,11 @@ class Gateway:
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        replacements, self.own = parse_upstreams(settings.upstreams), parse_own_addresses(settings)
-        self.policies = PolicyFiles(Path(settings.policies), replacements, can_assert=keys is not None, own=self.own)
+        self.own = parse_own_addresses(settings)
+        self.policies = policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        self.managing = BoundedConnection(
-            client, settings.redis_timeout, self.cache_counts
-        )  # not to crowd out admissions
+        managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not to crowd out admissions
+        self.managing = managing
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
@@ -94,9 +97,10 @@ class Gateway:
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.exports, self.admissions = exports, RedisAdmissions(self.redis)
         self.exchange = Exchange(
             policies=self.policies,
-            admissions=RedisAdmissions(self.redis),
+            admissions=self.admissions,
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
@@ -108,6 +112,10 @@ class Gateway:
             issuer=issuer,
             product_api=ProductApi(self.management),
         )
+
+    def set_time(self, milliseconds: int | None) -> None:
+        """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
+        self.admissions.now = self.settlements.now = self.exports.now = self.fetches.now = milliseconds
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Mistakes of the policy files, where an older set is served."""
@@ -162,6 +170,12 @@ class Gateway:
         await self.redis.close()
         if self.access_log is not None:
             await self.access_log.close()
+
+
+def open_policies(settings: Settings) -> PolicyFiles:
+    """The policy files of the settings, read; raises ConfigurationError with every mistake."""
+    folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
+    return PolicyFiles(folder, replacements, can_assert=bool(settings.assertion_key), own=parse_own_addresses(settings))
 
 
 def request_ids() -> Iterator[str]:

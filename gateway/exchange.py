@@ -178,7 +178,7 @@ class Exchange:
                 response = flight.until_sent(await self._answer(request, content, admission))
             except (CancelledError, ClientGone) as error:
                 ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
-                self._leave(request, admission.rule, admission.facts, ended)
+                self.leave(request, admission.rule, admission.facts, ended)
                 raise
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
@@ -241,7 +241,7 @@ class Exchange:
     @asynccontextmanager
     async def permit(
         self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
-    ) -> AsyncIterator[Authorized | Response]:
+    ) -> "AsyncIterator[Permission | Response]":
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
 
         The request is in flight until the end of the `with` block. If another one would be refused before that, `end`
@@ -251,11 +251,20 @@ class Exchange:
         if isinstance(admission, Refused):
             yield self.finish(request, admission, build_refused(request, admission))
             return
-        with self._settlements.in_flight(admission.rule, admission.facts):
-            opened = self.finish(request, admission, Response(ResponseHead(101, []), b""))
-            asking = Asking(self._policies, request, find_rule, self._pepper)
-            with _noting_end(opened), self._streams.until_refused(admission.facts, asking, end):
-                yield admission
+        permission = Permission(self, request, admission)
+        asking = Asking(self._policies, request, find_rule, self._pepper)
+        with (
+            self._settlements.in_flight(rule, admission.facts),
+            permission.noting_end(),
+            self._streams.until_refused(admission.facts, asking, end),
+        ):
+            yield permission
+
+    async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
+        """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
+        request, admission = permission.request, permission.admission
+        await self._retrieval.invalidate(request, admission.rule.policy, head)
+        return self.finish(request, admission, Response(head, b""))
 
     def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
         """The digest of the presented token, found without IO."""
@@ -292,7 +301,11 @@ class Exchange:
         if self._access_log is None:
             return response
         return Response(
-            response.head, response.content, partial(self._record, request, outcome, response), response.upstream_error
+            response.head,
+            response.content,
+            partial(self._record, request, outcome, response),
+            response.upstream_error,
+            response.refused,
         )
 
     def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: Facts | None) -> None:
@@ -301,9 +314,9 @@ class Exchange:
         if isinstance(verdict, Allow):
             with self._settlements.in_flight(rule, verdict.facts):
                 pass
-        self._leave(request, rule, verdict.facts if verdict is not None else None, ended)
+        self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
-    def _leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
+    def leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
         """Counts and records a request that is not answered: nobody is there. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
@@ -329,22 +342,45 @@ class Exchange:
         )
 
 
-@contextmanager
-def _noting_end(opened: Response) -> Iterator[None]:
-    """Notes how the `with` block ended, for an answer that its caller gives."""
-    ended, why = Ended.STOPPED, ""
-    try:
-        yield
-        ended = Ended.COMPLETE
-    except StreamRevoked as error:
-        ended, why = end_of_refused(error.reason), error.reason
-        raise
-    except Exception:
-        ended = Ended.INTERNAL_ERROR
-        raise
-    finally:
-        if opened.note_end is not None:
-            opened.note_end(ended, 0, why)
+class Permission:
+    """A request that may pass, and that whoever asked for it answers: see `Exchange.permit`."""
+
+    def __init__(self, exchange: Exchange, request: RequestHead, admission: Authorized) -> None:
+        self.request = request
+        self.admission = admission
+        self.sent_bytes = 0
+        """Of the answer's content, for its record."""
+        self.is_complete = False
+        """Whether the answer was given to its end."""
+        self._exchange = exchange
+        self._begun: Response | None = None
+
+    async def begin(self, head: ResponseHead) -> ResponseHead:
+        """Return the head that the client gets: `head`, and what every answer carries."""
+        self._begun = await self._exchange.begin(self, head)
+        return self._begun.head
+
+    @contextmanager
+    def noting_end(self) -> Iterator[None]:
+        """Notes how the `with` block ended; what never began was for a client that has left, or that we left."""
+        ended, why = _end_of(self.request), ""
+        try:
+            yield
+            ended = Ended.COMPLETE if self.is_complete else Ended.CLIENT_GONE
+        except StreamRevoked as error:
+            ended, why = end_of_refused(error.reason), error.reason
+            raise
+        except OSError:  # what a server raises for a client that has left
+            ended = Ended.CLIENT_GONE
+            raise
+        except Exception:
+            ended = Ended.INTERNAL_ERROR
+            raise
+        finally:
+            if self._begun is None:
+                self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
+            elif self._begun.note_end is not None:
+                self._begun.note_end(ended, self.sent_bytes, why)
 
 
 def _end_of(request: RequestHead) -> Ended:

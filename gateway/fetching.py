@@ -105,14 +105,19 @@ class Fetching:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
         policy = admission.rule.policy
         answer = await self._send(request, admission, request.target, build_fields(request, admission), content)
-        ended = invalidating.find_invalidated(policy, request, answer.head)
-        if ended:
-            try:
-                await self._exports.purge(policy.name, ended)
-            except StoreUnavailable as error:
-                self._counts["invalidation-failed"] += 1
-                logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
+        await self.invalidate(request, policy, answer.head)
         return _pass_through(answer, why)
+
+    async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
+        """Ends what is stored and what an answer to a write says is no longer true (RFC 9111 4.4, RFC 9875 3)."""
+        ended = invalidating.find_invalidated(policy, request, head)
+        if not ended:
+            return
+        try:
+            await self._exports.purge(policy.name, ended)
+        except StoreUnavailable as error:
+            self._counts["invalidation-failed"] += 1
+            logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
 
     async def _ask(self, it: Fetch) -> Response | Refused:
         """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""

@@ -22,9 +22,9 @@ from gateway.core.caching.fetching import Alone, Fetch, Landed, Lead, Turn
 from gateway.core.caching.reusing import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.caching.told import read_selection
 from gateway.core.errors import UpstreamError
-from gateway.core.messages import RequestHead, Response, without_fields
+from gateway.core.messages import RequestHead, Response, ResponseHead, without_fields
 from gateway.core.outcomes import Authorized, Refused
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.policies.rules import CacheRule, Policy, Rule
 from gateway.core.reasons import Reason
 from gateway.fetching import Fetching
 
@@ -87,6 +87,10 @@ class Retrieval:
             return answer
         await give_up(answer.content)
         return msgspec.structs.replace(answer, content=b"")
+
+    async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
+        """See Fetching.invalidate, for an answer that did not come from here."""
+        await self._fetching.invalidate(request, policy, head)
 
     async def close(self) -> None:
         """Ends what is being refreshed behind the clients' backs."""

@@ -29,6 +29,8 @@ FIXTURES = {
     "backend_port": "system",
 }
 """A test that uses the fixture, directly or through another one, has the marker."""
+collect_ignore_glob = ["examples/*"]
+"""A repository as a user has it: system/test_plugin.py runs its tests there."""
 KINDS = {*FIXTURES.values()}
 
 settings.register_profile("gateway", deadline=None, derandomize=True)

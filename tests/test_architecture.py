@@ -29,6 +29,7 @@ LAYERS = (
     "admin",
     "cli",
     "plugin",
+    "testing",
 )
 """From the innermost to the outermost: a layer may import itself and those before it."""
 MAY_IMPORT = {

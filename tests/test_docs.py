@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+from litestar.exceptions import HTTPException
 
 from gateway.adapters import names
 from gateway.cli.main import commands
@@ -17,6 +18,8 @@ from gateway.core.records import AccessRecord
 from gateway.core.upstream_causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.settings import PREFIX, Settings
+from gateway.web.plugin import refusals
+from gateway.web.plugin.refusals import GatewayRefusal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -148,3 +151,17 @@ def test_make_targets_in_the_documents_exist(document: str) -> None:
     """`make x` is told only where the Makefile has x."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z]+(?:-[a-z]+)*)\b", (ROOT / document).read_text())) - targets <= {"it"}
+
+
+def test_the_plugins_page_names_what_there_is() -> None:
+    """Its exceptions are those of the module, each under the class that it extends; its links lead somewhere."""
+    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    kinds = {kind for kind in vars(refusals).values() if isinstance(kind, type) and issubclass(kind, HTTPException)}
+    own = {kind for kind in kinds if issubclass(kind, GatewayRefusal)}
+    assert {(kind.__name__, kind.__mro__[1].__name__) for kind in own} == {*rows}
+    anchors = {
+        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", page, re.MULTILINE)
+    }
+    assert {*re.findall(r"\]\(#([\w-]+)\)", page)} <= anchors

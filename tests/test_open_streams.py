@@ -10,11 +10,11 @@ from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.stream_watch import POLL_SECONDS
 from gateway.core.errors import StreamRevoked
 from gateway.core.messages import ContentStream, RequestHead, Response
-from gateway.core.outcomes import Authorized
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.rules import Rule
 from gateway.core.reasons import Reason
 from gateway.core.tokens import digest, token_id
+from gateway.exchange import Permission
 from tests.adapters.raw_backend import settle
 from tests.support.policies import SMALL, rule_for
 from tests.support.room import TEXT, Room, ok, open_room
@@ -167,7 +167,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
         fields = [(b"authorization", b"Bearer " + TEXT.encode())]
         request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", "", 0)
         async with room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append) as admission:
-            assert isinstance(admission, Authorized)
+            assert isinstance(admission, Permission)
             await look(room)
             assert [] == ended
             rules[0] = None

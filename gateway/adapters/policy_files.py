@@ -41,6 +41,8 @@ class PolicyFiles:
         self._can_assert = can_assert
         self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
+        self.object: Callable[[PolicySet], None] = lambda _: None
+        """Raises ConfigurationError if whoever uses the policies cannot go on with a new set."""
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
         self._reloading = asyncio.Lock()
@@ -55,12 +57,13 @@ class PolicyFiles:
             return False
         self._read = ReadFiles(self._folder)
         try:
-            self.current = self._read.load(self._loader, can_assert=self._can_assert)
+            loaded = self._read.load(self._loader, can_assert=self._can_assert)
+            self.object(loaded)
         except ConfigurationError as error:
             self.mistakes = error.mistakes
             logger.error("policies unchanged, the files have mistakes:\n%s", error)  # noqa: TRY400 - the place matters, not the stack
         else:
-            self.mistakes = ()
+            self.current, self.mistakes = loaded, ()
             logger.info("policies loaded from %s: %s", self._folder, ", ".join(sorted(self.current.policies)))
         return True
 
@@ -69,9 +72,19 @@ class PolicyFiles:
         from watchfiles import awatch  # noqa: PLC0415 - most commands read policies and never watch them
 
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
-        async for _ in awatch(folder, step=50, debounce=200):
+        async for _ in awatch(folder, watch_filter=self._is_of_interest, step=50, debounce=200):
             if await self.reload_beside():
                 then()
+
+    def _is_of_interest(self, _: object, path: str) -> bool:
+        """Whether a change may be one of policies. Any other file that is there, such as a log, may not.
+
+        watchfiles logs what it passes on: that would be a change, and a line, for ever. Links are not judged:
+        Kubernetes swaps whole folders by one.
+        """
+        file = Path(path)
+        is_other = file.is_file() and not file.is_symlink() and file.suffix != ".toml"
+        return not is_other or file.name == self._folder.name or self._read.depends_on(path)
 
     async def reload_beside(self, *, is_asked_for: bool = False) -> bool:
         """Reload in a thread, one at a time, which lets the event loop have its turn at least every SWITCH_SECONDS."""
@@ -109,6 +122,10 @@ class ReadFiles:
             return Mistake("$.upstream.assertion", NO_KEY) if upstream.audience is not None and not can_assert else None
 
         return loader.load(self._texts, find_mistake)
+
+    def depends_on(self, path: str) -> bool:
+        """Whether a policy's TLS names the file."""
+        return any(Path(file).resolve() == Path(path).resolve() for file in self._digests)
 
     def is_unchanged(self) -> bool:
         """Whether a load now would read the same."""

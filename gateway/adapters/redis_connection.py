@@ -76,7 +76,7 @@ logger = logging.getLogger(__name__)
 def open_client(url: str, timeout_seconds: float) -> Client:
     """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
     if url == EMBEDDED:
-        return _embedded()
+        return EmbeddedStore().open_client()
     _check_options(url)
     try:
         client = redis.asyncio.Redis.from_url(
@@ -110,21 +110,35 @@ def address_of(client: Client) -> str:
     return str(where["path"]) if "path" in where else f"{where.get('host')}:{where.get('port')}"
 
 
-def _embedded() -> Client:
-    try:
-        import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
-    except ImportError as error:
-        raise ConfigurationError(
-            "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
-        ) from error
+class EmbeddedStore:
+    """Redis inside this process (fakeredis), for any number of clients. Raises ConfigurationError without it."""
 
-    class Embedded(fakeredis.FakeAsyncRedis):
-        def script_load(self, script: Any) -> Any:
-            return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
+    def __init__(self) -> None:
+        try:
+            import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
+        except ImportError as error:
+            raise ConfigurationError(
+                "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
+            ) from error
 
-    server = fakeredis.FakeServer()
-    fakeredis.FakeRedis(server=server).set(names.marker(), "1")  # it begins empty, and that is meant
-    return Embedded(server=server)
+        class Embedded(fakeredis.FakeAsyncRedis):
+            def script_load(self, script: Any) -> Any:
+                return super().script_load(without_flags(script))  # fakeredis runs scripts as Redis 6 does
+
+        self._kind = Embedded
+        self._server = fakeredis.FakeServer()
+        self._direct = fakeredis.FakeRedis(server=self._server)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything: it is empty, and that is meant."""
+        self._direct.flushall()
+        self._direct.set(names.marker(), "1")
+
+    def open_client(self) -> Client:
+        """A client of what is stored, for one event loop."""
+        client: Client = self._kind(server=self._server)
+        return client
 
 
 class RedisConnection:

@@ -103,6 +103,8 @@ class Response(msgspec.Struct, frozen=True):
     """Whoever sends it calls this once, at the end; None if nobody wants to know."""
     upstream_error: str = ""
     """Why the backend failed, if this stands in for its answer."""
+    refused: Reason | None = None
+    """Why the gateway itself refuses the request, if this says so."""
 
 
 def field_values(fields: Fields, name: bytes) -> list[bytes]:

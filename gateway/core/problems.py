@@ -112,6 +112,11 @@ PROBLEMS: Mapping[Reason, Problem] = {
 }
 
 
+def code_of(reason: Reason) -> str:
+    """Return the code that a client is told: one and the same for every token that is not valid."""
+    return str(reason) if PROBLEMS[reason] is not _INVALID_TOKEN else "invalid_token"
+
+
 def build_refusal(
     reason: Reason,
     policy: Policy | None,
@@ -138,7 +143,7 @@ def build_refusal(
     if retry_after is not None:
         fields.append((b"retry-after", b"%d" % retry_after))
     dialect = _find_dialect(reason, problem, policy)
-    extensions: dict[str, Any] = {"code": str(reason) if PROBLEMS[reason] is not _INVALID_TOKEN else "invalid_token"}
+    extensions: dict[str, Any] = {"code": code_of(reason)}
     if required_scopes and problem.status == 403:
         extensions["required_scopes"] = required_scopes
     if violated_policies:
@@ -150,7 +155,7 @@ def build_refusal(
     content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
     fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
-    return Response(ResponseHead(problem.status, fields), content)
+    return Response(ResponseHead(problem.status, fields), content, refused=reason)
 
 
 def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:

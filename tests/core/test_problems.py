@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.messages import Response, field_value, field_values
-from gateway.core.problems import PROBLEMS, build_refusal
+from gateway.core.problems import PROBLEMS, build_refusal, code_of
 from gateway.core.reasons import Reason
 from gateway.core.variants.variant import OptionMistake
 from tests.core.samples import load_shop
@@ -124,7 +124,10 @@ def test_a_missing_credential_has_no_error_code() -> None:
 @pytest.mark.parametrize("reason", TOKEN_REASONS)
 def test_a_client_cannot_tell_token_reasons_apart(reason: Reason) -> None:
     """Unknown, revoked, disabled, expired and malformed tokens get the very same answer."""
-    assert build_refusal(Reason.UNKNOWN_TOKEN, POLICY, "1") == build_refusal(reason, POLICY, "1")
+    unknown, other = build_refusal(Reason.UNKNOWN_TOKEN, POLICY, "1"), build_refusal(reason, POLICY, "1")
+    assert unknown.head == other.head
+    assert unknown.content == other.content
+    assert "invalid_token" == code_of(reason)
     assert [b'Bearer realm="shop", error="invalid_token", error_description="The token is not valid."'] == challenges(
         reason, "read"
     )

@@ -1,11 +1,13 @@
 """A Litestar app of one's own, with the gateway in it: `litestar --app tests.examples.plugin_app:app run`."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Litestar, Request, Response, WebSocket, asgi, get, post, websocket
+from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
@@ -108,6 +110,17 @@ async def project_events(project: FromPath[str]) -> ServerSentEvent:
     return ServerSentEvent(tell())
 
 
+@get("/work", guards=[requires()])
+async def work() -> Response[str]:
+    """Goes on for half a second behind its answer."""
+
+    async def go_on() -> None:
+        await asyncio.sleep(0.5)
+        logging.getLogger("uvicorn.error").info("the work is done")
+
+    return Response("begun", background=BackgroundTask(go_on))
+
+
 @get("/made")
 async def count_made() -> dict[str, int]:
     """How often each export was made."""
@@ -178,6 +191,7 @@ app = Litestar(
         project_events,
         count_ended,
         count_made,
+        work,
         broken,
         talk,
         echo,

@@ -1,69 +1,119 @@
-"""The outermost middleware of an app: whether a request may reach its handler, and what becomes of the answer.
+"""The middleware that stands before guarded handlers: whether a request may reach one, and what becomes of the answer.
 
 Rule 1: a handler with a guard needs a token, whatever its path; a rule of the policy needs what it says, whatever
 handles its path. What has neither is not the gateway's business.
-Rule 2: paths are read as the app's router reads them. One that could be read otherwise is refused.
+Rule 2: paths are read as the app's router reads them. A guarded one that could be read otherwise is refused.
+Rule 3: a handler runs in the request's own ASGI call (calls.py), behind all middleware, once. Only an answer that
+may be stored, which is then made for others too, is collected first (handlers.py).
 """
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote, unquote
 
 import msgspec
-from litestar import Litestar
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
+from litestar.exceptions import LitestarException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebSocketScope
+from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.protocols import PolicySource
 from gateway.core.addresses import TrustedProxies
 from gateway.core.caching.keys import is_cacheable
+from gateway.core.client_fields import MISLEADING, ByName, fold, fold_all
+from gateway.core.credentials import find_credential
 from gateway.core.decision import effective_scopes
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.forwarding import build_request_fields
-from gateway.core.messages import RequestHead, Response, ResponseHead
+from gateway.core.messages import Ended, Field, RequestHead, Response, ResponseHead
+from gateway.core.outcomes import Authorized, Refused, build_refused
 from gateway.core.policies.guarding import GuardedRules
 from gateway.core.policies.rules import Rule
-from gateway.core.principals import parse_principal
+from gateway.core.principals import Principal
 from gateway.core.reasons import Reason
 from gateway.core.targets import parse_path
 from gateway.exchange import Exchange
 from gateway.web.asgi import read_scope, reply
-from gateway.web.plugin.guards import STATE_KEY, Admitted, admission_of, scopes_needed
-from gateway.web.plugin.handlers import CALL, VIA, Call, without_intermediary
-from gateway.web.plugin.sockets import OpenSocket, deny
+from gateway.web.plugin.calls import OwnCall
+from gateway.web.plugin.guards import STATE_KEY, Admitted, Needs, admission_of, needs_of
+from gateway.web.plugin.handlers import CALL, VIA, Call, identify
+from gateway.web.plugin.refusals import build_exception
+from gateway.web.plugin.sockets import OpenSocket, deny, take_token
 from gateway.web.receiving import accept
 
 logger = logging.getLogger(__name__)
 
 
-class Gate:
-    """The middleware, as `wrap`; `policy` is whose quotas guarded handlers have that no rule matches."""
+class _Kept(dict[frozenset[bytes], ByName[bool]]):
+    """By a policy's credential fields: which fields handlers do not see, and what else could mislead them."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        policies: PolicySource,
-        policy: str,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-    ) -> None:
-        self._exchange = exchange
-        self._policies = policies
-        self._policy = policy
+    def __missing__(self, credential_fields: frozenset[bytes]) -> ByName[bool]:
+        names = fold_all(credential_fields | MISLEADING)
+        kept = self[credential_fields] = ByName(lambda name: fold(name) in names)
+        return kept
+
+
+_KEPT = _Kept()
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How an app wants its gate; see GatewayPlugin."""
+
+    policy: str
+    """Whose quotas guarded handlers have that no rule matches."""
+    trusted: TrustedProxies
+    raises: bool = True
+    """Whether refusals are exceptions of Litestar."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of the paths that the gate leaves alone."""
+    exclude_opt_key: str = ""
+    """What handlers that it leaves alone have in their `opt`."""
+
+
+class Parts(Protocol):
+    """What the gate has of the gateway."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """Of the present event loop."""
+        ...
+
+    @property
+    def policies(self) -> PolicySource:
+        """The policies, and what they are now."""
+        ...
+
+    @property
+    def override(self) -> Principal | None:
+        """Who asks, whatever the request says: for tests."""
+        ...
+
+
+class Gate:
+    """The middleware, as `wrap`."""
+
+    def __init__(self, parts: Parts, terms: Terms, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+        self._parts = parts
+        self._terms = terms
         self._clock = clock
         self._new_id = new_id
-        self._trusted = trusted
-        self._rules = GuardedRules(policies.current, policy)
+        self._rules = GuardedRules(parts.policies.current, terms.policy)
+        self._needs: dict[BaseRouteHandler, Needs | None] = {}
+        self._excluded = re.compile("|".join(terms.exclude)) if terms.exclude else None
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """The app behind the gate."""
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             admitted = admission_of(scope)
-            if admitted is not None and admitted.by is self:
+            if admitted is not None and admitted.by is self:  # the app has the middleware twice
+                await app(scope, receive, send)
+            elif self._is_excluded(scope):
+                scope["state"][STATE_KEY] = Admitted(self, is_excluded=True)
                 await app(scope, receive, send)
             elif scope["type"] == ScopeType.WEBSOCKET:
                 await self._connect(app, scope, receive, send)
@@ -74,73 +124,124 @@ class Gate:
 
     async def _answer(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
         request = self._accept(scope)
-        if isinstance(request, Response):
-            await reply(request, send)
-            return
         rule = self._find_rule(scope, request)
-        if rule is None:
-            scope["headers"] = request.fields  # what a client says of itself reaches no handler
+        if rule is None or self._can_do_without(scope, request, rule):
+            _set_fields(scope, request.fields)  # what a client says of itself reaches no handler
             await app(scope, receive, send)
-            return
-        router = Litestar.from_scope(scope).asgi_router
-        is_shared = is_cacheable(rule, request)  # HEAD too: it is answered by what GET would be
-        token = CALL.set(Call(self, router, scope, receive, rule.scopes, is_shared))
+        elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
+            await self._answer_for_others(app, scope, receive, send, request, rule)
+        else:
+            await self._serve(app, scope, receive, send, request, rule)
+
+    async def _serve(
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
+    ) -> None:
+        """Lets the handler answer in this call."""
+        call = OwnCall(send)
         try:
-            response = await self._exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            async with AsyncExitStack() as flight:
+                permission = await flight.enter_async_context(
+                    self._parts.exchange.permit(request, rule, partial(self._find_rule_again, scope, request), call.end)
+                )
+                if isinstance(permission, Response):
+                    await self._refuse(permission, send)
+                    return
+                self._admit(scope, request, permission.admission)
+                await call.serve(app, scope, receive, permission, flight)
+        except StreamRevoked as error:
+            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            logger.warning("request %s: the content broke off: %s", request.id, error)
+
+    async def _answer_for_others(
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
+    ) -> None:
+        """Gives an answer that is stored, or is made now and stored; what still runs behind it is awaited."""
+        call = Call(self, app, scope, request.path, rule.scopes)
+        token = CALL.set(call)
+        exchange = self._parts.exchange
+        try:
+            response = await exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            if response.refused is not None:
+                await self._refuse(response, send)
+                return
             # A handler whose answer others may get as well is not told by the server when its client leaves.
-            await reply(_without_intermediary(response), send, receive if is_shared else None)
+            await reply(_without_intermediary(response), send, receive)
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
-            # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
         finally:
             CALL.reset(token)
+        await call.finish()
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket: authorized when it is opened; the handler's, and in flight, for as long as it may be."""
+        carried = take_token(scope)
         request = self._accept(scope)
-        if isinstance(request, Response):
-            await deny(request, scope, send)
-            return
         rule = self._find_rule(scope, request)
-        scope["headers"] = request.fields
-        if rule is None:
+        if rule is not None:
+            request = carried.present(request, rule.policy)
+        if rule is None or self._can_do_without(scope, request, rule):
+            _set_fields(scope, request.fields)
             await app(scope, receive, send)
             return
-        socket, find_rule = OpenSocket(receive, send), partial(self._find_rule_again, scope, request)
+        socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
         try:
-            async with self._exchange.permit(request, rule, find_rule, socket.end) as admission:
-                if isinstance(admission, Response):
-                    await deny(_without_intermediary(admission), scope, send)
+            async with self._parts.exchange.permit(request, rule, find_rule, socket.end) as permission:
+                if isinstance(permission, Response):
+                    await deny(_without_intermediary(permission), scope, send)
                     return
-                record = admission.record
-                scopes = effective_scopes(rule, admission.facts) if record else ""
-                fields = build_request_fields(request, rule.policy, record, scopes, frozenset())
-                scope["headers"] = without_intermediary(fields)
-                scope["state"][STATE_KEY] = Admitted(self, rule.scopes, parse_principal(fields))
+                await permission.begin(ResponseHead(101, []))
+                self._admit(scope, request, permission.admission)
                 await socket.serve(app, scope)
+                permission.is_complete = True
         except StreamRevoked as error:
             logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
 
-    def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead | Response:
-        """The head of a request, its path as the router reads it; or the refusal of one that is malformed."""
+    async def _refuse(self, response: Response, send: Send) -> None:
+        if not self._terms.raises:
+            await reply(_without_intermediary(response), send)
+            return
+        _note_refused(response)
+        raise build_exception(_without_intermediary(response))
+
+    def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
+        """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
         raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
-        request = accept(read_scope(seen), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
-        if request.fault is not None:
-            return self._exchange.refuse(request, request.fault)
+        masking = self._parts.policies.current.masking
+        request = accept(read_scope(seen), self._clock(), self._new_id(), self._terms.trusted, masking)
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
-            return self._exchange.refuse(request, Reason.MALFORMED_TARGET)
+            fault = request.fault or Reason.MALFORMED_TARGET
+            return msgspec.structs.replace(request, fault=fault)
         return msgspec.structs.replace(request, path=path)
 
+    def _is_excluded(self, scope: Scope) -> bool:
+        key, excluded = self._terms.exclude_opt_key, self._excluded
+        is_opted_out = bool(key and scope["route_handler"].opt.get(key))
+        return is_opted_out or (excluded is not None and excluded.search(scope["path"]) is not None)
+
+    def _needs_of(self, scope: Scope) -> Needs | None:
+        handler = scope["route_handler"]
+        if handler not in self._needs:
+            self._needs[handler] = needs_of(handler)
+        return self._needs[handler]
+
     def _find_rule(self, scope: Scope, request: RequestHead) -> Rule | None:
-        if self._rules.policies is not self._policies.current:
-            self._rules = GuardedRules(self._policies.current, self._policy)
-        segments, needed = parse_path(request.path) or (), scopes_needed(scope["route_handler"])
-        return self._rules.find(request.host, request.method, segments, scope["path_template"], needed)
+        """The rule of a request; of one at fault any there is for its handler, or for its path as it was routed."""
+        policies = self._parts.policies.current
+        if self._rules.policies is not policies:
+            self._rules = GuardedRules(policies, self._terms.policy)
+        needs = self._needs_of(scope)
+        scopes = None if needs is None else needs.scopes
+        if request.fault is None or needs is not None:
+            segments = () if request.fault else parse_path(request.path) or ()
+            return self._rules.find(request.host, request.method, segments, scope["path_template"], scopes)
+        readings = (tuple(filter(None, path.split("/"))) for path in (scope["path"], unquote(request.path)))
+        found = (policies.match(request.host, request.method, segments) for segments in readings)
+        return next((rule for rule in found if rule is not None), None)
 
     def _find_rule_again(self, scope: Scope, request: RequestHead) -> Rule | None:
         """The same for what is open already; None where the app's policy is gone."""
@@ -148,6 +249,48 @@ class Gate:
             return self._find_rule(scope, request)
         except LookupError:
             return None
+
+    def _can_do_without(self, scope: Scope, request: RequestHead, rule: Rule) -> bool:
+        """Whether the handler answers without a token, too, and none is there; or a test says who asks."""
+        needs, override = self._needs_of(scope), self._parts.override
+        if override is not None:
+            lacks = not set(rule.scopes) <= override.scopes
+            refused = Refused(Reason.INSUFFICIENT_SCOPE, rule)
+            self._identify(scope, Admitted(self, rule.scopes, override))
+            if lacks:
+                raise self._build_exception(request, refused)
+            return True
+        if needs is None or request.fault is not None or not (needs.is_optional or needs.or_authenticated):
+            return False
+        written = self._parts.policies.current.match(request.host, request.method, parse_path(request.path) or ())
+        if written is not None and not written.is_public:
+            return False
+        found = find_credential(request.fields, rule.policy)
+        may_be_others = needs.or_authenticated and found is Reason.MALFORMED_CREDENTIALS
+        if not (found is Reason.MISSING_CREDENTIALS or may_be_others):
+            return False
+        refusal = partial(self._build_exception, request, Refused(Reason(found), rule))
+        scope["state"][STATE_KEY] = Admitted(self, refusal=refusal)
+        return True
+
+    def _build_exception(self, request: RequestHead, refused: Refused) -> LitestarException:
+        response = self._parts.exchange.finish(request, refused, build_refused(request, refused))
+        _note_refused(response)
+        return build_exception(_without_intermediary(response))
+
+    def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
+        """Tells the handler who asks, and keeps the credential from it."""
+        rule, record = admission.rule, admission.record
+        kept = _KEPT[rule.policy.credential_fields]
+        fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
+        _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])
+        principal = identify(record, effective_scopes(rule, admission.facts)) if record else None
+        self._identify(scope, Admitted(self, rule.scopes, principal))
+
+    def _identify(self, scope: Scope, admitted: Admitted) -> None:
+        scope["state"][STATE_KEY] = admitted
+        if admitted.principal is not None:
+            scope["user"], scope["auth"] = admitted.principal, admitted.principal.scopes
 
 
 def inner_path(path: str, root_path: str) -> str | None:
@@ -174,7 +317,24 @@ def _is_what_was_routed(scope: Scope, path: str) -> bool:
     return f"{read.rstrip('/')}/".endswith(f"{scope['path'].rstrip('/')}/")
 
 
+def _is_made_for_others(scope: Scope, request: RequestHead, rule: Rule) -> bool:
+    """Whether the answer may be stored; HEAD is answered by what GET would be, if the handler answers that, too."""
+    return is_cacheable(rule, request) and "GET" in getattr(scope["route_handler"], "http_methods", ())
+
+
 def _without_intermediary(response: Response) -> Response:
     """The answer without what only another server in between would say; Date is the server's own."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
     return msgspec.structs.replace(response, head=ResponseHead(response.head.status, fields))
+
+
+def _note_refused(response: Response) -> None:
+    """Whatever the app makes of a refusal, it is on record as one."""
+    if response.note_end is not None:
+        response.note_end(Ended.COMPLETE, len(cast(bytes, response.content)), "")
+
+
+def _set_fields(scope: Scope, fields: Sequence[Field]) -> None:
+    """Gives the request these fields, also where middleware before the gate has read them already."""
+    scope["headers"] = list(fields)
+    ScopeState.from_scope(scope).headers = Empty

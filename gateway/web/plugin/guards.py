@@ -1,64 +1,133 @@
 """What handlers say of who may ask them, and what they are told of who does.
 
-The guard decides nothing: by then the gate (gate.py) has. It makes sure of that, so an app without the gate answers
-nobody.
+The guard decides nothing that the gate (gate.py) can decide: by then that has admitted the request. The guard makes
+sure of it, so an app without the gate answers nobody. Only whether somebody came by another authentication of the app,
+which runs between the two, is left to the guard.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar.connection import ASGIConnection
-from litestar.exceptions import ImproperlyConfiguredException
+from litestar.exceptions import ImproperlyConfiguredException, LitestarException
 from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.types import Scope
 
 from gateway.core.principals import Principal
 
 STATE_KEY = "gateway_admitted"
 
+Middleware = TypeVar("Middleware", bound=AbstractAuthenticationMiddleware)
+
 
 class Admitted(msgspec.Struct, frozen=True):
-    """In the state of a request that may pass."""
+    """In the state of a request that the gate has let through."""
 
     by: object
     """The gate that let it pass."""
-    scopes: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
     """What the rule needs, and the token was found to have."""
-    principal: Principal | None
-    """None where a public rule lets anybody pass."""
+    principal: Principal | None = None
+    """None where no token was needed."""
+    refusal: Callable[[], LitestarException] | None = None
+    """How it is refused if nobody else knows who asks: no token was presented, and the handler can do without one."""
+    is_excluded: bool = False
+    """Whether the handler has opted out."""
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What all guards of a handler need together."""
+
+    scopes: tuple[str, ...] = ()
+    is_optional: bool = False
+    """Whether nobody has to be known."""
+    or_authenticated: bool = False
+    """Whether somebody will do whom another authentication of the app knows."""
 
 
 class Requires:
-    """A guard: the request needs a token with these scopes."""
+    """A guard: the request needs a token with these scopes, unless it `needs` less."""
 
-    def __init__(self, *scopes: str) -> None:
-        self.scopes = scopes
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Lets through what the gate has let pass; raises ImproperlyConfiguredException for all else."""
-        admitted = admission_of(connection.scope)
-        if admitted is None or not set(self.scopes) <= set(admitted.scopes):
+        """Lets through what the gate has let pass; raises ImproperlyConfiguredException where there is no gate."""
+        admitted, needs = admission_of(connection.scope), self.needs
+        if admitted is None:
             raise ImproperlyConfiguredException(f"{handler} requires a token, and no GatewayPlugin has seen to it")
+        if admitted.is_excluded:
+            return
+        if admitted.refusal is None:
+            if not set(needs.scopes) <= set(admitted.scopes):
+                raise ImproperlyConfiguredException(f"{handler} requires {needs.scopes}, which nobody has looked for")
+        elif not (needs.is_optional or (needs.or_authenticated and connection.scope.get("user"))):
+            raise admitted.refusal()
 
 
-def requires(*scopes: str) -> Requires:
-    """A guard for handlers, controllers, routers or the app; without scopes any valid token will do."""
-    return Requires(*scopes)
+def requires(*scopes: str, or_authenticated: bool = False) -> Requires:
+    """Return a guard for handlers, controllers, routers or the app: a token with these scopes, or any valid one.
+
+    With `or_authenticated`, a request without a token passes, too, if another authentication of the app (a session, a
+    JWT) has set `user`; the scopes are asked of tokens only. Of several guards, the strictest counts.
+    """
+    return Requires(Needs(scopes, or_authenticated=or_authenticated))
 
 
-def scopes_needed(handler: BaseRouteHandler) -> tuple[str, ...] | None:
-    """The scopes that the guards of a handler and of all around it ask for; None where none asks for a token."""
-    guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Requires)]
-    return tuple(dict.fromkeys(scope for guard in guards for scope in guard.scopes)) if guards else None
+def optional() -> Requires:
+    """Return a guard for handlers that answer anybody, and want to know who asks.
+
+    A token that is presented has to be valid, and is charged; without one, `principal` is None.
+    """
+    return Requires(Needs(is_optional=True))
+
+
+def needs_of(handler: BaseRouteHandler) -> Needs | None:
+    """Return what the guards of a handler and of all around it need; None where none asks for a token."""
+    guards = [guard.needs for guard in handler.resolve_guards() if isinstance(guard, Requires)]
+    if not guards:
+        return None
+    strict = [needs for needs in guards if not needs.is_optional]
+    return Needs(
+        scopes=tuple(dict.fromkeys(scope for needs in guards for scope in needs.scopes)),
+        is_optional=not strict,
+        or_authenticated=bool(strict) and all(needs.or_authenticated for needs in strict),
+    )
 
 
 def admission_of(scope: Scope) -> Admitted | None:
-    """What the gate has said of a request."""
-    admitted = scope["state"].get(STATE_KEY)
+    """Return what the gate has said of a request."""
+    admitted = (scope.get("state") or {}).get(STATE_KEY)
     return admitted if isinstance(admitted, Admitted) else None
+
+
+def principal_of(connection: "ASGIConnection[Any, Any, Any, Any] | Scope") -> Principal | None:
+    """Return who asks, in guards, middleware, exception handlers and hooks; None if no token has been admitted."""
+    scope = connection.scope if isinstance(connection, ASGIConnection) else connection
+    admitted = admission_of(scope)
+    return admitted.principal if admitted else None
 
 
 def provide_principal(scope: Scope) -> Principal | None:
     """Who asks: what a handler gets as `principal`."""
-    admitted = admission_of(scope)
-    return admitted.principal if admitted else None
+    return principal_of(scope)
+
+
+def or_token(middleware: type[Middleware]) -> type[Middleware]:
+    """Return an authentication middleware of Litestar's that leaves requests alone that the gate has admitted.
+
+    For an app whose handlers take a token or something else: `JWTAuth(authentication_middleware_class=or_token(
+    JWTAuthenticationMiddleware))`. `request.user` of such a request is the principal, `request.auth` its scopes.
+    """
+
+    class OrToken(cast(Any, middleware)):  # type: ignore[misc]
+        async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
+            """Who asks, by token or as the middleware finds out."""
+            principal = principal_of(connection)
+            if principal is not None:
+                return AuthenticationResult(user=principal, auth=principal.scopes)
+            return cast(AuthenticationResult, await super().authenticate_request(connection))
+
+    return cast(type[Middleware], OrToken)

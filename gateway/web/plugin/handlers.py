@@ -1,8 +1,8 @@
-"""The app as the backend of its own requests: what the exchange sends, the app's handlers answer.
+"""Handlers whose answers are stored, as the backends of their own requests: what the exchange sends, they answer.
 
-So all that the gateway does for a backend it does for a handler: cached answers, entity tags, codings, costs by
-outcome, streams that end when their token is revoked. The request goes through the app's router once more, as the
-exchange has made it: without the credential, with the fields that say who asks.
+So what the gateway does for a backend's export it does for a handler's: entity tags, codings, stale answers, variants,
+one call for all who want the same. The handler gets the request as the exchange has made it: without the credential,
+with the fields that say who asks.
 """
 
 import asyncio
@@ -12,20 +12,24 @@ from contextvars import ContextVar
 from typing import Any, cast
 from urllib.parse import unquote
 
-import msgspec
+from litestar import Litestar
 from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.forwarding import PSEUDONYM
 from gateway.core.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.upstream import Upstream
-from gateway.core.principals import parse_principal
+from gateway.core.principals import Principal, parse_principal
+from gateway.core.records import TokenRecord
+from gateway.core.tokens import token_id
 from gateway.web.plugin.guards import STATE_KEY, Admitted
 
 ROUTED = ("path_params", "path_template", "route_handler")
-"""What the router finds out anew."""
+"""What the router finds out anew for another path."""
 OF_FRAMEWORK = "_ls_"
 """What begins so in the state of a request, Litestar keeps there for itself."""
+OF_ANSWER = "http.response."
+"""What begins so among the extensions is about an answer that goes out as it is made."""
 VIA = (b"via", b"1.1 " + PSEUDONYM)
 """What only a server in between would say."""
 AHEAD = 2
@@ -34,18 +38,42 @@ AHEAD = 2
 logger = logging.getLogger(__name__)
 
 
-class Call(msgspec.Struct, frozen=True):
-    """The request that a handler answers, as it came."""
+class Call:
+    """The request for which a handler is called. Others may get the answer: it is not this client's to break off."""
 
-    by: object
-    """The gate that it came to."""
-    router: ASGIApp
-    scope: HTTPScope
-    receive: Receive
-    scopes: tuple[str, ...]
-    """What its rule needs."""
-    is_shared: bool
-    """Whether others may get the answer, too: then it is not this client's to break off."""
+    def __init__(self, by: object, app: ASGIApp, scope: HTTPScope, path: str, scopes: tuple[str, ...]) -> None:
+        self.by = by
+        """The gate that it came to."""
+        self.path = path
+        """What it asks for."""
+        self.scope = scope
+        self._app = app
+        self.scopes = scopes
+        """What its rule needs."""
+        self._runs: list[asyncio.Task[None]] = []
+        self._is_over = False
+
+    def run(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
+        """Begins a run of the handler that is behind the gate, or of the one that a rule's `source` names."""
+        app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
+        task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
+        self._runs.append(task)
+        task.add_done_callback(self._tell)
+        return task
+
+    async def finish(self) -> None:
+        """Waits for what its handler still does behind the answer, and raises what went wrong there, as it would."""
+        while self._runs:
+            run = self._runs.pop(0)
+            await asyncio.wait([run])
+            if not run.cancelled() and (error := run.exception()) is not None:
+                raise error
+        self._is_over = True
+
+    def _tell(self, task: "asyncio.Task[None]") -> None:
+        """Logs what went wrong in a run that nobody waits for any more."""
+        if self._is_over and not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed after its answer", exc_info=error)
 
 
 CALL: ContextVar[Call] = ContextVar("call")
@@ -53,7 +81,7 @@ CALL: ContextVar[Call] = ContextVar("call")
 
 
 class AppUpstreams:
-    """See protocols.Upstreams. Content is read by the handler itself, from the server."""
+    """See protocols.Upstreams. What is asked of it can be made for others: it has no content."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -68,34 +96,44 @@ class AppUpstreams:
         inform: Inform | None = None,
     ) -> Response:
         """What the handler answers; raises what it raises before its answer begins."""
-        call = CALL.get()
-        run = HandlerRun()
-        scope, receive = (
-            build_scope(call, method, target, fields),
-            _receive_nothing() if call.is_shared else call.receive,
-        )
-        task = asyncio.create_task(run.do(call.router, scope, receive))
+        call, run = CALL.get(), HandlerRun()
+        task = call.run(run, build_scope(call, method, target, fields))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await run.answer(task)
+
+    async def finish(self) -> None:
+        """Waits for the handlers that are still at work, also behind their answers."""
+        if self._running:
+            await asyncio.wait(self._running)
 
 
 def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -> HTTPScope:
     """The scope of a request that the gate has let pass."""
     path, _, query = target.partition("?")
-    root_path = call.scope.get("root_path", "")
+    root_path, principal = call.scope.get("root_path", ""), parse_principal(fields)
     state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
+    extensions = call.scope.get("extensions") or {}
+    is_routed = path == call.path
     scope: dict[str, Any] = {
-        **{name: value for name, value in call.scope.items() if name not in ROUTED},
+        **{name: value for name, value in call.scope.items() if is_routed or name not in ROUTED},
         "method": method,
-        "path": root_path + unquote(path),
+        "path": call.scope["path"] if is_routed else root_path + unquote(path),
         "raw_path": (root_path + path).encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "headers": without_intermediary(fields),
-        "extensions": {},
-        "state": state | {STATE_KEY: Admitted(call.by, call.scopes, parse_principal(fields))},
+        "extensions": {name: value for name, value in extensions.items() if not name.startswith(OF_ANSWER)},
+        "state": state | {STATE_KEY: Admitted(call.by, call.scopes, principal)},
     }
+    if principal is not None:
+        scope |= {"user": principal, "auth": principal.scopes}
     return cast(HTTPScope, scope)
+
+
+def identify(record: TokenRecord, scopes: str) -> Principal:
+    """Return who asks with a token, and its effective scopes."""
+    identity = token_id(record.digest)
+    return Principal(identity, record.name, record.project, record.owner, frozenset(scopes.split()))
 
 
 def without_intermediary(fields: Sequence[Field]) -> list[Field]:
@@ -113,13 +151,12 @@ class HandlerRun:
         self._is_complete = False
 
     async def do(self, app: ASGIApp, scope: HTTPScope, receive: Receive) -> None:
-        """Runs it to its end; what it raises after its answer goes to the log."""
+        """Runs it to its end; raises what it raises after its answer."""
         try:
             await app(scope, receive, self._messages.put)
         except Exception as error:
             if self._is_complete:
-                logger.exception("a handler failed after its answer")
-                return
+                raise
             await self._messages.put(error)
         else:
             await self._messages.put(None)

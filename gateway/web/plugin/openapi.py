@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme
 
 from gateway.core.policies.rules import CredentialSource, Policy
+from gateway.web.plugin.guards import Needs
 
 REFUSALS = {
     401: "There is no token, or it is not valid.",
@@ -23,9 +24,12 @@ def describe_credentials(config: OpenAPIConfig, policy: Policy) -> None:
     config.components = [*components, Components(security_schemes={**schemes})]
 
 
-def describe_guard(handler: HTTPRouteHandler, policy: Policy, scopes: tuple[str, ...]) -> None:
+def describe_guard(handler: HTTPRouteHandler, policy: Policy, needs: Needs) -> None:
     """Says of a guarded handler which scopes it needs, and how requests are refused."""
-    handler.security = [*(handler.security or ()), *({_name(source): list(scopes)} for source in policy.credentials)]
+    ways: list[dict[str, list[str]]] = [{_name(source): list(needs.scopes)} for source in policy.credentials]
+    if needs.is_optional:
+        ways.append({})  # OpenAPI 3.1: an empty requirement makes security optional
+    handler.security = [*(handler.security or ()), *ways]
     refusals: dict[int, ResponseSpec] = {
         status: ResponseSpec(
             data_container=dict[str, Any],

@@ -1,13 +1,17 @@
 """A WebSocket that is refused, and one that is open for as long as another would be let in."""
 
 import asyncio
+import logging
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, cast
 
+import msgspec
 from litestar.types import ASGIApp, Receive, Send, WebSocketScope
 
 from gateway.core.errors import StreamRevoked
-from gateway.core.messages import Ended, Response
+from gateway.core.messages import Ended, RequestHead, Response
+from gateway.core.policies.rules import Policy
 from gateway.core.reasons import Reason
 from gateway.core.websockets import POLICY_VIOLATION
 
@@ -15,8 +19,43 @@ DENIAL = "websocket.http.response"
 """The extension of ASGI by which a WebSocket is refused with a whole answer."""
 REVOKED = {"code": POLICY_VIOLATION, "reason": "invalid_token"}
 """What both ends are told: no more than refusals say. Before a WebSocket is open the client sees 403 instead."""
+TOKEN_SUBPROTOCOL = "gateway.token."
+"""What a browser, which cannot set Authorization, puts before its token in Sec-WebSocket-Protocol (RFC 6455 1.9)."""
+PLAIN_SUBPROTOCOL = "gateway"
+"""What it offers beside that, so that there is one to agree on where the handler chooses none."""
 LAST = {"websocket.close", "websocket.disconnect", f"{DENIAL}.start"}
 """Messages behind which there is nothing left to close."""
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """What a WebSocket's handshake carries in its subprotocols."""
+
+    token: str = ""
+    answer: str = ""
+    """The subprotocol that is agreed on if the handler chooses none; a browser would close the WebSocket otherwise."""
+
+    def present(self, request: RequestHead, policy: Policy) -> RequestHead:
+        """The request with the token where the policy looks for it; with two credentials it is as ambiguous as any."""
+        if not self.token:
+            return request
+        source = policy.credentials[0]
+        value = f"Bearer {self.token}" if source.is_bearer else self.token
+        return msgspec.structs.replace(request, fields=[*request.fields, (source.field, value.encode("ascii"))])
+
+
+def take_token(scope: WebSocketScope) -> Carried:
+    """Takes the token out of the subprotocols of a handshake: nobody behind the gate sees or repeats it."""
+    offered = scope.get("subprotocols") or []
+    tokens = [one for one in offered if one.startswith(TOKEN_SUBPROTOCOL) and one.isascii()]
+    if not tokens:
+        return Carried()
+    left = [one for one in offered if one not in tokens]
+    scope["subprotocols"] = left
+    fields = [field for field in scope["headers"] if field[0] != b"sec-websocket-protocol"]
+    scope["headers"] = [*fields, (b"sec-websocket-protocol", ", ".join(left).encode("latin-1"))] if left else fields
+    answer = PLAIN_SUBPROTOCOL if PLAIN_SUBPROTOCOL in left else ""
+    # Several are several credentials; the first would hide that.
+    return Carried(", ".join(one.removeprefix(TOKEN_SUBPROTOCOL) for one in tokens), answer)
 
 
 class OpenSocket:
@@ -26,9 +65,11 @@ class OpenSocket:
     Rule 2: the client is told without waiting for the handler, which may be busy or never look.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, subprotocol: str = "") -> None:
         self._receive = receive
         self._send = send
+        self._subprotocol = subprotocol
+        """The one that is agreed on if the handler chooses none."""
         self._is_over = False
         self._closing: asyncio.Task[None] | None = None
         """Since it was ended."""
@@ -66,9 +107,28 @@ class OpenSocket:
     async def _pass_out(self, message: Any) -> None:
         if self._closing is None:
             self._is_over = self._is_over or message["type"] in LAST
+            if message["type"] == "websocket.accept" and self._subprotocol and not message.get("subprotocol"):
+                message = {**message, "subprotocol": self._subprotocol}
             await self._send(message)
         elif message["type"] not in LAST:
             raise ConnectionAbortedError("this WebSocket was closed: its token may no longer have it")
+
+
+DENIED: ContextVar[bool] = ContextVar("denied", default=False)
+"""Whether the WebSocket of the present task was refused with a whole answer."""
+
+
+class QuietDenials(logging.Filter):
+    """Keeps uvicorn from calling such a refusal a mistake of the app.
+
+    uvicorn (0.40 to 0.54) takes the answer, and then misses a handshake. Where it says so in other words, it is logged.
+    """
+
+    MISSED = "ASGI callable returned without completing handshake."
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        return not (record.msg == self.MISSED and DENIED.get())
 
 
 async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
@@ -78,6 +138,7 @@ async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
     if DENIAL not in (scope.get("extensions") or {}):
         await send(cast(Any, {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""}))
         return
+    DENIED.set(True)
     head = refusal.head
     await send(cast(Any, {"type": f"{DENIAL}.start", "status": head.status, "headers": head.fields}))
     await send(cast(Any, {"type": f"{DENIAL}.body", "body": refusal.content, "more_body": False}))

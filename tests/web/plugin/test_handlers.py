@@ -133,7 +133,7 @@ async def test_what_a_handler_does_after_its_answer_is_left_to_it() -> None:
 
 
 async def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
-    """Its path below the app's own, its fields with Host, nothing of what Litestar or the gate keep for themselves."""
+    """Its path as it was routed, its fields with Host, nothing of what Litestar or the gate keep for themselves."""
     seen: list[dict[str, Any]] = []
 
     async def handle(scope: Any, receive: Any, send: Send) -> None:
@@ -146,10 +146,11 @@ async def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
         "root_path": "/api",
         "headers": [(b"host", b"OWN.example:80"), (b"authorization", b"Bearer secret")],
         "state": {"_ls_connection_state": object(), "database": 1},
+        "path": "/items/b",
         "route_handler": object(),
-        "path_template": "/x",
+        "path_template": "/items/{x}",
         "path_params": {},
-        "extensions": {"http.response.pathsend": {}},
+        "extensions": {"http.response.pathsend": {}, "tls": {}},
     }
     by = object()
     fields = [
@@ -160,20 +161,21 @@ async def test_a_handler_gets_the_request_as_the_exchange_sends_it() -> None:
         (b"x-gateway-scopes", b"a b"),
     ]
 
-    CALL.set(Call(by, cast(Any, handle), cast(Any, scope), cast(Any, None), ("a",), is_shared=True))
+    CALL.set(Call(by, cast(Any, handle), cast(Any, scope), "/items/%62", ("a",)))
     await AppUpstreams().send(cast(Any, None), "GET", "/items/%62?q=1", fields, None)
     (got,) = seen
     assert "GET" == got["method"]
-    assert "/api/items/b" == got["path"]
+    assert "/items/b" == got["path"]
     assert b"/api/items/%62" == got["raw_path"]
     assert b"q=1" == got["query_string"]
     assert [*fields[:2], *fields[3:]] == got["headers"]
     assert {"type": "http.request", "body": b"", "more_body": False} == got["received"]
-    assert {} == got["extensions"]
+    assert {"tls": {}} == got["extensions"]
     assert {"database", "gateway_admitted"} == got["state"].keys()
     admitted = got["state"]["gateway_admitted"]
     assert by == admitted.by
     assert ("a",) == admitted.scopes
     assert "ab" == admitted.principal.token_id
     assert {"a", "b"} == admitted.principal.scopes
-    assert {"route_handler", "path_template", "path_params"}.isdisjoint(got)
+    assert scope["route_handler"] is got["route_handler"]
+    assert admitted.principal is got["user"]
