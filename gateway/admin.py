@@ -24,6 +24,7 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.upstream_probe import UpstreamProbe
 from gateway.app import request_ids
 from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
@@ -40,9 +41,10 @@ from gateway.settings import (
 from gateway.web.admin.access import Access
 from gateway.web.admin.api import build_api, build_openapi
 from gateway.web.admin.app import build_admin
+from gateway.web.admin.listener import AdminListener
 from gateway.web.metrics import build_metrics
 from gateway.web.pages.parts import Pages
-from gateway.web.pages.router import build_pages
+from gateway.web.pages.router import build_pages, tell_http
 from gateway.web.pages.visitors import WRONG_SIGN_INS, Visitors
 
 ADMIN_TIMEOUT_SECONDS = 5.0
@@ -89,6 +91,7 @@ class Administration:
             random_text=lambda: secrets.token_urlsafe(16),
             trusted=trusted,
             listen=authority_of(settings.listen),
+            probe=UpstreamProbe(),
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
@@ -113,7 +116,24 @@ def create_admin(
     settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
 ) -> Litestar:
     """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
-    administration = Administration(settings or read_settings(), client, clock)
+    return build_application(Administration(settings or read_settings(), client, clock))
+
+
+def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
+    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
+    settings = settings or read_settings()
+    administration = Administration(settings, client)
+    return AdminListener(
+        build_application(administration),
+        time.time,
+        request_ids().__next__,
+        parse_trusted_proxies(settings),
+        administration.masking,
+    )
+
+
+def build_application(administration: Administration) -> Litestar:
+    """The application of what is administered."""
     mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
@@ -135,4 +155,5 @@ def create_admin(
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
-    return build_admin(administration, [build_pages(administration.pages), api, metrics], run, build_openapi())
+    pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
+    return build_admin(administration, [pages, api, metrics], run, tell, build_openapi())

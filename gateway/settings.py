@@ -38,7 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     own_prefix: str = DEFAULT_PREFIX
     """Behind which path the public listener has its own addresses, such as /-/health; all others are the backends'."""
     sign_in: str = "admin owner project"
-    """Whose tokens open the developer page: of `admin`, `owner` and `project`, separated by spaces."""
+    """Whose tokens may open the developer page: of `admin`, `owner` and `project`, separated by spaces. A policy's
+    tokens need the `sign_in_scope` of their policy, too."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes that answer requests."""
     upstreams: str = ""

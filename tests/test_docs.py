@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 import click
 import msgspec
@@ -9,9 +10,11 @@ import pytest
 from litestar.exceptions import HTTPException
 
 from gateway.adapters import names
+from gateway.adapters.policy_files import read_policies
 from gateway.cli.main import commands
 from gateway.core.messages import Ended
 from gateway.core.metrics import gather_metrics
+from gateway.core.pages.snippets import build_snippets
 from gateway.core.policies.document import CacheTable
 from gateway.core.problems import PROBLEMS
 from gateway.core.records import AccessRecord
@@ -115,6 +118,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.owner_copy(identity, "p", "x"),
         names.owners("p"),
         names.children(identity),
+        names.made(identity),
         names.export("project", "x", "k"),
         names.content(names.export("project", "x", "k"), "v"),
         names.staged(names.export("project", "x", "k"), "v", "0"),
@@ -144,6 +148,13 @@ def test_every_name_in_redis_is_documented() -> None:
         if "<" in name or ":" in name
     ]
     assert [] == [name for name in made if not any(pattern.fullmatch(name) for pattern in patterns)]
+
+
+def test_the_lines_for_a_job_are_those_of_the_developer_page() -> None:
+    """What README tells to pull with is what a test runs (tests/system/test_snippets.py)."""
+    policy = read_policies(ROOT / "policies", {}).policies["example"]
+    url = "https://api.example.com/api/v1/projects/website/translations/export"
+    assert indent(build_snippets(policy, url, "json")[0].text, " " * 4) in README
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])

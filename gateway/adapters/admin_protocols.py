@@ -52,6 +52,13 @@ class Tokens(Protocol):
         """The children of a token, newest first."""
         ...
 
+    async def made_with(self, token_ids: Sequence[str], most: int | None = None) -> set[str]:
+        """The ids of what was made with one of the tokens, its children and what is just being made included.
+
+        If `most` is given, at least so many of them, any, if there are.
+        """
+        ...
+
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
         ...
@@ -64,6 +71,10 @@ class Tokens(Protocol):
 
     async def revoke(self, token_id: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good; a second time changes nothing."""
+        ...
+
+    async def revoke_each(self, token_ids: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
+        """The same of several; the ids not revoked before. An id without a record never gets one."""
         ...
 
     async def revoke_lineage(self, token_id: str, entry: AuditEntry | None = None) -> list[str]:

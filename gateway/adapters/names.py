@@ -10,6 +10,7 @@
     gw1:leases:<per>:<length>:<policy>:<who>:<counter>
     gw1:{7f}:owner:<policy>:<owner>     hash, the owner's record for the tokens of this bucket (core/owners.py)
     gw1:{7f}:children:<id>              set of ids, the children of a token, for showing them
+    gw1:{7f}:made:<id>                  set of ids, the tokens that were made with a token, to end them with it
     gw1:owner:<policy>:<owner>          hash, the owner's record that the buckets have copies of
     gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
     gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
@@ -107,6 +108,11 @@ def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:
 def children(token_id: str) -> str:
     """The set of a token's children."""
     return f"{bucket(token_id)}children:{token_id}"
+
+
+def made(token_id: str) -> str:
+    """The set of the tokens that were made with a token."""
+    return f"{bucket(token_id)}made:{token_id}"
 
 
 def all_tokens() -> str:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain, groupby
-from operator import attrgetter
 from typing import Any
 
 from gateway.adapters import names
@@ -17,7 +16,7 @@ from gateway.core.decision import Asked, Facts
 from gateway.core.errors import ChangeRefused
 from gateway.core.explanation import Standing
 from gateway.core.policies.rules import Rule
-from gateway.core.records import TokenRecord, decode_record, encode_record
+from gateway.core.records import TokenRecord, decode_record, encode_record, newest_first
 from gateway.core.tokens import ID_LENGTH, bucket_of, token_id
 
 _ABSENT = b""
@@ -81,6 +80,18 @@ class RedisTokens:
         members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
+    async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
+        """See admin_protocols.Tokens."""
+        keys = [name(identity) for identity in identities for name in (names.made, names.children)]
+        commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
+        made = set[str]()
+        for start in range(0, len(commands), AT_ONCE):
+            few = await self._connection.run(partial(_pipeline, commands=commands[start : start + AT_ONCE]))
+            made.update(member.decode() for members in few for member in members)
+            if most is not None and len(made) >= most:
+                break
+        return made
+
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
         return await self._put(encode_record(old), new, entry) == 1
@@ -122,7 +133,16 @@ class RedisTokens:
 
     async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
         """Ends a token for good: one command, so there is no moment in between."""
-        await self._revoke_in_bucket([identity], ["alone", "", "", _note(entry)])
+        await self.revoke_each([identity], entry)
+
+    async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
+        """See admin_protocols.Tokens."""
+        revoked: list[str] = []
+        for _, bucket in groupby(sorted(identities), bucket_of):
+            meant = list(bucket)
+            for few in (meant[start : start + LOOKED_AT_ONCE] for start in range(0, len(meant), LOOKED_AT_ONCE)):
+                revoked += await self._revoke_in_bucket(few, ["alone", "", "", _note(entry)])
+        return revoked
 
     async def revoke_lineage(self, identity: str, entry: AuditEntry | None = None) -> list[str]:
         """One script: a lineage is in one bucket."""
@@ -198,6 +218,8 @@ class RedisTokens:
         entries += [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
         if record.parent:
             entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
+        if record.made_by:
+            entries.append(("SADD", names.made(record.made_by), token_id(record.digest)))
         await self._connection.run(lambda client: _pipeline(client, entries))
 
     async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
@@ -218,12 +240,6 @@ class RedisTokens:
             answers = await self._connection.run(partial(_pipeline, commands=[ask(bucket) for bucket in buckets]))
             told.update(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
         return told
-
-
-def newest_first(records: Iterable[TokenRecord]) -> list[TokenRecord]:
-    """By creation, then by name; what is equal in both stays as it was."""
-    by_name = sorted(records, key=attrgetter("name"))
-    return sorted(by_name, key=attrgetter("created_at"), reverse=True)
 
 
 def _note(entry: AuditEntry | None) -> bytes:

@@ -127,8 +127,12 @@ def run_admin(listener: socket.socket, mouth: socket.socket) -> None:
 
 def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
     """Return how uvicorn runs the application of gateway/app.py, which is given the `client` of a store."""
+    return _build_config(partial(load("gateway.app:create_app"), settings, client), settings)
+
+
+def _build_config(create: Callable[[], Any], settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        partial(load("gateway.app:create_app"), settings, client),
+        create,
         factory=True,
         http="gateway.web.connections:Connection",
         ws="none",
@@ -145,17 +149,5 @@ def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
 
 
 def build_admin_config(settings: Settings, client: Any = None) -> uvicorn.Config:
-    """Return how uvicorn runs the admin listener: people and few programs, so all by the book."""
-    return uvicorn.Config(
-        partial(load("gateway.admin:create_admin"), settings, client),
-        factory=True,
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=build_logging(settings.log_format, settings.log_level),
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.stop_timeout,
-    )
+    """Return how uvicorn runs the admin listener: by the same server, so with the same limits."""
+    return _build_config(partial(load("gateway.admin:create_admin_listener"), settings, client), settings)

@@ -42,6 +42,7 @@ ADMIN = Policy(
     credentials=(CredentialSource(b"authorization", is_bearer=True),),
     bound_to="owner",
     parent_scope="",
+    sign_in_scope="",
     has_known_owners=False,
     scopes=SCOPES,
     scope_names={name: name for name in SCOPES},
@@ -58,6 +59,10 @@ ADMIN = Policy(
 def admin_rule(*scopes: str) -> Rule:
     """What a call of the management API needs; it costs nothing."""
     return require(build_rule(ADMIN, _PATTERN, cost=0), scopes)
+
+
+RULES: Mapping[str, Rule] = {scope: admin_rule(scope) for scope in SCOPES}
+"""What is asked of an admin token that is to have a scope, in the management API and on the pages alike."""
 
 
 def is_admin(record: TokenRecord) -> bool:

@@ -52,7 +52,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     owner: str = ""
     scopes: tuple[str, ...] = ()
-    """Empty: all that the owner may grant, as far as the plan of the moment allows."""
+    """Empty: all that the owner may grant, as far as the plan of the moment allows, but for the one to sign in with."""
     plan: str | None = None
     """None: the policy's first."""
     not_before: int | None = None
@@ -122,23 +122,26 @@ def make_record(
     )
     check_record(policy, record, record.__struct_fields__, now)
     if not request.scopes:
-        return msgspec.structs.replace(record, scopes=" ".join(sorted(grantable_to(policy, record, Bounds(owner)))))
+        granted = grantable_to(policy, record, Bounds(owner))
+        return msgspec.structs.replace(record, scopes=" ".join(policy.unasked_scopes(granted)))
     check_bounds(policy, record, record.__struct_fields__, Bounds(owner))
     return record
 
 
 def update_record(
-    policy: Policy, record: TokenRecord, change: TokenChange, now: int, bounds: Bounds = NO_BOUNDS
+    policy: Policy, record: TokenRecord, change: TokenChange, now: int, bounds: Bounds = NO_BOUNDS, asker: str = ""
 ) -> TokenRecord:
     """The record after the change; ChangeRefused for what the policy does not know or is out of bounds.
 
-    What stays is not checked anew.
+    What stays is not checked anew. `asker` is the id of the policy's own token that asks, empty for an operator.
     """
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = policy.own_scopes(values["scopes"])
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
+    if "is_active" in values:
+        values["disabled_by"] = _find_disabler(record, asker, is_active=values["is_active"])
     overrides = tuple(override for override in record.overrides if now < override.until)
     updated = msgspec.structs.replace(record, **values, overrides=overrides)
     check_record(policy, updated, values.keys(), now)
@@ -203,6 +206,14 @@ def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], 
     latest = bounds.parent.expires_at if bounds.parent else None
     if "expires_at" in changed and latest is not None and (record.expires_at is None or record.expires_at > latest):
         raise NotGrantable(f"a child ends with its parent, {build_timestamp(latest).decode()}, or before")
+
+
+def _find_disabler(record: TokenRecord, asker: str, *, is_active: bool) -> str:
+    """Who has disabled the token after a switch: what an operator disabled, only an operator enables."""
+    is_operators = not record.is_active and not record.disabled_by
+    if asker and is_active and is_operators:
+        raise NotGrantable("an operator has disabled this token: only an operator can enable it")
+    return "" if is_active or (asker and is_operators) else asker
 
 
 def _check_dates(record: TokenRecord, changed: Collection[str], now: int) -> None:

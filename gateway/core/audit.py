@@ -135,7 +135,7 @@ def about_token(
 
 def compare_records(old: TokenRecord | None, new: TokenRecord) -> dict[str, tuple[Any, Any]]:
     """What a change does to a token; of a new one all that says something."""
-    fields = (*TOLD, "parent", "successor")
+    fields = (*TOLD, "disabled_by", "parent", "successor")
     before = {field: getattr(old, field) if old else None for field in fields}
     after = {field: getattr(new, field) for field in fields}
     changes = {field: (before[field], after[field]) for field in fields if before[field] != after[field]}

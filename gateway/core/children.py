@@ -44,7 +44,7 @@ def make_child(
 
     `state` is the parent's, `owner` the record of its owner, `maker` the id of the token that asks, empty for an
     operator; `draws` and `now` are those of `rotate_record`. Without scopes it holds all that the parent effectively
-    has, but for the scope that making children needs; without an end it ends with the parent.
+    has, but for the scopes to make children and to sign in with; without an end it ends with the parent.
     """
     identity, bounds = parent.identity, Bounds(owner, parent)
     granted = check_parent(policy, parent, state, bounds, maker)
@@ -53,7 +53,7 @@ def make_child(
     child = msgspec.structs.replace(
         new,
         name=request.name,
-        scopes=policy.own_scopes(request.scopes or granted - {policy.parent_scope}),
+        scopes=policy.own_scopes(request.scopes or policy.unasked_scopes(granted - {policy.parent_scope})),
         not_before=request.not_before,
         expires_at=parent.expires_at if request.expires_at is None else request.expires_at,
         parent=identity,

@@ -39,7 +39,7 @@ class OwnerRecord(msgspec.Struct, frozen=True):
 
     status: OwnerStatus
     permissions: Mapping[str, str]
-    """Project, "*" or "" to scope tokens separated by one space, sorted."""
+    """Project, "*" or "" to scope tokens separated by one space, in the order in which they were given."""
     version: int
     """Counts up with each change: a copy is never written over a newer one."""
 

@@ -53,7 +53,7 @@ def build_request(
     """A new token; `held` are the effective scopes of the one that asks, which it gets where none are named."""
     refuse_child(asker)
     _check_new(policy, asked)
-    scopes = asked.get("scopes", tuple(held.split()))
+    scopes = asked.get("scopes", tuple(policy.unasked_scopes(held.split())))
     if not scopes:
         raise NotGrantable("there is no scope to give")
     _check_given(policy, held, scopes)

@@ -10,7 +10,9 @@ does not have, in base64url, and no lineage where that is the token itself.
 
 import functools
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -35,7 +37,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     expires_at: int | None
     """The first second in which the token no longer works."""
     scopes: str
-    """Scope tokens separated by one space (RFC 6749 3.3), sorted."""
+    """Scope tokens separated by one space (RFC 6749 3.3), in the order in which they were given."""
     plan: str
     """Empty where the policy has no plans."""
     lineage: str
@@ -58,6 +60,10 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """When it was last changed by somebody; None: never."""
     number: int = 0
     """An id for products that have integers for it, counted by policy; 0 where the policy has none."""
+    made_by: str = ""
+    """The id of the token that was presented to make this one; empty: none, at a command line, or nobody knows."""
+    disabled_by: str = ""
+    """The id of the policy's own token that disabled it; empty: an operator did, or it is not disabled."""
 
     @property
     def identity(self) -> str:
@@ -68,6 +74,12 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     def revoked_with(self) -> tuple[str, ...]:
         """The ids of the tokens with whose revocation this one is over: itself, and its parent where it has one."""
         return (self.identity, self.parent) if self.parent else (self.identity,)
+
+
+def newest_first(records: Iterable[TokenRecord]) -> list[TokenRecord]:
+    """By creation, then by name; what is equal in both stays as it was."""
+    by_name = sorted(records, key=attrgetter("name"))
+    return sorted(by_name, key=attrgetter("created_at"), reverse=True)
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -87,6 +87,8 @@ def mint_beside(
         successor="",
         updated_at=None,
         number=0,
+        made_by="",
+        disabled_by="",
     )
 
 

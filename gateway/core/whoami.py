@@ -48,6 +48,7 @@ class Identity(msgspec.Struct, frozen=True):
     """What it may use: the backend is told the same."""
     expires_at: str | None
     quotas: list[QuotaState]
+    """Those that are enforced: for one in shadow nobody is refused, so nobody is told of it."""
 
 
 def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
@@ -78,6 +79,7 @@ def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
                 reset_seconds=window.reset_seconds(facts.now),
             )
             for window in facts.windows
+            if not window.quota.is_shadow
         ],
     )
 

@@ -78,7 +78,8 @@ class Management(Writing):
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
             check_maker(actor, record.policy)
-            updated = update_record(policy, record, change, at, await self._bounds(record))
+            asker = actor.token if actor.kind == "token" else ""
+            updated = update_record(policy, record, change, at, await self._bounds(record), asker)
             return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.UPDATE, identity=identity):
@@ -120,11 +121,13 @@ class Management(Writing):
             check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
             (view,), bounds = await self._view([record]), await self._bounds(record)
             rotated = rotate_record(policy, record, view.state, rotation, self._draws(policy), self._pepper, at, bounds)
-            successor = await self._claims.give_number(policy, rotated.successor)
+            successor = msgspec.structs.replace(rotated.successor, made_by=actor.token)
+            successor = await self._claims.give_number(policy, successor)
             ending = msgspec.structs.replace(rotated.old, updated_at=at)
             entry = about_token(actor, Action.ROTATE, record, compare_records(record, ending))
             if not await self._tokens.rotate(record, ending, successor, entry):
                 return None
+            await self._check_maker(successor)
             new, old = await self._view([successor, ending])
             return CreatedToken(new, rotated.text, old)
 
@@ -137,6 +140,18 @@ class Management(Writing):
             await self._record(identity)
             await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
             return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
+
+    async def revoke_with_made(self, actor: Actor, identity: str) -> list[str]:
+        """Ends a token, all that was made with it, and what was made with that; the ids not revoked before."""
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
+            seen, pending = {identity}, {identity}
+            while pending:  # each is revoked before it is asked what was made with it
+                revoked += await self._tokens.revoke_each(sorted(pending), entry)
+                pending = await self._tokens.made_with(sorted(pending)) - seen
+                seen |= pending
+            return revoked
 
     async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
         """Ends a token with all that it was rotated from and to; the ids not revoked before."""

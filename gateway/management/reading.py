@@ -7,15 +7,17 @@ from gateway.adapters.admin_protocols import Audit, Claims, Owners, Tokens
 from gateway.adapters.protocols import PolicySource
 from gateway.core.admin_tokens import ADMIN, NAME
 from gateway.core.audit import ACTIONS, AuditEntry, AuditQuery
-from gateway.core.decision import Deny, decide
+from gateway.core.decision import Deny, Verdict, decide
 from gateway.core.errors import ConfigurationError, NotFound
 from gateway.core.explanation import build_facts
 from gateway.core.masking import NO_POLICIES
 from gateway.core.outcomes import Authorized
 from gateway.core.owners import OwnerRecord
+from gateway.core.pages.reach import Reach
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy, Rule
-from gateway.core.records import TokenRecord
+from gateway.core.reasons import Reason
+from gateway.core.records import TokenRecord, newest_first
 from gateway.core.token_views import TokenView, build_views, why_not_found
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH, digest, token_id
 from gateway.core.whoami import identity_rule
@@ -89,10 +91,17 @@ class Reading:
         return await self._view(await self._tokens.find_all(policy, project, owner))
 
     async def list_known(
-        self, policy: str | None, project: str | None = None, owner: str | None = None
+        self, policy: str | None, project: str | None = None, owner: str | None = None, maker: str | None = None
     ) -> list[TokenView]:
-        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list."""
-        views = await self.list_tokens(policy, project, owner)
+        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list.
+
+        If a `maker` is given, of what was made with that token.
+        """
+        if maker is None:
+            views = await self.list_tokens(policy, project, owner)
+        else:
+            meant = Reach(policy, project, owner)
+            views = [view for view in await self.list_made(maker) if meant.covers(view.record)]
         if not views:
             await self.check_seen(policy, project, owner)
         return views
@@ -129,6 +138,18 @@ class Reading:
         """The children of a token, newest first."""
         return await self._view(await self._tokens.children(identity))
 
+    async def list_made(self, identity: str, most: int | None = None) -> list[TokenView]:
+        """What was made with a token, and with what was made with it, newest first; NotFound.
+
+        If `most` is given, not much more than so many are looked for: an admin token can have made a million.
+        """
+        await self._record(identity)
+        seen, pending = {identity}, {identity}
+        while pending and (most is None or len(seen) <= most):
+            pending = await self._tokens.made_with(sorted(pending), None if most is None else most + 1) - seen
+            seen |= pending
+        return await self._view(newest_first(await self._tokens.find_each(sorted(seen - {identity}))))
+
     async def list_lineage(self, identity: str) -> list[TokenView]:
         """The token with all that it was rotated from and to, as far as their records are there; NotFound."""
         found = {identity: await self._record(identity)}
@@ -156,11 +177,16 @@ class Reading:
         if view is None or view.record.policy not in self._policies.current.policies:
             return None
         rule = identity_rule(self.policy(view.record.policy))
-        standing = await self._tokens.standing(view.identity, rule, "")
-        if standing is None or standing.record.digest != view.record.digest:
-            return None
-        verdict = decide(rule, build_facts(rule, standing))
+        verdict = await self.examine(view.identity, lambda _: rule)
         return None if isinstance(verdict, Deny) else Authorized(rule, verdict.record, verdict.facts)
+
+    async def examine(self, identity: str, find_rule: Callable[[TokenRecord], Rule | None]) -> Verdict:
+        """The verdict on a token, quotas aside, by the rule that its record leads to; without one it is unknown."""
+        standing = await self._tokens.standing(identity, None, "")
+        rule = find_rule(standing.record) if standing else None
+        if standing is None or rule is None:
+            return Deny(Reason.UNKNOWN_TOKEN)
+        return decide(rule, build_facts(rule, standing))
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name; NotFound. Owners without one are names only, and bound nothing."""

@@ -27,6 +27,8 @@ from gateway.management.reading import Reading
 ATTEMPTS = 5
 """Times that a change is made anew while others change the same."""
 
+GATEWAY = Actor("gateway", "system")
+"""Who ends what nobody may have made."""
 REPEATED = {
     "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
     "pending": ("idempotency_in_progress", "this call is being made at the moment"),
@@ -87,14 +89,26 @@ class Writing(Reading):
                 )
 
     async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
+        record = msgspec.structs.replace(record, made_by=actor.token)
         claim = await self._claim_name(policy, record)
         try:
             record = await self._claims.give_number(policy, record)
             await self._tokens.create(record, about_token(actor, action, record, compare_records(None, record)))
+            await self._check_maker(record)
         except ChangeRefused:
             await self._claims.release_name(policy, record, claim)
             raise
         return (await self._view([record]))[0]
+
+    async def _check_maker(self, made: TokenRecord) -> None:
+        """Ends what was just made, and raises TokenEnded, if the token that made it is revoked by now.
+
+        Whoever ends a token with all that it has made (`revoke_with_made`) revokes it first: so what it makes at the
+        same time is either found then, or ends here.
+        """
+        if made.made_by and (await self._tokens.are_revoked([made.made_by]))[0]:
+            await self._tokens.revoke(made.identity, AuditEntry(actor=GATEWAY, action=Action.REVOKE))
+            raise TokenEnded(f"token {made.made_by} was revoked meanwhile: it makes nothing any more")
 
     async def _replace(
         self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int

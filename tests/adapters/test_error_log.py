@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,22 @@ def test_a_line_of_json(log_to: Logging, tmp_path: Path) -> None:
     assert "ValueError: invalid literal for int() with base 10: 'shp_...'" == second["traceback"].splitlines()[-1]
 
 
+def fill(pipe: int) -> int:
+    """Fill a pipe that nobody reads; return the number of bytes."""
+    os.set_blocking(pipe, False)
+    filled = 0
+    with suppress(BlockingIOError):
+        while True:
+            filled += os.write(pipe, bytes(4096))
+    os.set_blocking(pipe, True)
+    return filled
+
+
 def test_a_reader_that_stalls_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """What finds no room is dropped and counted, and a line says so as soon as there is room again."""
     monkeypatch.setattr(error_log, "MAXIMUM_WAITING_BYTES", 100_000)
     reading, writing = os.pipe()
+    filled = fill(writing)  # else what there is room for depends on when the thread has its turn
     handler, counts, logger = ErrorLog("text", writing), Counter[str](), logging.getLogger("test_error_log_pipe")
     logger.propagate = False
     handler.attend(lambda: MASKING, counts)
@@ -93,6 +106,8 @@ def test_a_reader_that_stalls_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -
     dropped = counts["log-lines-dropped"]
     assert 0 < dropped < 1000
     said = bytearray()
+    while filled:
+        filled -= len(os.read(reading, min(filled, 65536)))
     while said.count(b"\n") < 1000 - dropped:
         said += os.read(reading, 65536)
     wait_until(lambda: not handler._writer.held_bytes, "it has noticed that all is read")

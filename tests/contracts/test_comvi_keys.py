@@ -124,6 +124,42 @@ def test_C6_omitted_permissions_are_all_that_the_creator_may_grant(admin: Keyhol
     assert ["project:read", "translations:write"] == admin.create(name="bounded")["permissions"]
 
 
+def test_C6_C7_permissions_come_back_in_the_order_given(admin: Keyholder) -> None:
+    """In the answer to creating and changing a key, and in lists."""
+    given, changed = ["translations:write", "project:read", "schema:read"], ["schema:read", "project:read"]
+    key = admin.create(permissions=given)
+    assert given == key["permissions"]
+    assert given == next(one for one in admin.list() if one["id"] == key["id"])["permissions"]
+    answer = admin.call(f"PUT /api/v1/api-keys/{key['id']}", {"permissions": changed})
+    assert changed == answer.json()["permissions"]
+
+
+def test_C7_a_key_does_not_enable_what_an_operator_disabled(admin: Keyholder, operator: Operator) -> None:
+    """403; what a key disabled, a key enables."""
+    key = admin.create(permissions=READING)
+    place = f"PUT /api/v1/api-keys/{key['id']}"
+    assert 200 == admin.call(place, {"isActive": False}).status
+    assert 200 == admin.call(place, {"isActive": True}).status
+    identity = next(one["id"] for one in operator.run("token", "list") if one["number"] == key["id"])
+    operator.run("token", "update", identity, "--disable")
+    for is_active in (True, False, True):
+        answer = admin.call(place, {"isActive": is_active})
+        if is_active:
+            assert_refused(403, "FORBIDDEN", answer)
+    operator.run("token", "update", identity, "--enable")
+    assert 200 == admin.user.status("GET /api/v1/projects/5", key["token"])
+
+
+def test_a_leaked_key_ends_with_the_keys_that_it_made(admin: Keyholder, operator: Operator) -> None:
+    """By one command: `token revoke ID --with-made`; keys that others made go on."""
+    leaked = Keyholder(admin.user, admin.create(name="leaked")["token"])
+    made = [leaked.create(name=name)["token"] for name in ("second", "third")]
+    identity = next(one["id"] for one in operator.run("token", "list") if one["name"] == "leaked")
+    operator.run("token", "revoke", identity, "--with-made")
+    statuses = [admin.user.status("GET /api/v1/projects/5", text) for text in (leaked.text, *made, admin.text)]
+    assert [401, 401, 401, 200] == statuses
+
+
 def test_C7_a_key_is_changed_in_place(admin: Keyholder) -> None:
     """Name, description, activity, end and permissions, each alone; what is not named stays, and so does the text."""
     key = admin.create(permissions=READING, description="first", expiresAt="2099-01-31T00:00:00Z")

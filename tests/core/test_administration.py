@@ -17,7 +17,7 @@ from gateway.core.administration import (
     update_record,
 )
 from gateway.core.decision import Allow, Deny, Facts, decide
-from gateway.core.errors import ChangeRefused
+from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.records import TokenRecord
 from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
 from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
@@ -63,9 +63,51 @@ def test_a_new_token_has_all_scopes_and_the_first_plan() -> None:
     assert NOW == record.created_at
 
 
-def test_scopes_are_kept_sorted_and_once() -> None:
-    """However scopes are asked for, the record has each once, in order."""
-    assert "read write" == mint(scopes=("write", "read", "write"))[1].scopes
+def test_scopes_are_kept_as_they_were_given() -> None:
+    """In the order in which they were asked for, each once: clients get back what they sent."""
+    assert "write read" == mint(scopes=("write", "read", "write"))[1].scopes
+
+
+def test_the_scope_to_sign_in_with_is_given_by_name_only() -> None:
+    """A token that is made without scopes has all others, so one that leaks does not open the developer page."""
+    policy = replace(POLICY, sign_in_scope="admin")
+    request = TokenRequest(name="CI", project="website")
+    assert "read write" == mint_token(policy, request, RANDOM, b"", NOW)[1].scopes
+    assert "admin" == mint_token(policy, replace(request, scopes=("admin",)), RANDOM, b"", NOW)[1].scopes
+    implied = replace(POLICY, sign_in_scope="write")  # by admin
+    assert "read" == mint_token(implied, request, RANDOM, b"", NOW)[1].scopes
+
+
+BY_TOKEN, BY_OPERATOR = "a" * 24, ""
+
+
+@pytest.mark.parametrize(
+    ("switches", "expected"),
+    [
+        (((False, BY_TOKEN), (True, BY_TOKEN)), (True, "")),
+        (((False, BY_TOKEN), (True, BY_OPERATOR)), (True, "")),
+        (((False, BY_OPERATOR), (True, BY_OPERATOR)), (True, "")),
+        (((False, BY_OPERATOR), (False, BY_TOKEN)), (False, "")),
+        (((False, BY_TOKEN), (False, BY_OPERATOR)), (False, "")),
+        (((False, BY_TOKEN),), (False, BY_TOKEN)),
+        (((False, BY_OPERATOR), (True, BY_TOKEN)), None),
+        (((False, BY_OPERATOR), (False, BY_TOKEN), (True, BY_TOKEN)), None),
+        (((False, BY_TOKEN), (False, BY_OPERATOR), (True, BY_TOKEN)), None),
+    ],
+)
+def test_what_an_operator_disabled_no_token_enables(
+    switches: tuple[tuple[bool, str], ...], expected: tuple[bool, str] | None
+) -> None:
+    """Neither at once nor by disabling it once more; what a token disabled, tokens and operators enable."""
+    record = mint()[1]
+    try:
+        for is_active, asker in switches:
+            record = update_record(POLICY, record, TokenChange(is_active=is_active), NOW, asker=asker)
+    except NotGrantable as refused:
+        assert None is expected
+        assert "only an operator can enable it" in str(refused)
+        return
+    assert expected == (record.is_active, record.disabled_by)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +162,7 @@ def test_what_is_not_changed_stays() -> None:
 def test_what_is_changed_is_changed_and_the_rest_stays() -> None:
     """Each value of a change replaces the record's, in the record's form."""
     change = TokenChange(name="other", scopes=("write", "read"), plan="free", expires_at=NOW + 60, is_active=False)
-    expected = replace(RECORD, name="other", scopes="read write", plan="free", expires_at=NOW + 60, is_active=False)
+    expected = replace(RECORD, name="other", scopes="write read", plan="free", expires_at=NOW + 60, is_active=False)
     assert expected == update_record(POLICY, RECORD, change, NOW)
 
 

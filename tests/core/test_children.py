@@ -201,3 +201,11 @@ def test_a_child_never_does_what_its_parent_may_not(
         as_parent = Facts(NOW * 1000, parent, is_revoked, True, (), ())
         if isinstance(decide(rule, as_child), Allow):
             assert isinstance(decide(rule, as_parent), Allow)
+
+
+def test_a_child_gets_no_scope_to_sign_in_with_unasked() -> None:
+    """Nor the one to make children: both are given by name."""
+    policy = replace(STUDIO, sign_in_scope="write")
+    parent = replace(PARENT, scopes="hand_on read write", plan="all")
+    request = TokenRequest(name="actor")
+    assert "read" == make_child(policy, parent, TokenState.ACTIVE, None, request, draws(), b"", NOW)[1].scopes

@@ -59,7 +59,7 @@ def test_a_project_has_its_own_permissions_or_those_of_all(
 def test_what_is_not_named_stays() -> None:
     """A change sets, adds and takes away single projects, and counts the version up."""
     change = OwnerChange(permissions={"shop": ("write", "read"), "new": ()}, without=("website",))
-    assert OwnerRecord(OwnerStatus.ACTIVE, {"shop": "read write", "new": ""}, 4) == change_owner(
+    assert OwnerRecord(OwnerStatus.ACTIVE, {"shop": "write read", "new": ""}, 4) == change_owner(
         POLICY, "ada", ADA, change
     )
     blocked = change_owner(POLICY, "ada", ADA, OwnerChange(status=OwnerStatus.BLOCKED))

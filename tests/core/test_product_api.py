@@ -48,6 +48,15 @@ def test_a_new_token_has_the_owner_and_the_plan_of_the_one_that_asks() -> None:
     assert None is request.expires_at
 
 
+def test_the_scope_to_sign_in_with_is_asked_for_by_name() -> None:
+    """Also under a product's own paths: what is made without scopes has all others of the one that asks."""
+    policy = replace(SHOP, sign_in_scope="write")
+    held = "read write"
+    assert ("read",) == build_request(policy, RECORD, held, "website", {"name": "x"}).scopes
+    named = {"name": "x", "scopes": ("write",)}
+    assert ("write",) == build_request(policy, RECORD, held, "website", named).scopes
+
+
 def test_what_a_scope_implies_may_be_given() -> None:
     """Who holds writing gives reading; nobody gives administering but who holds it; unknown scopes are core's."""
     assert ("read",) == build_request(SHOP, RECORD, "write", "website", {"name": "x", "scopes": ("read",)}).scopes

@@ -67,7 +67,7 @@ def test_a_record_is_a_json_array_in_the_order_of_its_fields() -> None:
     array = json.loads(encode_record(RECORD))
     assert [RECORD.policy, True, None, None, "read write", "pro"] == array[2:8]
     appended = {"predecessor": 14, "successor": 15, "parent": 16, "overrides": 17}
-    appended |= {"description": 18, "updated_at": 19, "number": 20}
+    appended |= {"description": 18, "updated_at": 19, "number": 20, "made_by": 21, "disabled_by": 22}
     assert {"project": 9, "owner": 10, "name": 11, "shown": 12, "created_at": 13, **appended} == {
         name: position for name, position in positions.items() if position >= 9
     }
@@ -83,7 +83,7 @@ def test_a_record_from_before_a_field_was_appended_stays_as_it_was() -> None:
     record = decode_record("ab" * 12, written)
     assert "" == record.predecessor
     assert "" == record.successor
-    assert "" == record.parent
+    assert ["", "", ""] == [record.parent, record.made_by, record.disabled_by]
     assert written == encode_record(record)
 
 
@@ -91,6 +91,7 @@ def test_a_record_with_fields_of_a_later_version_is_read() -> None:
     """While versions are exchanged, a worker of the older one still knows the tokens that the newer one has written."""
     overrides = (Override("minute:60", 5, 5, NOW, "why", "who", NOW),)
     known = replace(RECORD, parent="cd" * 12, overrides=overrides, description="d", updated_at=NOW, number=7)
+    known = replace(known, made_by="ef" * 12, disabled_by="01" * 12)
     assert known == decode_record("ab" * 12, encode_record(known)[:-1] + b',"more",7]')
 
 

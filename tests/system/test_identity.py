@@ -272,3 +272,13 @@ def test_a_strangers_forwarded_is_dropped(
     sent = [("Forwarded", "for=1.1.1.1;proto=https")]
     fields = received(ask(gateway.port, "GET", MIRROR, token=mint(redis_url, policies)["token"], fields=sent))
     assert 'for=127.0.0.1;host="app.tokencraft.dev";proto=http;by=_gateway' == fields["forwarded"]
+
+
+def test_a_quota_in_shadow_is_not_told(share: Share, redis_url: str, policies: Path) -> None:
+    """whoami lists what is enforced, as the RateLimit fields do: for a quota in shadow nobody is refused."""
+    file = policies / "system.toml"
+    limits = 'minute = "1000/minute"\ntight = { limit = "1/minute", shadow = true }'
+    file.write_text(file.read_text().replace('minute = "1000/minute"', limits))
+    token = mint(redis_url, policies)["token"]
+    answer = ask(share().port, "GET", "/-/whoami", token=token)
+    assert ["minute"] == [quota["name"] for quota in answer.json()["quotas"]]

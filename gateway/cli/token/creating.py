@@ -30,7 +30,10 @@ NEW_TOKEN_OPTIONS = (
     click.option("--name", required=True, help="What it is for, in your words."),
     click.option("--description", default="", help="More of your words."),
     click.option(
-        "--scope", "scopes", multiple=True, help="A scope it holds; without any, all that its owner may grant."
+        "--scope",
+        "scopes",
+        multiple=True,
+        help="A scope it holds; without any, all that its owner may grant but the one to sign in.",
     ),
     click.option("--plan", help="Its plan; the policy's first where there are several."),
     click.option("--not-before", help="When it begins: a time, or how long from now; without it, at once."),

@@ -9,7 +9,7 @@ import msgspec
 from gateway.cli.times import format_time
 from gateway.core.token_views import TokenView
 
-TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires")
+TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires", "made_by")
 """The columns of lists; `show` and --json have all there is."""
 
 
@@ -35,6 +35,8 @@ def describe_view(view: TokenView) -> dict[str, Any]:
         "predecessor": record.predecessor or None,
         "successor": record.successor or None,
         "parent": record.parent or None,
+        "made_by": record.made_by or None,
+        "disabled_by": record.disabled_by or None,
         "number": record.number or None,
         "overrides": [
             {

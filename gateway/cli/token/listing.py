@@ -24,6 +24,7 @@ USAGE_DAYS = 7
 @click.option("--policy", "policy_name", help="Only tokens of this policy.")
 @click.option("--project", help="Only tokens of this project.")
 @click.option("--owner", help="Only tokens of this owner.")
+@click.option("--made-by", "maker", metavar="ID", help="Only tokens made with this one, or with one of those.")
 @click.option(
     "--unused",
     callback=read_duration,
@@ -36,6 +37,7 @@ def list_tokens(
     policy_name: str | None,
     project: str | None,
     owner: str | None,
+    maker: str | None,
     unused: int | None,
     policies: str,
     redis_url: str | None,
@@ -47,7 +49,7 @@ def list_tokens(
     """
 
     async def work(management: Management) -> list[TokenView]:
-        views = await management.list_known(policy_name, project, owner)
+        views = await management.list_known(policy_name, project, owner, maker)
         latest = await management.now() - (unused or 0)
         return [view for view in views if unused is None or idle_since(view.record) <= latest]
 
@@ -67,7 +69,8 @@ def show(identity: str, redis_url: str | None, as_json: bool) -> None:
 
     async def work(management: Management) -> dict[str, Any]:
         described = describe_view(await management.get_token(identity))
-        return {**described, "children": [child.identity for child in await management.list_children(identity)]}
+        relatives = {"children": management.list_children, "made": management.list_made}
+        return described | {name: [one.identity for one in await find(identity)] for name, find in relatives.items()}
 
     described = with_management(redis_url, work)
     described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))

@@ -18,7 +18,7 @@ from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.offers import OfferedOption, build_offer
 from gateway.core.variants.options import VariantRule, parse_variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import DocumentForm, InvalidOptions
+from gateway.core.variants.variant import DocumentForm, InvalidOptions, Variant
 
 ALL = "*"
 _UNESCAPED = ",*@"
@@ -58,6 +58,8 @@ class Build(msgspec.Struct, frozen=True):
     sample: str
     """What the export looks like, made of sample content; empty where it cannot be made."""
     media_type: str
+    extension: str
+    """Of a file that keeps the export; empty where nothing can be exported."""
 
 
 def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]], project: str) -> Build:
@@ -78,14 +80,23 @@ def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]],
     mistakes = [mistake.message for mistake in variant.mistakes] if isinstance(variant, InvalidOptions) else []
     if is_complete and parse_path(path) is None:
         mistakes.append("The path would be refused: no part of it may be empty, `.` or `..`, or hold a slash.")
-    sample, media_type = "", ""
+    sample, media_type, extension = "", "", ""
     if not isinstance(variant, InvalidOptions):
         form = DocumentForm(variants.form.kind)
         rendered = render(build_sample(form.kind, variant), form, variant)
         sample = rendered.content.decode() if not isinstance(rendered, InvalidOptions) else ""
-        media_type = FORMATS[form.kind][variant.format].media_type
+        written = FORMATS[form.kind][variant.format]
+        media_type, extension = written.media_type, written.extension
     target = f"{path}?{query}" if query else path
-    return Build(parameters, fields, target, is_complete, tuple(mistakes), sample, media_type)
+    return Build(parameters, fields, target, is_complete, tuple(mistakes), sample, media_type, extension)
+
+
+def default_extension(variants: VariantRule | None) -> str:
+    """The extension of a file for an export of which no format is asked; empty where exports have no formats."""
+    if variants is None:
+        return ""
+    said = (option.default[0] for option in variants.options if option.sets == "format" and option.default)
+    return FORMATS[variants.form.kind][next(said, Variant().format)].extension
 
 
 def _read_field(option: OfferedOption, asked: Mapping[str, Sequence[str]]) -> Field:

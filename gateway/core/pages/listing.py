@@ -105,6 +105,6 @@ def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
 
 def _agrees(record: TokenRecord, words: Sequence[str]) -> bool:
     """Whether each word is somewhere in what is shown of the token, or is the beginning of its id."""
-    parts = (record.name, record.shown, record.project, record.owner, record.scopes)
+    parts = (record.name, record.shown, record.policy, record.project, record.owner, record.scopes)
     text = "\n".join(parts).casefold()
     return all(word in text or record.identity.startswith(word) for word in words)

@@ -34,23 +34,35 @@ def field_line(policy: Policy, value: str) -> str:
     return f"{'-'.join(part.capitalize() for part in source.field.decode().split('-'))}: {value}"
 
 
-def build_snippets(policy: Policy, url: str) -> tuple[Snippet, ...]:
-    """How to call `url` from a shell and from two kinds of pipelines."""
+def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snippet, ...]:
+    """How to pull `url` from a shell and from two kinds of pipelines, and only what has changed since the last time.
+
+    Without an extension the file has none: what kind of content it is, nobody knows.
+    """
     variable = variable_name(policy.name)
-    quoted = shlex.quote(url)
-    field = field_line(policy, f"${variable}")
-    job = f'curl --fail --silent --show-error \\\n  --header "{field}" \\\n  --output export {quoted}'
-    curl = f'curl --fail --header "{field}" \\\n  {quoted}'
-    github = _GITHUB.format(variable=variable, job=indent(job, " " * 10))
-    gitlab = _GITLAB.format(variable=variable, job=indent(job, " " * 6))
+    file = f"export.{extension}" if extension else "export"
+    pull = _PULL.format(field=field_line(policy, f"${variable}"), file=file, url=shlex.quote(url))
+    github = _GITHUB.format(variable=variable, file=file, job=indent(pull, " " * 10))
+    gitlab = _GITLAB.format(variable=variable, file=file, job=indent(pull, " " * 6))
     return (
-        Snippet("curl", "curl", "", curl),
+        Snippet("curl", "curl", "", pull),
         Snippet("environment", "Environment", ".env, kept out of version control", f"{variable}=paste-the-token-here"),
         Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", github),
         Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", gitlab),
     )
 
 
+# The entity tag and the file are replaced together, and only after an answer that is good: some versions of curl (7.88)
+# empty the file of --etag-save at a refusal, and a transfer can break off. A tag without its file is no use.
+_PULL = """\
+[ -s {file} ] || rm -f {file}.etag
+rm -f {file}.new {file}.etag.new; touch {file}.etag
+curl --fail --silent --show-error \\
+  --header "{field}" \\
+  --etag-compare {file}.etag --etag-save {file}.etag.new \\
+  --output {file}.new {url} &&
+{{ [ ! -s {file}.new ] || mv {file}.new {file}; }} &&
+{{ [ ! -s {file}.etag.new ] || mv {file}.etag.new {file}.etag; }}"""
 _GITHUB = """\
 # Settings, Secrets and variables, Actions: add {variable}
 on:
@@ -60,7 +72,15 @@ jobs:
   pull:
     runs-on: ubuntu-latest
     steps:
-      - name: Pull the export
+      - name: Keep the last export and its entity tag
+        uses: actions/cache@v4
+        with:
+          path: |
+            {file}
+            {file}.etag
+          key: export-${{{{ github.run_id }}}}
+          restore-keys: export-
+      - name: Pull the export, if it has changed
         env:
           {variable}: ${{{{ secrets.{variable} }}}}
         run: |
@@ -71,6 +91,9 @@ _GITLAB = """\
 pull:
   rules:
     - if: $CI_PIPELINE_SOURCE == "schedule"
+  cache:
+    key: export
+    paths: [{file}, {file}.etag]
   script:
     - |
 {job}

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from gateway.core.usage import HIT, MISS, NOT_MODIFIED, STALE, PolicyUsage
 
 MOST_REASONS = 8
+FAILING_SHARE = 0.05
+"""Of a day's requests: a backend that fails more of them is failing."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -22,6 +25,26 @@ class Summary(msgspec.Struct, frozen=True):
     """What the cache could have answered."""
     not_modified: int
     upstream_failures: int
+
+
+class Service(msgspec.Struct, frozen=True):
+    """How a policy is served at the moment: `state` for the eye, and in words."""
+
+    state: Literal["active", "ending", "revoked"]
+    words: str
+    causes: tuple[str, ...] = ()
+
+
+def describe_service(targets: int, unreachable: Sequence[str], usage: PolicyUsage, *, is_outdated: bool) -> Service:
+    """What an operator has to know first; `unreachable` says why some of the `targets` cannot be connected to."""
+    causes = tuple(unreachable)
+    if causes and len(causes) == targets:
+        return Service("revoked", "Backend unreachable", causes)
+    if usage.upstream_failures > usage.requests * FAILING_SHARE:
+        return Service("revoked", "Backend failing", causes)
+    if causes:
+        return Service("ending", f"{len(causes)} of {targets} backends unreachable", causes)
+    return Service("ending", "Older than its file") if is_outdated else Service("active", "Served")
 
 
 def summarize(usages: Sequence[PolicyUsage]) -> Summary:

@@ -33,7 +33,7 @@ def describe_deed(entry: AuditEntry) -> str:
     done, attempted = _DEEDS[entry.action]
     if entry.outcome != DONE:
         return f"tried to {attempted}, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
-    if set(entry.changes) == {"is_active"}:
+    if set(entry.changes) - {"disabled_by"} == {"is_active"}:
         return "enabled" if entry.changes["is_active"][1] else "disabled"
     return f"{done} of {entry.policy}" if entry.action is Action.PURGE else done
 
@@ -41,7 +41,7 @@ def describe_deed(entry: AuditEntry) -> str:
 def describe_changes(entry: AuditEntry) -> Iterator[tuple[str, str, str]]:
     """Each field with what it said before and after; empty texts for nothing."""
     for field, (before, after) in entry.changes.items():
-        if field in ("is_active", "successor", "predecessor", "parent"):
+        if field in ("is_active", "disabled_by", "successor", "predecessor", "parent"):
             continue
         is_new = entry.action in (Action.CREATE, Action.IMPORT)
         if is_new and field in _QUIET:

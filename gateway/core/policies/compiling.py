@@ -201,7 +201,8 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str], credential_field
         credentials=tuple(_compile_credentials(draft)),
         bound_to=document.token.bound_to,
         has_known_owners=document.token.known_owners,
-        parent_scope=_find_parent_scope(draft, names),
+        parent_scope=_find_scope(draft, names, "parent_scope", document.token.parent_scope),
+        sign_in_scope=_find_scope(draft, names, "sign_in_scope", document.token.sign_in_scope),
         scopes=scopes,
         scope_names=names,
         scope_grants=granting(scopes),
@@ -233,10 +234,10 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
     return TokenFormat(tuple(table.prefixes), table.length, table.checksum, shown, table.shown_random)
 
 
-def _find_parent_scope(draft: Draft, names: Mapping[str, str]) -> str:
-    scope = draft.document.token.parent_scope
+def _find_scope(draft: Draft, names: Mapping[str, str], key: str, scope: str | None) -> str:
+    """The own name of the scope that a key of `[token]` names; empty where it names none."""
     if scope is not None and scope not in names:
-        draft.mistakes.append(Mistake("$.token.parent_scope", unknown_name("scope", scope, names)))
+        draft.mistakes.append(Mistake(f"$.token.{key}", unknown_name("scope", scope, names)))
     return names.get(scope or "", "")
 
 

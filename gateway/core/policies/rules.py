@@ -88,6 +88,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether each token has an owner with a record."""
     parent_scope: str
     """The scope that a token must hold to be made children of; empty: none."""
+    sign_in_scope: str
+    """The scope that a token must hold to sign in to the developer page; empty: no token of the policy signs in."""
     scopes: Mapping[str, Scope]
     scope_names: Mapping[str, str]
     """Every name that a scope goes by, its aliases too, to its own name."""
@@ -124,8 +126,12 @@ class Policy(msgspec.Struct, frozen=True):
         return set[str]().union(*(self.scopes if plan.held is None else plan.held for plan in self.plans.values()))
 
     def own_scopes(self, named: Iterable[str]) -> str:
-        """The scopes that are named, as records hold them: own names, each once, sorted; what is not known stays."""
-        return " ".join(sorted({self.scope_names.get(name, name) for name in named}))
+        """The scopes that are named, as records hold them: own names, each once, in their order; the unknown stay."""
+        return " ".join(dict.fromkeys(self.scope_names.get(name, name) for name in named))
+
+    def unasked_scopes(self, scopes: Iterable[str]) -> list[str]:
+        """Those of the scopes that a token gets if none are named: all but what opens the developer page."""
+        return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
     def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
         """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""

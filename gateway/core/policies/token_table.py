@@ -23,6 +23,9 @@ class TokenTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bound_to: Literal["project", "owner"] = "project"
     parent_scope: ScopeName | None = None
     """The scope that a token must hold for child tokens to be made of it; absent: none."""
+    sign_in_scope: ScopeName | None = None
+    """The scope that a token must hold to sign in to the developer page; absent: only admin tokens sign in. A token
+    holds it only if it is named: one that is made without scopes gets all others."""
     known_owners: bool = False
     """Whether each token needs an owner that the gateway was told of; else one without a record bounds nothing."""
     last_used_resolution: Duration = "1m"

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.protocols import Admissions, FailedCredentials
 from gateway.core.addresses import TrustedProxies
-from gateway.core.admin_tokens import ADMIN, INTROSPECT, READ, WRITE, admin_rule
+from gateway.core.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
 from gateway.core.audit import Actor
 from gateway.core.credentials import find_credential
 from gateway.core.decision import FAILED_CREDENTIALS, Asked, Deny, decide
@@ -23,10 +23,10 @@ from gateway.web.asgi import read_scope
 from gateway.web.receiving import accept
 
 SCOPE = "scope"
-"""A handler's option: what its caller's token must hold; "" where it takes no admin token."""
+"""An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
+READING, WRITING, INTROSPECTING, OPEN = {SCOPE: READ}, {SCOPE: WRITE}, {SCOPE: INTROSPECT}, {SCOPE: ""}
 REALM = replace(ADMIN, name="gateway")
 """What a challenge is for."""
-RULES = {scope: admin_rule(scope) for scope in (READ, WRITE, INTROSPECT)}
 
 
 class AccessRefused(Exception):

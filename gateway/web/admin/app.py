@@ -4,16 +4,18 @@ Every answer says to browsers what it may not do (`FIELDS`): run a script or loa
 page's own text, be shown in a frame, be read as another type than it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, MediaType, Request, Response
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import HttpMethod
+from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.response import Template
 from litestar.types import ControllerRouterHandler, Message, Scope
 
+from gateway.web.admin.problems import refuse_http
 from gateway.web.admin.schemas import BodySchemas
 from gateway.web.operations import Health, Lifespan, health_handlers
 from gateway.web.pages.parts import build_templates
@@ -36,16 +38,26 @@ def build_admin(
     health: Health,
     handlers: Sequence[ControllerRouterHandler],
     lifespan: Lifespan,
+    tell: Callable[[HTTPException], Template],
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The application. `handlers` are the pages', the API's and whatever else is served to administrators."""
+    """The application. `handlers` are the pages', the API's and whatever else is served to administrators.
+
+    What is at none of their addresses is told by a page (`tell`) to browsers, by problem details to all others.
+    """
+
+    def refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any] | Template:
+        is_browser = MediaType.HTML in request.headers.get("accept", "")
+        return tell(error) if is_browser else refuse_http(request, error)
+
     return Litestar(
         [*health_handlers(health), *handlers],
+        exception_handlers={HTTPException: refuse},
         lifespan=[lifespan],
         before_request=answer_options,
         before_send=[_add_fields],
         template_config=build_templates(),
-        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True)), BodySchemas()],
+        plugins=[BodySchemas()],
         openapi_config=openapi,
         logging_config=None,
     )
@@ -57,6 +69,7 @@ def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:
         return None
     path = request.scope["path_template"]
     methods = {method for route in request.app.routes if route.path_format == path for method in route.methods}
+    methods |= {HttpMethod.HEAD} if HttpMethod.GET in methods else set()  # listener.py
     return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods)), "Cache-Control": "no-store"})
 
 

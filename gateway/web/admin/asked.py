@@ -55,7 +55,7 @@ class NewChild(Body, frozen=True, kw_only=True):
 
 
 class NewToken(NewChild, frozen=True, kw_only=True):
-    """A token. Without scopes it holds all that its owner may grant."""
+    """A token. Without scopes it holds all that its owner may grant, but for the one to sign in with."""
 
     policy: PolicyName
     project: Binding = ""
@@ -102,17 +102,20 @@ class NewRotation(Body, frozen=True, kw_only=True):
 
 
 class NewRevocation(Body, frozen=True, kw_only=True):
-    """Whose tokens end: those of a `lineage`, or with `policy` those of a `project` or of an `owner`."""
+    """What ends: a `lineage`; a token `with_made`, what it made; of a `policy` those of a `project` or `owner`."""
 
     SCHEMA = {
         "oneOf": [
             {"required": ["lineage"], "maxProperties": 1},
+            {"required": ["with_made"], "maxProperties": 1},
             {"required": ["policy", "project"], "maxProperties": 2},
             {"required": ["policy", "owner"], "maxProperties": 2},
         ]
     }
 
     lineage: TokenId | UnsetType = UNSET
+    with_made: TokenId | UnsetType = UNSET
+    """Of a token that has leaked: it ends with what was made with it, on the page or by an API, and what that made."""
     policy: Annotated[str, Meta(min_length=1, max_length=63)] | UnsetType = UNSET
     project: Named | UnsetType = UNSET
     owner: Named | UnsetType = UNSET

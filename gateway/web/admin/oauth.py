@@ -11,7 +11,7 @@ from litestar.params import Body
 from gateway.core.audit import Actor
 from gateway.core.decision import effective_scopes
 from gateway.core.tokens import MAXIMUM_TEXT_LENGTH
-from gateway.web.admin.access import SCOPE
+from gateway.web.admin.access import INTROSPECTING, OPEN
 from gateway.web.admin.given import Managing
 from gateway.web.admin.problems import documented
 
@@ -59,7 +59,7 @@ Form = Annotated[PresentedToken, Body(media_type=RequestEncodingType.URL_ENCODED
 
 @post(
     "/introspect",
-    opt={SCOPE: "introspect"},
+    opt=INTROSPECTING,
     status_code=200,
     tags=("oauth",),
     responses=documented(401, 403),
@@ -90,7 +90,7 @@ async def introspect(management: Managing, data: Form) -> Response[Introspection
 
 @post(
     "/revoke",
-    opt={SCOPE: ""},
+    opt=OPEN,
     status_code=200,
     tags=("oauth",),
     responses=documented(),

@@ -12,12 +12,13 @@ from gateway.core.errors import NotFound
 from gateway.core.owners import OwnerChange
 from gateway.core.variants.offers import build_offer
 from gateway.management.purging import purge as end_exports
+from gateway.web.admin.access import READING, WRITING
 from gateway.web.admin.asked import Instant, NewPurge, OwnerPatch, said, to_seconds
 from gateway.web.admin.given import Caller, Exporting, Managing
 from gateway.web.admin.problems import CallRefused, documented
 from gateway.web.admin.shown import History, Purged, ShownOwner, ShownOwners, show_entry, show_owner
 from gateway.web.admin.shown_policies import ShownOffers, ShownPolicies, ShownProject, ShownProjects, show_policy
-from gateway.web.admin.tokens import MAXIMUM_PAGE, READING, WRITING
+from gateway.web.admin.tokens import MAXIMUM_PAGE
 
 Binding = Annotated[str | None, QueryParameter(max_length=128)]
 OWNER = "/policies/{policy:str}/owners/{owner:path}"

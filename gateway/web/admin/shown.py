@@ -47,6 +47,10 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     predecessor: str | None
     successor: str | None
     parent: str | None
+    made_by: str | None
+    """The token that was presented to make this one; null: none was, or it is older than this note."""
+    disabled_by: str | None
+    """The policy's own token that disabled this one; null: an operator did, or nobody."""
     overrides: list[ShownOverride]
     version: str
     """The entity tag of the token, without its quotation marks."""
@@ -153,6 +157,8 @@ def show_token(view: TokenView) -> ShownToken:
         predecessor=record.predecessor or None,
         successor=record.successor or None,
         parent=record.parent or None,
+        made_by=record.made_by or None,
+        disabled_by=record.disabled_by or None,
         overrides=[
             ShownOverride(one.counter, one.limit, to_time(one.until), one.reason, one.author)
             for one in record.overrides

@@ -11,14 +11,13 @@ from msgspec import UnsetType
 from gateway.core.administration import TokenState
 from gateway.core.token_views import TokenView
 from gateway.management import Management
-from gateway.web.admin.access import SCOPE
+from gateway.web.admin.access import READING, WRITING
 from gateway.web.admin.asked import NewChild, NewRevocation, NewRotation, NewToken, TokenPatch, said, to_seconds
 from gateway.web.admin.given import Caller, Managing
 from gateway.web.admin.problems import CallRefused, documented
 from gateway.web.admin.shown import Revoked, ShownToken, ShownTokens, TokenPage, show_created, show_token
 
 MAXIMUM_PAGE = 500
-READING, WRITING = {SCOPE: "read"}, {SCOPE: "write"}
 ETAG = [ResponseHeader("ETag", description="The token's version, for If-Match.", documentation_only=True)]
 LOCATION = [*ETAG, ResponseHeader("Location", description="Where the new token is.", documentation_only=True)]
 
@@ -50,13 +49,16 @@ class TokenController(Controller):
         name: Annotated[
             str | None, QueryParameter(max_length=255, description="A part of the name, in any case.")
         ] = None,
+        made_by: Annotated[
+            str | None, QueryParameter(max_length=64, description="Made with this token, or with one of those.")
+        ] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
         cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
     ) -> TokenPage:
         """Without project and owner all tokens are looked through."""
         views = [
             view
-            for view in await management.list_known(policy, project, owner)
+            for view in await management.list_known(policy, project, owner, made_by)
             if token_state in (None, view.state) and (name is None or name.casefold() in view.record.name.casefold())
         ]
         page, following = cut_page(views, limit, cursor)
@@ -162,12 +164,14 @@ class TokenController(Controller):
     summary="Revoke many tokens, for good",
 )
 async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRevocation]) -> Revoked:
-    """A token with all that it was rotated from and to, or all of a project or of an owner that exist now."""
+    """A token with all that it was rotated from and to, or that it made; or all of a project or an owner, by now."""
     named = said(data)
+    if named.keys() == {"with_made"}:
+        return Revoked(await management.revoke_with_made(actor, named["with_made"]))
     if named.keys() == {"lineage"}:
         return Revoked(await management.revoke_lineage(actor, named["lineage"]))
     if named.keys() not in ({"policy", "project"}, {"policy", "owner"}):
-        raise CallRefused("invalid", "name lineage; or policy and project; or policy and owner")
+        raise CallRefused("invalid", "name lineage; or with_made; or policy and project; or policy and owner")
     return Revoked(await management.revoke_all(actor, **named))
 
 

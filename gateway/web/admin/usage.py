@@ -9,10 +9,10 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter
 
 from gateway.core.usage import DAY_HOURS, MAXIMUM_HOURS, UsagePoint
+from gateway.web.admin.access import READING
 from gateway.web.admin.given import Counting, Managing
 from gateway.web.admin.problems import documented
 from gateway.web.admin.shown import to_time
-from gateway.web.admin.tokens import READING
 
 
 class ShownPoint(msgspec.Struct, frozen=True):

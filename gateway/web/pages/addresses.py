@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+from gateway.core.pages.exports import default_extension
 from gateway.core.policies.rules import Policy, Rule
 from gateway.core.records import TokenRecord
 from gateway.web.pages.parts import Pages
@@ -12,13 +13,16 @@ def base_url(pages: Pages, policy: Policy) -> str:
     return f"https://{policy.hosts[0]}" if policy.hosts else f"http://{pages.listen}"
 
 
-def example_url(pages: Pages, policy: Policy, record: TokenRecord) -> str:
-    """Something that the token may read: an export, else anything else; its project is filled in."""
+def find_example(pages: Pages, policy: Policy, record: TokenRecord) -> tuple[str, str]:
+    """The URL of something that the token may read, its project filled in, and the extension of a file to keep it in.
+
+    An export if there is one; the extension is empty where nobody knows what comes.
+    """
     rules = [rule for rule in pages.set.rules_of(policy.name) if _may_read(rule)]
     rules.sort(key=lambda rule: (rule.variants is None, rule.cache is None, rule.pattern.matches_below))
     if not rules:
-        return base_url(pages, policy) + "/"
-    return base_url(pages, policy) + _path_of(rules[0], record)
+        return base_url(pages, policy) + "/", ""
+    return base_url(pages, policy) + _path_of(rules[0], record), default_extension(rules[0].variants)
 
 
 def _may_read(rule: Rule) -> bool:

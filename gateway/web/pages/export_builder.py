@@ -8,6 +8,7 @@ from litestar.response import Template
 from gateway.core.pages.exports import build
 from gateway.core.pages.snippets import build_snippets
 from gateway.core.policies.rules import Rule
+from gateway.web.admin.access import READING
 from gateway.web.pages.addresses import base_url
 from gateway.web.pages.parts import Asking, GivenPages, GivenVisitor, Pages
 from gateway.web.pages.token_lists import visible_policies
@@ -21,7 +22,7 @@ class ExportBuilder(Controller):
 
     path = "/exports"
 
-    @get()
+    @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """The form as it is filled in so far, the address, and what comes of it."""
         query = request.query_params
@@ -41,7 +42,7 @@ class ExportBuilder(Controller):
             rules=[(name_of(one), one) for one in rules],
             built=built,
             url=url,
-            snippets=build_snippets(rule.policy, url),
+            snippets=build_snippets(rule.policy, url, built.extension),
             address=f"/exports?{urlencode({'rule': name_of(rule), **chosen})}",
         )
 

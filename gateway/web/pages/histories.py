@@ -4,6 +4,7 @@ from litestar import Controller, get
 from litestar.response import Template
 
 from gateway.core.audit import AuditQuery
+from gateway.web.admin.access import READING
 from gateway.web.pages.parts import Asking, GivenPages, GivenVisitor, said
 
 LENGTH = 100
@@ -14,7 +15,7 @@ class Histories(Controller):
 
     path = "/history"
 
-    @get()
+    @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """The latest changes, newest first."""
         reach = visitor.reach

@@ -1,12 +1,17 @@
 """The operator's overview."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 from litestar import Controller, get
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
 
-from gateway.core.pages.summaries import summarize
+from gateway.core.pages.summaries import Service, describe_service, summarize
+from gateway.core.policies.rules import Policy
 from gateway.core.token_views import TokenView
+from gateway.core.usage import PolicyUsage
+from gateway.web.admin.access import READING
 from gateway.web.pages.parts import GivenPages, GivenVisitor, Pages, see_other
 
 HOURS = 24
@@ -16,12 +21,12 @@ BUSIEST = 8
 class Overviews(Controller):
     """`/` and `/overview`."""
 
-    @get("/", status_code=303)
+    @get("/", opt=READING, status_code=303)
     async def start(self, visitor: GivenVisitor) -> Redirect:
         """An operator begins with the overview, others with their tokens."""
         return see_other("/overview" if visitor.is_operator else "/tokens")
 
-    @get("/overview")
+    @get("/overview", opt=READING)
     async def show(self, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """All policies and how they are, and what the last day was like."""
         if not visitor.is_operator:
@@ -37,7 +42,21 @@ class Overviews(Controller):
             usage=usage,
             summary=summarize([*usage.values(), unmatched]),
             busiest=await _find_busiest(pages),
+            services=await _find_services(pages, policies, usage),
         )
+
+
+async def _find_services(
+    pages: Pages, policies: Sequence[Policy], usage: Mapping[str, PolicyUsage]
+) -> dict[str, Service]:
+    unreachable = await pages.probe.find_unreachable({policy.name: policy.upstream for policy in policies})
+    is_outdated = bool(pages.policy_mistakes())
+    return {
+        policy.name: describe_service(
+            len(policy.upstream.targets), unreachable[policy.name], usage[policy.name], is_outdated=is_outdated
+        )
+        for policy in policies
+    }
 
 
 class BusyRow(msgspec.Struct, frozen=True):

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request
 from litestar.datastructures import FormMultiDict
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 from litestar.template import TemplateConfig
@@ -20,14 +20,17 @@ from gateway.adapters.admin_protocols import Tokens
 from gateway.adapters.protocols import PolicySource
 from gateway.adapters.usage import Usage
 from gateway.core.addresses import Origin, TrustedProxies, find_origin, plain_address
+from gateway.core.admin_tokens import ADMIN
 from gateway.core.fields import build_timestamp
 from gateway.core.pages.charts import build_bars, describe_number, describe_share
 from gateway.core.pages.sessions import is_form_token
 from gateway.core.pages.telling import describe_changes, describe_deed
 from gateway.core.pages.times import describe_day, describe_distance, describe_moment, last_day
 from gateway.core.policies.rules import Policy, PolicySet
+from gateway.core.policies.upstream import Upstream
 from gateway.core.token_views import TokenView
 from gateway.management import Management
+from gateway.web.admin.access import SCOPE
 from gateway.web.pages.assets import asset_address
 from gateway.web.pages.visitors import Visitor, Visitors, is_foreign
 
@@ -37,6 +40,8 @@ SECURE_COOKIE = "__Host-gateway"
 COOKIE = "gateway"
 """Where the listener is spoken to without TLS, on the loopback interface."""
 
+ADMIN_TITLE = "management API"
+"""What pages call the policy of admin tokens, which has no name."""
 _PARTS = re.compile(r"(?<=[^/:])/(?=[^/])|\?|&amp;")
 
 Asking = Request[Any, Any, Any]
@@ -48,6 +53,14 @@ class SignInNeeded(Exception):
 
 class ForgedForm(Exception):
     """A form that this session's pages did not send."""
+
+
+class Probe(Protocol):
+    """Who looks whether backends are there."""
+
+    async def find_unreachable(self, upstreams: Mapping[str, Upstream]) -> dict[str, list[str]]:
+        """Why which targets cannot be connected to, by the names of the upstreams."""
+        ...
 
 
 class Pages:
@@ -66,6 +79,7 @@ class Pages:
         random_text: Callable[[], str],
         trusted: TrustedProxies,
         listen: str,
+        probe: Probe,
     ) -> None:
         self.visitors = visitors
         self.management = management
@@ -77,6 +91,7 @@ class Pages:
         self.random_text = random_text
         self.trusted = trusted
         self.listen = listen
+        self.probe = probe
 
     @property
     def set(self) -> PolicySet:
@@ -84,8 +99,8 @@ class Pages:
         return self.policies.current
 
     def policy(self, name: str) -> Policy:
-        """The policy of a name; NotFoundException where there is none."""
-        found = self.set.policies.get(name)
+        """The policy of a name, the admin tokens' own included; NotFoundException where there is none."""
+        found = ADMIN if name == ADMIN.name else self.set.policies.get(name)
         if found is None:
             raise NotFoundException("There is no such policy.")
         return found
@@ -112,7 +127,7 @@ GivenForm = NamedDependency[FormMultiDict]
 def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
     """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
     peer = plain_address(request.client.host) if request.client else ""
-    return find_origin(list(request.scope["headers"]), peer, request.url.scheme, trusted)
+    return find_origin(list(request.scope["headers"]), peer, request.scope["scheme"], trusted)
 
 
 def session_of(request: Asking) -> str:
@@ -121,10 +136,16 @@ def session_of(request: Asking) -> str:
 
 
 async def find_visitor(request: Asking, pages: GivenPages) -> Visitor:
-    """Who asks; SignInNeeded where nobody is signed in."""
+    """Who asks; SignInNeeded where nobody is signed in, PermissionDeniedException for who may not have the page.
+
+    A page asks for the scope that the management API asks for the same (web/admin/access.py).
+    """
     visitor = await pages.visitors.find(session_of(request), origin_of(request, pages.trusted).client)
     if visitor is None:
         raise SignInNeeded
+    if not visitor.may(request.route_handler.opt[SCOPE]):
+        lacks = "it lacks the scope write" if visitor.is_operator else "it was made by another token"
+        raise PermissionDeniedException(f"The token you signed in with is for looking only: {lacks}.")
     return visitor
 
 
@@ -170,6 +191,7 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "deed": describe_deed,
         "changes": describe_changes,
         "breakable": _breakable,
+        "policy_title": lambda name: name or ADMIN_TITLE,
         "bars": build_bars,
         "share": describe_share,
         "number": describe_number,

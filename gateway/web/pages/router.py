@@ -1,5 +1,7 @@
 """All pages under one roof: what they are given, and what they answer where something goes wrong."""
 
+import logging
+
 from litestar import Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -16,6 +18,8 @@ from gateway.web.pages.token_lists import TokenLists
 from gateway.web.pages.token_pages import TokenPages
 
 MAXIMUM_FORM_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 def build_pages(pages: Pages) -> Router:
@@ -35,7 +39,8 @@ def build_pages(pages: Pages) -> Router:
             ForgedForm: lambda _, __: _tell(pages, 403, "That form is not from here", FORGED),
             StoreUnavailable: lambda _, __: _tell(pages, 503, "The store does not answer", AWAY),
             ChangeRefused: lambda _, error: _tell(pages, 409, "That was not done", f"{error}."),
-            HTTPException: lambda _, error: _tell(pages, error.status_code, *_words(error)),
+            HTTPException: lambda _, error: tell_http(pages, error),
+            Exception: lambda request, error: _tell_mistake(pages, request, error),
         },
         request_max_body_size=MAXIMUM_FORM_BYTES,
         include_in_schema=False,
@@ -54,6 +59,7 @@ _TITLES = {
     405: "That is not a page",
     413: "That is too much",
 }
+_DETAILS = {404: "No page has this address. Check it, or begin at the start."}
 
 
 def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
@@ -65,9 +71,20 @@ def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
     return see_other("/sign-in", **query)
 
 
-def _words(error: HTTPException) -> tuple[str, str]:
-    detail = error.detail if error.status_code in (403, 404) and error.detail.endswith(".") else ""
-    return _TITLES.get(error.status_code, "That did not work"), detail or "Nothing was changed."
+def tell_http(pages: Pages, error: HTTPException) -> Template:
+    """The page for an address that has none, and for what cannot be asked of one."""
+    status = error.status_code
+    own = error.detail if status in (403, 404) and error.detail.endswith(".") else ""
+    detail = own or _DETAILS.get(status, "Nothing was changed.")
+    page = _tell(pages, status, _TITLES.get(status, "That did not work"), detail)
+    page.headers |= error.headers or {}
+    return page
+
+
+def _tell_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
+    """A mistake of the gateway: told in the log, and not to the visitor."""
+    logger.error("%s %s: the gateway made a mistake", request.method, request.url.path, exc_info=error)
+    return _tell(pages, 500, "That did not work", "The gateway made a mistake. Its log says which.")
 
 
 def _tell(pages: Pages, status: int, title: str, detail: str) -> Template:

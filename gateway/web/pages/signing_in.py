@@ -5,6 +5,7 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect, Template
 
 from gateway.core.errors import StoreUnavailable
+from gateway.web.admin.access import OPEN, READING
 from gateway.web.pages.parts import (
     COOKIE,
     SECURE_COOKIE,
@@ -22,18 +23,21 @@ from gateway.web.pages.parts import (
 from gateway.web.pages.visitors import TooManySignIns, is_foreign
 
 START = "/"
-NOT_OPEN = "That token does not open this page. It may be mistyped, expired or revoked."
+NOT_OPEN = (
+    "That token does not open this page. It may be mistyped, expired or revoked, or lack the scope to sign in: "
+    "by default only admin tokens open it."
+)
 
 
 class SigningIn(Controller):
     """The door."""
 
-    @get("/sign-in")
+    @get("/sign-in", opt=OPEN)
     async def show(self, request: Asking, pages: GivenPages) -> Template:
         """The form for a token."""
         return pages.render("sign_in.html", None, following=following(said(request.query_params, "next")), problem="")
 
-    @post("/sign-in", status_code=200)
+    @post("/sign-in", opt=OPEN, status_code=200)
     async def sign_in(self, request: Asking, pages: GivenPages) -> Response[None] | Redirect | Template:
         """Opens a session. There is none yet whose form token could be asked for: only a foreign form is refused."""
         if is_foreign(request.headers):
@@ -59,7 +63,7 @@ class SigningIn(Controller):
         answer.set_cookie(_cookie(SECURE_COOKIE if secure else COOKIE, session_id, secure=secure))
         return answer
 
-    @post("/sign-out", status_code=303)
+    @post("/sign-out", opt=READING, status_code=303)
     async def sign_out(self, request: Asking, pages: GivenPages) -> Redirect:
         """Ends the session, here and in Redis."""
         await read_form(request, await find_visitor(request, pages))

@@ -4,9 +4,10 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.exceptions import NotFoundException, PermissionDeniedException
+from litestar.exceptions import NotFoundException
 from litestar.response import Template
 
+from gateway.core.admin_tokens import is_admin
 from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
 from gateway.core.pages.listing import STATES, Listing, parse_listing, select
@@ -14,7 +15,8 @@ from gateway.core.pages.reach import Reach, as_given, excess, grantable, why_non
 from gateway.core.pages.snippets import build_snippets, variable_name
 from gateway.core.policies.rules import Policy
 from gateway.core.token_views import CreatedToken
-from gateway.web.pages.addresses import example_url
+from gateway.web.admin.access import READING, WRITING
+from gateway.web.pages.addresses import find_example
 from gateway.web.pages.forms import (
     FormMistake,
     TokenForm,
@@ -40,28 +42,27 @@ class TokenLists(Controller):
 
     path = "/tokens"
 
-    @get()
+    @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The tokens of a project or an owner, or all of a policy for an operator."""
+        """The tokens of a project or an owner; for an operator all of a policy, or of all policies."""
         query = request.query_params
-        policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        reach = find_reach(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
-        page = select(await pages.management.list_tokens(policy.name, reach.project, reach.owner), listing)
+        page = select(await pages.management.list_tokens(reach.policy, reach.project, reach.owner), listing)
         usage = await pages.usage.tokens_usage([view.identity for view in page.rows], LISTED_DAYS)
         return pages.render(
             "tokens.html",
             visitor,
-            policy=policy,
             reach=reach,
             listing=listing,
             states=tuple(STATES),
             page=page,
             usage=usage,
             policies=visible_policies(pages, visitor),
-            address=_address_of(policy, reach, listing),
+            address=ListAddress(reach.policy or "", reach.project or "", reach.owner or "", listing),
         )
 
-    @get("/new")
+    @get("/new", opt=READING)
     async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """The form for a new token; `bundle` ticks the scopes of one."""
         query = request.query_params
@@ -78,14 +79,13 @@ class TokenLists(Controller):
         )
         return await render_form(pages, visitor, policy, form)
 
-    @post(status_code=200)
+    @post(opt=WRITING, status_code=200)
     async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
         """Makes the token and shows its text, this once."""
         asked = read_token_form(form)
         policy, reach = find_scope(
             pages, visitor, str(form.get("policy", "")), asked.project or None, asked.owner or None
         )
-        check_may_change(visitor)
         filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
         try:
             wanted = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
@@ -101,26 +101,25 @@ class TokenLists(Controller):
 def find_scope(
     pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
 ) -> tuple[Policy, Reach]:
-    """The policy and the part of the visitor's reach that are asked for; NotFoundException beyond it."""
+    """The policy that is asked for, the first if none is, and the part of the visitor's reach; as `find_reach`."""
     names = visible_policies(pages, visitor)
     if not names:
         raise NotFoundException("There are no policies.")
-    reach = visitor.reach.narrowed(policy or visitor.reach.policy or names[0], project or None, owner or None)
-    if reach is None or reach.policy not in names:
+    reach = find_reach(pages, visitor, policy or names[0], project, owner)
+    return pages.policy(reach.policy or ""), reach
+
+
+def find_reach(pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None) -> Reach:
+    """The part of the visitor's reach that is asked for; NotFoundException beyond it."""
+    reach = visitor.reach.narrowed(policy or None, project or None, owner or None)
+    if reach is None or reach.policy not in (None, *visible_policies(pages, visitor)):
         raise NotFoundException("There is nothing of yours at this address.")
-    return pages.policy(reach.policy), reach
+    return reach
 
 
 def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
     """The names of the policies whose tokens the visitor may see."""
     return [name for name in sorted(pages.set.policies) if visitor.reach.policy in (None, name)]
-
-
-def check_may_change(visitor: Visitor) -> None:
-    """PermissionDeniedException for who may only look."""
-    if not visitor.may_change:
-        lacks = "it lacks the scope write" if visitor.is_operator else "it was made by another token"
-        raise PermissionDeniedException(f"The token you signed in with is for looking only: {lacks}.")
 
 
 def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
@@ -152,19 +151,24 @@ async def render_form(
         grantable=grantable(policy, visitor.giver, owner),
         expiries=expiries,
         bundles=policy.bundles,
+        policies=visible_policies(pages, visitor),
     )
 
 
 def render_created(pages: Pages, visitor: Visitor, policy: Policy, created: CreatedToken) -> Template:
     """The page that shows a token's text, once."""
-    url = example_url(pages, policy, created.view.record)
+    snippets = (
+        ()
+        if is_admin(created.view.record)
+        else build_snippets(policy, *find_example(pages, policy, created.view.record))
+    )
     return pages.render(
         "token_created.html",
         visitor,
         policy=policy,
         created=created,
         variable=variable_name(policy.name),
-        snippets=build_snippets(policy, url),
+        snippets=snippets,
     )
 
 
@@ -182,12 +186,8 @@ def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenReq
     return wanted
 
 
-def _address_of(policy: Policy, reach: Reach, listing: Listing) -> "ListAddress":
-    return ListAddress(policy.name, reach.project or "", reach.owner or "", listing)
-
-
 class ListAddress(msgspec.Struct, frozen=True):
-    """The address of a list, and of lists like it."""
+    """The address of a list, and of lists like it; without a policy it is of all."""
 
     policy: str
     project: str

@@ -6,7 +6,10 @@ from typing import Any
 from litestar import Controller, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
+from msgspec import UNSET
+from msgspec.structs import replace
 
+from gateway.core.admin_tokens import ADMIN, is_admin
 from gateway.core.administration import TokenChange, TokenState
 from gateway.core.audit import AuditQuery
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused
@@ -16,6 +19,7 @@ from gateway.core.quotas import Window
 from gateway.core.rotation import REFUSING_STATES
 from gateway.core.token_views import TokenView
 from gateway.core.whoami import identity_rule
+from gateway.web.admin.access import READING, WRITING
 from gateway.web.pages.forms import (
     DEFAULT_OVERLAP,
     OVERLAPS,
@@ -28,10 +32,12 @@ from gateway.web.pages.forms import (
     read_token_form,
 )
 from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
-from gateway.web.pages.token_lists import check_may_change, group_scopes, render_created
+from gateway.web.pages.token_lists import group_scopes, render_created
 from gateway.web.pages.visitors import Visitor
 
 HISTORY_LENGTH = 20
+MOST_MADE = 100
+"""Tokens made with one that a page counts: an admin token of a program can have made a million."""
 SHOWN_DAYS = 30
 CHANGED = "Somebody changed this token in the meantime. What you see now is how it is; your change was not made."
 DONE = {
@@ -55,7 +61,7 @@ class TokenPages(Controller):
 
     path = "/tokens/{identity:str}"
 
-    @get()
+    @get(opt=READING)
     async def show(
         self, request: Asking, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]
     ) -> Template:
@@ -63,22 +69,23 @@ class TokenPages(Controller):
         view = await pages.token(visitor, identity)
         return await _render(pages, visitor, view, notice=_notice_of(view, request.query_params.get("done", "")))
 
-    @get("/edit")
+    @get("/edit", opt=READING)
     async def ask_for_changes(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
         """The form with what the token is now."""
         view = await pages.token(visitor, identity)
         return _render_edit(pages, visitor, view, _form_of(view))
 
-    @post("/edit", status_code=200)
+    @post("/edit", opt=WRITING, status_code=200)
     async def edit(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
         """Changes name, description, scopes and end; refused where another change came first."""
-        check_may_change(visitor)
         view, asked = await pages.token(visitor, identity), read_token_form(form)
         policy = pages.policy(view.record.policy)
         try:
             change = build_change(asked, policy, int(pages.clock()), visitor.latest)
+            if set(asked.scopes) == set(view.record.scopes.split()):  # a form has them in the policy's order
+                change = replace(change, scopes=UNSET)
             _check_excess(policy, visitor, change, view)
             await pages.management.update_token(visitor.actor, identity, change, text_of(form, "version"))
         except FormMistake as mistake:
@@ -90,17 +97,16 @@ class TokenPages(Controller):
             return _render_edit(pages, visitor, view, asked, FormMistake("", str(refusal)))
         return see_other(f"/tokens/{identity}", done="saved")
 
-    @get("/rotate")
+    @get("/rotate", opt=READING)
     async def ask_for_rotation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
         """The form for a successor."""
         return _render_rotate(pages, visitor, await pages.token(visitor, identity))
 
-    @post("/rotate", status_code=200)
+    @post("/rotate", opt=WRITING, status_code=200)
     async def rotate(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template:
         """Makes a successor and shows its text, this once."""
-        check_may_change(visitor)
         view = await pages.token(visitor, identity)
         policy, overlap = pages.policy(view.record.policy), text_of(form, "overlap")
         problem = rotation_excess(policy, visitor.giver, view.record)
@@ -114,38 +120,45 @@ class TokenPages(Controller):
             return _render_rotate(pages, visitor, await pages.token(visitor, identity), str(refusal))
         return render_created(pages, visitor, policy, created)
 
-    @get("/revoke")
+    @get("/revoke", opt=READING)
     async def ask_for_revocation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
         """The question whether this is really meant."""
-        view = await pages.token(visitor, identity)
-        return pages.render("token_revoke.html", visitor, view=view, problem="")
+        return await _render_revoke(pages, visitor, await pages.token(visitor, identity))
 
-    @post("/revoke", status_code=200)
+    @post("/revoke", opt=WRITING, status_code=200)
     async def revoke(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
-        """Ends the token for good, where its name was typed."""
-        check_may_change(visitor)
+        """Ends the token for good, where its name was typed; with a tick also what was made with it."""
         view = await pages.token(visitor, identity)
         if text_of(form, "confirmation") != view.record.name.strip():
             problem = "What you typed is not the token's name. Nothing was changed."
-            return pages.render("token_revoke.html", visitor, status=422, view=view, problem=problem)
-        await pages.management.revoke_token(visitor.actor, identity)
+            return await _render_revoke(pages, visitor, view, problem, with_made=bool(text_of(form, "with_made")))
+        if text_of(form, "with_made"):
+            await pages.management.revoke_with_made(visitor.actor, identity)
+        else:
+            await pages.management.revoke_token(visitor.actor, identity)
         return see_other(f"/tokens/{identity}", done="revoked")
 
-    @post("/disable", status_code=200)
+    @post("/disable", opt=WRITING, status_code=200)
     async def disable(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
         """Refuses the token's requests until it is enabled."""
         return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=False)
 
-    @post("/enable", status_code=200)
+    @post("/enable", opt=WRITING, status_code=200)
     async def enable(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
         """Lets the token's requests pass again."""
         return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=True)
+
+
+def may_rotate(visitor: Visitor, view: TokenView) -> bool:
+    """Whether there is anything to rotate; of admin tokens each only itself (core/admin_tokens.py)."""
+    is_others = is_admin(view.record) and view.identity != visitor.record.identity
+    return view.state not in REFUSING_STATES and not view.record.successor and not is_others
 
 
 def _check_excess(policy: Policy, visitor: Visitor, change: TokenChange, view: TokenView) -> None:
@@ -161,7 +174,6 @@ def _notice_of(view: TokenView, done: str) -> str:
 async def _switch(
     pages: Pages, visitor: Visitor, identity: str, version: str, *, is_active: bool
 ) -> Template | Redirect:
-    check_may_change(visitor)
     await pages.token(visitor, identity)
     try:
         await pages.management.update_token(visitor.actor, identity, TokenChange(is_active=is_active), version)
@@ -183,14 +195,29 @@ async def _render(
         status=status,
         view=view,
         usage=usage[record.identity],
-        policy=pages.set.policies.get(record.policy),
+        policy=ADMIN if is_admin(record) else pages.set.policies.get(record.policy),
+        is_admin=is_admin(record),
         windows=await _find_windows(pages, view),
         history=history,
+        maker=await _find_maker(pages, visitor, record.made_by),
+        made=await _find_made(pages, visitor, record.identity),
         notice=notice,
         problem=problem,
         is_over=view.state in (TokenState.REVOKED, TokenState.EXPIRED),
-        may_rotate=view.state not in REFUSING_STATES and not record.successor,
+        may_rotate=may_rotate(visitor, view),
     )
+
+
+async def _find_maker(pages: Pages, visitor: Visitor, made_by: str) -> TokenView | None:
+    """The token that made another one, within the visitor's reach."""
+    maker = await pages.management.show_token(made_by) if made_by else None
+    return maker if maker is not None and visitor.reach.covers(maker.record) else None
+
+
+async def _find_made(pages: Pages, visitor: Visitor, identity: str) -> list[TokenView]:
+    """What was made with a token, and with that, within the visitor's reach; of many so many that it is known."""
+    made = await pages.management.list_made(identity, MOST_MADE)
+    return [view for view in made if visitor.reach.covers(view.record)][: MOST_MADE + 1]
 
 
 async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:
@@ -232,6 +259,14 @@ def _render_edit(
         grantable=grantable(policy, visitor.giver) | held,
         expiries=expiries,
     )
+
+
+async def _render_revoke(
+    pages: Pages, visitor: Visitor, view: TokenView, problem: str = "", *, with_made: bool = False
+) -> Template:
+    made = [one for one in await _find_made(pages, visitor, view.identity) if not one.is_revoked]
+    context: dict[str, Any] = {"view": view, "made": made, "with_made": with_made, "problem": problem}
+    return pages.render("token_revoke.html", visitor, status=422 if problem else 200, **context)
 
 
 def _render_rotate(pages: Pages, visitor: Visitor, view: TokenView, problem: str = "") -> Template:

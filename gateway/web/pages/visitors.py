@@ -1,7 +1,9 @@
 """Who looks at a page: signed in with a token, remembered by a session, told apart by a cookie.
 
-Rule 1: whoever signs in is somebody by a token that works. It is asked again with each request, so its revocation ends
-the session at once. Another way to sign in (OpenID Connect, say) is another class with `open`: a session names a token.
+Rule 1: whoever signs in is somebody by a token that works: an admin token that may read, or one of a policy that holds
+the scope which the policy names for it (`sign_in_scope`). It is asked again with each request, by the checks of every
+request (core/decision.py), so its revocation ends the session at once. Another way to sign in (OpenID Connect, say) is
+another class with `open`: a session names a token.
 Rule 2: no change without a form of the session's own pages: the form's token, and a browser that does not say that
 another site sent it. A request with a token of its own (the management API) has no session and needs neither.
 Rule 3: an address that presents too many tokens which are not valid is refused before they are looked at.
@@ -14,10 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.protocols import FailedCredentials, PolicySource
-from gateway.core.admin_tokens import WRITE, is_admin
-from gateway.core.administration import TokenState
+from gateway.core.admin_tokens import ADMIN, READ, RULES, WRITE, is_admin
 from gateway.core.audit import Actor
-from gateway.core.owners import OwnerStatus
+from gateway.core.decision import Allow
 from gateway.core.pages.reach import EVERYTHING, Reach, reach_of
 from gateway.core.pages.sessions import (
     ID_BYTES,
@@ -32,8 +33,10 @@ from gateway.core.pages.sessions import (
     seen,
     session_digest,
 )
+from gateway.core.policies.guarding import require
+from gateway.core.policies.rules import Rule
 from gateway.core.records import TokenRecord
-from gateway.core.token_views import TokenView
+from gateway.core.whoami import identity_rule
 from gateway.management import Management
 
 WRONG_SIGN_INS = "10/minute"
@@ -84,10 +87,16 @@ class Visitor(msgspec.Struct, frozen=True):
         """Whether it is an admin token."""
         return is_admin(self.record)
 
+    def may(self, scope: str) -> bool:
+        """Whether the visitor may do what takes an admin token of this scope. A policy's child only looks."""
+        if self.is_operator:
+            return not ADMIN.scope_grants[scope].isdisjoint(self.record.scopes.split())
+        return scope == READ or not self.record.parent
+
     @property
     def may_change(self) -> bool:
-        """Whether there is anything to change for this visitor: admin tokens and children may be for looking only."""
-        return WRITE in self.record.scopes.split() if self.is_operator else not self.record.parent
+        """Whether there is anything to change for this visitor."""
+        return self.may(WRITE)
 
     @property
     def giver(self) -> TokenRecord | None:
@@ -148,7 +157,7 @@ class Visitors:
         if view is None:  # a token that exists is no guess, although it may open nothing
             self._failures.note(address)
             return None
-        if await self._reach(view) is None:
+        if await self._admit(view.identity) is None:
             return None
         session_id, now = build_id(self._random_bytes(ID_BYTES)), int(self._clock())
         session = open_session(view.identity, now)
@@ -164,15 +173,14 @@ class Visitors:
         session = await self._sessions.find(digest)
         if session is None:
             return None
-        view = None if is_over(session, now) else await self._management.show_token(session.token)
-        reach = await self._reach(view) if view is not None else None
-        if view is None or reach is None:
+        found = None if is_over(session, now) else await self._admit(session.token)
+        if found is None:
             await self._sessions.end(digest)
             return None
         renewed = seen(session, now)
         if renewed is not None:
             await self._sessions.renew(digest, renewed, ends_at(renewed) - now)
-        return Visitor(session_id, view.record, reach, address)
+        return Visitor(session_id, *found, address)
 
     async def is_first(self, visitor: Visitor, form_key: str) -> bool:
         """Whether a form that makes something is sent for the first time: a page that is loaded anew sends it again."""
@@ -184,18 +192,23 @@ class Visitors:
         if session_id is not None:
             await self._sessions.end(session_digest(session_id))
 
-    async def _reach(self, view: TokenView) -> Reach | None:
-        """What the token's holder may see; None for nothing at all."""
-        record = view.record
-        if view.state is not TokenState.ACTIVE:
+    async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
+        """The record of a token that may sign in, and what its holder may see; None for one that may not."""
+        verdict = await self._management.examine(identity, self._find_rule)
+        record = verdict.record if isinstance(verdict, Allow) else None
+        if record is None:
             return None
+        reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)
+        return (record, reach) if reach is not None else None
+
+    def _find_rule(self, record: TokenRecord) -> Rule | None:
+        """What a token must fulfil to sign in; None where no token of its kind does."""
         if is_admin(record):
-            return EVERYTHING if ADMINS in self._kinds else None
-        reach = reach_of(record, self._policies.current.policies)
-        if reach is None or self._policies.current.policies[record.policy].bound_to not in self._kinds:
+            return RULES[READ] if ADMINS in self._kinds else None
+        policy = self._policies.current.policies.get(record.policy)
+        if policy is None or not policy.sign_in_scope or policy.bound_to not in self._kinds:
             return None
-        owner = await self._management.show_owner(record.policy, record.owner) if record.owner else None
-        return reach if owner is None or owner.status is OwnerStatus.ACTIVE else None
+        return require(identity_rule(policy), (policy.sign_in_scope,))
 
 
 def is_foreign(headers: Mapping[str, str]) -> bool:

@@ -1,5 +1,6 @@
 """`gateway token revoke`, against a real Redis."""
 
+import json
 from typing import Any
 
 import pytest
@@ -141,3 +142,46 @@ def test_a_misspelled_name_is_no_success(where: tuple[str, ...], options: tuple[
     refused = run_command("token", "revoke", *options, "--yes", *where)
     assert 1 == refused.exit_code
     assert message == str(refused.exception)
+
+
+def test_a_leak_is_ended_by_one_command(where: tuple[str, ...]) -> None:
+    """The token, what was made with it and what that made; nothing else, and no --yes is asked for."""
+    leaked, other = create(where), create(where)
+    made = create(where)
+    later = create(where)
+    with redis.Redis.from_url(where[1]) as client:
+        for one, maker in ((made, leaked), (later, made)):
+            record = json.loads(client.get(names.token(one)) or b"")
+            client.set(names.token(one), json.dumps([*record, "", "", "", [], "", None, 0, maker]))
+            client.sadd(names.made(maker), one)
+    shown = run_json("token", "show", made, *where[:2])
+    assert [leaked, [later]] == [shown["made_by"], shown["made"]]
+    listed = run_json("token", "list", "--made-by", leaked, *where[:2])
+    assert {made, later} == {one["id"] for one in listed}
+    assert {leaked: None, other: None, made: leaked, later: made} == {
+        one["id"]: one["made_by"] for one in run_json("token", "list", *where[:2])
+    }
+    done = run_command("token", "revoke", leaked, "--with-made", *where[:2])
+    assert 0 == done.exit_code
+    assert "Revoked 3 token(s)." == done.stdout.splitlines()[-1]
+    assert {**dict.fromkeys((leaked, made, later), "revoked"), other: "active"} == states(where)
+
+
+def test_who_revokes_a_maker_alone_is_told_what_stays(where: tuple[str, ...]) -> None:
+    """What was made with it goes on working: whoever revokes a leaked token should know."""
+    leaked, made = create(where), create(where)
+    with redis.Redis.from_url(where[1]) as client:
+        client.sadd(names.made(leaked), made)
+    revoked = run_command("token", "revoke", leaked, *where[:2])
+    assert "1 token(s) that were made with it stay: --with-made revokes them, too.\n" == revoked.stderr
+    assert "active" == states(where)[made]
+
+
+@pytest.mark.parametrize(
+    "options", [("--lineage", "0" * 24), ("--policy", "small", "--project", "website"), ("--policy", "small")]
+)
+def test_what_was_made_ends_with_one_token_only(where: tuple[str, ...], options: tuple[str, ...]) -> None:
+    """--with-made goes with an ID: of anything else it would be unclear what ends."""
+    create(where)
+    assert 2 == run_command("token", "revoke", *options, "--with-made", *where[:2]).exit_code
+    assert {"active"} == set(states(where).values())

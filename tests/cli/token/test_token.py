@@ -45,6 +45,8 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "predecessor": None,
         "successor": None,
         "parent": None,
+        "made_by": None,
+        "disabled_by": None,
         "description": None,
         "updated": None,
         "number": None,

@@ -20,7 +20,11 @@ def test_K2_a_token_is_shown_once(operator: Page, gateway: GatewayServer) -> Non
     operator.get_by_role("button", name="Copy token").click()
     expect(operator.get_by_role("button", name="Copied")).to_be_visible()
     assert text == operator.evaluate("navigator.clipboard.readText()")
-    for tab, words in (("curl", "curl --fail"), ("GitHub Actions", "runs-on"), ("GitLab CI", "script:")):
+    for tab, words in (
+        ("curl", "--etag-compare export.json.etag"),
+        ("GitHub Actions", "runs-on"),
+        ("GitLab CI", "script:"),
+    ):
         operator.get_by_role("radio", name=tab).check(force=True)
         expect(operator.locator(".tab-panel:visible")).to_contain_text(words)
         expect(operator.locator(".tab-panel:visible")).to_contain_text("KOPIMARK_API_TOKEN")
@@ -36,7 +40,7 @@ def test_K10_the_builder_shows_the_exact_address(
     sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """It follows each choice at once, with a preview; and what is copied is what the gateway answers."""
-    token = create(*KOPIMARK)["token"]
+    token = create(*KOPIMARK, "--scope", "read", "--scope", "tokens")["token"]
     page = sign_in(token)
     page.get_by_role("link", name="Export builder").click()
     address, sample = page.locator("#export-url"), page.locator(".sample")
@@ -84,7 +88,7 @@ def test_T5_a_list_shows_name_dates_and_twelve_characters(
     sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:
     """For the owner of the tokens: his own, with the last use after the first request."""
-    mine = create(*TOKENCRAFT, name="Mine")
+    mine = create(*TOKENCRAFT, "--scope", "read", "--scope", "tokens", name="Mine")
     create("--policy", "tokencraft", "--owner", "grace", name="Hers")
     path = "/api/v1/tokensets/acme/modes/light/export?format=css"
     ask(gateway.port, "GET", path, token=mine["token"], host="app.tokencraft.dev")
@@ -181,7 +185,8 @@ def test_S1_S6_a_key_is_made_shown_once_listed_and_deleted(
     held = "*=me:read,projects:read,projects:write,actor_tokens:create"
     options = ("--policy", "tokens-studio", *tokens.options, *tokens.policies)
     run_apart("owner", "set", "ada", "--permission", held, *options)
-    first = create("--policy", "tokens-studio", "--owner", "ada", name="first")
+    scopes = ("--scope", "projects:read", "--scope", "actor_tokens:create")
+    first = create("--policy", "tokens-studio", "--owner", "ada", *scopes, name="first")
     page = sign_in(first["token"])
     page.get_by_role("link", name="New token").click()
     page.get_by_role("radio", name="Never").check(force=True)

@@ -143,3 +143,55 @@ def test_nothing_is_wider_than_the_window(
         for width in (360, 768, 900, 1280):
             page.set_viewport_size({"width": width, "height": 800})
             assert width >= page.evaluate("document.documentElement.scrollWidth"), path
+
+
+def test_on_a_telephone_every_tab_is_whole(operator: Page) -> None:
+    """At 360 px, the width of a small one, each place of the main menu is within the window, and can be tapped."""
+    operator.set_viewport_size({"width": 360, "height": 740})
+    operator.goto("/overview")
+    tabs = operator.get_by_role("navigation", name="Main").get_by_role("link")
+    expect(tabs).to_have_count(4)
+    for tab in tabs.all():
+        box = tab.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 360, tab.inner_text()
+        assert 32 <= box["height"]
+    tabs.last.click()
+    expect(operator.get_by_role("heading", name="History", level=1)).to_be_visible()
+
+
+def test_search_and_the_menu_look_into_all_policies(operator: Page, create: Callable[..., dict[str, str]]) -> None:
+    """A token is found whatever its policy, by the menu's keys and on the list; what is not found is said to be so."""
+    create(*KOPIMARK, name="needle one")
+    create("--policy", "tokencraft", "--owner", "ada", name="needle two")
+    operator.goto("/history")
+    operator.keyboard.press("Control+k")
+    operator.keyboard.type("needle")
+    operator.keyboard.press("Enter")
+    names = operator.locator(".row-link")
+    expect(names).to_have_count(2)
+    operator.get_by_label("Search tokens").fill("needle two")
+    expect(names).to_have_text(["needle two"])
+    operator.get_by_label("Policy").select_option("kopimark")
+    expect(operator.locator("#list")).to_contain_text("1 token is under kopimark, and it does not fit “needle two”.")
+    operator.get_by_role("link", name="Search all policies").click()
+    expect(names).to_have_text(["needle two"])
+
+
+def test_a_leak_is_ended_with_a_tick(
+    sign_in: SignedIn, operator: Page, create: Callable[..., dict[str, str]], gateway: GatewayServer
+) -> None:
+    """In the dialog that asks before a token is revoked: what was made with it ends, too."""
+    leaked = create(*KOPIMARK, "--scope", "read", "--scope", "tokens", name="leaked")
+    page = sign_in(leaked["token"])
+    page.goto(LIST.replace("/tokens", "/tokens/new"))
+    text = make_token(page, "second", "read")
+    assert 401 != status_of(gateway, text)
+    operator.goto(f"/tokens/{leaked['id']}")
+    operator.get_by_role("link", name="Revoke").click()
+    question = operator.get_by_role("dialog")
+    question.get_by_role("checkbox", name="Also revoke the 1 token made with it").check()
+    question.get_by_label("Type leaked to confirm").fill("leaked")
+    question.get_by_role("button", name="Revoke for good").click()
+    expect(operator.get_by_text("The token is revoked, for good")).to_be_visible()
+    assert [401, 401] == [status_of(gateway, one) for one in (leaked["token"], text)]

@@ -1,6 +1,8 @@
 """A day at a glance."""
 
-from gateway.core.pages.summaries import MOST_REASONS, Summary, summarize
+import pytest
+
+from gateway.core.pages.summaries import MOST_REASONS, Service, Summary, describe_service, summarize
 from gateway.core.usage import Counted, PolicyUsage
 
 
@@ -40,3 +42,26 @@ def test_only_the_most_frequent_reasons_are_told() -> None:
 def test_a_day_without_requests_is_all_zeros() -> None:
     """Nothing is divided here."""
     assert Summary(0, 0, {}, 0, 0, 0, 0) == summarize([])
+
+
+CALM = PolicyUsage("a", (), {Counted("a", "", "2xx", ""): 95, Counted("a", "upstream_timeout", "5xx", ""): 5})
+FAILING = PolicyUsage("a", (), {Counted("a", "", "2xx", ""): 94, Counted("a", "upstream_timeout", "5xx", ""): 6})
+
+
+@pytest.mark.parametrize(
+    ("targets", "unreachable", "usage", "is_outdated", "expected"),
+    [
+        (1, [], CALM, False, Service("active", "Served")),
+        (0, [], CALM, False, Service("active", "Served")),
+        (1, [], CALM, True, Service("ending", "Older than its file")),
+        (1, [], FAILING, True, Service("revoked", "Backend failing")),
+        (1, ["why"], CALM, True, Service("revoked", "Backend unreachable", ("why",))),
+        (3, ["why"], CALM, True, Service("ending", "1 of 3 backends unreachable", ("why",))),
+        (3, ["why"], FAILING, False, Service("revoked", "Backend failing", ("why",))),
+    ],
+)
+def test_an_operator_is_told_the_worst_first(
+    targets: int, unreachable: list[str], usage: PolicyUsage, is_outdated: bool, expected: Service
+) -> None:
+    """Nobody there, then failures of the day, then a part that is missing, then a file with mistakes."""
+    assert expected == describe_service(targets, unreachable, usage, is_outdated=is_outdated)

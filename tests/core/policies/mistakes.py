@@ -242,6 +242,7 @@ MISTAKES = {
     ],
     "bad_scope_category": ["$.scopes.read.category: Expected `str` of length >= 1"],
     "bad_token_parent_scope": ["$.token.parent_scope: unknown scope 'children:create': did you mean 'child:create'?"],
+    "bad_token_sign_in_scope": ["$.token.sign_in_scope: unknown scope 'tokens': did you mean 'token'?"],
     "bad_token_shown": ["$.token: write one of shown and shown_random"],
     "bad_variants_document": [
         "$.rules[0].variants.document: Invalid enum value 'texts'",

@@ -10,6 +10,7 @@ from gateway.adapters.redis_admissions import RedisAdmissions
 from gateway.adapters.redis_connection import RedisConnection, open_client
 from gateway.core.decision import Asked
 from gateway.core.tokens import digest
+from tests.support.app_client import client_of
 from tests.support.policies import rule_for
 from tests.web.admin.conftest import Mint, check_refusal, create
 
@@ -125,6 +126,25 @@ def test_rotation_children_and_revocation(api: Api) -> None:
     assert [second] == api.post("/api/v1/revocations", json={"policy": "small", "project": "shop"}).json()["revoked"]
     assert [third] == api.post("/api/v1/revocations", json={"policy": "small", "owner": "ada"}).json()["revoked"]
     check_refusal(400, "invalid", api.post("/api/v1/revocations", json={"policy": "small"}))
+
+
+def test_what_a_token_made_is_told_and_ends_with_it(listener: Any, mint_admin: Mint) -> None:
+    """An admin token that leaked ends with the tokens that it made, their successors and children, by one call."""
+    admin, leaked = mint_admin(), mint_admin("--name", "leaked")
+    api, thief = client_of(listener), client_of(listener)
+    api.headers["Authorization"], thief.headers["Authorization"] = (f"Bearer {one['token']}" for one in (admin, leaked))
+    own, first = create(api, name="own"), create(thief, name="first")
+    second = thief.post(f"/api/v1/tokens/{own['id']}/rotations", json={"overlap_seconds": 60}).json()
+    assert [admin["id"], leaked["id"], leaked["id"]] == [one["made_by"] for one in (own, first, second)]
+    listed = api.get("/api/v1/tokens", params={"made_by": leaked["id"], "policy": "small"}).json()["tokens"]
+    assert {first["id"], second["id"]} == {one["id"] for one in listed}
+    check_refusal(404, "not_found", api.get("/api/v1/tokens", params={"made_by": "0" * 24}))
+    for wrong in ({"with_made": leaked["id"], "policy": "small"}, {"with_made": leaked["id"], "lineage": own["id"]}):
+        check_refusal(400, "invalid", api.post("/api/v1/revocations", json=wrong))
+    answer = api.post("/api/v1/revocations", json={"with_made": leaked["id"]})
+    assert {leaked["id"], first["id"], second["id"]} == set(answer.json()["revoked"])
+    assert 401 == thief.get("/api/v1/tokens").status_code
+    check_refusal(404, "not_found", api.post("/api/v1/revocations", json={"with_made": "0" * 24}))
 
 
 def test_a_call_that_is_repeated_with_its_key_makes_one_token(api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from litestar import Litestar
 from litestar.testing import TestClient
 from lxml import html
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ upstream = "http://127.0.0.1:9001"
 prefixes = ["shop_"]
 bound_to = "project"
 parent_scope = "texts:read"
+sign_in_scope = "texts:read"
 [scopes]
 "texts:read" = "Read texts"
 "texts:write" = { description = "Change texts", implies = ["texts:read"] }
@@ -53,12 +55,14 @@ upstream = "http://127.0.0.1:9001"
 [token]
 prefixes = ["acc_"]
 bound_to = "owner"
+sign_in_scope = "read"
 [scopes]
 read = "Read"
 [[rules]]
 match = "GET /**"
 scopes = ["read"]
 """
+SCOPES = {"shop": ("keys:read", "texts:read", "texts:write"), "accounts": ("read",), "": ()}
 TEST = Actor("test", "system")
 NOW = 1_900_000_000.0
 
@@ -113,6 +117,12 @@ class Listener:
         self._running = TestClient(create_admin(settings, clock=clock))
         self._administration = Administration(settings)
 
+    @property
+    def app(self) -> Litestar:
+        """What runs."""
+        running: Litestar = self._running.app
+        return running
+
     def __enter__(self) -> Self:
         self._running.__enter__()
         return self
@@ -161,11 +171,12 @@ def manage(listener: Listener) -> Manage:
 
 @pytest.fixture
 def make(manage: Manage) -> Make:
-    """A new token: of the project `website` where nothing else is said."""
+    """A new token: of the project `website`, with all scopes, where nothing else is said."""
 
     def create(name: str = "CI", policy: str = "shop", **wanted: Any) -> CreatedToken:
         bound = {"project": "website"} if policy == "shop" else {"owner": "ada"} if policy else {}
-        request = TokenRequest(name=name, **{**bound, **wanted})
+        scopes = SCOPES[policy]
+        request = TokenRequest(name=name, **{"scopes": scopes, **bound, **wanted})
         created: CreatedToken = manage(lambda management: management.create_token(TEST, policy, request))
         return created
 

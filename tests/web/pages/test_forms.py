@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from litestar.routes import HTTPRoute
 
 from gateway.core.administration import TokenRequest, TokenState
 from gateway.core.pages.sessions import IDLE_SECONDS
+from gateway.web.admin.access import SCOPE
 from tests.web.pages.conftest import NOW, TEST, Clock, Desk, Make, shown_text, tokens_on
 
 OpenDesk = Callable[..., Desk]
@@ -59,6 +61,83 @@ def test_C12_a_request_with_a_token_of_its_own_needs_no_form_token(operator: Des
     headers = {"authorization": f"Bearer {admin.text}", **foreign}
     assert 204 == operator.client.delete(path, headers=headers).status_code
     assert TokenState.REVOKED is state(manage, token.view.identity)
+
+
+def test_a_read_only_admin_token_changes_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """Each form of a page takes the scope `write`, as the API does."""
+    token, desk = make(), open_desk(make("viewer", "", scopes=("read",)).text)
+    paths = [f"/tokens/{token.view.identity}/{deed}" for deed in ("revoke", "disable", "enable", "rotate", "edit")]
+    for path in (*paths, "/tokens"):
+        answer = desk.post(path, 403, confirmation="CI", overlap="0", name="x", **NEW)
+        assert "it lacks the scope write" in answer.text
+    assert ["CI"] == [view.record.name for view in manage(lambda m: m.list_tokens("shop"))]
+    assert TokenState.ACTIVE is state(manage, token.view.identity)
+
+
+def test_every_page_says_which_scope_it_takes(operator: Desk, listener: Any) -> None:
+    """By the option that the API's handlers have: reading for what shows, writing for what changes."""
+    scopes = {
+        (method, route.path_format): handler.opt[SCOPE]
+        for route in listener.app.routes
+        if isinstance(route, HTTPRoute) and not route.path.startswith(("/api", "/-/", "/static", "/metrics"))
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if method != "OPTIONS"
+    }
+    open_to_all = {("GET", "/sign-in"): "", ("POST", "/sign-in"): "", ("POST", "/sign-out"): "read"}
+    assert scopes == {asked: open_to_all.get(asked, "read" if asked[0] == "GET" else "write") for asked in scopes}
+    assert len(scopes) > 15
+
+
+def test_a_token_does_not_enable_what_an_operator_disabled(open_desk: OpenDesk, make: Make, operator: Desk) -> None:
+    """409 and why; the operator does. What the project's own token disabled, it enables again."""
+    path, desk = f"/tokens/{make().view.identity}", open_desk(make("own").text)
+
+    def switch(who: Desk, deed: str, status: int = 303) -> str:
+        version = str(who.get(path).xpath("//input[@name='version']/@value")[0])
+        return str(who.post(f"{path}/{deed}", status, version=version).text)
+
+    switch(operator, "disable")
+    assert "only an operator can enable it" in switch(desk, "enable", 409)
+    switch(operator, "enable")
+    switch(desk, "disable")
+    switch(desk, "enable")
+
+
+def test_what_a_session_made_ends_with_its_token(open_desk: OpenDesk, make: Make, operator: Desk, manage: Any) -> None:
+    """The page of each says so, and a tick where the token is revoked ends all of it."""
+    leaked, other = make("leaked"), make("other")
+    texts = [shown_text(open_desk(leaked.text).post("/tokens", 200, **NEW, name="second", key="k"))]
+    more = {**NEW, "scope": ["texts:read"], "name": "third", "key": "k"}
+    texts.append(shown_text(open_desk(texts[0]).post("/tokens", 200, **more)))
+    made = [manage(lambda m, text=text: m.find_presented(text)).identity for text in texts]
+    assert leaked.view.identity == manage(lambda m: m.show_token(made[0])).record.made_by
+    assert "leaked" in operator.get(f"/tokens/{made[0]}").xpath("//dt[.='Made with']/../dd")[0].text_content()
+    path = f"/tokens/{leaked.view.identity}"
+    assert ["second", "third"] == sorted(operator.get(path).xpath("//ul[@class='made-list']//a/text()"))
+    assert "the 2 tokens made with it" in operator.get(f"{path}/revoke").text_content()
+    operator.post(f"{path}/revoke", confirmation="leaked", with_made="yes")
+    identities = (leaked.view.identity, *made, other.view.identity)
+    assert [*["revoked"] * 3, "active"] == [state(manage, identity) for identity in identities]
+
+
+def test_without_the_tick_what_was_made_goes_on(open_desk: OpenDesk, make: Make, operator: Desk, manage: Any) -> None:
+    """Revoking one token revokes one."""
+    token = make("maker")
+    text = shown_text(open_desk(token.text).post("/tokens", 200, **NEW, name="second", key="k"))
+    operator.post(f"/tokens/{token.view.identity}/revoke", confirmation="maker")
+    assert TokenState.ACTIVE is manage(lambda m: m.find_presented(text)).state
+
+
+def test_a_form_that_changes_no_scope_leaves_their_order(operator: Desk, make: Make, manage: Any) -> None:
+    """What a client gave in its order comes back in it, also after somebody has changed the name."""
+    token = make(scopes=("texts:write", "keys:read"))
+    path = f"/tokens/{token.view.identity}/edit"
+    version = str(operator.get(path).xpath("//input[@name='version']/@value")[0])
+    scopes = ["keys:read", "texts:write"]
+    operator.post(path, name="renamed", expiry="keep", scope=scopes, version=version)
+    record = manage(lambda m: m.show_token(token.view.identity)).record
+    assert ("renamed", "texts:write keys:read") == (record.name, record.scopes)
 
 
 def test_K2_a_new_token_is_shown_once(operator: Desk, redis_server: Any, manage: Any) -> None:

@@ -1,5 +1,6 @@
 """What pages are made of: nothing inline, nothing of others, no text that becomes markup."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from gateway.core.usage import Counted, write_counted
 from gateway.web.admin.app import FIELDS
 from tests.support.command_line import run_command
 from tests.support.processes import wait_until
-from tests.web.pages.conftest import NOW, POLICY, TEST, Desk, Make, tokens_on
+from tests.web.pages.conftest import NOW, POLICY, TEST, Desk, Make, shown_text, tokens_on
 
 MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{ 7 * 7 }}"""
 
@@ -107,6 +108,121 @@ def test_many_tokens_are_searched_and_paged_on_the_server(operator: Desk, manage
     assert "Nothing matches" in operator.get("/tokens?policy=shop&q=nonsense").text_content()
 
 
+def test_a_search_is_over_all_policies(operator: Desk, make: Make) -> None:
+    """Of an operator who names none, admin tokens included; each row says which policy it is of."""
+    make("deploy", "accounts")
+    make("deploy")
+    make("deploy", "")
+    page = operator.get("/tokens?state=all&q=deploy")
+    assert ["deploy"] * 3 == tokens_on(page)
+    bindings = [row.xpath(".//span[contains(@class, 'binding')]/text()") for row in page.xpath("//tbody/tr")]
+    assert [["accounts", "ada"], ["management API"], ["shop", "website"]] == sorted(bindings)
+    assert "All policies" in page.xpath("//h1/../p[@class='crumb']")[0].text_content()
+    assert ["", "accounts", "shop"] == [
+        str(one.get("value", one.text)) for one in page.xpath("//select[@name='policy']/option")
+    ]
+    address = page.xpath("//li[@data-search]/@data-search")[0]
+    assert ["deploy"] * 3 == tokens_on(operator.get(f"{address}deploy"))
+    assert ["deploy"] == tokens_on(operator.get("/tokens?policy=shop&q=deploy"))
+
+
+def test_all_policies_are_those_that_one_may_see(open_desk: Callable[..., Desk], make: Make) -> None:
+    """To the holder of a project's token there is that project and nothing else."""
+    make("deploy", "accounts")
+    make("deploy", project="app")
+    make("deploy", "")
+    desk = open_desk(make("deploy").text)
+    assert ["deploy"] == tokens_on(desk.get("/tokens?q=deploy"))
+    desk.get("/tokens?policy=accounts&q=deploy", 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("q=nonsense", "2 tokens are in all policies, and none of them fits “nonsense”."),
+        ("policy=shop&q=nonsense", "1 token is under shop, and it does not fit “nonsense”."),
+        ("policy=accounts&q=nonsense", "There is no token under accounts yet, so none can fit “nonsense”."),
+        ("policy=shop&project=app&q=x", "There is no token under shop, app yet, so none can fit “x”."),
+        ("policy=shop&state=revoked", "1 token is under shop, and it does not fit. Tokens that are over are shown"),
+        ("policy=accounts", "No tokens yet for accounts"),
+        ("policy=shop&project=app", "No tokens yet for app"),
+    ],
+)
+def test_what_matches_nothing_is_said_as_it_is(operator: Desk, make: Make, query: str, expected: str) -> None:
+    """`No tokens yet` only where there are none and nothing was searched for."""
+    make("CI")
+    said = words_of(operator.get(f"/tokens?{query}").xpath("//*[@id='list']")[0])
+    assert expected in said
+    assert ("No tokens yet" in said) == ("No tokens yet" in expected)
+
+
+def test_an_admin_tokens_page_knows_its_scopes(operator: Desk, make: Make) -> None:
+    """With what each means; and nothing is offered that only the command line does."""
+    page = operator.get(f"/tokens/{make('other', '').view.identity}")
+    said = words_of(page)
+    for words in ("See tokens, owners, histories and usage", "RFC 7662", "Policy management API"):
+        assert words in said
+    assert "no longer knows it" not in said
+    links = [str(link).rpartition("/")[2] for link in page.xpath("//div[@class='button-row']//@href")]
+    assert ["revoke"] == links
+    assert [] == page.xpath("//div[@class='button-row']//form")
+
+
+def test_an_admin_token_rotates_itself(open_desk: Callable[..., Desk], make: Make) -> None:
+    """Its new text is shown once, and no line that would pull an export with it."""
+    token = make("ops", "")
+    desk, path = open_desk(token.text), f"/tokens/{token.view.identity}"
+    assert [f"{path}/rotate"] == desk.get(path).xpath("//div[@class='button-row']//@href")[:1]
+    answer = desk.post(f"{path}/rotate", 200, overlap="3600")
+    assert shown_text(answer).startswith("gwa_")
+    assert "curl" not in answer.text
+
+
+def test_a_limit_in_shadow_is_told_as_such(open_desk: Callable[..., Desk], make: Make, tmp_path: Path) -> None:
+    """Nobody is refused for it: who looks at it must not think so."""
+    limits = 'minute = "100/minute"\ntight = { limit = "1/minute", shadow = true }'
+    (tmp_path / "shop.toml").write_text(POLICY.replace('minute = "100/minute"', limits))
+    desk = open_desk(make("ops", "").text, policies=str(tmp_path))
+    limits = desk.get(f"/tokens/{make().view.identity}").xpath("//ul[@class='limits']/li")
+    assert [False, True] == ["in shadow" in one.text_content() for one in limits]
+
+
+@pytest.mark.parametrize("accept", ["text/html,application/xhtml+xml,*/*;q=0.8", "text/html"])
+def test_an_unknown_address_is_a_page_for_browsers(operator: Desk, accept: str) -> None:
+    """404 in words, with a way back; and 405 likewise."""
+    for method, path, status in (("GET", "/nowhere", 404), ("POST", "/nowhere/at/all", 404), ("PUT", "/tokens", 405)):
+        answer = operator.client.request(method, path, headers={"accept": accept})
+        assert status == answer.status_code
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "Go to the start" in answer.text
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_mistake_of_the_gateway_is_a_page_and_a_line_of_the_log(
+    operator: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 in words for who looks, the cause for who runs it, and no more of it than that on the page."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a cause")
+
+    monkeypatch.setattr("gateway.web.pages.token_lists.select", fail)
+    answer = operator.client.get("/tokens")
+    assert [500, "text/html; charset=utf-8"] == [answer.status_code, answer.headers["content-type"]]
+    assert "The gateway made a mistake" in answer.text
+    assert "a cause" not in answer.text
+    assert "a cause" in caplog.text
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
+def test_an_unknown_address_is_problem_details_for_programs(operator: Desk, accept: str) -> None:
+    """RFC 9457, with a code, whatever the path."""
+    for path in ("/nowhere", "/api/v1/nowhere"):
+        answer = operator.client.get(path, headers={"accept": accept})
+        assert [404, "application/problem+json"] == [answer.status_code, answer.headers["content-type"]]
+        assert "not_found" == answer.json()["code"]
+
+
 @pytest.mark.parametrize("path", ["/tokens?policy=shop", "/exports", "/history", "/overview"])
 def test_every_page_can_be_used_without_seeing_it(operator: Desk, make: Make, path: str) -> None:
     """A language, one main heading, a way past the navigation; each field has a label, each button a name."""
@@ -141,7 +257,7 @@ def test_C14_a_bundle_ticks_its_scopes(operator: Desk) -> None:
 
 
 def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_url: str) -> None:
-    """Requests, refusals by reason, the busiest tokens by name, and the state of each policy."""
+    """Requests, refusals by reason, and the busiest tokens by name."""
     token, hour = make("busy-bot"), int(NOW) // 3600
     answered, refused = (Counted("shop", *what) for what in (("", "2xx", "hit"), ("quota_exceeded", "4xx", "")))
     with redis.Redis.from_url(redis_url) as client:
@@ -151,11 +267,36 @@ def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_u
         name, field = names.token_usage(token.view.identity, hour)
         client.hset(name, field, "30")
     said = words_of(operator.get("/overview"))
-    for words in ("Requests, 24 hours 40", "Refused 25 %", "busy-bot shop 30", "quota_exceeded 10", "Served"):
+    for words in ("Requests, 24 hours 40", "Refused 25 %", "busy-bot shop 30", "quota_exceeded 10"):
         assert words in said
     assert "30 in 30 days" in words_of(operator.get(f"/tokens/{token.view.identity}"))
     titles = operator.get("/tokens?policy=shop").xpath("//*[local-name()='title']/text()")
     assert "30 requests in 14 days" in titles
+
+
+def test_a_backend_where_nobody_listens_is_not_green(
+    open_desk: Callable[..., Desk], make: Make, tmp_path: Path
+) -> None:
+    """Whether a request has failed already or not: red, with the address and why; green where somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as backend, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        here, there = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (backend, nobody))
+        for name, upstream in (
+            ("here", f'"{here}"'),
+            ("there", f'"{there}"'),
+            ("half", f'{{ targets = ["{here}", "{there}"] }}'),
+        ):
+            text = POLICY.replace('"shop"', f'"{name}"').replace('"http://127.0.0.1:9001"', upstream)
+            (tmp_path / f"{name}.toml").write_text(text.replace("upstream", f'hosts = ["{name}.example"]\nupstream'))
+        page = open_desk(make("ops", "").text, policies=str(tmp_path)).get("/overview")
+    states = page.xpath("//td[@data-label='State']/span")
+    assert [
+        ("state ending", "1 of 2 backends unreachable"),
+        ("state active", "Served"),
+        ("state revoked", "Backend unreachable"),
+    ] == [(one.get("class"), one.text) for one in states]
+    causes = page.xpath("//tr[@class='causes']")
+    assert [True, True] == [f"no connection to {there}: " in cause.text_content() for cause in causes]
 
 
 def test_the_overview_says_when_files_have_mistakes(open_desk: Callable[..., Desk], make: Make, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Who gets in, and when a session is over."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import redis
 from gateway.core.administration import TokenChange
 from gateway.core.owners import OwnerChange, OwnerStatus
 from gateway.core.pages.sessions import IDLE_SECONDS, LENGTH_SECONDS
-from tests.web.pages.conftest import TEST, Clock, Desk, Make, tokens_on
+from tests.web.pages.conftest import ACCOUNTS, POLICY, TEST, Clock, Desk, Make, tokens_on
 
 OpenDesk = Callable[..., Desk]
 WRONG = "shop_0000000000000000000000000000000000000000"
@@ -74,6 +76,50 @@ def test_a_token_that_exists_is_no_wrong_sign_in(open_desk: OpenDesk, make: Make
     manage(lambda m: m.revoke_token(TEST, revoked.view.identity))
     assert [401] * 12 == [desk.sign_in(revoked.text).status_code for _ in range(12)]
     assert 303 == desk.sign_in(token.text).status_code
+
+
+def test_by_default_only_admin_tokens_sign_in(open_desk: OpenDesk, make: Make, tmp_path: Path) -> None:
+    """A policy that names no scope for it opens the page to none of its tokens, whatever they hold."""
+    for name, text in (("shop", POLICY), ("accounts", ACCOUNTS)):
+        (tmp_path / f"{name}.toml").write_text(re.sub("sign_in_scope.*", "", text))
+    desk = open_desk(policies=str(tmp_path))
+    texts = [make(policy=policy).text for policy in ("shop", "accounts", "")]
+    assert [401, 401, 303] == [desk.sign_in(text).status_code for text in texts]
+
+
+def test_a_token_signs_in_with_the_scope_that_its_policy_names(open_desk: OpenDesk, make: Make) -> None:
+    """Held or implied, by the token and its owner both; one that leaked from a build holds it not."""
+    held = [("texts:read",), ("texts:write",), ("keys:read",)]
+    assert [303, 303, 401] == [open_desk().sign_in(make(scopes=scopes).text).status_code for scopes in held]
+
+
+@pytest.mark.parametrize(
+    ("change", "permissions"),
+    [(TokenChange(scopes=("keys:read",)), "texts:read"), (TokenChange(), "keys:read")],
+)
+def test_a_session_ends_with_the_scope(
+    open_desk: OpenDesk, make: Make, manage: Any, change: TokenChange, permissions: str
+) -> None:
+    """Taken from the token or from its owner: the very next request is sent to the door."""
+    token = make(owner="ada")
+    desk = open_desk(token.text)
+    desk.get("/tokens")
+    manage(lambda m: m.update_token(TEST, token.view.identity, change))
+    owner = OwnerChange(permissions={"website": (permissions,)})
+    manage(lambda m: m.change_owner(TEST, "shop", "ada", owner))
+    desk.get("/tokens", 303)
+    assert 401 == desk.sign_in(token.text).status_code
+
+
+def test_an_admin_token_that_may_not_read_opens_nothing(open_desk: OpenDesk, make: Make, manage: Any) -> None:
+    """The page asks for what the API asks for: `introspect` alone reads nothing, also in a session from before."""
+    assert 401 == open_desk().sign_in(make("ask", "", scopes=("introspect",)).text).status_code
+    token = make("ops", "", scopes=("read",))
+    desk = open_desk(token.text)
+    desk.get("/overview")
+    manage(lambda m: m.update_token(TEST, token.view.identity, TokenChange(scopes=("introspect",))))
+    for path in ("/overview", "/tokens", "/history", "/exports"):
+        desk.get(path, 303)
 
 
 def test_an_operator_says_whose_tokens_open_the_page(open_desk: OpenDesk, make: Make) -> None:
