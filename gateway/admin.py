@@ -24,8 +24,9 @@ from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_sessions import RedisSessions
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.redis_versions import RedisVersions
 from gateway.adapters.upstream_probe import UpstreamProbe
-from gateway.app import request_ids
+from gateway.app import process_name, request_ids
 from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
@@ -67,6 +68,7 @@ class Administration:
         self.tokens = RedisTokens(self.redis)
         self.management = build_management(self.redis, self.policies, settings.token_pepper)
         self.usage = RedisUsage(self.redis, clock)
+        self.versions = RedisVersions(self.redis, process_name(), self.policies)
         self.exports = RedisExports(self.redis, 0)
         trusted = parse_trusted_proxies(settings)
         self.access = Access(
@@ -144,6 +146,7 @@ def build_application(administration: Administration) -> Litestar:
             asyncio.create_task(administration.policies.watch(lambda: None)),
             asyncio.create_task(HANGUPS.follow(reload)),
         )
+        administration.versions.start()
         try:
             yield
         finally:
@@ -151,9 +154,10 @@ def build_application(administration: Administration) -> Litestar:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await administration.versions.close()
             await administration.close()
 
-    metrics = build_metrics(administration.usage, administration.policy_mistakes)
+    metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
     pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
     return build_admin(administration, [pages, api, metrics], run, tell, build_openapi())

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import itertools
+import os
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +32,7 @@ from gateway.adapters.redis_fetches import RedisFetches
 from gateway.adapters.redis_readiness import RedisReadiness
 from gateway.adapters.redis_settlements import RedisSettlements
 from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis_versions import RedisVersions
 from gateway.adapters.rendering import ProcessRenderer
 from gateway.adapters.stream_watch import StreamWatch
 from gateway.adapters.upstreams import HttpUpstreams
@@ -79,8 +82,7 @@ class Gateway:
         self.own = parse_own_addresses(settings)
         self.policies = policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not to crowd out admissions
-        self.managing = managing
+        self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
@@ -97,6 +99,7 @@ class Gateway:
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.exports, self.admissions = exports, RedisAdmissions(self.redis)
         self.exchange = Exchange(
             policies=self.policies,
@@ -137,6 +140,7 @@ class Gateway:
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
+        self.versions.start()
         try:
             yield
         finally:
@@ -144,6 +148,7 @@ class Gateway:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await self.versions.close()
             await self.close()
 
     async def _reload(self, then: Callable[[], None]) -> None:
@@ -176,6 +181,11 @@ def open_policies(settings: Settings) -> PolicyFiles:
     """The policy files of the settings, read; raises ConfigurationError with every mistake."""
     folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
     return PolicyFiles(folder, replacements, can_assert=bool(settings.assertion_key), own=parse_own_addresses(settings))
+
+
+def process_name() -> str:
+    """How this process is called among those that share a Redis: others may have its host's name and its number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 def request_ids() -> Iterator[str]:

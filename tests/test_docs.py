@@ -57,7 +57,9 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     totals = Totals(
         {Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1}
     )
-    told = {metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0)}
+    told = {
+        metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})
+    }
     documented = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(README, "metric")}
     assert told == documented
 
@@ -140,6 +142,7 @@ def test_every_name_in_redis_is_documented() -> None:
         names.refusals(),
         *names.ready(),
         names.marker(),
+        names.versions(),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
     patterns = [

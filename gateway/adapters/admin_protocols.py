@@ -1,6 +1,6 @@
 """What the management of tokens and the command line need of the outside world."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from gateway.core.audit import AuditEntry, AuditQuery
@@ -117,6 +117,10 @@ class Owners(Protocol):
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name."""
+        ...
+
+    async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """The plans of those of the owners, each named by policy and id, that have one."""
         ...
 
     async def replace(

@@ -2,7 +2,8 @@
 
     gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (core/records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
-    gw1:{7f}:quota:<lineage>            hash, counter to the numbers of its algorithm, such as "<end in ms>:<used>"
+    gw1:{7f}:quota:<lineage>            hash, limit to the numbers of its algorithm, such as "<end in ms>:<used>", or of
+                                        several, each behind its mark (scripts/quotas.lua)
     gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
     gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
     gw1:quota:<per>:<length>:<policy>:<who>   the same for quotas that an owner, a project, a plan or an address has:
@@ -34,6 +35,7 @@
     gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
     gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
     gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
+    gw1:versions                        hash, process to the versions of policies that it serves, and until when
     gw1:marker                          there once a first token was made; without it the data is lost, or the store new
     gw1:{ready}:set, gw1:{ready}:stream what a readiness check writes and removes
     gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
@@ -271,6 +273,11 @@ def all_events() -> str:
 def marker() -> str:
     """What is there once a first token was made."""
     return f"{VERSION}:marker"
+
+
+def versions() -> str:
+    """Which versions of policies each process serves."""
+    return f"{VERSION}:versions"
 
 
 def ready() -> list[str]:

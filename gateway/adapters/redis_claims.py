@@ -124,13 +124,13 @@ class RedisClaims:
         index = _index(policy, record)
         if await self._connection.run(lambda client: client.exists(index)):
             return []
-        by_project = policy.bound_to == "project"
-        bound_to = (record.project, None) if by_project else (None, record.owner)
-        records = await self._tokens.find_all(policy.name, *bound_to)
+        project = record.project if policy.bound_to == "project" else None
+        owner = record.owner if policy.bound_to == "owner" else None
+        records = await self._tokens.find_all(policy.name, project, owner)
         revoked = await self._tokens.are_revoked([one.identity for one in records])
         live = [one for one, is_revoked in zip(records, revoked, strict=True) if not is_revoked]
         return [part for one in live if one.identity != record.identity for part in (one.name, f"{one.identity}:0")]
 
 
 def _index(policy: Policy, record: TokenRecord) -> str:
-    return names.token_names(policy.name, record.project if policy.bound_to == "project" else record.owner)
+    return names.token_names(policy.name, policy.binding(record.project, record.owner))

@@ -25,6 +25,7 @@ COMMANDS = (
         "SISMEMBER",
         "SMEMBERS",
         "SMISMEMBER",
+        "SRANDMEMBER",
         "TIME",
         "UNLINK",
         "XADD",

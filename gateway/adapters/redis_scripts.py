@@ -9,8 +9,8 @@ from gateway.adapters.redis_connection import Script
 from gateway.core.children import bound_by
 from gateway.core.decision import NO_KIN, Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable
-from gateway.core.owners import OwnerStanding
-from gateway.core.policies.rules import Rule
+from gateway.core.owners import OwnerStanding, bind_plan
+from gateway.core.policies.rules import Policy, Rule
 from gateway.core.quotas import Window, effective_quotas
 from gateway.core.records import TokenRecord, decode_record
 from gateway.core.tokens import token_id
@@ -39,8 +39,8 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     raw, revoked, charged, stored_heads, told, *states = reply
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)
-    record, kin = read_token(token_id(asked.digest), raw, told) if raw else (None, NO_KIN)
     policy = asked.rule.policy
+    record, kin = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_KIN)
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(asked.rule, record, states, now)
@@ -62,15 +62,21 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     )
 
 
-def read_token(identity: str, raw: bytes, told: Sequence[Any]) -> tuple[TokenRecord, Kin]:
-    """A token's record, bound by its parent's, and what scripts/tokens.lua has told of its kin."""
-    record = decode_record(identity, raw)
-    if not told:
-        return record, NO_KIN
-    status, scopes, raw_parent, is_revoked = told
-    owner = OwnerStanding(status.decode(), None if scopes is None else scopes.decode()) if status else None
-    parent = decode_record(record.parent, raw_parent) if raw_parent else None
-    return bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+def read_token(identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None) -> tuple[TokenRecord, Kin]:
+    """A token's record, with its parent's limits and the plan that counts, and what scripts/tokens.lua has told of kin.
+
+    `policy` says which plan counts; a token of another one keeps its own.
+    """
+    record, kin = decode_record(identity, raw), NO_KIN
+    if told:
+        status, scopes, raw_parent, is_revoked, plan = told
+        held = None if scopes is None else scopes.decode()
+        owner = OwnerStanding(status.decode(), held, plan.decode()) if status else None
+        parent = decode_record(record.parent, raw_parent) if raw_parent else None
+        record, kin = bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+    if policy is not None and policy.name != record.policy:
+        return record, kin
+    return bind_plan(record, policy, kin.owner.plan if kin.owner else ""), kin
 
 
 def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:

@@ -177,7 +177,7 @@ class RedisTokens:
         raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record, kin = read_token(identity, raw, told)
+        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
         return Standing(now, record, is_revoked == 1, windows, project, kin)
 

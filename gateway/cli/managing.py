@@ -44,11 +44,17 @@ class NamesInFolder(PolicyFolder):
             return PolicySet({}, {})
 
 
+class NoPolicies(PolicyFolder):
+    """For commands that change nothing which a policy has a say in."""
+
+    current = PolicySet({}, {})
+
+
 def with_management(
     redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: str = "", pepper: str = ""
 ) -> Answer:
     """Run `work` on tokens and owners in the Redis at the URL, under the policies of a folder."""
-    return with_policies(redis_url, work, PolicyFolder(policies), pepper)
+    return with_policies(redis_url, work, PolicyFolder(policies) if policies else NoPolicies(""), pepper)
 
 
 def with_policies(

@@ -54,7 +54,7 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     """Empty: all that the owner may grant, as far as the plan of the moment allows, but for the one to sign in with."""
     plan: str | None = None
-    """None: the policy's first."""
+    """None: its owner's, and the policy's first where that has none."""
     not_before: int | None = None
     expires_at: int | None = None
     description: str = ""
@@ -66,6 +66,7 @@ class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str | msgspec.UnsetType = msgspec.UNSET
     scopes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
+    """Empty, where the policy lets tokens have plans of their own: none of its own any more."""
     not_before: int | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
@@ -98,11 +99,14 @@ def make_record(
 
     `now` in Unix seconds; `owner` is the record of the owner that the request names, if there is one.
     """
-    if not (request.project if policy.bound_to == "project" else request.owner):
-        raise ChangeRefused(f"the policy {policy.name} binds each token to its {policy.bound_to}: name one")
+    if policy.bound_to != "none" and not policy.binding(request.project, request.owner):
+        raise ChangeRefused(
+            f"the policy {policy.name} binds each token to its {policy.bound_to}: name one, or write "
+            '`bound_to = "none"` under [token] where the product has none'
+        )
     for binding in (request.project, request.owner):
         check_text("a project's or owner's id", binding, MAXIMUM_BINDING_LENGTH)
-    plan = request.plan if request.plan is not None else next(iter(policy.plans))
+    plan = own_plan(policy, request.plan, request.owner, owner)
     record = TokenRecord(
         last_use=0,
         digest=token_digest,
@@ -128,6 +132,22 @@ def make_record(
     return record
 
 
+def own_plan(policy: Policy, named: str | None, owner: str, record: OwnerRecord | None) -> str:
+    """What a record says of its plan where `named` is asked for; ChangeRefused where only the owner's can count.
+
+    Whoever names the plan of the token's owner names none of the token's own: a change of the account changes it too.
+    """
+    owners = record.plan if record else ""
+    if named is None or (owners and named == owners):
+        return "" if policy.has_own_plans else policy.first_plan
+    if owners and not policy.has_own_plans:
+        raise ChangeRefused(
+            f"the owner {owner} has the plan {owners}, and so have its tokens: change it with `gateway owner set "
+            f"{owner} --plan`, or write `own_plans = true` under [token] in the policy {policy.name}"
+        )
+    return named
+
+
 def update_record(
     policy: Policy, record: TokenRecord, change: TokenChange, now: int, bounds: Bounds = NO_BOUNDS, asker: str = ""
 ) -> TokenRecord:
@@ -140,6 +160,8 @@ def update_record(
         values["scopes"] = policy.own_scopes(values["scopes"])
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
+    if "plan" in values:
+        values["plan"] = own_plan(policy, values["plan"], record.owner, bounds.owner)
     if "is_active" in values:
         values["disabled_by"] = _find_disabler(record, asker, is_active=values["is_active"])
     overrides = tuple(override for override in record.overrides if now < override.until)
@@ -177,7 +199,7 @@ def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], 
             raise ChangeRefused("a token needs a name")
     if "description" in changed:
         check_lines("a description", record.description, MAXIMUM_DESCRIPTION_LENGTH)
-    if "plan" in changed and record.plan not in policy.plans:
+    if "plan" in changed and record.plan not in policy.plans and (record.plan or not policy.has_own_plans):
         raise ChangeRefused(unknown_name("plan", record.plan, policy.plans))
     if "scopes" in changed:
         for scope in record.scopes.split():
@@ -191,7 +213,8 @@ def grantable_to(policy: Policy, record: TokenRecord, bounds: Bounds) -> set[str
     granted = grantable_scopes(policy, record.owner, bounds.owner, record.project)
     if bounds.parent is None:
         return granted
-    return set(policy.effective_scopes([bounds.parent.scopes, " ".join(granted)], bounds.parent.plan).split())
+    plan = policy.plan_of(bounds.parent.plan, bounds.owner.plan if bounds.owner else "")
+    return set(policy.effective_scopes([bounds.parent.scopes, " ".join(granted)], plan).split())
 
 
 def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], bounds: Bounds) -> None:

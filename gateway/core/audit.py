@@ -147,11 +147,11 @@ def compare_records(old: TokenRecord | None, new: TokenRecord) -> dict[str, tupl
 
 
 def compare_owners(old: OwnerRecord | None, new: OwnerRecord) -> dict[str, tuple[Any, Any]]:
-    """What a change does to an owner: its status, and its scopes by project, each behind `in:`."""
+    """What a change does to an owner: its status, its plan, and its scopes by project, each behind `in:`."""
     held = {f"in:{project}": scopes for project, scopes in old.permissions.items()} if old else {}
     holds = {f"in:{project}": scopes for project, scopes in new.permissions.items()}
-    before = {"status": old.status if old else None, **held}
-    after: dict[str, str | None] = {"status": new.status, **holds}
+    before = {"status": old.status if old else None, "plan": old.plan or None if old else None, **held}
+    after: dict[str, str | None] = {"status": new.status, "plan": new.plan or None, **holds}
     fields = [*after, *(field for field in held if field not in after)]
     pairs = {field: (before.get(field), after.get(field)) for field in fields}
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

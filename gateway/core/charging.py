@@ -1,7 +1,8 @@
 """What becomes of the quotas of a request: the twin of adapters/scripts/charging.lua, for simulation, as its oracle.
 
-`charge` and `give_back` give what the scripts give for the same quotas, states, cost and time; a property test holds
-them equal. Whose states they are is the caller's to know: `partitions.holder_of` says who shares them.
+`charge` and `give_back` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
+has counted for the same limit; a property test holds them equal. Whose states they are is the caller's to know:
+`partitions.holder_of` says who shares them.
 """
 
 from collections.abc import Sequence

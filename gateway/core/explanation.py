@@ -157,10 +157,12 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
         sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(facts)]
         return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
     if reason is Reason.INSUFFICIENT_PLAN:
+        is_owners = facts.kin.owner is not None and facts.kin.owner.plan == record.plan
+        named = f"{record.plan!r}{f' of the owner {record.owner}' if is_owners else ''}"
         plan = policy.plans.get(record.plan)
         if plan is None:
-            return f"the policy has no plan {record.plan!r}"
-        return f"the plan {record.plan!r} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
+            return f"the policy has no plan {named}"
+        return f"the plan {named} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
     if reason is Reason.QUOTA_EXCEEDED:
         over = exceeded(facts.windows, rule.cost.reserved)
         return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost.reserved}"

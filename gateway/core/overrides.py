@@ -32,8 +32,13 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
     author: str
 
 
-def override_quota(policy: Policy, record: TokenRecord, name: str, request: OverrideRequest, now: int) -> TokenRecord:
-    """The record with the quota overridden; ChangeRefused for what cannot be. `now` in Unix seconds."""
+def override_quota(
+    policy: Policy, record: TokenRecord, name: str, request: OverrideRequest, now: int, plan: str | None = None
+) -> TokenRecord:
+    """The record with the quota overridden; ChangeRefused for what cannot be. `now` in Unix seconds.
+
+    `plan` is the plan that counts, where that is not the record's.
+    """
     if record.parent:
         raise ChangeRefused(f"a child has the limits of its parent: override those of token {record.parent}")
     if request.until <= now:
@@ -41,16 +46,16 @@ def override_quota(policy: Policy, record: TokenRecord, name: str, request: Over
     _check_text("a reason", request.reason, MAXIMUM_REASON_LENGTH)
     _check_text("an author", request.author, MAXIMUM_AUTHOR_LENGTH)
     made = []
-    for quota in _own_quotas(policy, record, name):
+    for quota in _own_quotas(policy, record.plan if plan is None else plan, name):
         limit, capacity = _read_limit(quota, request)
         made.append(Override(quota.counter, limit, capacity, request.until, request.reason, request.author, set_at=now))
     kept = without_ended(record.overrides, now, {override.counter for override in made})
     return msgspec.structs.replace(record, overrides=(*kept, *made))
 
 
-def remove_override(policy: Policy, record: TokenRecord, name: str, now: int) -> TokenRecord:
+def remove_override(policy: Policy, record: TokenRecord, name: str, now: int, plan: str | None = None) -> TokenRecord:
     """The record without its overrides of the quota; ChangeRefused where it has none. `now` in Unix seconds."""
-    counters = {quota.counter for quota in _own_quotas(policy, record, name)}
+    counters = {quota.counter for quota in _own_quotas(policy, record.plan if plan is None else plan, name)}
     held = without_ended(record.overrides, now, set())
     kept = without_ended(record.overrides, now, counters)
     if kept == held:
@@ -63,9 +68,9 @@ def without_ended(overrides: Iterable[Override], now: int, counters: set[str]) -
     return tuple(one for one in overrides if now < one.until and one.counter not in counters)
 
 
-def _own_quotas(policy: Policy, record: TokenRecord, name: str) -> list[Quota]:
-    """The token's quotas of a name: one, or one for each rule that has its own."""
-    known = policy.quotas_of(record.plan)
+def _own_quotas(policy: Policy, plan: str, name: str) -> list[Quota]:
+    """A token's quotas of a name: one, or one for each rule that has its own."""
+    known = policy.quotas_of(plan)
     named = [quota for quota in known if quota.name == name]
     if not named:
         raise ChangeRefused(unknown_name("quota", name, dict.fromkeys(quota.name for quota in known)))

@@ -5,7 +5,9 @@ policy can use owners as plain names; one with `known_owners` has no tokens but 
 Rule 2: what counts is the project that a request is about: the one its path names, else the token's own. For it the
 owner has what `permissions` say under its name, else under "*", else nothing: not even a request without scopes passes.
 A request about no project goes by the name "": whoever has neither that nor "*" holds no scope outside of projects.
-Rule 3: a removed owner leaves a record behind, so the tokens stay refused. Setting the owner again brings back those
+Rule 3: an owner's plan is that of all its tokens. A token's own plan overrides it only if the policy says so. A token
+of an owner without a plan has its own (Policy.plan_of).
+Rule 4: a removed owner leaves a record behind, so the tokens stay refused. Setting the owner again brings back those
 that are not revoked.
 """
 
@@ -17,6 +19,7 @@ import msgspec
 from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy
+from gateway.core.records import TokenRecord
 from gateway.core.scopes import implied_by
 from gateway.core.texts import MAXIMUM_BINDING_LENGTH, check_text
 
@@ -42,6 +45,8 @@ class OwnerRecord(msgspec.Struct, frozen=True):
     """Project, "*" or "" to scope tokens separated by one space, in the order in which they were given."""
     version: int
     """Counts up with each change: a copy is never written over a newer one."""
+    plan: str = ""
+    """Of the account; empty: none, each of its tokens has its own."""
 
 
 class OwnerStanding(msgspec.Struct, frozen=True):
@@ -50,6 +55,8 @@ class OwnerStanding(msgspec.Struct, frozen=True):
     status: str
     scopes: str | None
     """What the owner holds in the project that the request is about; None: nothing, and no part in the project."""
+    plan: str = ""
+    """The owner's, empty where it has none."""
 
 
 class OwnerChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,23 +67,37 @@ class OwnerChange(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner holds from now on in each of these projects."""
     without: tuple[str, ...] = ()
     """Projects to be taken out of the permissions."""
+    plan: str | None = None
+    """The plan of the account from now on; empty: none any more."""
 
 
 def encode_owner(record: OwnerRecord) -> dict[str, str]:
     """The fields of a hash in Redis: an admission reads the one of its project, however many there are."""
     fields = {"status": str(record.status), "version": str(record.version)}
+    if record.plan:
+        fields["plan"] = record.plan
     return fields | {_IN + project: scopes for project, scopes in record.permissions.items()}
 
 
 def decode_owner(fields: Mapping[str, str]) -> OwnerRecord:
     """The record that the fields of a hash hold."""
     permissions = {name.removeprefix(_IN): scopes for name, scopes in fields.items() if name.startswith(_IN)}
-    return OwnerRecord(OwnerStatus(fields["status"]), permissions, int(fields["version"]))
+    return OwnerRecord(OwnerStatus(fields["status"]), permissions, int(fields["version"]), fields.get("plan", ""))
 
 
 def standing_in(record: OwnerRecord, project: str) -> OwnerStanding:
     """What the owner is for a request about `project`; scripts/tokens.lua reads the same."""
-    return OwnerStanding(record.status, record.permissions.get(project, record.permissions.get(EVERY_PROJECT)))
+    scopes = record.permissions.get(project, record.permissions.get(EVERY_PROJECT))
+    return OwnerStanding(record.status, scopes, record.plan)
+
+
+def bind_plan(record: TokenRecord, policy: Policy | None, owners: str) -> TokenRecord:
+    """The record with the plan that counts at the moment; `owners` is its owner's, or empty.
+
+    Where nothing is known of the policy it is taken for one that says nothing of plans.
+    """
+    plan = policy.plan_of(record.plan, owners) if policy else owners or record.plan
+    return record if plan == record.plan else msgspec.structs.replace(record, plan=plan)
 
 
 def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: OwnerChange) -> OwnerRecord:
@@ -91,6 +112,8 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
     for scope in (scope for scopes in change.permissions.values() for scope in scopes):
         if scope not in policy.scope_names:
             raise ChangeRefused(unknown_name("scope", scope, policy.scope_names))
+    if change.plan and change.plan not in policy.plans:
+        raise ChangeRefused(unknown_name("plan", change.plan, [name for name in policy.plans if name]))
     permissions = dict(old.permissions) if old else {}
     for project in change.without:
         if project not in permissions:
@@ -100,7 +123,8 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
     if old is None and not change.permissions:
         permissions = {EVERY_PROJECT: " ".join(sorted(policy.scopes))}
     kept = OwnerStatus.BLOCKED if old and old.status is OwnerStatus.BLOCKED else OwnerStatus.ACTIVE
-    return OwnerRecord(change.status or kept, permissions, old.version + 1 if old else 1)
+    plan = (old.plan if old else "") if change.plan is None else change.plan
+    return OwnerRecord(change.status or kept, permissions, old.version + 1 if old else 1, plan)
 
 
 def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, project: str) -> set[str]:

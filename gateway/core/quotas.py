@@ -46,9 +46,19 @@ class Quota(msgspec.Struct, frozen=True):
 
     @property
     def counter(self) -> str:
-        """Its counter's name in Redis: a changed window or algorithm starts a new one, a changed limit does not."""
+        """Its own name: a changed window or algorithm makes it another quota, a changed limit does not."""
         own = "" if self.algorithm == "fixed-window" else f":{self.algorithm}"
         return f"{self.name}:{self.window_seconds}{own}{f':{self.rule}' if self.rule else ''}"
+
+    @property
+    def field(self) -> str:
+        """Where its holder's hash has its state, and beside it what other algorithms have counted for the same limit.
+
+        So a limit whose algorithm is changed admits no more while processes of both policy files run.
+        """
+        if self.is_concurrency:
+            return self.counter
+        return f"{self.name}:{self.window_seconds}{f':{self.rule}' if self.rule else ''}"
 
     @property
     def is_concurrency(self) -> bool:

@@ -1,7 +1,7 @@
 """What may be seen of a token: its record as it counts at the moment, and what the record does not say."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -18,12 +18,12 @@ class TokenView(msgspec.Struct, frozen=True, gc=False):
     """A token at one moment; nothing in it is secret, and nothing leads back to it, so none is searched for cycles."""
 
     record: TokenRecord
-    """Of a child, bound by its parent's."""
+    """With the plan that counts, its owner's where that is so; of a child, bound by its parent's."""
     state: TokenState
     is_revoked: bool
     """The token itself; of a child whose parent is revoked the state says so, and this does not."""
     stored: TokenRecord
-    """The record as it is without its parent's: what a change is made from."""
+    """The record as it is without its parent's and its owner's: what a change is made from."""
 
     @property
     def version(self) -> str:
@@ -63,10 +63,11 @@ def build_views(
     parents: Mapping[str, TokenRecord],
     revoked: Mapping[str, bool],
     now: int,
+    bind: Callable[[TokenRecord], TokenRecord] = lambda record: record,
 ) -> list[TokenView]:
     """A view of each record at `now`, Unix seconds; `revoked` is of the tokens and of their parents, by id.
 
-    A child whose parent is gone is over.
+    A child whose parent is gone is over. `bind` gives a record the plan that counts.
     """
     views = []
     for record in records:
@@ -74,7 +75,7 @@ def build_views(
         parents_state = TokenState.REVOKED if record.parent else TokenState.ACTIVE
         if parent is not None:
             bound, parents_state = bound_by(parent, record), state_of(parent, revoked[record.parent], now)
-        views.append(TokenView(bound, state_of(record, is_revoked, now, parents_state), is_revoked, record))
+        views.append(TokenView(bind(bound), state_of(record, is_revoked, now, parents_state), is_revoked, record))
     return views
 
 

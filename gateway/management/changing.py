@@ -93,10 +93,12 @@ class Management(Writing):
         at = await self._at(now)
 
         async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            owner = (await self._bounds(record)).owner
+            plan = policy.plan_of(record.plan, owner.plan if owner else "")
             if request is None:
-                updated = remove_override(policy, record, quota, at)
+                updated = remove_override(policy, record, quota, at, plan)
             else:
-                updated = override_quota(policy, record, quota, request, at)
+                updated = override_quota(policy, record, quota, request, at, plan)
             return await self._replace(actor, Action.OVERRIDE, policy, record, updated, at)
 
         async with self.refusals(actor, Action.OVERRIDE, identity=identity):

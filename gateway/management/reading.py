@@ -12,7 +12,7 @@ from gateway.core.errors import ConfigurationError, NotFound
 from gateway.core.explanation import build_facts
 from gateway.core.masking import NO_POLICIES
 from gateway.core.outcomes import Authorized
-from gateway.core.owners import OwnerRecord
+from gateway.core.owners import OwnerRecord, bind_plan
 from gateway.core.pages.reach import Reach
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.rules import Policy, Rule
@@ -221,14 +221,22 @@ class Reading:
         return record
 
     async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:
-        """As they are now: two or three questions, however many tokens."""
+        """As they are now: three or four questions, however many tokens."""
         identities = [record.identity for record in records]
         found = await self._tokens.find_each([record.parent for record in records if record.parent])
         parents = {parent.identity: parent for parent in found}
         asked = [*identities, *parents]
         revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
+        plans = await self._owners.plans({(record.policy, record.owner) for record in records if record.owner})
+
+        def bind(record: TokenRecord) -> TokenRecord:
+            if record.policy == NAME:  # the command line makes these without policy files
+                return record
+            owners = plans.get((record.policy, record.owner), "")
+            return bind_plan(record, self._policies.current.policies.get(record.policy), owners)
+
         now, views = await self._tokens.now(), list[TokenView]()
         for start in range(0, len(records), AT_ONCE):
-            views += build_views(records[start : start + AT_ONCE], parents, revoked, now)
+            views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
             await asyncio.sleep(0)
         return views

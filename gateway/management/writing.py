@@ -128,7 +128,8 @@ class Writing(Reading):
     async def _claim_name(self, policy: Policy, record: TokenRecord) -> str:
         claim = await self._claims.claim_name(policy, record)
         if claim is None:
-            raise NameTaken(f"another token of the same {policy.bound_to} is named {record.name!r}")
+            among = f"the policy {policy.name}" if policy.bound_to == "none" else f"the same {policy.bound_to}"
+            raise NameTaken(f"another token of {among} is named {record.name!r}")
         return claim
 
     async def _change(

@@ -190,7 +190,9 @@ async def test_a_moving_window_keeps_only_what_counts(bench: Bench) -> None:
     assert [f"{START + 2000}:1:4".encode(), f"{START + 61_500}:1:5".encode()] == await bench.entries(quota)
     assert await bench.charge(rule, 120_000)
     assert [f"{START + 181_500}:1:1".encode()] == await bench.entries(quota)
-    assert not await bench.client.exists(COUNTERS)
+    until = START + 181_500 + 120_000
+    assert {quota.field.encode(): f"m{until}".encode()} == await bench.client.hgetall(COUNTERS), "that there is a list"
+    assert 60_000 < await bench.client.pttl(COUNTERS) <= 120_000
 
 
 async def test_a_refused_request_writes_nothing(bench: Bench) -> None:
@@ -202,7 +204,7 @@ async def test_a_refused_request_writes_nothing(bench: Bench) -> None:
     assert not await bench.charge(rule, 30_000)
     assert counters == await bench.client.hgetall(COUNTERS)
     assert entries == await bench.entries(quotas[2])
-    assert 4 == len(counters)
+    assert 5 == len(counters)
 
 
 @pytest.mark.redis

@@ -110,11 +110,17 @@ def test_what_an_operator_disabled_no_token_enables(
     assert expected == (record.is_active, record.disabled_by)
 
 
+UNBOUND = (
+    "the policy shop binds each token to its project: name one, or write "
+    '`bound_to = "none"` under [token] where the product has none'
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"project": ""}, "the policy shop binds each token to its project: name one"),
-        ({"project": "", "owner": "acme"}, "the policy shop binds each token to its project: name one"),
+        ({"project": ""}, UNBOUND),
+        ({"project": "", "owner": "acme"}, UNBOUND),
         ({"name": ""}, "a token needs a name"),
         ({"name": "a\nb"}, "a token's name has no control characters"),
         ({"name": "x" * 256}, "a token's name has at most 255 characters, this has 256"),

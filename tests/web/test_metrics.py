@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from litestar import Litestar
@@ -11,12 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis_counting import RedisCounting
 from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.redis_versions import RedisVersions
 from gateway.core.decision import Facts
 from gateway.core.messages import ResponseHead
 from gateway.core.outcomes import Authorized
 from gateway.core.tokens import token_id
 from gateway.web.metrics import build_metrics
-from tests.support.policies import make_record, rule_for
+from tests.support.policies import make_record, rule_for, small_policies
 from tests.support.processes import free_port
 
 ADDRESS = "192.0.2.77"
@@ -34,7 +36,8 @@ def ask(url: str, *, requests: int) -> tuple[int, str, str]:
             counting.note(Authorized(rule_for("GET /export"), record, facts), ResponseHead(200, [(b"age", b"1")]))
         await counting.flush()
 
-    page = build_metrics(RedisUsage(connection, time.time), lambda: ("one mistake",))
+    versions = RedisVersions(connection, "here", SimpleNamespace(current=small_policies()))
+    page = build_metrics(RedisUsage(connection, time.time), lambda: ("one mistake",), versions)
     app = Litestar([page], on_startup=[count], on_shutdown=[counting.close, connection.close], openapi_config=None)
     with TestClient(app) as client:
         answer = client.get("/metrics")
@@ -53,6 +56,9 @@ def test_metrics_are_served_as_prometheus_reads_them(redis_url: str) -> None:
     assert 3 == requests.value
     assert [2] == [sample.value for sample in families["gateway_cache_events"].samples]
     assert [1, 1] == [families[name].samples[0].value for name in ("gateway_redis_up", "gateway_policy_mistakes")]
+    assert [({"policy": "small"}, 1)] == [
+        (sample.labels, sample.value) for sample in families["gateway_policy_versions"].samples
+    ]
     assert families["gateway_redis_memory_bytes"].samples[0].value > 100_000
     record = make_record()
     assert not [secret for secret in (token_id(record.digest), record.digest, record.name, ADDRESS) if secret in text]

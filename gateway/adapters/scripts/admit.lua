@@ -10,7 +10,7 @@
 --
 -- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
 -- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
--- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
+-- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
 -- all, nor does one whose parent is. core/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
@@ -113,6 +113,7 @@ for i, key in ipairs(KEYS) do
     local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
     if is_known and has_parent and may_act(record, now) then
       note_use(key, record, terms.resolution, now)
+      bind_plan(record, owner, terms)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
       local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
       if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then

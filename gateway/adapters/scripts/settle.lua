@@ -18,12 +18,19 @@ end
 
 local function give_back(key, quota, units, charged_at)
   local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
-  local state = not algorithm.kind and call('HGET', key, quota[COUNTER])
-  if state or algorithm.kind then
-    local field = algorithm.give_back(quota, state, units, charged_at, now, key)
-    if field then
-      call('HSET', key, quota[COUNTER], field)
-    end
+  if algorithm.kind then
+    algorithm.give_back(quota, nil, units, charged_at, now, key)
+    return
+  end
+  local field = quota[FIELD] or quota[COUNTER]
+  local found = call('HGET', key, field)
+  if not found then
+    return
+  end
+  local state, others = split(found, algorithm.mark)
+  local changed = state and algorithm.give_back(quota, state, units, charged_at, now)
+  if changed then
+    call('HSET', key, field, join(algorithm.mark, changed, others))
   end
 end
 

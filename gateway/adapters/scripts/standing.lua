@@ -18,7 +18,11 @@ local function look(key, terms, project, network)
     local parent, owner = read_parent(bucket, record), read_owner(bucket, record, project)
     reply[3] = tell_kin(owner, parent)
     terms = terms ~= '' and cjson.decode(terms)
-    local plan = terms and record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
+    local plan
+    if terms and record[RECORD_POLICY] == terms.policy then
+      bind_plan(record, owner, terms)
+      plan = terms.plans[record[RECORD_PLAN]]
+    end
     if plan then
       charge(bucket, record, terms, plan, network, '', false, now, reply)
     end

@@ -40,6 +40,7 @@ def read_permissions(_: click.Context, __: click.Parameter, texts: tuple[str, ..
     help="The scopes it holds in a project from now on, with commas between them; '*' is every project without "
     "permissions of its own, and no name before the = is what is outside of projects.",
 )
+@click.option("--plan", metavar="PLAN", help="The plan of all its tokens from now on; '' takes it away.")
 @click.option("--without", multiple=True, metavar="PROJECT", help="Take the permissions of this name away.")
 @policies_option
 @redis_option
@@ -49,17 +50,19 @@ def set_owner(
     policy_name: str,
     status: str | None,
     permissions: dict[str, tuple[str, ...]],
+    plan: str | None,
     without: tuple[str, ...],
     policies: str,
     redis_url: str | None,
     as_json: bool,
 ) -> None:
-    """Say what an owner may do; it acts on the next request of each of its tokens.
+    """Say what an owner may do, and its plan; it acts on the next request of each of its tokens.
 
     What is not named stays. An owner that is new here holds all scopes everywhere where no permission is named. One
     that was removed is active again, and those of its tokens work that are not revoked.
     """
-    change = OwnerChange(status=OwnerStatus(status) if status else None, permissions=permissions, without=without)
+    kept = OwnerStatus(status) if status else None
+    change = OwnerChange(status=kept, permissions=permissions, without=without, plan=plan)
     _change(owner, policy_name, change, policies, redis_url, as_json)
 
 

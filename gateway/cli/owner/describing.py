@@ -26,6 +26,7 @@ def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | 
         "owner": owner,
         "policy": policy,
         "status": record.status if record else "active",
+        "plan": record.plan or None if record else None,
         "permissions": {name: held.split() for name, held in sorted(record.permissions.items())} if record else None,
         "version": record.version if record else None,
     }

@@ -7,7 +7,7 @@ from gateway.cli.lazy import LazyGroup, Listed
 COMMANDS = {
     "set": Listed(
         "gateway.cli.owner.changing:set_owner",
-        "Say what an owner may do; it acts on the next request of each of its tokens.",
+        "Say what an owner may do, and its plan; it acts on the next request of each of its tokens.",
     ),
     "show": Listed("gateway.cli.owner.listing:show", "Show what an owner may do, and how many tokens it has."),
     "remove": Listed(

@@ -56,7 +56,7 @@ def list_owners(policy_name: str, policies: str, redis_url: str | None, as_json:
         held = "; ".join(
             f"{_say(project)}: {','.join(scopes) or '-'}" for project, scopes in one["permissions"].items()
         )
-        click.echo(f"{one['owner']}  {one['status']}  {held or '-'}")
+        click.echo(f"{one['owner']}  {one['status']}  {one['plan'] or '-'}  {held or '-'}")
     if not described:
         click.echo("no owners", err=True)
 

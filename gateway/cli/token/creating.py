@@ -35,7 +35,7 @@ NEW_TOKEN_OPTIONS = (
         multiple=True,
         help="A scope it holds; without any, all that its owner may grant but the one to sign in.",
     ),
-    click.option("--plan", help="Its plan; the policy's first where there are several."),
+    click.option("--plan", help="Its plan; without it its owner's, else the policy's first."),
     click.option("--not-before", help="When it begins: a time, or how long from now; without it, at once."),
     click.option("--expires", help="When it ends: 90d, 12h, or 2027-01-31T00:00:00Z."),
 )

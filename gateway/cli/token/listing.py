@@ -8,7 +8,7 @@ from gateway.adapters.redis_connection import RedisConnection
 from gateway.adapters.redis_tokens import RedisTokens
 from gateway.adapters.redis_usage import RedisUsage
 from gateway.cli.connecting import with_connection
-from gateway.cli.managing import NamesInFolder, with_management, with_policies
+from gateway.cli.managing import NamesInFolder, with_policies
 from gateway.cli.options import json_option, policies_option, redis_option
 from gateway.cli.times import format_day, read_duration
 from gateway.cli.token.describing import describe_view, print_json, print_lines, print_table
@@ -62,9 +62,10 @@ def list_tokens(
 
 @click.command()
 @click.argument("identity", metavar="ID")
+@policies_option
 @redis_option
 @json_option
-def show(identity: str, redis_url: str | None, as_json: bool) -> None:
+def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """Show all that is known of a token, none of it secret."""
 
     async def work(management: Management) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def show(identity: str, redis_url: str | None, as_json: bool) -> None:
         relatives = {"children": management.list_children, "made": management.list_made}
         return described | {name: [one.identity for one in await find(identity)] for name, find in relatives.items()}
 
-    described = with_management(redis_url, work)
+    described = with_policies(redis_url, work, NamesInFolder(policies))
     described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
     if as_json:
         print_json(described)

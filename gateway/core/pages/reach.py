@@ -48,8 +48,7 @@ EVERYTHING = Reach()
 def reach_of(record: TokenRecord, policies: Mapping[str, Policy]) -> Reach | None:
     """What a token that is not an admin's reaches; None where its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
-    bound = record.project if policy is not None and policy.bound_to == "project" else record.owner
-    if policy is None or not bound:
+    if policy is None or not policy.binding(record.project, record.owner):
         return None
     owner = record.owner if policy.bound_to == "owner" else None
     return Reach(policy.name, record.project or None, owner)

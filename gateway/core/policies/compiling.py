@@ -47,6 +47,7 @@ from gateway.core.quotas import Quota
 from gateway.core.reasons import Reason
 from gateway.core.scopes import Scope, granting, implied_by
 from gateway.core.tokens import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat
+from gateway.core.versions import version_of
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
 """What a policy's `[errors]` may answer in its own way."""
@@ -217,6 +218,8 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str], credential_field
         rule_quotas=compile_rule_quotas(draft),
         has_unique_names=document.token.unique_names,
         has_numbers=document.token.numbers,
+        version=version_of(document),
+        has_own_plans=_find_own_plans(draft),
         management=compile_dialect(draft),
         credential_fields=credential_fields,
     )
@@ -232,6 +235,12 @@ def _compile_token_format(draft: Draft) -> TokenFormat:
         draft.mistakes.append(Mistake("$.token", "write one of shown and shown_random"))
     shown = DEFAULT_SHOWN if table.shown is None else table.shown
     return TokenFormat(tuple(table.prefixes), table.length, table.checksum, shown, table.shown_random)
+
+
+def _find_own_plans(draft: Draft) -> bool:
+    if draft.document.token.own_plans and not draft.document.plans:
+        draft.mistakes.append(Mistake("$.token.own_plans", "the policy has no plans that a token could have"))
+    return draft.document.token.own_plans
 
 
 def _find_scope(draft: Draft, names: Mapping[str, str], key: str, scope: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from gateway.core.policies.document import PolicyDocument
+from gateway.core.policies.grammar import Binding
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 
 Made = TypeVar("Made")
@@ -29,3 +30,9 @@ class Draft:
         for index, name in enumerate(names):
             if name not in known:
                 self.mistakes.append(Mistake(path_to(path, index), unknown_name(kind, name, known)))
+
+
+def why_unbound(bound_to: Binding, what: str) -> str:
+    """Why not every token of a policy has a project or an owner, in the words of a mistake."""
+    bound = "nothing" if bound_to == "none" else f"their {bound_to}"
+    return f"the policy's tokens are bound to {bound} and need have no {what}"

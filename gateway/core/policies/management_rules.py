@@ -43,6 +43,8 @@ def find_token(draft: Draft, pattern: Pattern, table: RuleTable, path: str) -> i
         mistake = "a rule with manage is answered by the gateway: it can be neither public, cached nor shaped"
     elif (parameter is None) != (table.manage not in NAMED):
         mistake = f"manage = {table.manage!r} names {'its' if table.manage in NAMED else 'no'} token in the path"
+    elif table.manage != "child" and draft.document.token.bound_to == "none":
+        mistake = f"manage = {table.manage!r} is about tokens of one project or owner: these are bound to neither"
     elif parameter is not None and parameter not in pattern.segments:
         mistake = f"the path of {pattern.text!r} has no parameter {parameter}"
     if mistake is not None:

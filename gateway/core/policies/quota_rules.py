@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.core.costs import Cost, Outcome
 from gateway.core.policies.document import RuleTable
-from gateway.core.policies.drafts import Draft
+from gateway.core.policies.drafts import Draft, why_unbound
 from gateway.core.policies.quota_tables import CostTable, QuotaTable
 from gateway.core.policies.reading import Mistake, path_to
 from gateway.core.policies.rules import NO_PLAN, Allotment, Policy
@@ -113,8 +113,7 @@ def compile_quotas(
     for name, entry in table.items():
         one = QuotaTable(limit=entry) if isinstance(entry, str) else entry
         if one.per in ("owner", "project") and one.per != bound_to:
-            message = f"the policy's tokens are bound to their {bound_to} and need have no {one.per}"
-            draft.mistakes.append(Mistake(f"{path_to(path, name)}.per", message))
+            draft.mistakes.append(Mistake(f"{path_to(path, name)}.per", why_unbound(bound_to, one.per)))
         for quota in draft.attempt(path_to(path, name), partial(_parse_entry, name, one)) or ():
             if quota.name in quotas:
                 draft.mistakes.append(Mistake(path_to(path, name), f"another quota is named {quota.name!r} already"))

@@ -10,6 +10,7 @@ from gateway.core.costs import Cost
 from gateway.core.etags import BY_VALUE, TagRule
 from gateway.core.masking import Masking
 from gateway.core.policies.dialects import OWN, Dialect, Operation
+from gateway.core.policies.grammar import Binding
 from gateway.core.policies.matching import Matcher, Pattern
 from gateway.core.policies.upstream import Upstream
 from gateway.core.quotas import Quota
@@ -83,7 +84,7 @@ class Policy(msgspec.Struct, frozen=True):
     upstream: Upstream
     token_format: TokenFormat
     credentials: tuple[CredentialSource, ...]
-    bound_to: Literal["project", "owner"]
+    bound_to: Binding
     has_known_owners: bool
     """Whether each token has an owner with a record."""
     parent_scope: str
@@ -112,10 +113,29 @@ class Policy(msgspec.Struct, frozen=True):
     has_unique_names: bool = False
     """Whether a name is given once only among the tokens of what they are bound to."""
     has_numbers: bool = False
+    version: str = ""
+    """Another one where the file says something else (core/versions.py)."""
+    has_own_plans: bool = False
+    """Whether a token's own plan overrides its owner's."""
     management: Dialect = OWN
     """How rules that manage tokens speak."""
     credential_fields: frozenset[bytes] = USUAL
     """The fields that can hold a token of any policy: none of them reaches a backend."""
+
+    def binding(self, project: str, owner: str) -> str:
+        """Of a token's project and owner the one that it is for; empty where tokens are bound to nothing."""
+        return {"project": project, "owner": owner, "none": ""}[self.bound_to]
+
+    @property
+    def first_plan(self) -> str:
+        """The plan of whoever was given none; empty where the policy has no plans."""
+        return next(iter(self.plans))
+
+    def plan_of(self, own: str, owners: str) -> str:
+        """The plan that counts, of a token's own and its owner's, each of which may be empty; so does tokens.lua."""
+        if owners and not (own and self.has_own_plans):
+            return owners
+        return own or self.first_plan
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
         """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""

@@ -20,6 +20,8 @@ def encode_terms(rule: Rule) -> bytes:
                 name: {"permits": name in rule.permitted_plans, **_allotment_terms(allotment)}
                 for name, allotment in rule.allotments.items()
             },
+            "plan": rule.policy.first_plan,
+            "own_plans": rule.policy.has_own_plans,
             "cost": rule.cost.reserved,
             "resolution": rule.policy.last_used_resolution_seconds,
             "shared_by": rule.cache.shared_by if rule.cache else "",
@@ -45,7 +47,7 @@ def _quota_terms(quota: Quota) -> list[str | int | bool]:
     """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
     terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != "fixed-window" or quota.is_shadow:
-        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit]
+        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
     if quota.is_shadow:
         terms.append(True)
     return terms

@@ -74,7 +74,8 @@ class TokenPatch(Body, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     scopes: Scopes | UnsetType = UNSET
-    plan: Plan | UnsetType = UNSET
+    plan: Plan | UnsetType | None = UNSET
+    """Null, where the policy lets tokens have plans of their own: the owner's plan counts again."""
     is_active: bool | UnsetType = UNSET
     not_before: Instant | UnsetType | None = UNSET
     expires_at: Instant | UnsetType | None = UNSET
@@ -85,7 +86,7 @@ class TokenPatch(Body, frozen=True, kw_only=True):
             name=self.name,
             description=self.description,
             scopes=self.scopes if isinstance(self.scopes, UnsetType) else tuple(self.scopes),
-            plan=self.plan,
+            plan="" if self.plan is None else self.plan,
             is_active=self.is_active,
             not_before=UNSET if isinstance(self.not_before, UnsetType) else to_seconds(self.not_before),
             expires_at=UNSET if isinstance(self.expires_at, UnsetType) else to_seconds(self.expires_at),
@@ -125,6 +126,8 @@ class OwnerPatch(Body, frozen=True, kw_only=True):
     """A merge patch: the scopes of each project that is named, null to take it out; what is not there stays."""
 
     status: OwnerStatus | UnsetType = UNSET
+    plan: Plan | UnsetType | None = UNSET
+    """The plan of all the owner's tokens; null takes it away."""
     permissions: Annotated[dict[Binding, Scopes | None], Meta(max_length=1000)] = {}
 
 

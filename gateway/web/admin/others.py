@@ -99,6 +99,7 @@ async def change_owner(
     change = OwnerChange(
         status=None if isinstance(data.status, UnsetType) else data.status,
         permissions={project: tuple(held) for project, held in data.permissions.items() if held is not None},
+        plan=None if isinstance(data.plan, UnsetType) else data.plan or "",
         without=tuple(project for project, held in data.permissions.items() if held is None),
     )
     return show_owner(policy, owner, await management.change_owner(actor, policy, owner, change))

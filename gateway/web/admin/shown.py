@@ -86,6 +86,8 @@ class ShownOwner(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     policy: str
     status: OwnerStatus
+    plan: str | None
+    """Of all its tokens; null where each has its own."""
     permissions: dict[str, list[str]] | None
     version: int | None
 
@@ -178,6 +180,7 @@ def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwne
         owner=owner,
         policy=policy,
         status=record.status if record else OwnerStatus.ACTIVE,
+        plan=record.plan or None if record else None,
         permissions={name: held.split() for name, held in sorted(record.permissions.items())} if record else None,
         version=record.version if record else None,
     )

@@ -87,8 +87,7 @@ def build_request(form: TokenForm, policy: Policy, now: int, latest: int | None)
     check_name(form)
     if policy.scopes and not form.scopes:
         raise FormMistake("scopes", "Pick at least one scope: a token without any is good for nothing.")
-    bound = form.project if policy.bound_to == "project" else form.owner
-    if not bound:
+    if policy.bound_to != "none" and not policy.binding(form.project, form.owner):
         raise FormMistake(policy.bound_to, f"Say which {policy.bound_to} the token is for.")
     return TokenRequest(
         name=form.name,

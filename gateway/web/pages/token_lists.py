@@ -4,12 +4,13 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.exceptions import NotFoundException
-from litestar.response import Template
+from litestar.exceptions import ClientException, NotFoundException, PermissionDeniedException
+from litestar.response import Redirect, Template
 
 from gateway.core.admin_tokens import is_admin
 from gateway.core.administration import TokenRequest
 from gateway.core.errors import ChangeRefused
+from gateway.core.owners import OwnerChange
 from gateway.core.pages.listing import STATES, Listing, parse_listing, select
 from gateway.core.pages.reach import Reach, as_given, excess, grantable, why_none
 from gateway.core.pages.snippets import build_snippets, variable_name
@@ -26,7 +27,7 @@ from gateway.web.pages.forms import (
     offer_expiries,
     read_token_form,
 )
-from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages
+from gateway.web.pages.parts import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
 from gateway.web.pages.visitors import Visitor
 
 LISTED_DAYS = 14
@@ -59,8 +60,24 @@ class TokenLists(Controller):
             page=page,
             usage=usage,
             policies=visible_policies(pages, visitor),
+            policy=pages.set.policies.get(reach.policy or ""),
+            owner=await pages.management.show_owner(reach.policy or "", reach.owner) if reach.owner else None,
             address=ListAddress(reach.policy or "", reach.project or "", reach.owner or "", listing),
         )
+
+    @post("/plan", opt=WRITING, status_code=200)
+    async def change_plan(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Redirect:
+        """Gives an owner's tokens another plan, for their next request; an operator's to say."""
+        if not visitor.is_operator:
+            raise PermissionDeniedException("Only an operator changes the plan of an owner.")
+        policy, owner = pages.policy(text_of(form, "policy")), text_of(form, "owner")
+        try:
+            await pages.management.change_owner(
+                visitor.actor, policy.name, owner, OwnerChange(plan=text_of(form, "plan"))
+            )
+        except ChangeRefused as refusal:
+            raise ClientException("The plan stays as it was.") from refusal
+        return see_other("/tokens", policy=policy.name, owner=owner)
 
     @get("/new", opt=READING)
     async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:

@@ -152,6 +152,8 @@ def test_the_script_reads_the_same_terms() -> None:
             "pro": {"permits": True, "quotas": [*quotas, ["day:86400", 1000, 86_400_000]]},
             "all": {"permits": True, "quotas": quotas},
         },
+        "plan": "free",
+        "own_plans": False,
         "cost": 10,
         "resolution": 60,
         "shared_by": "",

@@ -170,10 +170,25 @@ def test_of_a_cost_the_most_is_reserved() -> None:
 def test_the_script_reads_shared_quotas_apart() -> None:
     """The usual case, quotas of the token alone, is as short as it was; others follow by holder."""
     plans = msgspec.json.decode(rule_of("items").terms)["plans"]
-    assert [["minute:60", 5, 60_000], ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, True]] == plans[
-        "free"
-    ]["quotas"]
     assert [
-        ["owner", [["team:86400:sliding-window-counter", 50, 86_400_000, "sliding-window-counter", 1, 86_400_000, 50]]],
+        ["minute:60", 5, 60_000],
+        ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, "parallel:15:concurrent", True],
+    ] == plans["free"]["quotas"]
+    assert [
+        [
+            "owner",
+            [
+                [
+                    "team:86400:sliding-window-counter",
+                    50,
+                    86_400_000,
+                    "sliding-window-counter",
+                    1,
+                    86_400_000,
+                    50,
+                    "team:86400",
+                ]
+            ],
+        ],
         ["address", [["flood:1", 9, 1000]]],
     ] == plans["pro"]["shared"]

@@ -32,10 +32,27 @@ def test_what_an_owner_may_do_is_said_and_shown(api: Api) -> None:
     assert None is api.get(f"{OWNERS}/{quote('name only')}").json()["permissions"]
 
 
+def test_the_plan_of_an_account_is_that_of_its_tokens(api: Api) -> None:
+    """Said, shown, taken away; each token of the owner is shown with it, and one that names another is refused."""
+    token = create(api, owner="ada")
+    place = f"{OWNERS}/ada"
+    assert "pro" == api.patch(place, json={"plan": "pro"}).json()["plan"]
+    assert ["pro", "pro"] == [api.get(place).json()["plan"], api.get(f"/api/v1/tokens/{token['id']}").json()["plan"]]
+    asked = {"policy": "small", "project": "website", "owner": "ada", "name": "other", "plan": "open"}
+    check_refusal(400, "invalid", api.post("/api/v1/tokens", json=asked))
+    check_refusal(
+        400, "invalid", api.patch(f"/api/v1/tokens/{token['id']}", json={"plan": None}, headers={"If-Match": "*"})
+    )
+    assert "pro" == api.patch(place, json={"status": "active"}).json()["plan"]
+    assert None is api.patch(place, json={"plan": None}).json()["plan"]
+    assert "free" == api.get(f"/api/v1/tokens/{token['id']}").json()["plan"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"status": "gone"},
+        {"plan": "gold"},
         {"permissions": {"website": ["raed"]}},
         {"permissions": {"website": "read"}},
         {"permissions": {"x" * 129: ["read"]}},

@@ -58,9 +58,20 @@ bound_to = "owner"
 sign_in_scope = "read"
 [scopes]
 read = "Read"
+[plans.free]
+[plans.pro]
 [[rules]]
 match = "GET /**"
 scopes = ["read"]
+"""
+UNBOUND = """
+name = "unbound"
+upstream = "http://127.0.0.1:9001"
+[token]
+prefixes = ["unb_"]
+bound_to = "none"
+[[rules]]
+match = "GET /unbound/**"
 """
 SCOPES = {"shop": ("keys:read", "texts:read", "texts:write"), "accounts": ("read",), "": ()}
 TEST = Actor("test", "system")
@@ -146,6 +157,7 @@ def shared_listener(redis_server: RedisServer, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("policies")
     (folder / "shop.toml").write_text(POLICY)
     (folder / "accounts.toml").write_text(ACCOUNTS)
+    (folder / "unbound.toml").write_text(UNBOUND)
     settings = Settings(redis_url=redis_server.url, policies=str(folder), trusted_proxies="192.0.2.7")
     with Listener(settings, Clock()) as listener:
         yield listener

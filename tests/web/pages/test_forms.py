@@ -372,3 +372,47 @@ def test_the_store_being_away_is_said(operator: Desk, monkeypatch: pytest.Monkey
     assert 503 == answer.status_code
     assert "1" == answer.headers["retry-after"]
     assert "Nothing" in answer.text or "nothing" in answer.text
+
+
+def test_an_operator_changes_the_plan_of_an_account(
+    operator: Desk, open_desk: OpenDesk, make: Make, manage: Any
+) -> None:
+    """On the list of its tokens, which are shown with it; its own tokens' holders see it and cannot change it."""
+    token, address = make(policy="accounts"), "/tokens?policy=accounts&owner=ada"
+    choose = "//form[@action='/tokens/plan']//option[@selected]/@value"
+    assert [] == operator.get(address).xpath(choose)
+    asked: Any = {"policy": "accounts", "owner": "ada"}
+    assert address == operator.post("/tokens/plan", plan="pro", **asked).headers["location"]
+    assert ["pro"] == operator.get(address).xpath(choose)
+    assert "pro" == manage(lambda m: m.show_token(token.view.identity)).record.plan
+    operator.post("/tokens/plan", 400, plan="gold", **asked)
+    assert ["pro"] == operator.get(address).xpath(choose)
+    holder = open_desk(token.text)
+    page = holder.get(address)
+    assert [] == page.xpath("//form[@action='/tokens/plan']")
+    assert "Plan: pro." in page.text_content()
+    holder.post("/tokens/plan", 403, plan="free", **asked)
+    operator.post("/tokens/plan", plan="", **asked)
+    assert "free" == manage(lambda m: m.show_token(token.view.identity)).record.plan
+
+
+def test_a_new_token_goes_with_its_account_unless_a_plan_is_picked(operator: Desk, make: Make, manage: Any) -> None:
+    """The form picks none by itself: else whoever makes a token of an account with a plan would be refused."""
+    make("first", policy="accounts")
+    operator.post("/tokens/plan", policy="accounts", owner="ada", plan="pro")
+    new: Any = {"policy": "accounts", "owner": "ada", "expiry": "30", "scope": "read", "key": "1"}
+    page = operator.get("/tokens/new?policy=accounts&owner=ada")
+    assert "" == page.xpath("//select[@name='plan']/option/@value")[0]
+    assert shown_text(operator.post("/tokens", 200, name="second", plan="", **new))
+    refused = operator.post("/tokens", 422, name="third", plan="free", **{**new, "key": "2"})
+    assert "the owner ada has the plan pro" in refused.text
+
+
+def test_a_token_that_is_bound_to_nothing_needs_neither_project_nor_owner(operator: Desk) -> None:
+    """Where the product has neither; its holder cannot sign in, as there is nothing that is his."""
+    page = operator.get("/tokens/new?policy=unbound")
+    assert [] == page.xpath("//input[@name='project' or @name='owner'][@required]")
+    new: Any = {"policy": "unbound", "expiry": "30", "key": "1", "project": "", "owner": ""}
+    text = shown_text(operator.post("/tokens", 200, name="first", **new))
+    assert ["first"] == tokens_on(operator.get("/tokens?policy=unbound"))
+    assert 303 != operator.sign_in(text).status_code

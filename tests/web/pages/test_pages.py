@@ -118,7 +118,7 @@ def test_a_search_is_over_all_policies(operator: Desk, make: Make) -> None:
     bindings = [row.xpath(".//span[contains(@class, 'binding')]/text()") for row in page.xpath("//tbody/tr")]
     assert [["accounts", "ada"], ["management API"], ["shop", "website"]] == sorted(bindings)
     assert "All policies" in page.xpath("//h1/../p[@class='crumb']")[0].text_content()
-    assert ["", "accounts", "shop"] == [
+    assert ["", "accounts", "shop", "unbound"] == [
         str(one.get("value", one.text)) for one in page.xpath("//select[@name='policy']/option")
     ]
     address = page.xpath("//li[@data-search]/@data-search")[0]
