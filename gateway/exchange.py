@@ -380,6 +380,7 @@ class Permission:
             return
         self._is_closed = True
         self._forget()
+        self._forget = _nothing  # what it held leads back here: only the garbage collector would end that
         self._flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
@@ -398,6 +399,10 @@ class Permission:
             case OSError():  # what a server raises for a client that has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 def _end_of(request: RequestHead) -> Ended:
