@@ -6,15 +6,22 @@ what core decides and adapters do; none of them knows HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from gateway.adapters.content import PIECE_BYTES, Pieces
-from gateway.adapters.protocols import AccessLog, Admissions, FailedCredentials, PolicySource, Settlements, Streams
+from gateway.adapters.protocols import (
+    AccessLog,
+    Admissions,
+    FailedCredentials,
+    Flight,
+    PolicySource,
+    Settlements,
+    Streams,
+)
 from gateway.adapters.usage import Counting
 from gateway.core.assertions import Issuer, build_assertion
 from gateway.core.caching.keys import export_key
@@ -243,27 +250,21 @@ class Exchange:
         refused = Refused(reason, retry_after=retry_after, lacking=lacking)
         return self.finish(request, refused, build_refused(request, refused))
 
-    @asynccontextmanager
     async def permit(
         self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
-    ) -> "AsyncIterator[Permission | Response]":
+    ) -> "Permission | Response":
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
 
-        The request is in flight until the end of the `with` block. If another one would be refused before that, `end`
-        is called, once.
+        The request is in flight until the permission is closed. If another one would be refused before that, `end` is
+        called, once.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
-            yield self.finish(request, admission, build_refused(request, admission))
-            return
-        permission = Permission(self, request, admission)
-        asking = Asking(self._policies, request, find_rule, self._pepper)
-        with (
-            self._settlements.in_flight(rule, admission.facts),
-            permission.noting_end(),
-            self._streams.until_refused(admission.facts, asking, end),
-        ):
-            yield permission
+            return self.finish(request, admission, build_refused(request, admission))
+        flight = self._settlements.in_flight(rule, admission.facts)
+        flight.__enter__()
+        forget = self._streams.follow(admission.facts, Asking(self._policies, request, find_rule, self._pepper), end)
+        return Permission(self, request, admission, flight, forget)
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
@@ -350,7 +351,14 @@ class Exchange:
 class Permission:
     """A request that may pass, and that whoever asked for it answers: see `Exchange.permit`."""
 
-    def __init__(self, exchange: Exchange, request: RequestHead, admission: Authorized) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        request: RequestHead,
+        admission: Authorized,
+        flight: Flight,
+        forget: Callable[[], None],
+    ) -> None:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
@@ -358,34 +366,48 @@ class Permission:
         self.is_complete = False
         """Whether the answer was given to its end."""
         self._exchange = exchange
+        self._flight = flight
+        self._forget = forget
         self._begun: Response | None = None
+        self._is_closed = False
 
     async def begin(self, head: ResponseHead) -> ResponseHead:
         """Return the head that the client gets: `head`, and what every answer carries."""
         self._begun = await self._exchange.begin(self, head)
         return self._begun.head
 
-    @contextmanager
-    def noting_end(self) -> Iterator[None]:
-        """Notes how the `with` block ended; what never began was for a client that has left, or that we left."""
-        ended, why = _end_of(self.request), ""
-        try:
-            yield
-            ended = Ended.COMPLETE if self.is_complete else Ended.CLIENT_GONE
-        except StreamRevoked as error:
-            ended, why = end_of_refused(error.reason), error.reason
-            raise
-        except OSError:  # what a server raises for a client that has left
-            ended = Ended.CLIENT_GONE
-            raise
-        except Exception:
-            ended = Ended.INTERNAL_ERROR
-            raise
-        finally:
-            if self._begun is None:
-                self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
-            elif self._begun.note_end is not None:
-                self._begun.note_end(ended, self.sent_bytes, why)
+    def close(self, error: BaseException | None = None) -> None:
+        """End the request, with the error that ended it, if any; what never began was for a client that has left.
+
+        A second call does nothing.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._forget()
+        self._forget = _nothing  # what it held leads back here: only the garbage collector would end that
+        self._flight.__exit__(None, None, None)
+        ended, why = self._find_end(error)
+        if self._begun is None:
+            self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
+        elif self._begun.note_end is not None:
+            self._begun.note_end(ended, self.sent_bytes, why)
+
+    def _find_end(self, error: BaseException | None) -> tuple[Ended, str]:
+        match error:
+            case None:
+                return Ended.COMPLETE if self.is_complete else Ended.CLIENT_GONE, ""
+            case StreamRevoked():
+                return end_of_refused(error.reason), error.reason
+            case CancelledError():
+                return _end_of(self.request), ""
+            case OSError():  # what a server raises for a client that has left
+                return Ended.CLIENT_GONE, ""
+        return Ended.INTERNAL_ERROR, ""
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 def _end_of(request: RequestHead) -> Ended:

@@ -166,16 +166,18 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
     async with open_room() as room:
         fields = [(b"authorization", b"Bearer " + TEXT.encode())]
         request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", "", 0)
-        async with room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append) as admission:
-            assert isinstance(admission, Permission)
+        permission = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        assert isinstance(permission, Permission)
+        await look(room)
+        assert [] == ended
+        rules[0] = None
+        room.current = load_policies({"small.toml": ADMITTING})
+        for _ in range(2):
             await look(room)
-            assert [] == ended
-            rules[0] = None
-            room.current = load_policies({"small.toml": ADMITTING})
-            for _ in range(2):
-                await look(room)
-            assert [Reason.NO_MATCHING_RULE] == ended
-        async with room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append):
-            pass
+        assert [Reason.NO_MATCHING_RULE] == ended
+        permission.close()
+        other = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        assert isinstance(other, Permission)
+        other.close()
         await look(room)
         assert [Reason.NO_MATCHING_RULE] == ended

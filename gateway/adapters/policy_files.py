@@ -93,6 +93,9 @@ class PolicyFiles:
             sys.setswitchinterval(SWITCH_SECONDS)
             try:
                 return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
+            except Exception:  # whoever watches the files goes on, and so do hangups
+                logger.exception("policies unchanged: the gateway made a mistake while it read them")
+                return False
             finally:
                 sys.setswitchinterval(before)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -172,10 +171,10 @@ class Streams(Protocol):
         """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
-    def until_refused(
+    def follow(
         self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
-    ) -> AbstractContextManager[None]:
-        """Calls `end` when a request for what is open would be refused while the `with` block runs."""
+    ) -> Callable[[], None]:
+        """Calls `end` when a request for what is open would be refused; until what it returns is called."""
         ...
 
 

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO, cast
 
+from gateway.adapters.hangups import held_back
 from gateway.adapters.rendering_process import Broken, Done, read_outcome, write_job
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.rendering import render
@@ -70,13 +71,14 @@ class _Process:
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.adapters.rendering_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # an interrupt from the keyboard is for the gateway, which then ends it
-        )
+        with held_back():  # a hangup of all the gateway's processes is none of its business
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.adapters.rendering_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # an interrupt from the keyboard is for the gateway, which then ends it
+            )
         self._jobs, self._outcomes = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         _widen(self._jobs, self._outcomes)
 

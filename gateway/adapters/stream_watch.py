@@ -9,8 +9,7 @@ Rule 3: nothing that fails keeps the watch from going on: neither a question, no
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -48,16 +47,16 @@ class StreamWatch:
 
     def watch(self, facts: Facts, ask: Ask, content: ContentStream) -> ContentStream:
         """See protocols.Streams."""
-        return WatchedStream(content, partial(self._remember, facts, ask))
+        return WatchedStream(content, partial(self.follow, facts, ask))
 
-    @contextmanager
-    def until_refused(self, facts: Facts, ask: Ask, end: End) -> Iterator[None]:
+    def follow(self, facts: Facts, ask: Ask, end: End) -> Callable[[], None]:
         """See protocols.Streams."""
-        forget = self._remember(facts, ask, end)
-        try:
-            yield
-        finally:
-            forget()
+        now = self._clock.time()
+        entry = _Open(facts, now, ask, end)
+        self._open.add(entry)
+        if self._looking is None:
+            self._look_by(min(now + POLL_SECONDS, entry.ends_at))
+        return partial(self._open.discard, entry)
 
     def close(self) -> None:
         """Looks no longer."""
@@ -69,15 +68,6 @@ class StreamWatch:
     @property
     def _clock(self) -> Clock:
         return self._given_clock or asyncio.get_running_loop()
-
-    def _remember(self, facts: Facts, ask: Ask, end: End) -> Callable[[], None]:
-        """Looks at a stream from now on, until what comes back is called."""
-        now = self._clock.time()
-        entry = _Open(facts, now, ask, end)
-        self._open.add(entry)
-        if self._looking is None:
-            self._look_by(min(now + POLL_SECONDS, entry.ends_at))
-        return partial(self._open.discard, entry)
 
     def _look_by(self, when: float) -> None:
         """Looks at this time, or before."""

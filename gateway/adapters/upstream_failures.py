@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"\[Errno (\d+)\]")
 logger = logging.getLogger(__name__)
 
 
-def find_connect_cause(error: BaseException) -> Cause:
+def find_connect_cause(error: BaseException, *, has_tls: bool) -> Cause:
     """Return why there is no connection, from what the event loop raised."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return BY_VERIFICATION.get(error.verify_code, Cause.CERTIFICATE_INVALID)
@@ -45,8 +45,8 @@ def find_connect_cause(error: BaseException) -> Cause:
         return next((cause for words, cause in BY_TLS_WORDS.items() if words in said), Cause.TLS_FAILED)
     if isinstance(error, socket.gaierror | UnicodeError):
         return Cause.UNRESOLVABLE
-    if isinstance(error, TimeoutError):
-        return Cause.CONNECT_TIMEOUT
+    if isinstance(error, TimeoutError):  # one of the system's own is about the connection beneath TLS
+        return Cause.TLS_TIMEOUT if has_tls and error.errno is None else Cause.CONNECT_TIMEOUT
     if isinstance(error, OSError):
         return _find_network_cause(error)
     return Cause.UNREACHABLE
@@ -86,7 +86,7 @@ class FailureLog:
             return
         self._told_at[error.cause] = now
         self._is_told = True
-        words = error.__cause__ or error
+        words = str(error.__cause__ or "") or error
         logger.warning("backend %s: %s: %s (%s)", self._name, error.cause, ADVICE[error.cause], words)
 
     def end(self) -> None:

@@ -108,7 +108,7 @@ class Target:
             if lacks_descriptor(error):  # the target may be well
                 raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
-            cause = find_connect_cause(error)
+            cause = find_connect_cause(error, has_tls=tls is not None)
             raise UpstreamUnreachable(f"no connection to {self.url}: {words}", cause=cause) from error
 
     def _find_tls(self) -> ssl.SSLContext | None:

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -33,6 +33,11 @@ class MaskedText:
     def write(self, text: str) -> int:
         """Write the text without what looks like a token in it."""
         return self._stream.write(self._mask(text) if _MAY_BE_TOKEN.search(text) else text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write them one by one."""
+        for line in lines:
+            self.write(line)
 
 
 def mask_errors() -> None:

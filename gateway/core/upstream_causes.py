@@ -19,6 +19,7 @@ class Cause(StrEnum):
     PLAIN_HTTP = "plain_http"
     HTTP2_ONLY = "http2_only"
     TLS_FAILED = "tls_failed"
+    TLS_TIMEOUT = "tls_timeout"
     BUSY = "busy"
     NO_DESCRIPTOR = "no_descriptor"
     RESPONSE_TIMEOUT = "response_timeout"
@@ -40,6 +41,7 @@ ADVICE: Mapping[Cause, str] = {
     Cause.PLAIN_HTTP: "it speaks plain HTTP at an https URL; write http, or the port that speaks TLS",
     Cause.HTTP2_ONLY: "it speaks HTTP/2 only; the gateway needs HTTP/1.1 there",
     Cause.TLS_FAILED: "no TLS session came about; check the versions that it speaks, and the policy's tls",
+    Cause.TLS_TIMEOUT: "no TLS session in time; check that the port speaks TLS, not plain HTTP, and check firewalls",
     Cause.BUSY: "it has all the requests that it may have; raise max_connections, or make it faster",
     Cause.NO_DESCRIPTOR: "this process has no file descriptor left for a connection; raise its limit",
     Cause.RESPONSE_TIMEOUT: "it did not answer in time; check what keeps it busy",

@@ -49,6 +49,15 @@ async def test_another_process_gives_the_same_bytes(renderer: ProcessRenderer) -
     assert 1 == len(children())
 
 
+async def test_a_hangup_does_not_end_it(renderer: ProcessRenderer) -> None:
+    """A service manager sends it to all processes of the gateway, and what is being rendered goes on."""
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    (process,) = children()
+    os.kill(process, signal.SIGHUP)
+    assert render(DOCUMENT, TRANSLATIONS, Variant()) == await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    assert {process} == children()
+
+
 async def test_refusals_come_back_as_what_they_are(renderer: ProcessRenderer) -> None:
     """A broken document is told with its place, a language that is not there with those that are."""
     with pytest.raises(BrokenDocument) as broken:

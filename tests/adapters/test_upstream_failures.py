@@ -154,7 +154,7 @@ def closed_port() -> int:
 
 @on_both_loops
 async def test_where_there_is_no_server() -> None:
-    """No address, nobody who listens, or nobody who takes a connection in time."""
+    """No address, nobody who listens, or nobody who answers to TLS in time, as plain HTTP may wait for more."""
     assert Cause.UNRESOLVABLE is await cause_of(Upstream(("http://nobody.invalid",)))
     assert Cause.UNRESOLVABLE is await cause_of(Upstream((f"http://{'a' * 64}.example",)))
     assert Cause.REFUSED is await cause_of(Upstream((f"http://127.0.0.1:{closed_port()}",)))
@@ -162,7 +162,7 @@ async def test_where_there_is_no_server() -> None:
     assert Cause.REFUSED is await cause_of(Upstream(("unix:/nowhere/app.sock",)))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        assert Cause.CONNECT_TIMEOUT is await cause_of(Upstream((url,), connect_timeout_seconds=0.1))
+        assert Cause.TLS_TIMEOUT is await cause_of(Upstream((url,), connect_timeout_seconds=0.1))
 
 
 @on_both_loops
@@ -192,6 +192,7 @@ async def test_answers_that_are_none(script: Script, cause: Cause) -> None:
     [
         (OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"), "refused"),
         (OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 113] No route to host"), "unreachable"),
+        (TimeoutError(), "tls_timeout"),
         (OSError(113, "No route to host"), "unreachable"),
         (OSError(110, "Connection timed out"), "connect_timeout"),
         (ConnectionResetError(104, "Connection reset by peer"), "tls_failed"),
@@ -201,7 +202,12 @@ async def test_answers_that_are_none(script: Script, cause: Cause) -> None:
 )
 def test_what_a_test_cannot_bring_about(error: Exception, cause: str) -> None:
     """Errors of networks that are not there."""
-    assert cause == find_connect_cause(error)
+    assert cause == find_connect_cause(error, has_tls=True)
+
+
+def test_no_connection_in_time_is_another_cause_without_tls() -> None:
+    """With TLS it cannot be told whether the connection was there."""
+    assert Cause.CONNECT_TIMEOUT is find_connect_cause(TimeoutError(), has_tls=False)
 
 
 def test_every_cause_has_its_advice() -> None:
@@ -221,10 +227,14 @@ def test_a_failure_is_said_as_it_begins_and_as_it_ends(caplog: pytest.LogCapture
     log.end()
     log.end()
     assert None is log.cause
+    unnamed = UpstreamUnreachable("none in time", cause=Cause.CONNECT_TIMEOUT)
+    unnamed.__cause__ = TimeoutError()
+    log.note(unnamed)
     assert [
         f"backend http://a: refused: {ADVICE[Cause.REFUSED]} (no connection)",
         f"backend http://a: response_timeout: {ADVICE[Cause.RESPONSE_TIMEOUT]} (the backend was silent for 30 s)",
         "backend http://a: answers again; 4 requests failed",
+        f"backend http://a: connect_timeout: {ADVICE[Cause.CONNECT_TIMEOUT]} (none in time)",
     ] == caplog.messages
 
 

@@ -6,7 +6,6 @@ counts or ends.
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
@@ -25,7 +24,6 @@ class OwnCall:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._flight = AsyncExitStack()
         self._permission: Permission
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._has_begun = False
@@ -40,17 +38,23 @@ class OwnCall:
         if self._has_begun:
             self._task.cancel()
 
-    async def serve(
-        self, app: ASGIApp, scope: HTTPScope, receive: Receive, permission: Permission, flight: AsyncExitStack
-    ) -> None:
+    async def serve(self, app: ASGIApp, scope: HTTPScope, receive: Receive, permission: Permission) -> None:
         """Run the handler to the end of its background work; raises what it raises, and StreamRevoked after `end`."""
-        self._permission, self._flight = permission, flight
+        self._permission = permission
+        error: BaseException | None = None
         try:
             await app(scope, receive, self._pass_out)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if self._ended is None or not self._has_begun or self._task.uncancel() > 0:
+                error = cancelled
                 raise
+            error = self._ended
             raise self._ended from None
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            permission.close(error)
 
     async def _pass_out(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -70,7 +74,7 @@ class OwnCall:
             if not message.get("more_body", False):
                 self._permission.is_complete = True
                 self._has_begun = False  # there is nothing left to break off
-                await self._flight.aclose()
+                self._permission.close()
 
 
 def _read(message: Any) -> list[Field]:

@@ -10,7 +10,6 @@ may be stored, which is then made for others too, is collected first (handlers.p
 import logging
 import re
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Protocol, cast
 from urllib.parse import quote, unquote
@@ -138,16 +137,14 @@ class Gate:
     ) -> None:
         """Lets the handler answer in this call."""
         call = OwnCall(send)
+        find_again = partial(self._find_rule_again, scope, request)
+        permission = await self._parts.exchange.permit(request, rule, find_again, call.end)
+        if isinstance(permission, Response):
+            await self._refuse(permission, send)
+            return
+        self._admit(scope, request, permission.admission)
         try:
-            async with AsyncExitStack() as flight:
-                permission = await flight.enter_async_context(
-                    self._parts.exchange.permit(request, rule, partial(self._find_rule_again, scope, request), call.end)
-                )
-                if isinstance(permission, Response):
-                    await self._refuse(permission, send)
-                    return
-                self._admit(scope, request, permission.admission)
-                await call.serve(app, scope, receive, permission, flight)
+            await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
             logger.warning("request %s: the content broke off: %s", request.id, error)
@@ -186,17 +183,23 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
+        permission = await self._parts.exchange.permit(request, rule, find_rule, socket.end)
+        if isinstance(permission, Response):
+            await deny(_without_intermediary(permission), scope, send)
+            return
         try:
-            async with self._parts.exchange.permit(request, rule, find_rule, socket.end) as permission:
-                if isinstance(permission, Response):
-                    await deny(_without_intermediary(permission), scope, send)
-                    return
-                await permission.begin(ResponseHead(101, []))
-                self._admit(scope, request, permission.admission)
-                await socket.serve(app, scope)
-                permission.is_complete = True
+            await permission.begin(ResponseHead(101, []))
+            self._admit(scope, request, permission.admission)
+            await socket.serve(app, scope)
+            permission.is_complete = True
         except StreamRevoked as error:
+            permission.close(error)
             logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
+        except BaseException as error:
+            permission.close(error)
+            raise
+        finally:
+            permission.close()
 
     async def _refuse(self, response: Response, send: Send) -> None:
         if not self._terms.raises:
