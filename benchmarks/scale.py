@@ -25,16 +25,16 @@ import redis
 
 from benchmarks.scale_requests import Case, compare
 from benchmarks.usage import divide_cores, pinned
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
-from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import Rule
-from gateway.core.records import TokenRecord, encode_record
-from gateway.core.tokens import digest, token_id
+from gateway.core.policies.model import Rule
+from gateway.core.tokens.records import TokenRecord, encode_record
+from gateway.core.tokens.text import digest, token_id
 from tests.support.processes import RedisServer, wait_until
 
 POLICY = """

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networks
+from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 

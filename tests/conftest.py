@@ -10,9 +10,9 @@ import pytest
 import redis
 from hypothesis import settings
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
 from tests.support import processes
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
 from tests.support.programs import find_program
@@ -122,7 +122,7 @@ def backend_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     import sys
 
     port = free_port()
-    command = [sys.executable, "-m", "gateway.cli.demo.backend", "--listen", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gateway.demo.backend.api", "--listen", f"127.0.0.1:{port}"]
     process = Process(command, tmp_path_factory.mktemp("backend") / "backend.log")
     wait_until(lambda: is_listening(port), "the example backend listens")
     yield port

@@ -66,8 +66,8 @@ CLOCKS_AND_CONSOLE = {"now", "utcnow", "today", "open", "print", "input"}
 """What reads a clock, a file or the console without an import of its own."""
 
 TWO_LIBRARIES = {
-    "gateway/adapters/redis_connection.py": {"fakeredis", "redis"},
-    "gateway/adapters/redis_private.py": {"hiredis", "redis"},
+    "gateway/adapters/redis/connection.py": {"fakeredis", "redis"},
+    "gateway/adapters/redis/private.py": {"hiredis", "redis"},
 }
 """The embedded store stands in for Redis behind the same client, so it is chosen where the client is opened. hiredis is
 what redis-py packs and reads with: the file that changes its connections knows both."""
@@ -185,7 +185,7 @@ def place(file: Path, node: ast.stmt | ast.expr) -> str:
 
 
 def layer_of(module: str) -> str:
-    """`gateway.core.fields` is of the layer core; `gateway` and `gateway.__main__` are of none."""
+    """`gateway.core.http.fields` is of the layer core; `gateway` and `gateway.__main__` are of none."""
     return [*module.split("."), ""][1]
 
 

@@ -1,6 +1,6 @@
 """Two versions of a policy file on one Redis, as in a rolling deploy: what one stores and the other purges."""
 
-from gateway.core.caching.keys import named_group
+from gateway.core.cache.keys import named_group
 from gateway.core.policies.loading import load_policies
 from tests.support.policies import small_policy
 from tests.support.room import NOW, cache_status, ok, open_room

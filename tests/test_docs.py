@@ -9,20 +9,20 @@ import msgspec
 import pytest
 from litestar.exceptions import HTTPException
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys as names
 from gateway.adapters.policy_files import read_policies
 from gateway.cli.main import commands
-from gateway.core.messages import Ended
+from gateway.core.http.messages import Ended
 from gateway.core.metrics import gather_metrics
-from gateway.core.pages.snippets import build_snippets
-from gateway.core.policies.document import CacheTable
-from gateway.core.problems import PROBLEMS
-from gateway.core.records import AccessRecord
-from gateway.core.upstream_causes import ADVICE, Cause
+from gateway.core.pages.export_urls import build_snippets
+from gateway.core.policies.schema import CacheTable
+from gateway.core.http.problems import PROBLEMS
+from gateway.core.tokens.records import AccessRecord
+from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.settings import PREFIX, Settings
-from gateway.web.plugin import refusals
-from gateway.web.plugin.refusals import GatewayRefusal
+from gateway.litestar_plugin import refusals
+from gateway.litestar_plugin.refusals import GatewayRefusal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def test_every_reason_is_documented_with_its_status() -> None:
-    """README's table of answers is the table of core/problems.py."""
+    """README's table of answers is the table of core/http/problems.py."""
     documented = {row[0].strip("`"): int(row[1]) for row in rows(README, "reason")}
     assert {str(reason): problem.status for reason, problem in PROBLEMS.items()} == documented
 
@@ -103,7 +103,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_name_in_redis_is_documented() -> None:
-    """ARCHITECTURE's table of names is what adapters/names.py makes."""
+    """ARCHITECTURE's table of names is what adapters/redis/keys.py makes."""
     identity = "7f" + "0" * 22
     made = [
         names.token(identity),

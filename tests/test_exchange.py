@@ -4,15 +4,15 @@ import msgspec
 import pytest
 
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.administration import TokenRequest, TokenState
-from gateway.core.children import make_child
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.tokens.changes import TokenRequest, TokenState
+from gateway.core.tokens.lifecycle import make_child
 from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamDropped, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.messages import Ended, RequestHead, field_value
-from gateway.core.owners import OwnerRecord, OwnerStatus
-from gateway.core.reasons import Reason
-from gateway.core.records import AccessRecord, build_time
-from gateway.core.tokens import build_checksum, digest, token_id
+from gateway.core.http.messages import Ended, RequestHead, field_value
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import AccessRecord, build_time
+from gateway.core.tokens.text import build_checksum, digest, token_id
 from tests.support.policies import make_record
 from tests.support.room import NOW, OTHER, TEXT, field, ok, open_room
 

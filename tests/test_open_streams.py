@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.content import PIECE_BYTES
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.stream_watch import POLL_SECONDS
+from gateway.adapters.streams import PIECE_BYTES
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.revocation_watch import POLL_SECONDS
 from gateway.core.errors import StreamRevoked
-from gateway.core.messages import ContentStream, RequestHead, Response
+from gateway.core.http.messages import ContentStream, RequestHead, Response
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import Rule
-from gateway.core.reasons import Reason
-from gateway.core.tokens import digest, token_id
-from gateway.exchange import Permission
+from gateway.core.policies.model import Rule
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.text import digest, token_id
+from gateway.pipeline.exchange import Permission
 from tests.adapters.raw_backend import settle
 from tests.support.policies import SMALL, rule_for
 from tests.support.room import TEXT, Room, ok, open_room

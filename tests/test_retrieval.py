@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Field, Response, ResponseHead, field_value
-from gateway.core.tokens import build_checksum
+from gateway.core.cache.storing import MAXIMUM_EXPORT_BYTES
+from gateway.core.http.messages import Field, Response, ResponseHead, field_value
+from gateway.core.tokens.text import build_checksum
 from tests.support.policies import SMALL, make_record, small_policy
 from tests.support.room import NOW, TEXT, Pieces, asked, cache_status, field, ok, open_room
 

@@ -11,8 +11,8 @@ import brotli
 import pytest
 
 from gateway.adapters.encodings.encoder import CODINGS, ContentEncoder
-from gateway.core.caching.storing import MAXIMUM_EXPORT_BYTES
-from gateway.core.messages import Field, Response, field_value, field_values
+from gateway.core.cache.storing import MAXIMUM_EXPORT_BYTES
+from gateway.core.http.messages import Field, Response, field_value, field_values
 from tests.support.policies import small_policy
 from tests.support.room import NOW, field, ok, open_room
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from gateway.adapters.content import PIECE_BYTES, HeldBytes
-from gateway.core.messages import ContentStream, Field, Response
-from gateway.core.reasons import Reason
+from gateway.adapters.streams import PIECE_BYTES, HeldBytes
+from gateway.core.http.messages import ContentStream, Field, Response
+from gateway.core.http.reasons import Reason
 from tests.support.room import TEXT, Pieces, Room, asked, cache_status, field, ok, open_room
 
 LONG = b"".join(b"%07d\n" % number for number in range(PIECE_BYTES // 2))

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.adapters.redis_fetches import RedisFetches
+from gateway.adapters.redis.fetch_leases import RedisFetches
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.messages import Response
-from gateway.core.tokens import build_checksum
+from gateway.core.http.messages import Response
+from gateway.core.tokens.text import build_checksum
 from tests.support.policies import make_record, small_policy
 from tests.support.room import NOW, OTHER, Pieces, asked, cache_status, field, ok, open_room
 

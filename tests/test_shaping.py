@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from gateway.core.caching import keys
-from gateway.core.messages import Response, field_value
+from gateway.core.cache import keys
+from gateway.core.http.messages import Response, field_value
 from gateway.core.policies.loading import load_policies
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from tests.support.room import NOW, field, ok, open_room
 from tests.support.shaped import EXPORT, GERMAN, POLICY, TEXTS, change, document, status_of
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core.errors import UpstreamUnreachable
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from tests.support.room import NOW, Pieces, Room, field, ok, open_room
 from tests.support.shaped import EXPORT, GERMAN, POLICY, change, document, status_of
 

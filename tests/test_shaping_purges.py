@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from gateway.core.caching.keys import uri_group
+from gateway.core.cache.keys import uri_group
 from tests.support.room import NOW, Pieces, ok, open_room
 from tests.support.shaped import EXPORT, GERMAN, POLICY, change, document, status_of
 

@@ -11,7 +11,7 @@ import limits
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway.core.addresses import client_network
+from gateway.core.http.client_address import client_network
 from gateway.core.errors import ConfigurationError
 
 MAXIMUM_NOTED = 10_000

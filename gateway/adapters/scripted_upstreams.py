@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
-from gateway.core.messages import Field, Inform, Response
-from gateway.core.policies.upstream import Upstream
+from gateway.core.http.messages import Field, Inform, Response
+from gateway.core.policies.model import Upstream
 
 
 class SentRequest(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import click
 
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_exports import RedisExports
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.exports import RedisExports
 from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, operator, with_connection
-from gateway.cli.managing import NamesInFolder
-from gateway.cli.options import exports_redis_option, json_option, policies_option, redis_option
-from gateway.core.caching.purging import Purge, find_groups
+from gateway.cli.connecting import NamesInFolder
+from gateway.cli.common import exports_redis_option, json_option, policies_option, redis_option
+from gateway.core.cache.invalidation import Purge, find_groups
 from gateway.core.errors import ChangeRefused
 from gateway.management.building import build_management
 from gateway.management.purging import purge as end_exports

@@ -6,12 +6,12 @@ import sys
 import click
 import msgspec
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_readiness import RedisReadiness
-from gateway.adapters.redis_settings import read_store_facts
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.readiness import RedisReadiness
+from gateway.adapters.redis.readiness import read_store_facts
 from gateway.cli.connecting import with_connection
-from gateway.cli.options import json_option, redis_option
+from gateway.cli.common import json_option, redis_option
 from gateway.core.durability import StoreFacts, StoreReport, promise_of
 
 

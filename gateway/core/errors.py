@@ -1,4 +1,4 @@
-"""What can be broken. A refusal is never an exception: it is a value of core/decision.py.
+"""What can be broken. A refusal is never an exception: it is a value of core/admission/decision.py.
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
@@ -27,10 +27,10 @@ GatewayError
 
 from typing import TYPE_CHECKING
 
-from gateway.core.upstream_causes import Cause
+from gateway.core.upstream.causes import Cause
 
 if TYPE_CHECKING:  # the command line imports this file, and little else
-    from gateway.core.reasons import Reason
+    from gateway.core.http.reasons import Reason
 
 MAXIMUM_TOLD = 500
 """Characters of a place in a document, and of what is wrong there."""

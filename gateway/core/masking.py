@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from gateway.core.tokens import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
+from gateway.core.tokens.text import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
 
 MASK = "..."
 MASKED_RUN = 16

@@ -1,11 +1,11 @@
 """An export to store, the stores to put it in, and what is in Redis of it then."""
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_exports import RedisExports
-from gateway.core.audit import Actor
-from gateway.core.caching.fetching import Storing
-from gateway.core.caching.purging import Purge, about_purge
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.exports import RedisExports
+from gateway.core.tokens.audit import Actor
+from gateway.core.cache.fetch import Storing
+from gateway.core.cache.invalidation import Purge, about_purge
 
 NOW = 1_800_000_000_000
 NAME = names.export("project", "x", "abc")

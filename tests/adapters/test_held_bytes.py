@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.adapters.content import PIECE_BYTES, HeldBytes, HeldContent, Hold, collect
-from gateway.core.messages import ContentStream
+from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, collect
+from gateway.core.http.messages import ContentStream
 from tests.support.room import Pieces
 
 LIMIT = 8 * PIECE_BYTES

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys as names
 
 free_ids = st.text(alphabet=":%3A25tokens", max_size=12)
 

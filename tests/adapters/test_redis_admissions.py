@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from gateway.adapters import names
-from gateway.core.caching.keys import export_key
-from gateway.core.decision import Asked, Facts
-from gateway.core.messages import RequestHead
-from gateway.core.records import encode_record
-from gateway.core.tokens import token_id
+from gateway.adapters.redis import keys as names
+from gateway.core.cache.keys import export_key
+from gateway.core.admission.decision import Asked, Facts
+from gateway.core.http.messages import RequestHead
+from gateway.core.tokens.records import encode_record
+from gateway.core.tokens.text import token_id
 from tests.adapters.bench import START, Bench, open_bench
 from tests.support.policies import make_record, rule_for, small_policies
 from tests.support.relay import Relay

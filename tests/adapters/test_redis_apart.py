@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis_apart import ApartHeads
-from gateway.adapters.redis_connection import RedisConnection
+from gateway.adapters.redis.exports import ApartHeads
+from gateway.adapters.redis.connection import RedisConnection
 from tests.adapters.exports import NAME, NOW, STORING, exports
 from tests.support.connections import open_connection
 from tests.support.processes import free_port

@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.audit import Action, Actor, AuditEntry, AuditQuery
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.tokens.audit import Action, Actor, AuditEntry, AuditQuery
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from tests.support.policies import make_record
 
 ENTRY = AuditEntry(actor=Actor("ada", "operator"), action=Action.UPDATE, changes={"name": ("a", "b")})

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.core.decision import Asked
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import StoreUnavailable
 from tests.support.policies import make_record, rule_for
 

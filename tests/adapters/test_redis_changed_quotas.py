@@ -5,8 +5,8 @@ from itertools import permutations
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.policies.rules import Rule
-from gateway.core.quotas import Algorithm
+from gateway.core.policies.model import Rule
+from gateway.core.quotas.model import Algorithm
 from tests.adapters.bench import RECORDS, START, Bench, rule_with
 from tests.support.quotas import ALGORITHMS, make_quota
 

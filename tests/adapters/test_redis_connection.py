@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import URL_OPTIONS, RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import URL_OPTIONS, RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
 from tests.support.connections import open_connection

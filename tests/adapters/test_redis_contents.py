@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_contents import RedisContents, StoredContent
-from gateway.adapters.redis_exports import ContentMemory
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.exports import RedisContents, StoredContent
+from gateway.adapters.redis.exports import ContentMemory
 from gateway.core.errors import ContentLost
 from tests.adapters.exports import LONG, NAME, STORING, exports, in_pieces
 from tests.support.connections import open_connection

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.adapters import names
-from gateway.core.algorithms import State
-from gateway.core.charging import charge
-from gateway.core.partitions import holder_of
-from gateway.core.quotas import MAXIMUM_NUMBER, PARTITIONS, Algorithm, Override, effective_quotas
-from gateway.core.tokens import token_id
+from gateway.adapters.redis import keys as names
+from gateway.core.quotas.algorithms import State
+from gateway.core.quotas.charging import charge
+from gateway.core.quotas.partitions import holder_of
+from gateway.core.quotas.model import MAXIMUM_NUMBER, PARTITIONS, Algorithm, Override, effective_quotas
+from gateway.core.tokens.text import token_id
 from tests.adapters.bench import ADDRESSES, PARALLEL, RECORDS, START, Bench, open_bench, rule_with
 from tests.support.quotas import ALGORITHMS, make_quota
 

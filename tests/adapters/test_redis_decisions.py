@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.decision import Allow, Asked, decide
-from gateway.core.owners import OwnerRecord, OwnerStatus, standing_in
-from gateway.core.tokens import token_id
+from gateway.core.admission.decision import Allow, Asked, decide
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus, standing_in
+from gateway.core.tokens.text import token_id
 from tests.adapters.bench import START, Bench, open_bench
 from tests.support.policies import make_family, make_record, rule_for
 

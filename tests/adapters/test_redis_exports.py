@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_exports import MAXIMUM_VARIANTS
-from gateway.core.caching.fetching import Lead
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.exports import MAXIMUM_VARIANTS
+from gateway.core.cache.fetch import Lead
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.exports import LONG, NAME, NOW, STORING, exports, in_pieces, stored_heads
 from tests.support.connections import open_connection

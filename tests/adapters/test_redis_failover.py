@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import StoreUnavailable
-from gateway.core.tokens import token_id
+from gateway.core.tokens.text import token_id
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer
 from tests.support.relay import Relay

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_fetches import RedisFetches
-from gateway.core.caching.fetching import Alone, Failed, Landed, Lead
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.core.cache.fetch import Alone, Failed, Landed, Lead
 from gateway.core.errors import UpstreamTimeout
 from tests.support.connections import open_connection
 from tests.support.processes import free_port

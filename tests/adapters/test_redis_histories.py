@@ -6,12 +6,12 @@ import msgspec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.algorithms import State
-from gateway.core.charging import charge, give_back, release
-from gateway.core.decision import Facts
-from gateway.core.partitions import holder_of
-from gateway.core.policies.rules import Rule
-from gateway.core.quotas import MAXIMUM_NUMBER, PARTITIONS, Override, Quota, effective_quotas
+from gateway.core.quotas.algorithms import State
+from gateway.core.quotas.charging import charge, give_back, release
+from gateway.core.admission.decision import Facts
+from gateway.core.quotas.partitions import holder_of
+from gateway.core.policies.model import Rule
+from gateway.core.quotas.model import MAXIMUM_NUMBER, PARTITIONS, Override, Quota, effective_quotas
 from tests.adapters.bench import ADDRESSES, PARALLEL, RECORDS, START, open_bench, rule_with
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.adapters.redis_connection import EMBEDDED
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis.connection import EMBEDDED
+from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.errors import NotKept
 from tests.support.connections import open_connection
 from tests.support.processes import RedisServer

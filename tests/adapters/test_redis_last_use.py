@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.core.decision import Asked
-from gateway.core.quotas import Quota
-from gateway.core.records import LAST_USE_WIDTH
-from gateway.core.tokens import token_id
+from gateway.adapters.redis import keys as names
+from gateway.core.admission.decision import Asked
+from gateway.core.quotas.model import Quota
+from gateway.core.tokens.records import LAST_USE_WIDTH
+from gateway.core.tokens.text import token_id
 from tests.adapters.bench import START, Bench
 from tests.support.policies import make_family, make_record, rule_for
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_readiness import RedisReadiness
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.readiness import RedisReadiness
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import StoreUnavailable
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for

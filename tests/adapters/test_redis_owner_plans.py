@@ -4,16 +4,16 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked, Deny, decide
-from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked, Deny, decide
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import Rule
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import bucket_of
+from gateway.core.policies.model import Rule
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import bucket_of
 from tests.support.policies import SMALL, make_record, rule_for
 
 OWN = load_policies({"small.toml": SMALL.replace("[token]\n", "[token]\nown_plans = true\n")})

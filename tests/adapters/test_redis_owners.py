@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_owners import RedisOwners
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked, Deny, decide
-from gateway.core.owners import OwnerRecord, OwnerStanding, OwnerStatus
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import bucket_of, token_id
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisOwners
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked, Deny, decide
+from gateway.core.tokens.owners import OwnerRecord, OwnerStanding, OwnerStatus
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import bucket_of, token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.redis_keys import ALL_BUT_MARKER

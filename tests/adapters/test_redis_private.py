@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters import redis_line
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_line import Line
-from gateway.adapters.redis_private import TRIED_WITH, NetworkConnection, take_over
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis import script_connection as redis_line
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.script_connection import Line
+from gateway.adapters.redis.private import TRIED_WITH, NetworkConnection, take_over
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from tests.support.policies import make_record, rule_for
 
 TIMEOUT_SECONDS = 5.0

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_connection import RedisConnection, Script
-from gateway.adapters.redis_exports import PURGE_BATCH
-from gateway.core.audit import AuditQuery
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection, Script
+from gateway.adapters.redis.exports import PURGE_BATCH
+from gateway.core.tokens.audit import AuditQuery
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.exports import NAME, NOW, PURGED, STORING, exports, stored_heads
 from tests.support.connections import open_connection

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.algorithms import State
-from gateway.core.charging import charge
-from gateway.core.costs import Cost
-from gateway.core.decision import Asked
-from gateway.core.policies.quota_rules import allot
-from gateway.core.policies.rules import Rule
-from gateway.core.policies.terms import encode_terms
-from gateway.core.quotas import Algorithm, Quota
-from gateway.core.tokens import token_id
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.quotas.algorithms import State
+from gateway.core.quotas.charging import charge
+from gateway.core.quotas.costs import Cost
+from gateway.core.admission.decision import Asked
+from gateway.core.policies.compile_rules import allot
+from gateway.core.policies.model import Rule
+from gateway.core.policies.script_terms import encode_terms
+from gateway.core.quotas.model import Algorithm, Quota
+from gateway.core.tokens.text import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.quotas import ALGORITHMS, Step, histories, make_quota, quotas_of

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters import redis_readiness
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_readiness import COMMANDS, COMMANDS_OF_SOME, RedisReadiness
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis import readiness as redis_readiness
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.readiness import COMMANDS, COMMANDS_OF_SOME, RedisReadiness
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import StoreUnavailable
-from gateway.core.tokens import token_id
+from gateway.core.tokens.text import token_id
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 from tests.support.redis_keys import ALL_BUT_MARKER
@@ -120,7 +120,7 @@ async def test_what_fails_is_logged_as_it_begins_and_ends(
         await readiness.check()
         await connection.client.config_set("min-replicas-to-write", 0)
         await readiness.check()
-    said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis_readiness"]
+    said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis.readiness"]
     assert 2 == len(said), said
     assert "revocation: Redis refuses: NOREPLICAS" in said[0]
     assert "redis: ready again" == said[1]
@@ -143,7 +143,7 @@ async def test_a_refused_script_is_logged_as_it_begins_and_ends_and_counted(
             else:
                 await admissions.admit(Asked(rule_for("GET /export"), record.digest))
             await connection.run(lambda client: client.ping())
-    said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis_connection"]
+    said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis.connection"]
     assert 2 == len(said), said
     assert "NOREPLICAS" in said[0]
     assert "NOREPLICAS has ended" in said[1]

@@ -11,10 +11,10 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
 from tests.support.connections import open_connection

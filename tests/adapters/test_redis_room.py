@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection
-from gateway.adapters.redis_contents import Limits
-from gateway.adapters.redis_exports import RedisExports
-from gateway.core.caching.fetching import Storing
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
+from gateway.adapters.redis.exports import Limits
+from gateway.adapters.redis.exports import RedisExports
+from gateway.core.cache.fetch import Storing
 from tests.adapters.exports import NAME, NOW, STORING
 from tests.support.connections import open_connection
 from tests.support.processes import RedisServer

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_settings import read_store_facts
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.readiness import read_store_facts
 from gateway.core.durability import StoreFacts
 from gateway.core.errors import StoreUnavailable
 from tests.support.processes import RedisServer, free_port

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.adapters import names
-from gateway.core.algorithms import Leases
-from gateway.core.charging import charge
-from gateway.core.outcomes import Authorized
+from gateway.adapters.redis import keys as names
+from gateway.core.quotas.algorithms import Leases
+from gateway.core.quotas.charging import charge
+from gateway.core.admission.outcomes import Authorized
 from tests.adapters.bench import PARALLEL, RECORDS, START, Bench, open_bench, rule_with
 from tests.support.quotas import ALGORITHMS, make_quota
 from tests.support.redis_keys import ALL_BUT_MARKER

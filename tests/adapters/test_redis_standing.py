@@ -6,19 +6,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import LOOKED_AT_ONCE, RedisTokens
-from gateway.core.decision import Allow, Asked, Deny, decide
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import LOOKED_AT_ONCE, RedisTokens
+from gateway.core.admission.decision import Allow, Asked, Deny, decide
 from gateway.core.errors import StoreUnavailable
-from gateway.core.explanation import build_facts, explain_decision, first_failure, project_of
-from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.core.admission.explanation import build_facts, explain_decision, first_failure, project_of
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
-from gateway.core.quotas import Quota
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.quotas.model import Quota
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import SMALL, make_record, rule_for
 from tests.support.redis_keys import ALL_BUT_MARKER

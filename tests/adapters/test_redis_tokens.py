@@ -6,16 +6,18 @@ import json
 import msgspec
 import pytest
 
-from gateway.adapters import names, redis_tokens
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.audit import Action, Actor, AuditEntry
-from gateway.core.decision import Asked
+from gateway.adapters.redis import keys as names
+
+from gateway.adapters.redis import tokens as redis_tokens
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.tokens.audit import Action, Actor, AuditEntry
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import OwnerRecord, OwnerStatus
-from gateway.core.records import TokenRecord, decode_record
-from gateway.core.tokens import token_id
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.records import TokenRecord, decode_record
+from gateway.core.tokens.text import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 

@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters import names, redis_counting
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection
-from gateway.adapters.redis_counting import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting
-from gateway.adapters.redis_usage import RedisUsage
-from gateway.core.decision import Facts
+from gateway.adapters.redis import keys as names
+
+from gateway.adapters.redis import usage as redis_counting
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
+from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting
+from gateway.adapters.redis.usage import RedisUsage
+from gateway.core.admission.decision import Facts
 from gateway.core.errors import StoreUnavailable
-from gateway.core.messages import ResponseHead
-from gateway.core.outcomes import Authorized, Refused
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.http.messages import ResponseHead
+from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
 from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, Counted, UsagePoint
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for

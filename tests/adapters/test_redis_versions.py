@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_versions import KEEP_SECONDS, RedisVersions
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.policy_versions import KEEP_SECONDS, RedisVersions
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet
+from gateway.core.policies.model import PolicySet
 from tests.support.policies import SMALL
 
 START = 1_800_000_000_000
@@ -49,7 +49,7 @@ async def test_a_mixture_is_logged_once_as_it_begins_and_ends(
     connection: RedisConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With both versions, who serves them, and where to read on; a reload ends it."""
-    caplog.set_level(logging.WARNING, "gateway.adapters.redis_versions")
+    caplog.set_level(logging.WARNING, "gateway.adapters.policy_versions")
     (first, source), (second, _) = process(connection, "one", OLD), process(connection, "two", NEW)
     for _ in range(3):
         await second.look()

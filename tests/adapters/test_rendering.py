@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters import rendering_process
-from gateway.adapters.rendering import ProcessRenderer
-from gateway.adapters.rendering_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
+from gateway.adapters import renderer_process as rendering_process
+from gateway.adapters.renderer import ProcessRenderer
+from gateway.adapters.renderer_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import InvalidOptions, Variant
+from gateway.core.variants.model import InvalidOptions, Variant
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, texts, token, tokens
 from tests.core.variants.test_translations import ASKS
 

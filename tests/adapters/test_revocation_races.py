@@ -7,14 +7,14 @@ from random import Random
 import msgspec
 import pytest
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Allow, Asked, decide
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Allow, Asked, decide
 from gateway.core.errors import ChangeRefused
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.stream_watch import POLL_SECONDS, StreamWatch
-from gateway.core.decision import Asked, Facts, Kin
+from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
+from gateway.core.admission.decision import Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable, StreamRevoked
-from gateway.core.messages import ContentStream
-from gateway.core.owners import OwnerStanding
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
+from gateway.core.http.messages import ContentStream
+from gateway.core.tokens.owners import OwnerStanding
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.records import TokenRecord
 from tests.adapters.raw_backend import ManualClock, settle
 from tests.support.policies import make_record, rule_for
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.adapters.upstream_request import without_times
+from gateway.adapters.upstream.wire import without_times
 from gateway.core.errors import UpstreamBroken, UpstreamBusy, UpstreamUnreachable
 from tests.adapters.raw_backend import OK, ManualClock, Peer, fetch, http_upstreams, on_both_loops, settle, until
 from tests.adapters.several_targets import Held, backends, hang_up, upstream_of

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstream_content import ResponseContent
+from gateway.adapters.upstream.connection import UpstreamConnection
+from gateway.adapters.upstream.connection import ResponseContent
 from gateway.core.errors import UpstreamBroken
 from tests.adapters.raw_backend import (
     Peer,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.upstream_failures import BY_VERIFICATION, QUIET_SECONDS, FailureLog, find_connect_cause
+from gateway.adapters.upstream.failures import BY_VERIFICATION, QUIET_SECONDS, FailureLog, find_connect_cause
 from gateway.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.upstream import Tls, Upstream
-from gateway.core.upstream_causes import ADVICE, Cause
+from gateway.core.policies.model import Tls, Upstream
+from gateway.core.upstream.causes import ADVICE, Cause
 from tests.adapters.raw_backend import (
     OK,
     ManualClock,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.upstream_connection import HIGH_WATER_BYTES
+from gateway.adapters.upstream.connection import HIGH_WATER_BYTES
 from tests.adapters.raw_backend import OK, Peer, RawBackend, Script, fetch, http_upstreams, on_both_loops, settle, until
 from tests.adapters.under_way import CHUNKED, HALF, KERNEL_BYTES, MEBIBYTE, READ_BYTES, Upload, read_nothing, start
 

@@ -6,8 +6,8 @@ import logging
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.upstream_request import without_times
-from gateway.core.policies.upstream import HealthCheck
+from gateway.adapters.upstream.wire import without_times
+from gateway.core.policies.model import HealthCheck
 from tests.adapters.raw_backend import ManualClock, Peer, fetch, http_upstreams, on_both_loops, settle, until
 from tests.adapters.several_targets import Held, backends, names, upstream_of
 

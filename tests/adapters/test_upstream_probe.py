@@ -3,8 +3,8 @@
 import socket
 from pathlib import Path
 
-from gateway.adapters.upstream_probe import UpstreamProbe
-from gateway.core.policies.upstream import Upstream
+from gateway.adapters.upstream.probe import UpstreamProbe
+from gateway.core.policies.model import Upstream
 
 
 async def test_who_does_not_listen_is_named_with_the_cause(tmp_path: Path) -> None:

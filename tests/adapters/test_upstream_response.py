@@ -5,11 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway.adapters.upstream_request import Framing, expect
-from gateway.adapters.upstream_response import MAXIMUM_HEAD_BYTES, ResponseReader
+from gateway.adapters.upstream.wire import Framing, expect
+from gateway.adapters.upstream.wire import MAXIMUM_HEAD_BYTES, ResponseReader
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import ResponseHead, field_values
-from gateway.core.policies.upstream import FieldEdits
+from gateway.core.http.messages import ResponseHead, field_values
+from gateway.core.policies.model import FieldEdits
 from tests.adapters.raw_backend import (
     OK,
     Peer,

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.protocols import Upstreams
+from gateway.adapters.ports import Upstreams
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams, SentRequest
-from gateway.adapters.upstreams import HttpUpstreams
+from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.errors import UpstreamTimeout
-from gateway.core.messages import Response, ResponseHead
-from gateway.core.policies.upstream import Upstream
+from gateway.core.http.messages import Response, ResponseHead
+from gateway.core.policies.model import Upstream
 
 ADDRESS = Upstream(("http://backend",))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.upstream_request import without_times
-from gateway.adapters.upstreams import HttpUpstreams
+from gateway.adapters.upstream.wire import without_times
+from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.upstream import FieldEdits, Rewrite, Upstream
+from gateway.core.policies.model import FieldEdits, Rewrite, Upstream
 from tests.adapters.raw_backend import (
     OK,
     ManualClock,

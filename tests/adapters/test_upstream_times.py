@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.upstream_connection import HIGH_WATER_BYTES
+from gateway.adapters.upstream.connection import HIGH_WATER_BYTES
 from gateway.core.errors import UpstreamBusy, UpstreamTimeout
 from tests.adapters.raw_backend import (
     OK,

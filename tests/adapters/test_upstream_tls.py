@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.policy_files import read_policies
 from gateway.core.errors import ConfigurationError, UpstreamUnreachable
-from gateway.core.policies.upstream import Tls
+from gateway.core.policies.model import Tls
 from tests.adapters.raw_backend import OK, Peer, RawBackend, always, fetch, http_upstreams, on_both_loops
 
 POLICY = """

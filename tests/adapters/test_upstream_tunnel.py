@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.adapters.upstream_request import without_times
+from gateway.adapters.upstream.wire import without_times
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import Field
+from gateway.core.http.messages import Field
 from tests.adapters.raw_backend import (
     OK,
     ManualClock,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.upstream_request import without_times
-from gateway.adapters.upstream_target import IDLE_SECONDS
+from gateway.adapters.upstream.wire import without_times
+from gateway.adapters.upstream.pool import IDLE_SECONDS
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.core.policies.upstream import Tls, Upstream
+from gateway.core.policies.model import Tls, Upstream
 from tests.adapters.raw_backend import (
     OK,
     Peer,

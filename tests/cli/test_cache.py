@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_exports import RedisExports
-from gateway.core.caching.fetching import Storing
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.exports import RedisExports
+from gateway.core.cache.fetch import Storing
 from tests.support.command_line import run_command, run_json
 from tests.support.connections import open_connection
 from tests.support.processes import free_port

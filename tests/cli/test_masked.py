@@ -10,8 +10,8 @@ from typing import TextIO, cast
 
 import pytest
 
-from gateway.cli.masked import MaskedText, find_folder, mask
-from gateway.core.tokens import TokenFormat, mint
+from gateway.cli.common import MaskedText, find_folder, mask
+from gateway.core.tokens.text import TokenFormat, mint
 from tests.support.policies import SMALL
 
 OWN = mint(TokenFormat(("any_",), 40, checksum=True, shown=12), bytes(range(100)))

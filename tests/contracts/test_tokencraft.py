@@ -8,8 +8,8 @@ from pathlib import Path
 
 import redis
 
-from gateway.adapters import names
-from gateway.core.tokens import build_checksum
+from gateway.adapters.redis import keys as names
+from gateway.core.tokens.text import build_checksum
 from tests.contracts.conftest import Commands
 from tests.contracts.product import Product, dump, gateway_before
 from tests.support.client import Answer, ask

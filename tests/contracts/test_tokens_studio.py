@@ -8,7 +8,7 @@ from http.client import HTTPException
 import pytest
 import redis
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys as names
 from gateway.core.policies.loading import load_policies
 from tests.conftest import POLICIES
 from tests.contracts.product import Operator, Product, User, dump

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import (
+from gateway.core.tokens.changes import (
     LATEST_END,
     TokenChange,
     TokenRequest,
@@ -16,11 +16,11 @@ from gateway.core.administration import (
     state_of,
     update_record,
 )
-from gateway.core.decision import Allow, Deny, Facts, decide
+from gateway.core.admission.decision import Allow, Deny, Facts, decide
 from gateway.core.errors import ChangeRefused, NotGrantable
-from gateway.core.records import TokenRecord
-from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
-from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
+from gateway.core.tokens.text import digest, is_well_formed, random_bytes_needed, token_id
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
 
 POLICY = load_shop()

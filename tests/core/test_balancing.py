@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.core.balancing import (
+from gateway.core.upstream.balancing import (
     BREAK_SECONDS,
     CLOSED,
     FAILED_CHECKS,

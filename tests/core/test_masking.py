@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core import masking
 from gateway.core.masking import Masking
-from gateway.core.tokens import BASE62, TokenFormat, build_checksum, mint
+from gateway.core.tokens.text import BASE62, TokenFormat, build_checksum, mint
 
 OWN = TokenFormat(("shop_", "shp_"), 40, True, 12)
 FOREIGN = TokenFormat(("tlk_",), 32, False, 12)

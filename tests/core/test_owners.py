@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import Bounds, TokenChange, TokenRequest, make_record, update_record
+from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, make_record, update_record
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import (
+from gateway.core.tokens.owners import (
     OwnerChange,
     OwnerRecord,
     OwnerStatus,
@@ -17,7 +17,7 @@ from gateway.core.owners import (
     grantable_scopes,
     standing_in,
 )
-from gateway.core.policies.rules import Policy
+from gateway.core.policies.model import Policy
 from tests.core.samples import NOW, RECORD, SHOP, load, load_shop
 
 POLICY = load_shop()

@@ -1,7 +1,7 @@
 """Versions of policies: what is another one, and when several count as a mixture."""
 
 from gateway.core.policies.loading import load_policies
-from gateway.core.versions import Mixtures, Serving, gather_versions
+from gateway.core.policies.versions import Mixtures, Serving, gather_versions
 from tests.support.policies import SMALL
 
 

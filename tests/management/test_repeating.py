@@ -5,12 +5,12 @@ import asyncio
 import pytest
 import redis
 
-from gateway.adapters import names
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor
+from gateway.adapters.redis import keys as names
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.audit import Actor
 from gateway.core.errors import CallRepeated, ChangeRefused
-from gateway.core.idempotency import GRACE_SECONDS, KEPT_SECONDS, fingerprint, key_digest
-from gateway.core.token_views import CreatedToken
+from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, fingerprint, key_digest
+from gateway.core.tokens.views import CreatedToken
 from gateway.management import Management
 
 pytestmark = pytest.mark.redis

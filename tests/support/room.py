@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_exports import RedisExports
-from gateway.adapters.redis_fetches import RedisFetches
-from gateway.adapters.redis_settlements import RedisSettlements
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.rendering import ProcessRenderer
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.exports import RedisExports
+from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.scripted_upstreams import ScriptedUpstreams
-from gateway.adapters.stream_watch import StreamWatch
+from gateway.adapters.revocation_watch import StreamWatch
 from gateway.app import request_ids
-from gateway.contents import Contents
-from gateway.core.messages import (
+from gateway.pipeline.fetch import Contents
+from gateway.core.http.messages import (
     ContentStream,
     Ended,
     Field,
@@ -29,13 +29,13 @@ from gateway.core.messages import (
     field_values,
 )
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet
-from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import build_checksum
-from gateway.exchange import Exchange
-from gateway.fetching import Fetching
-from gateway.retrieval import Retrieval
-from gateway.shaping import Shaping
+from gateway.core.policies.model import PolicySet
+from gateway.core.tokens.records import AccessRecord, TokenRecord
+from gateway.core.tokens.text import build_checksum
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.fetch import Fetching
+from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.variants import Shaping
 from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.settings import Settings
-from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
-from gateway.web.receiving import MAXIMUM_DISCARDED_BYTES
-from gateway.web.requests import MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
+from gateway.server.connection import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
+from gateway.server.requests import MAXIMUM_DISCARDED_BYTES
+from gateway.server.requests import MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
 from tests.support.processes import GatewayServer, RedisServer, wait_until
 from tests.support.raw import send_pieces, send_raw
 from tests.support.recording_backend import RecordingBackend

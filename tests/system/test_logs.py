@@ -146,7 +146,7 @@ def test_a_full_disk_is_said_as_it_begins_and_as_it_ends(
     other.rename(file)  # a disk with room
     written = 60
     wait_until(lambda: room.exists() and room.read_bytes().count(b"\n") == written, "all are written")
-    processes = set(re.findall(r"WARNING (\d+) gateway.adapters.access_log: ", gateway.text()))
+    processes = set(re.findall(r"WARNING (\d+) gateway.adapters.logs.access_log: ", gateway.text()))
     begun = f"access log: {file}: cannot be written (No space left on device); trying again until it can"
     wait_until(lambda: len(lines_about_the_log(gateway)) == 2 * len(processes), "its end is said")
     assert {begun, f"access log: {file}: can be written again"} == set(lines_about_the_log(gateway))

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from gateway.core.tokens import build_checksum
+from gateway.core.tokens.text import build_checksum
 from tests.support.client import Answer, ask
 from tests.support.processes import GatewayServer, RedisServer, free_port, wait_until
 from tests.system.conftest import Serve, mint

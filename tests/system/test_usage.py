@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.usage import RedisUsage
 from gateway.core.usage import Totals
 from tests.conftest import run_with_connection
 from tests.support.client import ask

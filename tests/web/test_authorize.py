@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from gateway.web.authorize import QUIET_SECONDS, LackingLog
+from gateway.server.forward_auth import QUIET_SECONDS, LackingLog
 
 
 def test_a_proxy_that_asks_wrongly_floods_no_log(caplog: pytest.LogCaptureFixture) -> None:

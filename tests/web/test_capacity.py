@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from gateway.web.capacity import Capacity
+from gateway.server.listener import Capacity
 
 
 def test_there_is_room_for_so_many_and_no_more(caplog: pytest.LogCaptureFixture) -> None:

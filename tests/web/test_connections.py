@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from gateway.adapters.content import PIECE_BYTES
+from gateway.adapters.streams import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import Field, Inform, Response, ResponseHead
-from gateway.web.connections import Connection
-from gateway.web.receiving import Received, RequestContent
+from gateway.core.http.messages import Field, Inform, Response, ResponseHead
+from gateway.server.connection import Connection
+from gateway.server.requests import Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.core.messages import Response, ResponseHead
-from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, STALLED_SECONDS
-from gateway.web.receiving import Received, RequestContent
+from gateway.core.http.messages import Response, ResponseHead
+from gateway.server.connection import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, STALLED_SECONDS
+from gateway.server.requests import Received, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, whole
 

@@ -9,15 +9,15 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_counting import RedisCounting
-from gateway.adapters.redis_usage import RedisUsage
-from gateway.adapters.redis_versions import RedisVersions
-from gateway.core.decision import Facts
-from gateway.core.messages import ResponseHead
-from gateway.core.outcomes import Authorized
-from gateway.core.tokens import token_id
-from gateway.web.metrics import build_metrics
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.usage import RedisUsage
+from gateway.adapters.policy_versions import RedisVersions
+from gateway.core.admission.decision import Facts
+from gateway.core.http.messages import ResponseHead
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.tokens.text import token_id
+from gateway.admin.metrics import build_metrics
 from tests.support.policies import make_record, rule_for, small_policies
 from tests.support.processes import free_port
 

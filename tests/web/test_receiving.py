@@ -2,12 +2,12 @@
 
 import pytest
 
-from gateway.core.addresses import TrustedProxies
+from gateway.core.http.client_address import TrustedProxies
 from gateway.core.masking import Masking
-from gateway.core.messages import Field
-from gateway.core.reasons import Reason
-from gateway.core.tokens import TokenFormat
-from gateway.web.receiving import Received, accept, split_target
+from gateway.core.http.messages import Field
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.text import TokenFormat
+from gateway.server.requests import Received, accept, split_target
 
 MASKING = Masking([TokenFormat(("shp_",), 40, True, 12)])
 TOKEN = b"shp_0123456789abcdefghijABCDEFGHIJ0123456789"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.messages import Field, ResponseHead
-from gateway.web.sending import LAST, PLAIN, Terms, build_whole
+from gateway.core.http.messages import Field, ResponseHead
+from gateway.server.responses import LAST, PLAIN, Terms, build_whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH_5 = [(b"x-a", b"1"), (b"content-length", b"5"), (b"x-a", b"caf\xe9")]

@@ -11,14 +11,14 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from gateway.adapters.content import PIECE_BYTES
+from gateway.adapters.streams import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
-from gateway.core.messages import ContentStream, Response, ResponseHead
-from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS, Connection
-from gateway.web.deadlines import Deadlines
-from gateway.web.outgoing import Outgoing
-from gateway.web.receiving import Received, RequestContent
-from gateway.web.sending import PLAIN
+from gateway.core.http.messages import ContentStream, Response, ResponseHead
+from gateway.server.connection import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS, Connection
+from gateway.server.connection import Deadlines
+from gateway.server.responses import Outgoing
+from gateway.server.requests import Received, RequestContent
+from gateway.server.responses import PLAIN
 from tests.adapters.raw_backend import ManualClock, on_both_loops, settle, until
 from tests.web.wire import GET, refuse, whole
 

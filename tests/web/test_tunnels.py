@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from gateway.core.errors import StreamRevoked, UpstreamBroken
-from gateway.core.messages import Response, ResponseHead
-from gateway.core.reasons import Reason
-from gateway.web.connections import LINGER_SECONDS
-from gateway.web.receiving import MAXIMUM_DISCARDED_BYTES
+from gateway.core.http.messages import Response, ResponseHead
+from gateway.core.http.reasons import Reason
+from gateway.server.connection import LINGER_SECONDS
+from gateway.server.requests import MAXIMUM_DISCARDED_BYTES
 from tests.adapters.raw_backend import settle
 from tests.web.wire import GET, Stream, Wire, always
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from gateway.core.messages import Response, ResponseHead
-from gateway.core.problems import build_refusal
-from gateway.core.reasons import Reason
-from gateway.web.connections import Connection
-from gateway.web.deadlines import Deadlines
-from gateway.web.receiving import Received, RequestContent
+from gateway.core.http.messages import Response, ResponseHead
+from gateway.core.http.problems import build_refusal
+from gateway.core.http.reasons import Reason
+from gateway.server.connection import Connection
+from gateway.server.connection import Deadlines
+from gateway.server.requests import Received, RequestContent
 from tests.adapters.raw_backend import ManualClock, settle
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"

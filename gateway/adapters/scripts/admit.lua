@@ -3,7 +3,7 @@
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
--- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
+-- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/script_terms.py)
 -- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
@@ -11,7 +11,7 @@
 -- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
 -- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
 -- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
--- all, nor does one whose parent is. core/decision.py makes the verdict.
+-- all, nor does one whose parent is. core/admission/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then

@@ -1,7 +1,7 @@
 -- The quotas of one request, charged together or not at all. quotas.lua stands before this.
 --
 -- They count against one or several holders: the token's lineage, whose counters are in the token's own bucket, and
--- those that share a counter (core/partitions.py). A quota in shadow is decided on by itself: it is charged where it
+-- those that share a counter (core/quotas/partitions.py). A quota in shadow is decided on by itself: it is charged where it
 -- has room, and refuses nothing.
 
 local OVERRIDE_COUNTER, OVERRIDE_LIMIT, OVERRIDE_CAPACITY, OVERRIDE_UNTIL = 1, 2, 3, 4
@@ -31,7 +31,7 @@ local function resets_at(window, quota, now)
   return window.elsewhere and max(own, window.elsewhere_until) or own
 end
 
--- The quota with another limit, and by another algorithm where one is given; its tick and ticks as in core/quotas.py.
+-- The quota with another limit, and by another algorithm where one is given; its tick and ticks as in core/quotas/model.py.
 local function override(quota, limit, capacity, algorithm)
   local tick, product = 1, max(limit, capacity) * quota[WINDOW]
   while product / tick > EXACT do

@@ -18,7 +18,7 @@ local function may_act(record, now)
 end
 
 -- {status, scopes in the project that the request is about, or false, plan or false}; nil where nothing is known of an owner.
--- core/owners.py: standing_in.
+-- core/tokens/owners.py: standing_in.
 local function read_owner(bucket, record, project)
   if record[RECORD_OWNER] == '' then
     return nil
@@ -29,7 +29,7 @@ local function read_owner(bucket, record, project)
   return found[1] and { found[1], found[2] or found[3], found[4] } or nil
 end
 
--- Gives the record the plan that counts, after its parent's was read. core/policies/rules.py: plan_of.
+-- Gives the record the plan that counts, after its parent's was read. core/policies/model.py: plan_of.
 local function bind_plan(record, owner, terms)
   local own, owners = record[RECORD_PLAN], owner and owner[3]
   if owners and not (terms.own_plans and own ~= '') then
@@ -39,7 +39,7 @@ local function bind_plan(record, owner, terms)
   end
 end
 
--- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/children.py: bound_by.
+-- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/tokens/lifecycle.py: bound_by.
 local function read_parent(bucket, record)
   local id = record[RECORD_PARENT] or ''
   if id == '' then

@@ -6,7 +6,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from gateway.cli.demo.backend import create_backend
+from gateway.demo.backend.api import create_backend
 from tests.cli.demo.examples import NOW
 
 

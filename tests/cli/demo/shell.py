@@ -10,7 +10,7 @@ from pathlib import Path
 
 PASTE_SECONDS = 60
 COMMAND = re.compile(r" {3}\S")
-"""Only a command begins in the fourth column (gateway/cli/demo/transcript.py)."""
+"""Only a command begins in the fourth column (gateway/demo/transcript.py)."""
 MARK = "--- pasted, exit code"
 
 

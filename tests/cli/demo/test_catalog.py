@@ -4,8 +4,8 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from gateway.cli.demo.backend import create_backend
-from gateway.cli.demo.catalog import may_read_project
+from gateway.demo.backend.api import create_backend
+from gateway.demo.backend.catalog import may_read_project
 from tests.cli.demo.examples import ACME, EXPORT, GLOBEX, css_properties
 
 

@@ -9,11 +9,11 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from gateway.cli.demo import design_tokens
-from gateway.cli.demo.design_tokens import MODES, DesignToken, Mode
-from gateway.cli.demo.seeds import SEED_TOKENSETS, seed_tokens
+from gateway.demo.backend import design_tokens
+from gateway.demo.backend.design_tokens import MODES, DesignToken, Mode
+from gateway.demo.backend.seeds import SEED_TOKENSETS, seed_tokens
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import DocumentForm, Rendered, Variant
+from gateway.core.variants.model import DocumentForm, Rendered, Variant
 from tests.cli.demo.examples import ACME, EXPORT, css_properties
 
 

@@ -4,8 +4,8 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from gateway.cli.demo.backend import create_backend
-from gateway.cli.demo.translations import known_languages
+from gateway.demo.backend.api import create_backend
+from gateway.demo.backend.translations import known_languages
 from tests.cli.demo.examples import ACME, DOCUMENT, EXPORT, GLOBEX, TRANSLATIONS
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from gateway.cli.demo.backend import create_backend
+from gateway.demo.backend.api import create_backend
 
 
 async def call_asgi(app: Litestar, scope: Any) -> bytes:

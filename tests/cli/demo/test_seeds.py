@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 
-from gateway.cli.demo import design_tokens
-from gateway.cli.demo.design_tokens import MODES, Mode
-from gateway.cli.demo.seeds import SEED_TOKENSETS, seed_tokens
+from gateway.demo.backend import design_tokens
+from gateway.demo.backend.design_tokens import MODES, Mode
+from gateway.demo.backend.seeds import SEED_TOKENSETS, seed_tokens
 
 
 def contrast(one: str, other: str) -> float:

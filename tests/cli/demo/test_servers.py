@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from gateway.cli.demo.servers import listen, url_of
+from gateway.demo.servers import listen, url_of
 from gateway.core.errors import ConfigurationError
 
 

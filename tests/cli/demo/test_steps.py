@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cli.demo.client import Reply
-from gateway.cli.demo.steps import Unexpected, expect_field, expect_status, explain_retry_after
+from gateway.demo.client import Reply
+from gateway.demo.steps import Unexpected, expect_field, expect_status, explain_retry_after
 
 
 def test_another_status_is_unexpected() -> None:

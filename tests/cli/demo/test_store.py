@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_connection import EMBEDDED
-from gateway.cli.demo.extras import INSTALL
-from gateway.cli.demo.store import Store, open_store
+from gateway.adapters.redis.connection import EMBEDDED
+from gateway.demo.extras import INSTALL
+from gateway.demo.store import Store, open_store
 from gateway.core.errors import ConfigurationError
 
 

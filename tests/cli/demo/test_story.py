@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.demo import stage
-from gateway.cli.demo.extras import INSTALL
-from gateway.cli.demo.performance import ENDING_ONCE, find_program
+from gateway.demo import stage
+from gateway.demo.extras import INSTALL
+from gateway.demo.performance import ENDING_ONCE, find_program
 from tests.cli.demo.shell import commands_in, paste
 from tests.support.client import ask
 from tests.support.processes import Process, free_port, is_listening, wait_until
@@ -225,7 +225,7 @@ def test_a_step_that_fails_is_named_and_ends_with_1(tmp_path: Path) -> None:
     generous = tmp_path / "policy.toml"
     generous.write_text(stage.POLICY.read_text().replace('"6/minute"', '"6000/minute"'))
     # In a process of its own: the demo sets up logging and signals for the whole process.
-    program = f"from gateway.cli.demo import stage, story; stage.POLICY = stage.Path({str(generous)!r}); story.demo()"
+    program = f"from gateway.demo import stage, story; stage.POLICY = stage.Path({str(generous)!r}); story.demo()"
     options = ["--once", "--store", "memory", "--listen", f"127.0.0.1:{free_port()}"]
     command = [sys.executable, "-c", program, *options]
     told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=DEMO_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.cli.demo.temporary_redis import run_redis
+from gateway.demo.temporary_redis import run_redis
 from gateway.core.errors import ConfigurationError
 
 

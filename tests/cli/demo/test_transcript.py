@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cli.demo.client import Reply
-from gateway.cli.demo.transcript import fold, show_command, show_reply
+from gateway.demo.client import Reply
+from gateway.demo.transcript import fold, show_command, show_reply
 from tests.cli.demo.shell import commands_in
 
 

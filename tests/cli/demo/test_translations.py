@@ -8,12 +8,12 @@ from hashlib import sha256
 
 import pytest
 
-from gateway.cli.demo.translations import PROJECT_KINDS, export_translations
+from gateway.demo.backend.translations import PROJECT_KINDS, export_translations
 
 
 def test_translations_are_the_same_bytes_in_another_process() -> None:
     """Neither the hash seed nor the process shows in a canonical document."""
-    module = "gateway.cli.demo.translations"
+    module = "gateway.demo.backend.translations"
     program = f"import sys; from {module} import export_translations as it; sys.stdout.buffer.write(it('app'))"
     printed = subprocess.run(
         [sys.executable, "-c", program],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys as names
 from tests.support.command_line import CREATE, run_command, run_json
 
 pytestmark = pytest.mark.redis

@@ -1,9 +1,9 @@
 """Rules with a cache, and answers stored under them."""
 
-from gateway.core.caching.entries import Export, StoredHead, build_export
-from gateway.core.caching.storing import find_objection, make_head
-from gateway.core.messages import Field, RequestHead, ResponseHead
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.cache.model import Export, StoredHead, build_export
+from gateway.core.cache.storing import find_objection, make_head
+from gateway.core.http.messages import Field, RequestHead, ResponseHead
+from gateway.core.policies.model import CacheRule, Rule
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import admit, make_request, make_rule
 

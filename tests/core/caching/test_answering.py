@@ -5,17 +5,17 @@ import hashlib
 
 import pytest
 
-from gateway.core.caching.answering import (
+from gateway.core.cache.reuse import (
     build_cache_status_forwarded,
     build_cache_status_hit,
     build_fetched,
     build_reused,
     needs_content,
 )
-from gateway.core.caching.entries import CLIENT_CACHE_CONTROL, build_export
-from gateway.core.caching.preconditions import is_unmodified
-from gateway.core.caching.reusing import Reuse
-from gateway.core.messages import Field, Response, ResponseHead, field_value, field_values
+from gateway.core.cache.model import CLIENT_CACHE_CONTROL, build_export
+from gateway.core.cache.reuse import is_unmodified
+from gateway.core.cache.reuse import Reuse
+from gateway.core.http.messages import Field, Response, ResponseHead, field_value, field_values
 from tests.core.caching.answers import CONTENT, SHARED, cc, export, make
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import make_request

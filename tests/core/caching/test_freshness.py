@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.core.caching.entries import current_age
-from gateway.core.fields import build_http_date
-from gateway.core.messages import Field
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.cache.model import current_age
+from gateway.core.http.fields import build_http_date
+from gateway.core.http.messages import Field
+from gateway.core.policies.model import CacheRule, Rule
 from tests.core.caching.answers import FIXED, SHARED, cc, make
 from tests.core.samples import NOW, make_rule
 from tests.core.samples import NOW_MILLISECONDS as NOW_MS

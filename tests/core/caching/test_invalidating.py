@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.caching.invalidating import find_invalidated
-from gateway.core.messages import Field, ResponseHead
+from gateway.core.cache.invalidation import find_invalidated
+from gateway.core.http.messages import Field, ResponseHead
 from tests.core.samples import load_shop, make_request
 
 SHOP = load_shop()

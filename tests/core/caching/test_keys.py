@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.core.caching.keys import (
+from gateway.adapters.redis import keys as names
+from gateway.core.cache.keys import (
     entitlement,
     export_key,
     groups_of,
@@ -15,7 +15,7 @@ from gateway.core.caching.keys import (
     selection_key,
 )
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.policies.model import CacheRule, Rule
 from tests.core.caching.answers import FIXED, UNCACHED
 from tests.core.samples import RECORD, make_request, make_rule
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.core.caching.preconditions import Part, find_part, holds_for_origin, is_unmodified
-from gateway.core.fields import build_http_date
-from gateway.core.messages import Field
+from gateway.core.cache.reuse import Part, find_part, holds_for_origin, is_unmodified
+from gateway.core.http.fields import build_http_date
+from gateway.core.http.messages import Field
 from tests.core.caching.answers import SHARED, cc, make
 from tests.core.samples import NOW, make_request
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.audit import Action, Actor
-from gateway.core.caching.purging import Purge, about_purge, find_groups
+from gateway.core.tokens.audit import Action, Actor
+from gateway.core.cache.invalidation import Purge, about_purge, find_groups
 from gateway.core.errors import ChangeRefused
 
 ADA = Actor("ada", "operator")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.caching.entries import Export
-from gateway.core.caching.reusing import (
+from gateway.core.cache.model import Export
+from gateway.core.cache.reuse import (
     AnswerPlan,
     Forward,
     Reuse,
@@ -14,9 +14,9 @@ from gateway.core.caching.reusing import (
     plan_answer,
     plan_stand_in,
 )
-from gateway.core.caching.told import CONDITIONAL_FIELDS
-from gateway.core.messages import Field
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.cache.told import CONDITIONAL_FIELDS
+from gateway.core.http.messages import Field
+from gateway.core.policies.model import CacheRule, Rule
 from tests.core.caching.answers import FIXED, SHARED, UNCACHED, cc, export
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import admit, make_request, make_rule

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.caching.revalidating import freshen_head, freshened
-from gateway.core.messages import Field, ResponseHead, field_values
+from gateway.core.cache.storing import freshen_head, freshened
+from gateway.core.http.messages import Field, ResponseHead, field_values
 from tests.core.caching.answers import BEARER, SHARED, cc, make
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import admit, make_request

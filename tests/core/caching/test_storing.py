@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.caching.entries import StoredHead, build_export, decode_export, encode_head
-from gateway.core.caching.reusing import Forward, Reuse, plan_answer
-from gateway.core.caching.storing import find_objection, keep_milliseconds, make_head
-from gateway.core.etags import build_weak_tag
-from gateway.core.messages import Field, RequestHead, ResponseHead, field_value
-from gateway.core.policies.rules import CacheRule, Rule
+from gateway.core.cache.model import StoredHead, build_export, decode_export, encode_head
+from gateway.core.cache.reuse import Forward, Reuse, plan_answer
+from gateway.core.cache.storing import find_objection, keep_milliseconds, make_head
+from gateway.core.http.etags import build_weak_tag
+from gateway.core.http.messages import Field, RequestHead, ResponseHead, field_value
+from gateway.core.policies.model import CacheRule, Rule
 from tests.core.caching.answers import ASKING, BEARER, CONTENT, FIXED, SHARED, UNCACHED, cc, export, make, objection
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import admit, make_request, make_rule
@@ -176,7 +176,7 @@ def test_the_same_content_is_not_parsed_for_its_tag_again(monkeypatch: pytest.Mo
     assert build_weak_tag(b"{}", b"application/json") == remade(stored, b"{}")
     assert build_weak_tag(CONTENT, b"text/css") == remade(stored, CONTENT, (b"content-type", b"text/css"))
     assert b'"v2"' == remade(stored, CONTENT, json, (b"etag", b'"v2"'))
-    monkeypatch.setattr("gateway.core.etags.tags.build_weak_tag", lambda *_: pytest.fail("it was parsed again"))
+    monkeypatch.setattr("gateway.core.http.etags.build_weak_tag", lambda *_: pytest.fail("it was parsed again"))
     assert expected == remade(stored)
 
 

@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.caching.reusing import Forward, Reuse, plan_answer
-from gateway.core.caching.told import AS_IT_IS, build_whole_fields, read_selection, told
-from gateway.core.client_fields import fold_all
-from gateway.core.messages import Field, RequestHead, field_values
-from gateway.core.policies.rules import Rule
-from gateway.core.policies.upstream import FieldEdits
+from gateway.core.cache.reuse import Forward, Reuse, plan_answer
+from gateway.core.cache.told import AS_IT_IS, build_whole_fields, read_selection, told
+from gateway.core.upstream.client_fields import fold_all
+from gateway.core.http.messages import Field, RequestHead, field_values
+from gateway.core.policies.model import Rule
+from gateway.core.policies.model import FieldEdits
 from tests.core.caching.answers import FIXED, export
 from tests.core.samples import NOW_MILLISECONDS as NOW
 from tests.core.samples import RECORD, admit, make_request

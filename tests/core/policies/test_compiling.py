@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from gateway.core.policies.compiling import DIALECT_KEYS, compile_policies
+from gateway.core.policies.compiler import DIALECT_KEYS, compile_policies
 from gateway.core.policies.reading import read_document
-from gateway.core.policies.rules import (
+from gateway.core.policies.model import (
     CacheRule,
     CredentialSource,
     Policy,
     PolicySet,
     Rule,
 )
-from gateway.core.policies.upstream import Upstream
-from gateway.core.problems import PROBLEMS
-from gateway.core.quotas import Quota
+from gateway.core.policies.model import Upstream
+from gateway.core.http.problems import PROBLEMS
+from gateway.core.quotas.model import Quota
 from tests.core.samples import SHOP, load, load_shop
 
 POLICY = load_shop()

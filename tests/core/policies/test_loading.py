@@ -6,16 +6,17 @@ import msgspec
 import pytest
 
 from gateway.core.errors import ConfigurationError
-from gateway.core.policies import loading, upstream_tables
-from gateway.core.policies.document import PolicyDocument, Table
+from gateway.core.policies import (loading)
+from gateway.core.policies import schema as upstream_tables
+from gateway.core.policies.schema import PolicyDocument, Table
 from gateway.core.policies.loading import Loader, load_policies
-from gateway.core.policies.management_table import ManagementTable, RefusalTable
-from gateway.core.policies.quota_tables import CostTable, QuotaTable
+from gateway.core.policies.schema import ManagementTable, RefusalTable
+from gateway.core.policies.schema import CostTable, QuotaTable
 from gateway.core.policies.reading import Mistake, read_document
-from gateway.core.policies.rules import CacheRule
-from gateway.core.policies.scope_tables import BundleTable, ScopeTable
-from gateway.core.policies.token_table import TokenTable
-from gateway.core.policies.variant_tables import OptionTable, VariantsTable
+from gateway.core.policies.model import CacheRule
+from gateway.core.policies.schema import BundleTable, ScopeTable
+from gateway.core.policies.schema import TokenTable
+from gateway.core.policies.schema import OptionTable, VariantsTable
 from tests.core.policies.mistakes import FILES, GOOD, mistakes_in
 
 SHIPPED = Path(__file__).parents[3] / "policies"

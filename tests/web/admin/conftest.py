@@ -15,19 +15,19 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.testing import TestClient
 
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_claims import RedisClaims
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_exports import RedisExports
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.redis_usage import RedisUsage
-from gateway.core.addresses import TrustedProxies
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.tokens import RedisClaims
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.exports import RedisExports
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.redis.usage import RedisUsage
+from gateway.core.http.client_address import TrustedProxies
 from gateway.management import Management
-from gateway.web.admin.access import Access
-from gateway.web.admin.api import build_api, build_openapi
-from gateway.web.admin.app import answer_options
-from gateway.web.admin.schemas import BodySchemas
+from gateway.admin.access import Access
+from gateway.admin.api import build_api, build_openapi
+from gateway.admin.app import answer_options
+from gateway.admin.schemas import BodySchemas
 from tests.management.policies import FixedPolicies
 from tests.support.app_client import client_of
 from tests.support.command_line import run_json

@@ -9,7 +9,7 @@ from litestar.config.cors import CORSConfig
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
-from gateway.admin import create_admin
+from gateway.admin_app import create_admin
 from gateway.settings import Settings
 from tests.support.policies import SMALL
 from tests.web.admin.conftest import build_app

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.decision import Asked
-from gateway.core.tokens import digest
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.core.admission.decision import Asked
+from gateway.core.tokens.text import digest
 from tests.support.app_client import client_of
 from tests.support.policies import rule_for
 from tests.web.admin.conftest import Mint, check_refusal, create

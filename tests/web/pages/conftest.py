@@ -12,10 +12,10 @@ from litestar.testing import TestClient
 from lxml import html
 from msgspec.structs import replace
 
-from gateway.admin import Administration, create_admin
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor
-from gateway.core.token_views import CreatedToken
+from gateway.admin_app import Administration, create_admin
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.views import CreatedToken
 from gateway.management import Management
 from gateway.settings import Settings
 from tests.support.app_client import client_of

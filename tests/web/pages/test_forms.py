@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from litestar.routes import HTTPRoute
 
-from gateway.core.administration import TokenRequest, TokenState
+from gateway.core.tokens.changes import TokenRequest, TokenState
 from gateway.core.pages.sessions import IDLE_SECONDS
-from gateway.web.admin.access import SCOPE
+from gateway.admin.access import SCOPE
 from tests.web.pages.conftest import NOW, TEST, Clock, Desk, Make, shown_text, tokens_on
 
 OpenDesk = Callable[..., Desk]
@@ -361,7 +361,7 @@ def test_large_forms_are_refused(operator: Desk) -> None:
 
 def test_the_store_being_away_is_said(operator: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 with Retry-After, and that nothing was changed."""
-    from gateway.adapters.redis_tokens import RedisTokens
+    from gateway.adapters.redis.tokens import RedisTokens
     from gateway.core.errors import StoreUnavailable
 
     async def away(*_: object) -> None:

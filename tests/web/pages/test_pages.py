@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters import names
-from gateway.core.administration import TokenRequest
-from gateway.core.caching.keys import named_group
-from gateway.core.owners import OwnerChange
+from gateway.adapters.redis import keys as names
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.cache.keys import named_group
+from gateway.core.tokens.owners import OwnerChange
 from gateway.core.usage import Counted, write_counted
-from gateway.web.admin.app import FIELDS
+from gateway.admin.app import FIELDS
 from tests.support.command_line import run_command
 from tests.support.processes import wait_until
 from tests.web.pages.conftest import NOW, POLICY, TEST, Desk, Make, shown_text, tokens_on
@@ -206,7 +206,7 @@ def test_a_mistake_of_the_gateway_is_a_page_and_a_line_of_the_log(
     def fail(*_: object) -> None:
         raise RuntimeError("a cause")
 
-    monkeypatch.setattr("gateway.web.pages.token_lists.select", fail)
+    monkeypatch.setattr("gateway.pages.token_list.select", fail)
     answer = operator.client.get("/tokens")
     assert [500, "text/html; charset=utf-8"] == [answer.status_code, answer.headers["content-type"]]
     assert "The gateway made a mistake" in answer.text

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.core.administration import TokenChange
-from gateway.core.owners import OwnerChange, OwnerStatus
+from gateway.core.tokens.changes import TokenChange
+from gateway.core.tokens.owners import OwnerChange, OwnerStatus
 from gateway.core.pages.sessions import IDLE_SECONDS, LENGTH_SECONDS
 from tests.web.pages.conftest import ACCOUNTS, POLICY, TEST, Clock, Desk, Make, tokens_on
 

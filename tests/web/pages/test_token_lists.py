@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from gateway.web.pages.token_lists import group_scopes
+from gateway.pages.token_list import group_scopes
 from tests.core.samples import load_shop
 
 POLICY = load_shop()

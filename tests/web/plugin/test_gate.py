@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from litestar import Litestar, get
 from litestar.types import Scope
 
-from gateway.core.targets import parse_path
-from gateway.web.plugin.gate import inner_path
-from gateway.web.plugin.guards import requires
+from gateway.core.http.targets import parse_path
+from gateway.litestar_plugin.gate import inner_path
+from gateway.litestar_plugin.guards import requires
 
 
 @pytest.mark.parametrize(

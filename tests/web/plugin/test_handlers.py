@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from gateway.core.errors import ClientGone, UpstreamBroken
-from gateway.core.messages import Response
-from gateway.web.plugin.handlers import AHEAD, CALL, AppUpstreams, Call, HandlerRun
+from gateway.core.http.messages import Response
+from gateway.litestar_plugin.handlers import AHEAD, CALL, AppUpstreams, Call, HandlerRun
 
 Send = Callable[[Any], Awaitable[None]]
 Handler = Callable[[Any, Any, Send], Awaitable[None]]

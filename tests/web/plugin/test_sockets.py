@@ -8,8 +8,8 @@ import pytest
 from litestar.types import Receive, Scope, Send
 
 from gateway.core.errors import StreamRevoked
-from gateway.core.reasons import Reason
-from gateway.web.plugin.sockets import OpenSocket
+from gateway.core.http.reasons import Reason
+from gateway.litestar_plugin.websockets import OpenSocket
 
 ACCEPT, HELLO = {"type": "websocket.accept"}, {"type": "websocket.send", "text": "hello"}
 CLOSE = {"type": "websocket.close", "code": 1000, "reason": ""}
