@@ -9,12 +9,12 @@ import statistics
 import time
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.usage import RedisCounting
 from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.usage import RedisCounting
 from gateway.app import request_ids
 from gateway.core.admission.decision import Facts
-from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead
 from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead
 from gateway.core.policies.model import PolicySet
 from gateway.pipeline.exchange import Exchange
 from tests.support.policies import make_record, rule_for, small_policies

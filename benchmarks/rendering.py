@@ -17,8 +17,8 @@ import msgspec
 
 from benchmarks.documents import build_tokens, build_translations
 from gateway.adapters.renderer import ProcessRenderer
-from gateway.core.variants.rendering import render
 from gateway.core.variants.model import DocumentForm, DocumentKind, Rendered, Variant
+from gateway.core.variants.rendering import render
 
 ROUNDS = 3
 TICK_SECONDS = 0.001

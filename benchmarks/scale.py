@@ -30,9 +30,9 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.admission.decision import Asked
-from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import Rule
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.tokens.records import TokenRecord, encode_record
 from gateway.core.tokens.text import digest, token_id
 from tests.support.processes import RedisServer, wait_until

@@ -12,25 +12,32 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.audit import RedisAudit
-from gateway.adapters.redis.connection import BoundedConnection
-from gateway.adapters.redis.connection import Client, open_client
+from gateway.adapters.redis.connection import BoundedConnection, Client, open_client
 from gateway.adapters.redis.exports import RedisExports
 from gateway.adapters.redis.readiness import RedisReadiness
 from gateway.adapters.redis.sessions import RedisSessions
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
-from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.upstream.probe import UpstreamProbe
+from gateway.admin.access import Access
+from gateway.admin.api import build_api, build_openapi
+from gateway.admin.app import build_admin
+from gateway.admin.listener import AdminListener
+from gateway.admin.metrics import build_metrics
 from gateway.app import process_name, request_ids
 from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
+from gateway.pages.common import Pages, build_templates
+from gateway.pages.router import build_pages, tell_http
+from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.settings import (
     Settings,
     authority_of,
@@ -40,14 +47,6 @@ from gateway.settings import (
     parse_upstreams,
     read_settings,
 )
-from gateway.admin.access import Access
-from gateway.admin.api import build_api, build_openapi
-from gateway.admin.app import build_admin
-from gateway.admin.listener import AdminListener
-from gateway.admin.metrics import build_metrics
-from gateway.pages.common import Pages
-from gateway.pages.router import build_pages, tell_http
-from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 
 ADMIN_TIMEOUT_SECONDS = 5.0
 """A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
@@ -167,4 +166,4 @@ def build_application(administration: Administration) -> Litestar:
     metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
     pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
-    return build_admin(administration, [pages, api, metrics], run, tell, build_openapi())
+    return build_admin(administration, [pages, api, metrics], run, tell, build_templates(), build_openapi())

@@ -15,45 +15,40 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gateway.adapters.logs.access_log import FileAccessLog
-from gateway.adapters.signing_keys import SigningKeys
-from gateway.adapters.streams import HeldBytes
 from gateway.adapters.encodings.encoder import ContentEncoder
-from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.logs.access_log import FileAccessLog
+from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
+from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.ports import Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
-from gateway.adapters.redis.exports import ApartHeads
-from gateway.adapters.redis.connection import BoundedConnection
-from gateway.adapters.redis.connection import Client, Meaning, RedisConnection, open_client
-from gateway.adapters.redis.exports import Limits
-from gateway.adapters.redis.usage import RedisCounting
-from gateway.adapters.redis.exports import RedisExports
+from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
+from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
 from gateway.adapters.redis.readiness import RedisReadiness
 from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.adapters.policy_versions import RedisVersions
+from gateway.adapters.redis.usage import RedisCounting
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
+from gateway.adapters.signing_keys import SigningKeys
+from gateway.adapters.streams import HeldBytes
 from gateway.adapters.upstream.pool import HttpUpstreams
-from gateway.pipeline.fetch import Contents
-from gateway.core.http.assertions import Issuer
 from gateway.core.durability import Readiness
-from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Fetching
+from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.cache import Retrieval
-from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.fetch import Contents, Fetching
 from gateway.pipeline.variants import Shaping
 from gateway.server.forward_auth import ForwardAuth
-from gateway.server.listener import Capacity
+from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
-from gateway.server.listener import Proxy, PublicListener
 from gateway.server.whoami import Whoami
+from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""

@@ -30,22 +30,30 @@ from gateway.cli.cache import cache
 from gateway.cli.owner import owner
 from gateway.cli.policy import policy as policy_group
 from gateway.cli.token import token
-from gateway.core.tokens.changes import TokenRequest
-from gateway.core.tokens.audit import Actor
 from gateway.core.errors import ConfigurationError, GatewayError
-from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.model import Policy, PolicySet
-from gateway.core.upstream.forwarding import Principal
+from gateway.core.policies.reading import unknown_name
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.text import digest, token_id
-from gateway.pipeline.exchange import Exchange
-from gateway.settings import NO_REDIS, Settings, parse_trusted_proxies, read_settings
+from gateway.core.upstream.forwarding import Principal
 from gateway.litestar_plugin.gate import Gate, Terms
-from gateway.litestar_plugin.guards import needs_of, optional, or_token, principal_of, provide_principal, requires
+from gateway.litestar_plugin.guards import (
+    describe_credentials,
+    describe_guard,
+    needs_of,
+    optional,
+    or_token,
+    principal_of,
+    provide_principal,
+    requires,
+)
 from gateway.litestar_plugin.handlers import AppUpstreams
-from gateway.litestar_plugin.guards import describe_credentials, describe_guard
 from gateway.litestar_plugin.reading import find_reads
 from gateway.litestar_plugin.refusals import GatewayRefusal, answer_refusal
 from gateway.litestar_plugin.websockets import QuietDenials
+from gateway.pipeline.exchange import Exchange
+from gateway.settings import NO_REDIS, Settings, parse_trusted_proxies, read_settings
 
 logger = logging.getLogger(__name__)
 

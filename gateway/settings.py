@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
+from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"

@@ -19,7 +19,7 @@ from tests.support.programs import find_program
 
 POLICIES = Path(__file__).parents[1] / "policies"
 
-SYSTEM = ("tests/system/", "tests/contracts/", "tests/cli/demo/test_story.py")
+SYSTEM = ("tests/system/", "tests/contracts/", "tests/demo/test_story.py")
 """Where the gateway, or something in its place, runs as a process of its own."""
 FIXTURES = {
     "redis_executable": "redis",

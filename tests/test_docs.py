@@ -9,20 +9,20 @@ import msgspec
 import pytest
 from litestar.exceptions import HTTPException
 
-from gateway.adapters.redis import keys as names
 from gateway.adapters.policy_files import read_policies
+from gateway.adapters.redis import keys as names
 from gateway.cli.main import commands
 from gateway.core.http.messages import Ended
+from gateway.core.http.problems import PROBLEMS
 from gateway.core.metrics import gather_metrics
 from gateway.core.pages.export_urls import build_snippets
 from gateway.core.policies.schema import CacheTable
-from gateway.core.http.problems import PROBLEMS
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
-from gateway.settings import PREFIX, Settings
 from gateway.litestar_plugin import refusals
 from gateway.litestar_plugin.refusals import GatewayRefusal
+from gateway.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

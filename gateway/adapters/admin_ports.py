@@ -3,19 +3,18 @@
 What others need of usage: to count it, and to show it.
 """
 
-from collections.abc import Collection, Sequence
-from collections.abc import Mapping, Sequence
-from gateway.core.tokens.audit import AuditEntry, AuditQuery
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
 from gateway.core.admission.explanation import Standing
-from gateway.core.tokens.idempotency import KeyClaim
-from gateway.core.http.messages import ResponseHead
 from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.tokens.owners import OwnerRecord
+from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
+from gateway.core.tokens.audit import AuditEntry, AuditQuery
+from gateway.core.tokens.idempotency import KeyClaim
+from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsagePoint
-from typing import Protocol
-from typing import Protocol, runtime_checkable
 
 
 class Tokens(Protocol):

@@ -14,9 +14,8 @@ from pathlib import Path
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import Loader
+from gateway.core.policies.model import PolicySet, Upstream
 from gateway.core.policies.reading import Mistake
-from gateway.core.policies.model import PolicySet
-from gateway.core.policies.model import Upstream
 
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
 

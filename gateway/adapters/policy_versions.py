@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
 from gateway.adapters.ports import PolicySource
+from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.errors import StoreUnavailable

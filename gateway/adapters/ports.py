@@ -3,21 +3,20 @@
 The clock that time-outs are measured by: a parameter, so that a test can let time pass.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from collections.abc import Callable
-from gateway.core.tokens.audit import AuditEntry
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
 from gateway.core.admission.decision import Asked, Facts
-from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.policies.model import Upstream as UpstreamAddress
-from gateway.core.http.reasons import Reason
+from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
-from types import TracebackType
-from typing import Protocol
-from typing import Protocol, runtime_checkable
-import asyncio
 
 
 class PolicySource(Protocol):
@@ -72,7 +71,7 @@ class Exports(Protocol):
         ...
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
-        """The heads of a document for a variant in these groups, none from before a purge of one; see pipeline/variants.py."""
+        """The heads of a document for a variant in these groups, none from before a purge of one."""
         ...
 
     async def remove(self, name: str, variant: str = "") -> None:

@@ -15,8 +15,8 @@ from typing import BinaryIO, cast
 from gateway.adapters.logs.hangups import held_back
 from gateway.adapters.renderer_process import Broken, Done, read_outcome, write_job
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.rendering import render
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.core.variants.rendering import render
 
 INLINE_BYTES = 8 * 1024
 """Documents of no more are rendered at once: it takes a millisecond or two, and so does asking a process."""

@@ -16,8 +16,8 @@ from typing import BinaryIO, TypeAlias
 import msgspec
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.rendering import render
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.core.variants.rendering import render
 
 MEMORY_BYTES = 2 * 1024**3
 """Address space. The largest document takes about half of it, whatever is in it."""

@@ -1,7 +1,7 @@
 """Ends open streams that a request would no longer get: whoever may no longer is not served by what is flowing either.
 
-Rule 1: core/admission/decision.py decides, from what an admission would find. Redis is asked once a second, for all open streams,
-and at the second at which one of their tokens ends.
+Rule 1: core/admission/decision.py decides, from what an admission would find. Redis is asked once a second, for all
+open streams, and at the second at which one of their tokens ends.
 Rule 2: while Redis does not answer, what it said last decides, at the present time: a token that ends then is over.
 Rule 3: nothing that fails keeps the watch from going on: neither a question, nor the end of one of the streams.
 """

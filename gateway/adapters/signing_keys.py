@@ -8,8 +8,8 @@ from jwt import PyJWK, PyJWS
 from jwt.algorithms import OKPAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from gateway.core.http.assertions import ALGORITHM, PublicKey, thumbprint
 from gateway.core.errors import ConfigurationError
+from gateway.core.http.assertions import ALGORITHM, PublicKey, thumbprint
 
 NO_KEY = "assertion key: not a private Ed25519 key without a password: `openssl genpkey -algorithm ed25519` makes one"
 

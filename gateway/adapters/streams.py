@@ -3,17 +3,14 @@
 Work that goes on when the client that it was begun for leaves: others wait for what comes of it.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Hashable
-from collections.abc import Coroutine
-from contextlib import suppress
-from gateway.core.errors import GatewayError
-from gateway.core.http.messages import ContentStream
-from gateway.core.http.messages import Response
-from typing import Any, TypeVar
-from typing import Self
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Hashable
+from contextlib import suppress
+from typing import Any, Self, TypeVar
 
+from gateway.core.errors import GatewayError
+from gateway.core.http.messages import ContentStream, Response
 
 LONG_BYTES = 1024 * 1024
 """Content above this is put together in a thread, which lets go of the interpreter: others are answered meanwhile."""

@@ -5,25 +5,12 @@ What calls say, read strictly: Litestar would take a number for a time, and pass
 What handlers are given by their name: see api.py, which provides it.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
-from gateway.adapters.ports import Admissions, FailedCredentials
-from gateway.adapters.ports import Exports
-from gateway.adapters.admin_ports import Usage
-from gateway.core.http.client_address import TrustedProxies
-from gateway.core.tokens.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
-from gateway.core.tokens.audit import Actor
-from gateway.core.tokens.credentials import find_credential
-from gateway.core.admission.decision import FAILED_CREDENTIALS, Asked, Deny, decide
-from gateway.core.masking import Masking
-from gateway.core.http.messages import RequestHead, Response
-from gateway.core.http.problems import build_refusal
-from gateway.core.http.reasons import Reason
-from gateway.core.tokens.text import BYTE_ORDER_MARK
-from gateway.core.tokens.text import digest
-from gateway.management import Management
-from gateway.server.asgi import read_scope
-from gateway.server.requests import accept
+from typing import Any, TypeAlias, cast
+
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
@@ -33,12 +20,22 @@ from litestar.params import QueryParameter
 from litestar.types import HTTPScope
 from litestar.typing import FieldDefinition
 from msgspec.structs import replace
-from typing import Any
-from typing import Any, cast
-from typing import TypeAlias
-import msgspec
-import re
 
+from gateway.adapters.admin_ports import Usage
+from gateway.adapters.ports import Admissions, Exports, FailedCredentials
+from gateway.core.admission.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.core.http.client_address import TrustedProxies
+from gateway.core.http.messages import RequestHead, Response
+from gateway.core.http.problems import build_refusal
+from gateway.core.http.reasons import Reason
+from gateway.core.masking import Masking
+from gateway.core.tokens.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.text import BYTE_ORDER_MARK, digest
+from gateway.management import Management
+from gateway.server.asgi import read_scope
+from gateway.server.requests import accept
 
 SCOPE = "scope"
 """An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""

@@ -16,17 +16,15 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 
 from gateway import __version__
-from gateway.adapters.ports import Exports
 from gateway.adapters.admin_ports import Usage
-from gateway.core.tokens.audit import Actor
-from gateway.management import Management
-from gateway.admin.access import SCOPE, Access
-from gateway.admin.access import StrictRequest, check_query
+from gateway.adapters.ports import Exports
+from gateway.admin.access import SCOPE, Access, StrictRequest, check_query
 from gateway.admin.oauth import introspect, revoke
-from gateway.admin.others import HANDLERS
+from gateway.admin.others import HANDLERS, show_policy_usage, show_token_usage
 from gateway.admin.problems import EXCEPTION_HANDLERS
 from gateway.admin.tokens import TokenController, revoke_many
-from gateway.admin.others import show_policy_usage, show_token_usage
+from gateway.core.tokens.audit import Actor
+from gateway.management import Management
 
 PATH = "/api/v1"
 MAXIMUM_CALL_BYTES = 256 * 1024

@@ -13,12 +13,12 @@ from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.response import Template
+from litestar.template import TemplateConfig
 from litestar.types import ControllerRouterHandler, Message, Scope
 
 from gateway.admin.problems import refuse_http
 from gateway.admin.schemas import BodySchemas
 from gateway.server.own_endpoints import Health, Lifespan, health_handlers
-from gateway.pages.common import build_templates
 
 FIELDS = {
     "Content-Security-Policy": (
@@ -39,6 +39,7 @@ def build_admin(
     handlers: Sequence[ControllerRouterHandler],
     lifespan: Lifespan,
     tell: Callable[[HTTPException], Template],
+    templates: TemplateConfig[Any],
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """The application. `handlers` are the pages', the API's and whatever else is served to administrators.
@@ -56,7 +57,7 @@ def build_admin(
         lifespan=[lifespan],
         before_request=answer_options,
         before_send=[_add_fields],
-        template_config=build_templates(),
+        template_config=templates,
         plugins=[BodySchemas()],
         openapi_config=openapi,
         logging_config=None,

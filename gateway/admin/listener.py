@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.fields import build_http_date
-from gateway.core.masking import Masking
 from gateway.core.http.messages import Response
-from gateway.core.own_addresses import DEFAULT_PREFIX
 from gateway.core.http.problems import build_refusal
+from gateway.core.masking import Masking
+from gateway.core.own_addresses import DEFAULT_PREFIX
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import Received, RequestContent, accept

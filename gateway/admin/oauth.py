@@ -8,12 +8,11 @@ from litestar.datastructures import State
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
-from gateway.core.tokens.audit import Actor
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH
-from gateway.admin.access import INTROSPECTING, OPEN
-from gateway.admin.access import Managing
+from gateway.admin.access import INTROSPECTING, OPEN, Managing
 from gateway.admin.problems import documented
+from gateway.core.admission.decision import effective_scopes
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH
 
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -5,32 +5,42 @@ What was counted of tokens and policies, in `/api/v1`: until a second ago, of al
 
 from collections.abc import Iterable
 from datetime import datetime
-from gateway.core.tokens.audit import Action, AuditQuery
+from typing import Annotated
+
+import msgspec
+from litestar import get, patch, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import UnsetType
+
+from gateway.admin.access import READING, WRITING, Caller, Counting, Exporting, Managing
+from gateway.admin.problems import CallRefused, documented
+from gateway.admin.schemas import (
+    History,
+    Instant,
+    NewPurge,
+    OwnerPatch,
+    Purged,
+    ShownOffers,
+    ShownOwner,
+    ShownOwners,
+    ShownPolicies,
+    ShownProject,
+    ShownProjects,
+    said,
+    show_entry,
+    show_owner,
+    show_policy,
+    to_seconds,
+    to_time,
+)
+from gateway.admin.tokens import MAXIMUM_PAGE
 from gateway.core.cache.invalidation import Purge
 from gateway.core.errors import NotFound
+from gateway.core.tokens.audit import Action, AuditQuery
 from gateway.core.tokens.owners import OwnerChange
 from gateway.core.usage import DAY_HOURS, MAXIMUM_HOURS, UsagePoint
 from gateway.core.variants.options import build_offer
 from gateway.management.purging import purge as end_exports
-from gateway.admin.access import READING
-from gateway.admin.access import READING, WRITING
-from gateway.admin.schemas import Instant, NewPurge, OwnerPatch, said, to_seconds
-from gateway.admin.access import Caller, Exporting, Managing
-from gateway.admin.access import Counting, Managing
-from gateway.admin.problems import CallRefused, documented
-from gateway.admin.problems import documented
-from gateway.admin.schemas import History, Purged, ShownOwner, ShownOwners, show_entry, show_owner
-from gateway.admin.schemas import to_time
-from gateway.admin.schemas import ShownOffers, ShownPolicies, ShownProject, ShownProjects, show_policy
-from gateway.admin.tokens import MAXIMUM_PAGE
-from litestar import get
-from litestar import get, patch, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from litestar.params import FromPath, QueryParameter
-from msgspec import UnsetType
-from typing import Annotated
-import msgspec
-
 
 Binding = Annotated[str | None, QueryParameter(max_length=128)]
 OWNER = "/policies/{policy:str}/owners/{owner:path}"

@@ -11,10 +11,10 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
+from gateway.admin.access import AccessRefused
 from gateway.core.errors import CallRepeated, ChangeRefused, NotKept, StoreUnavailable
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
-from gateway.admin.access import AccessRefused
 
 JSON_PROBLEM = "application/problem+json"
 STATUSES: Mapping[str, int] = {

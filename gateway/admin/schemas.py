@@ -12,28 +12,24 @@ What the management API gives of policies: what there is to choose from when a t
 """
 
 from datetime import UTC, datetime
-from datetime import datetime
-from gateway.core.tokens.changes import TokenChange, TokenRequest
-from gateway.core.tokens.changes import TokenState
-from gateway.core.tokens.audit import Action, AuditEntry
-from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
-from gateway.core.tokens.owners import OwnerStatus
-from gateway.core.policies.model import Policy
-from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_DESCRIPTION_LENGTH, MAXIMUM_NAME_LENGTH
-from gateway.core.tokens.views import CreatedToken, TokenView
-from gateway.core.variants.options import Offer
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+
 from litestar.openapi.spec import Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from msgspec import UNSET, Meta, UnsetType
-from msgspec import UNSET, UnsetType
-from typing import Annotated, Any, ClassVar, TypeAlias
-from typing import Any
-from typing import TYPE_CHECKING, Any
+
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.audit import Action, AuditEntry
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_DESCRIPTION_LENGTH, MAXIMUM_NAME_LENGTH
+from gateway.core.tokens.views import CreatedToken, TokenView
+from gateway.core.variants.options import Offer
+
 if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator
 import msgspec
-
 
 LATEST_OVERLAP_SECONDS = 366 * 86400
 MAXIMUM_SCOPES = 256

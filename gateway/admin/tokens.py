@@ -8,14 +8,26 @@ from litestar.datastructures import ResponseHeader
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UnsetType
 
+from gateway.admin.access import READING, WRITING, Caller, Managing
+from gateway.admin.problems import CallRefused, documented
+from gateway.admin.schemas import (
+    NewChild,
+    NewRevocation,
+    NewRotation,
+    NewToken,
+    Revoked,
+    ShownToken,
+    ShownTokens,
+    TokenPage,
+    TokenPatch,
+    said,
+    show_created,
+    show_token,
+    to_seconds,
+)
 from gateway.core.tokens.changes import TokenState
 from gateway.core.tokens.views import TokenView
 from gateway.management import Management
-from gateway.admin.access import READING, WRITING
-from gateway.admin.schemas import NewChild, NewRevocation, NewRotation, NewToken, TokenPatch, said, to_seconds
-from gateway.admin.access import Caller, Managing
-from gateway.admin.problems import CallRefused, documented
-from gateway.admin.schemas import Revoked, ShownToken, ShownTokens, TokenPage, show_created, show_token
 
 MAXIMUM_PAGE = 500
 ETAG = [ResponseHeader("ETag", description="The token's version, for If-Match.", documentation_only=True)]

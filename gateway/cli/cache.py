@@ -9,9 +9,8 @@ import click
 from gateway.adapters.redis.audit import RedisAudit
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.exports import RedisExports
-from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, operator, with_connection
-from gateway.cli.connecting import NamesInFolder
 from gateway.cli.common import exports_redis_option, json_option, policies_option, redis_option
+from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, NamesInFolder, operator, with_connection
 from gateway.core.cache.invalidation import Purge, find_groups
 from gateway.core.errors import ChangeRefused
 from gateway.management.building import build_management

@@ -7,23 +7,25 @@ What commands say on standard error, without what looks like a token: one is eas
 It holds for all of it, errors of click and tracebacks too. Little is imported before there is something to mask.
 """
 
-from click.core import ParameterSource
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from gateway.core.quotas.model import parse_duration
-from gateway.core.errors import ConfigurationError
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from click.core import ParameterSource
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.quotas.model import parse_duration
+
 if TYPE_CHECKING:
     from gateway.core.masking import Masking
-import click
 import functools
 import os
 import re
 import sys
 
+import click
 
 _PASSWORD = re.compile(r"://[^ ]*:[^ ]*@|[?&]\w*password=")
 """In a URL: before the host, or among the options of redis-py."""

@@ -3,23 +3,22 @@
 Tokens, owners and policies, as a command's options name them.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import cached_property
-from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.tokens.audit import Actor
-from gateway.core.errors import ConfigurationError
-from gateway.core.policies.model import PolicySet
-from gateway.management import Management
-from gateway.management.building import build_management
-from gateway.settings import NO_REDIS
-from pathlib import Path
-from typing import TypeVar
 import asyncio
 import getpass
 import os
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
 
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.errors import ConfigurationError
+from gateway.core.policies.model import PolicySet
+from gateway.core.tokens.audit import Actor
+from gateway.management import Management
+from gateway.management.building import build_management
+from gateway.settings import NO_REDIS
 
 COMMAND_TIMEOUT_SECONDS = 5.0
 """A person waits longer for Redis than a request may."""

@@ -7,8 +7,8 @@ import sys
 import click
 
 from gateway import __version__
-from gateway.cli.lazy import LazyGroup, Listed
 from gateway.cli.common import mask_errors
+from gateway.cli.lazy import LazyGroup, Listed
 from gateway.core.errors import ChangeRefused, GatewayError
 
 COMMANDS = {

@@ -7,20 +7,18 @@ What is shown of owners.
 `gateway owner show` and `list`.
 """
 
-from gateway.cli.connecting import operator
-from gateway.cli.lazy import LazyGroup, Listed
-from gateway.cli.connecting import NamesInFolder, with_policies
-from gateway.cli.connecting import with_management
+from typing import Any
+
+import click
+
 from gateway.cli.common import json_option, policies_option, redis_option
+from gateway.cli.connecting import NamesInFolder, operator, with_management, with_policies
+from gateway.cli.lazy import LazyGroup, Listed
 from gateway.cli.token import find_policy
 from gateway.cli.token_show import print_json
 from gateway.core.errors import NotFound
-from gateway.core.tokens.owners import OwnerChange, OwnerStatus
-from gateway.core.tokens.owners import OwnerRecord
+from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus
 from gateway.management import Management
-from typing import Any
-import click
-
 
 COMMANDS = {
     "set": Listed(

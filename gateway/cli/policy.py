@@ -11,8 +11,8 @@ from gateway.adapters.policy_files import read_policies
 from gateway.cli.common import json_option, policies_option, redis_option
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import DEFAULT_PREFIX, parse_prefix
-from gateway.core.policies.schema import PolicyDocument
 from gateway.core.policies.compile_variants import SCHEMAS
+from gateway.core.policies.schema import PolicyDocument
 from gateway.core.variants.model import DocumentKind
 
 

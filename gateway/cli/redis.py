@@ -8,10 +8,9 @@ import msgspec
 
 from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.readiness import RedisReadiness
-from gateway.adapters.redis.readiness import read_store_facts
-from gateway.cli.connecting import with_connection
+from gateway.adapters.redis.readiness import RedisReadiness, read_store_facts
 from gateway.cli.common import json_option, redis_option
+from gateway.cli.connecting import with_connection
 from gateway.core.durability import StoreFacts, StoreReport, promise_of
 
 

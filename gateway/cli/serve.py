@@ -11,19 +11,19 @@ from pathlib import Path
 
 import click
 
-from gateway.adapters.logs.access_log import check_path
-from gateway.adapters.signing_keys import SigningKeys
-from gateway.adapters.logs.error_log import START, mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
+from gateway.adapters.logs.access_log import check_path
+from gateway.adapters.logs.error_log import START, mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis.connection import EMBEDDED, open_client
 from gateway.adapters.redis.readiness import read_store_facts
+from gateway.adapters.signing_keys import SigningKeys
 from gateway.cli.connecting import with_connection
 from gateway.cli.process.first_process import leave_first_process
 from gateway.cli.process.listening import open_listeners, url_of
-from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers
+from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.core.durability import check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.policies.model import PolicySet

@@ -11,38 +11,37 @@
 `gateway token rotate`.
 """
 
+import sys
 from collections.abc import Callable
 from functools import reduce
-from gateway.cli.connecting import operator
-from gateway.cli.lazy import LazyGroup, Listed
-from gateway.cli.connecting import NamesInFolder, with_management, with_policies
-from gateway.cli.connecting import load_policies, with_management
-from gateway.cli.connecting import with_management
-from gateway.cli.common import json_option, pepper_option, policies_option, redis_option
-from gateway.cli.common import json_option, policies_option, redis_option
-from gateway.cli.common import format_time, parse_end, read_duration
-from gateway.cli.common import parse_end, parse_start
-from gateway.cli.common import parse_when
-from gateway.cli.token_show import describe_view, print_json
-from gateway.core.tokens.admin_tokens import NAME as ADMIN
-from gateway.core.tokens.changes import TokenChange
-from gateway.core.tokens.changes import TokenRequest
-from gateway.core.tokens.changes import TokenState
-from gateway.core.errors import ChangeRefused
-from gateway.core.tokens.lifecycle import ByDigest, ByText
-from gateway.core.tokens.overrides import OverrideRequest
-from gateway.core.policies.model import Policy
-from gateway.core.tokens.text import BYTE_ORDER_MARK
-from gateway.core.tokens.views import CreatedToken
-from gateway.core.tokens.views import CreatedToken, TokenView
-from gateway.core.tokens.views import TokenView
-from gateway.management import Management
-from typing import Any
 from typing import Any, TypeVar
+
 import click
 import msgspec
-import sys
 
+from gateway.cli.common import (
+    format_time,
+    json_option,
+    parse_end,
+    parse_start,
+    parse_when,
+    pepper_option,
+    policies_option,
+    read_duration,
+    redis_option,
+)
+from gateway.cli.connecting import NamesInFolder, load_policies, operator, with_management, with_policies
+from gateway.cli.lazy import LazyGroup, Listed
+from gateway.cli.token_show import describe_view, print_json
+from gateway.core.errors import ChangeRefused
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.admin_tokens import NAME as ADMIN
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.lifecycle import ByDigest, ByText
+from gateway.core.tokens.overrides import OverrideRequest
+from gateway.core.tokens.text import BYTE_ORDER_MARK
+from gateway.core.tokens.views import CreatedToken, TokenView
+from gateway.management import Management
 
 COMMANDS = {
     "create": Listed("gateway.cli.token:create", "Mint a token. Its text is printed now and never again."),

@@ -6,18 +6,16 @@
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
-from gateway.cli.connecting import with_connection
-from gateway.cli.connecting import NamesInFolder, with_policies
-from gateway.cli.connecting import load_policies, with_tokens
-from gateway.cli.common import json_option, policies_option, redis_option
-from gateway.cli.common import format_day, read_duration
-from gateway.cli.common import format_time
-from gateway.core.tokens.changes import idle_since
-from gateway.core.errors import NotFound
+from gateway.cli.common import format_day, format_time, json_option, policies_option, read_duration, redis_option
+from gateway.cli.connecting import NamesInFolder, load_policies, with_connection, with_policies, with_tokens
 from gateway.core.admission.explanation import (
     Check,
     Standing,
@@ -27,19 +25,16 @@ from gateway.core.admission.explanation import (
     match_request,
     project_of,
 )
+from gateway.core.errors import NotFound
 from gateway.core.http.fields import parse_host
+from gateway.core.http.problems import PROBLEMS
 from gateway.core.policies.matching import METHOD
 from gateway.core.policies.model import PolicySet, Rule
-from gateway.core.http.problems import PROBLEMS
 from gateway.core.quotas.model import Window
+from gateway.core.tokens.changes import idle_since
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.views import TokenView
-from gateway.core.tokens.views import why_not_found
+from gateway.core.tokens.views import TokenView, why_not_found
 from gateway.management import Management
-from typing import Any
-import click
-import msgspec
-
 
 TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires", "made_by")
 """The columns of lists; `show` and --json have all there is."""

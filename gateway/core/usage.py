@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.http.messages import Fields, ResponseHead
 from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.http.messages import Fields, ResponseHead
 from gateway.core.http.reasons import Reason
 
 HOUR_SECONDS = 3600

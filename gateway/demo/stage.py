@@ -13,14 +13,14 @@ import uvicorn
 
 from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis.connection import Client, RedisConnection, open_client
-from gateway.demo.backend.api import create_backend
-from gateway.demo.servers import listen, url_of
-from gateway.demo.store import Store, open_store
 from gateway.cli.connecting import PolicyFolder
 from gateway.cli.process.server import build_admin_config, build_config, serving
 from gateway.core.tokens.admin_tokens import NAME, READ, WRITE
-from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
+from gateway.demo.backend.api import create_backend
+from gateway.demo.servers import listen, url_of
+from gateway.demo.store import Store, open_store
 from gateway.management.building import build_management
 from gateway.settings import Settings
 

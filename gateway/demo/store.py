@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from gateway.adapters.redis.connection import EMBEDDED
+from gateway.core.errors import ConfigurationError
 from gateway.demo.extras import require
 from gateway.demo.temporary_redis import run_redis
-from gateway.core.errors import ConfigurationError
 
 
 class Store(msgspec.Struct, frozen=True):

@@ -22,26 +22,26 @@ from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebS
 from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.ports import PolicySource
-from gateway.core.http.client_address import TrustedProxies
-from gateway.core.cache.keys import is_cacheable
-from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
-from gateway.core.tokens.credentials import find_credential
 from gateway.core.admission.decision import effective_scopes
-from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.admission.outcomes import Authorized, Refused, build_refused
-from gateway.core.policies.guarded import GuardedRules
-from gateway.core.policies.model import Rule
-from gateway.core.upstream.forwarding import Principal
+from gateway.core.cache.keys import is_cacheable
+from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
+from gateway.core.http.client_address import TrustedProxies
+from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
-from gateway.pipeline.exchange import Exchange
-from gateway.server.asgi import read_scope, reply
+from gateway.core.policies.guarded import GuardedRules
+from gateway.core.policies.model import Rule
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
+from gateway.core.upstream.forwarding import Principal
 from gateway.litestar_plugin.calls import OwnCall
 from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, admission_of, needs_of
 from gateway.litestar_plugin.handlers import CALL, VIA, Call, identify
 from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
+from gateway.pipeline.exchange import Exchange
+from gateway.server.asgi import read_scope, reply
 from gateway.server.requests import accept
 
 logger = logging.getLogger(__name__)

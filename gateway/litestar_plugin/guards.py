@@ -8,21 +8,20 @@ How an app's OpenAPI document tells of tokens: the schemes of the policy, and wh
 """
 
 from collections.abc import Callable
-from gateway.core.policies.model import CredentialSource, Policy
-from gateway.core.upstream.forwarding import Principal
+from typing import Any, TypeVar, cast
+
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException, LitestarException
-from litestar.handlers import BaseRouteHandler
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import Scope
-from typing import Any
-from typing import Any, TypeVar, cast
-import msgspec
 
+from gateway.core.policies.model import CredentialSource, Policy
+from gateway.core.upstream.forwarding import Principal
 
 STATE_KEY = "gateway_admitted"
 

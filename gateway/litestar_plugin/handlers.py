@@ -16,12 +16,11 @@ from litestar import Litestar
 from litestar.types import ASGIApp, HTTPScope, Message, Receive
 
 from gateway.core.errors import ClientGone, UpstreamBroken
-from gateway.core.upstream.forwarding import PSEUDONYM
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import Upstream
-from gateway.core.upstream.forwarding import Principal, parse_principal
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
+from gateway.core.upstream.forwarding import PSEUDONYM, Principal, parse_principal
 from gateway.litestar_plugin.guards import STATE_KEY, Admitted
 
 ROUTED = ("path_params", "path_template", "route_handler")

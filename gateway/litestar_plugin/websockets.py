@@ -11,9 +11,9 @@ from litestar.types import ASGIApp, Receive, Send, WebSocketScope
 
 from gateway.core.errors import StreamRevoked
 from gateway.core.http.messages import Ended, RequestHead, Response
-from gateway.core.policies.model import Policy
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import POLICY_VIOLATION
+from gateway.core.policies.model import Policy
 
 DENIAL = "websocket.http.response"
 """The extension of ASGI by which a WebSocket is refused with a whole answer."""

@@ -4,9 +4,8 @@ import secrets
 
 from gateway.adapters.ports import PolicySource
 from gateway.adapters.redis.audit import RedisAudit
-from gateway.adapters.redis.tokens import RedisClaims
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.redis.tokens import RedisClaims, RedisTokens
 from gateway.management.management import Management
 
 

@@ -1,72 +1,64 @@
 """Changes of tokens and owners. Each is in the history with its actor; so is what was asked for and refused.
 
-Like pipeline/exchange.py it orders what core decides and adapters do. A change is made from what was just read and stored only
-where that is still so; else it is made anew. What is refused raises a ChangeRefused. What an incident asks for (revoke,
-disable, rotate, block) is answered when Redis has it on its disk, if it can tell: else NotKept. Repeating waits again.
+Like pipeline/exchange.py it orders what core decides and adapters do. A change is made from what was just read and
+stored only where that is still so; else it is made anew. What is refused raises a ChangeRefused. What an incident asks
+for (revoke, disable, rotate, block) is answered when Redis has it on its disk, if it can tell: else NotKept. Repeating
+waits again.
 
 What there is to see of tokens, owners and the history.
 
 How a change is stored: against what was read, with its name, its number, its key and its entry of the history.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
 from gateway.adapters.admin_ports import Audit, Claims, Owners, Tokens
 from gateway.adapters.ports import PolicySource
-from gateway.core.tokens.admin_tokens import ADMIN, NAME
-from gateway.core.tokens.admin_tokens import bind_admin, check_maker
-from gateway.core.tokens.changes import Bounds, TokenRequest
-from gateway.core.tokens.changes import TokenChange, TokenRequest, mint_token, update_record
+from gateway.core.admission.decision import Deny, Verdict, decide
+from gateway.core.admission.explanation import build_facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.errors import (
+    CallRepeated,
+    ChangedMeanwhile,
+    ChangeRefused,
+    ConfigurationError,
+    NameTaken,
+    NotFound,
+    NotKept,
+    TokenEnded,
+)
+from gateway.core.http.reasons import Reason
+from gateway.core.masking import NO_POLICIES
+from gateway.core.pages.permissions import Reach
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.policies.reading import unknown_name
+from gateway.core.tokens.admin_tokens import ADMIN, NAME, bind_admin, check_maker
 from gateway.core.tokens.audit import (
+    ACTIONS,
     Action,
     Actor,
     AuditEntry,
+    AuditQuery,
     about_token,
     compare_owners,
     compare_records,
-)
-from gateway.core.tokens.audit import (
-    Action,
-    Actor,
-    AuditEntry,
-    about_token,
-    compare_records,
     id_or_nothing,
 )
-from gateway.core.tokens.audit import ACTIONS, AuditEntry, AuditQuery
-from gateway.core.tokens.lifecycle import make_child
-from gateway.core.admission.decision import Deny, Verdict, decide
-from gateway.core.errors import CallRepeated, ChangedMeanwhile, ChangeRefused, NameTaken, TokenEnded
-from gateway.core.errors import ChangedMeanwhile, NotFound, NotKept
-from gateway.core.errors import ConfigurationError, NotFound
-from gateway.core.admission.explanation import build_facts
+from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, mint_token, update_record
 from gateway.core.tokens.idempotency import fingerprint, key_digest
-from gateway.core.tokens.lifecycle import Imported, import_token
-from gateway.core.masking import NO_POLICIES
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.tokens.lifecycle import Imported, Rotation, import_token, make_child, rotate_record
 from gateway.core.tokens.overrides import OverrideRequest, override_quota, remove_override
-from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
-from gateway.core.tokens.owners import OwnerRecord, bind_plan
-from gateway.core.pages.permissions import Reach
-from gateway.core.policies.reading import unknown_name
-from gateway.core.policies.model import Policy
-from gateway.core.policies.model import Policy, Rule
-from gateway.core.http.reasons import Reason
-from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus, bind_plan, change_owner
 from gateway.core.tokens.records import TokenRecord, newest_first
-from gateway.core.tokens.lifecycle import Rotation, rotate_record
-from gateway.core.tokens.views import CreatedToken, TokenView
-from gateway.core.tokens.views import TokenView, build_views, why_not_found
-from gateway.core.tokens.views import TokenView, version_of
-from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH, digest, token_id
-from gateway.core.tokens.text import random_bytes_needed
+from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH, digest, random_bytes_needed, token_id
+from gateway.core.tokens.views import CreatedToken, TokenView, build_views, version_of, why_not_found
 from gateway.core.tokens.whoami import identity_rule
-from typing import Any, TypeVar
-import asyncio
-import msgspec
-
 
 AT_ONCE = 1000
 """Tokens that are looked at in one go: others who wait for this process wait for milliseconds."""

@@ -1,16 +1,18 @@
 """Tokens under a product's own paths: rules with `manage`, answered in the place of a backend.
 
-The request is authorized like any other (pipeline/exchange.py). What its token may do with others is in core/tokens/product_api.py.
+The request is authorized like any other (pipeline/exchange.py). What its token may do with others is in
+core/tokens/product_api.py.
 """
 
 from collections.abc import AsyncIterator
 
-from gateway.core.tokens.audit import Action, Actor
 from gateway.core.admission.decision import effective_scopes
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.errors import ChangeRefused, NotFound
 from gateway.core.http.messages import RequestHead, Response
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.targets import parse_path
 from gateway.core.policies.model import Operation
+from gateway.core.tokens.audit import Action, Actor
 from gateway.core.tokens.product_api import (
     MAXIMUM_CONTENT_BYTES,
     build_answer,
@@ -24,7 +26,6 @@ from gateway.core.tokens.product_api import (
     refuse_child,
 )
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.http.targets import parse_path
 from gateway.core.tokens.views import TokenView
 from gateway.management.management import Management
 

@@ -5,46 +5,49 @@ Style sheet, scripts and icons: read once, and kept by browsers until their cont
 Addresses of a product's API, as those who pull from it write them.
 """
 
+import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from gateway.adapters.admin_ports import Tokens
-from gateway.adapters.ports import PolicySource
-from gateway.adapters.admin_ports import Usage
-from gateway.core.http.client_address import Origin, TrustedProxies, find_origin, plain_address
-from gateway.core.tokens.admin_tokens import ADMIN
-from gateway.core.durability import Readiness
-from gateway.core.http.fields import build_timestamp
-from gateway.core.pages.formatting import build_bars, describe_number, describe_share
-from gateway.core.pages.export_urls import default_extension
-from gateway.core.pages.sessions import is_form_token
-from gateway.core.pages.formatting import describe_changes, describe_deed
-from gateway.core.pages.formatting import describe_day, describe_distance, describe_moment, last_day
-from gateway.core.policies.model import Policy, PolicySet
-from gateway.core.policies.model import Policy, Rule
-from gateway.core.policies.model import Upstream
-from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.views import TokenView
-from gateway.management import Management
-from gateway.admin.access import SCOPE
-from gateway.pages.sessions import Visitor, Visitors, is_foreign
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Request
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.datastructures import FormMultiDict
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 from litestar.template import TemplateConfig
 from markupsafe import Markup, escape
-from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote
-from urllib.parse import urlencode
-import hashlib
-import re
 
+from gateway.adapters.admin_ports import Tokens, Usage
+from gateway.adapters.ports import PolicySource
+from gateway.admin.access import SCOPE
+from gateway.core.durability import Readiness
+from gateway.core.http.client_address import Origin, TrustedProxies, find_origin, plain_address
+from gateway.core.http.fields import build_timestamp
+from gateway.core.pages.export_urls import default_extension
+from gateway.core.pages.formatting import (
+    build_bars,
+    describe_changes,
+    describe_day,
+    describe_deed,
+    describe_distance,
+    describe_moment,
+    describe_number,
+    describe_share,
+    last_day,
+)
+from gateway.core.pages.sessions import is_form_token
+from gateway.core.policies.model import Policy, PolicySet, Rule, Upstream
+from gateway.core.tokens.admin_tokens import ADMIN
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.views import TokenView
+from gateway.management import Management
+from gateway.pages.sessions import Visitor, Visitors, is_foreign
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}

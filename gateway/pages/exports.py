@@ -5,14 +5,12 @@ from urllib.parse import urlencode
 from litestar import Controller, get
 from litestar.response import Template
 
-from gateway.core.pages.export_urls import build
-from gateway.core.pages.export_urls import build_snippets
-from gateway.core.policies.model import Rule
 from gateway.admin.access import READING
-from gateway.pages.common import base_url
-from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages
-from gateway.pages.token_list import visible_policies
+from gateway.core.pages.export_urls import build, build_snippets
+from gateway.core.policies.model import Rule
+from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, base_url
 from gateway.pages.sessions import Visitor
+from gateway.pages.token_list import visible_policies
 
 MAXIMUM_FIELDS = 100
 

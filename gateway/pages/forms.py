@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 from litestar.datastructures import FormMultiDict
 
-from gateway.core.tokens.changes import TokenChange, TokenRequest
-from gateway.core.pages.sessions import IDLE_SECONDS
 from gateway.core.pages.formatting import describe_day, last_day, parse_day
+from gateway.core.pages.sessions import IDLE_SECONDS
 from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import TokenChange, TokenRequest
 from gateway.pages.common import text_of
 
 DAY_SECONDS = 86400

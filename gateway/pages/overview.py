@@ -4,20 +4,19 @@ The history of changes, for what a visitor reaches.
 """
 
 from collections.abc import Mapping, Sequence
-from gateway.core.tokens.audit import AuditQuery
-from gateway.core.pages.formatting import Service, describe_service, summarize
-from gateway.core.policies.model import Policy
-from gateway.core.tokens.views import TokenView
-from gateway.core.usage import PolicyUsage
-from gateway.admin.access import READING
-from gateway.pages.common import Asking, GivenPages, GivenVisitor, said
-from gateway.pages.common import GivenPages, GivenVisitor, Pages, see_other
+
+import msgspec
 from litestar import Controller, get
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
-from litestar.response import Template
-import msgspec
 
+from gateway.admin.access import READING
+from gateway.core.pages.formatting import Service, describe_service, summarize
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.audit import AuditQuery
+from gateway.core.tokens.views import TokenView
+from gateway.core.usage import PolicyUsage
+from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, said, see_other
 
 HOURS = 24
 BUSIEST = 8

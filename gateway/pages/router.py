@@ -8,11 +8,9 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect, Template
 
 from gateway.core.errors import ChangeRefused, NotKept, StoreUnavailable
-from gateway.pages.common import show_asset
+from gateway.pages.common import Asking, ForgedForm, Pages, SignInNeeded, find_visitor, read_form, see_other, show_asset
 from gateway.pages.exports import ExportBuilder
-from gateway.pages.overview import Histories
-from gateway.pages.overview import Overviews
-from gateway.pages.common import Asking, ForgedForm, Pages, SignInNeeded, find_visitor, read_form, see_other
+from gateway.pages.overview import Histories, Overviews
 from gateway.pages.sign_in import SigningIn
 from gateway.pages.token_list import TokenLists
 from gateway.pages.tokens import TokenPages

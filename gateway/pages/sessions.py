@@ -2,8 +2,8 @@
 
 Rule 1: whoever signs in is somebody by a token that works: an admin token that may read, or one of a policy that holds
 the scope which the policy names for it (`sign_in_scope`). It is asked again with each request, by the checks of every
-request (core/admission/decision.py), so its revocation ends the session at once. Another way to sign in (OpenID Connect, say) is
-another class with `open`: a session names a token.
+request (core/admission/decision.py), so its revocation ends the session at once. Another way to sign in (OpenID
+Connect, say) is another class with `open`: a session names a token.
 Rule 2: no change without a form of the session's own pages: the form's token, and a browser that does not say that
 another site sent it. A request with a token of its own (the management API) has no session and needs neither.
 Rule 3: an address that presents too many tokens which are not valid is refused before they are looked at.
@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
-from gateway.core.tokens.admin_tokens import ADMIN, READ, RULES, WRITE, is_admin
-from gateway.core.tokens.audit import Actor
 from gateway.core.admission.decision import Allow
 from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
 from gateway.core.pages.sessions import (
@@ -35,6 +33,8 @@ from gateway.core.pages.sessions import (
 )
 from gateway.core.policies.guarded import require
 from gateway.core.policies.model import Rule
+from gateway.core.tokens.admin_tokens import ADMIN, READ, RULES, WRITE, is_admin
+from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.whoami import identity_rule
 from gateway.management import Management

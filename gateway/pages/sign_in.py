@@ -4,8 +4,8 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.response import Redirect, Template
 
-from gateway.core.errors import StoreUnavailable
 from gateway.admin.access import OPEN, READING
+from gateway.core.errors import StoreUnavailable
 from gateway.pages.common import (
     COOKIE,
     SECURE_COOKIE,

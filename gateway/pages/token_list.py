@@ -7,17 +7,17 @@ from litestar import Controller, get, post
 from litestar.exceptions import ClientException, NotFoundException, PermissionDeniedException
 from litestar.response import Redirect, Template
 
+from gateway.admin.access import READING, WRITING
+from gateway.core.errors import ChangeRefused
+from gateway.core.pages.export_urls import build_snippets, variable_name
+from gateway.core.pages.permissions import Reach, as_given, excess, grantable, why_none
+from gateway.core.pages.token_list import STATES, Listing, parse_listing, select
+from gateway.core.policies.model import Policy
 from gateway.core.tokens.admin_tokens import is_admin
 from gateway.core.tokens.changes import TokenRequest
-from gateway.core.errors import ChangeRefused
 from gateway.core.tokens.owners import OwnerChange
-from gateway.core.pages.token_list import STATES, Listing, parse_listing, select
-from gateway.core.pages.permissions import Reach, as_given, excess, grantable, why_none
-from gateway.core.pages.export_urls import build_snippets, variable_name
-from gateway.core.policies.model import Policy
 from gateway.core.tokens.views import CreatedToken
-from gateway.admin.access import READING, WRITING
-from gateway.pages.common import find_example
+from gateway.pages.common import Asking, GivenForm, GivenPages, GivenVisitor, Pages, find_example, see_other, text_of
 from gateway.pages.forms import (
     FormMistake,
     TokenForm,
@@ -27,7 +27,6 @@ from gateway.pages.forms import (
     offer_expiries,
     read_token_form,
 )
-from gateway.pages.common import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
 from gateway.pages.sessions import Visitor
 
 LISTED_DAYS = 14

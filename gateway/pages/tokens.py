@@ -9,17 +9,18 @@ from litestar.response import Redirect, Template
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from gateway.core.tokens.admin_tokens import ADMIN, is_admin
-from gateway.core.tokens.changes import TokenChange, TokenState
-from gateway.core.tokens.audit import AuditQuery
+from gateway.admin.access import READING, WRITING
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused
 from gateway.core.pages.permissions import excess, grantable, rotation_excess
 from gateway.core.policies.model import Policy
 from gateway.core.quotas.model import Window
+from gateway.core.tokens.admin_tokens import ADMIN, is_admin
+from gateway.core.tokens.audit import AuditQuery
+from gateway.core.tokens.changes import TokenChange, TokenState
 from gateway.core.tokens.lifecycle import REFUSING_STATES
 from gateway.core.tokens.views import TokenView
 from gateway.core.tokens.whoami import identity_rule
-from gateway.admin.access import READING, WRITING
+from gateway.pages.common import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
 from gateway.pages.forms import (
     DEFAULT_OVERLAP,
     OVERLAPS,
@@ -31,9 +32,8 @@ from gateway.pages.forms import (
     offer_expiries,
     read_token_form,
 )
-from gateway.pages.common import Asking, GivenForm, GivenPages, GivenVisitor, Pages, see_other, text_of
-from gateway.pages.token_list import group_scopes, render_created
 from gateway.pages.sessions import Visitor
+from gateway.pages.token_list import group_scopes, render_created
 
 HISTORY_LENGTH = 20
 MOST_MADE = 100

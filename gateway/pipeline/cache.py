@@ -1,6 +1,6 @@
-"""Answers an authorised request from the cache, or has it fetched. Read pipeline/exchange.py first, and pipeline/fetch.py after this.
+"""Answers an authorised request from the cache, or has it fetched. Read exchange.py first, fetch.py after this.
 
-Order: plan with what the admission brought; reuse it, in the coding that the client prefers (pipeline/fetch.py); else one
+Order: plan with what the admission brought; reuse it, in the coding that the client prefers (fetch.py); else one
 request of all workers asks the backend, and the others wait for what it stores; a stale answer stands in while the
 backend fails.
 """
@@ -12,23 +12,22 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as names
 from gateway.adapters.streams import PIECE_BYTES, give_up
-from gateway.adapters.ports import Fetches, Heads
-from gateway.pipeline.fetch import Contents
-from gateway.core.cache import reuse as answering
+from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache import keys
+from gateway.core.cache import reuse as answering
 from gateway.core.cache import reuse as reusing
-from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
+from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.cache.told import read_selection
 from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.policies.model import CacheRule, Policy, Rule
 from gateway.core.http.reasons import Reason
-from gateway.pipeline.fetch import Fetching
+from gateway.core.policies.model import CacheRule, Policy, Rule
+from gateway.pipeline.fetch import Contents, Fetching
 
 MAXIMUM_ROUNDS = 2
 """How often a request waits for another one's fetch: once more where that brought another variant."""

@@ -1,7 +1,7 @@
 """One request, from its head to its response. Start reading here.
 
 `authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in pipeline/cache.py. They order
+proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in cache.py. They order
 what core decides and adapters do; none of them knows HTTP servers or Redis.
 """
 
@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from gateway.adapters.streams import PIECE_BYTES, Pieces
+from gateway.adapters.admin_ports import Counting
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
@@ -22,11 +22,20 @@ from gateway.adapters.ports import (
     Settlements,
     Streams,
 )
-from gateway.adapters.admin_ports import Counting
-from gateway.core.http.assertions import Issuer, build_assertion
-from gateway.core.cache.keys import export_key
-from gateway.core.tokens.credentials import find_credential
+from gateway.adapters.streams import PIECE_BYTES, Pieces
 from gateway.core.admission.decision import FAILED_CREDENTIALS, Allow, Asked, Deny, Facts, decide
+from gateway.core.admission.outcomes import (
+    Authorized,
+    Refused,
+    add_token_state,
+    build_access_record,
+    build_refused,
+    refuse,
+    refuse_options,
+    refuse_unmatched,
+    settle,
+)
+from gateway.core.cache.keys import export_key
 from gateway.core.errors import (
     BrokenDocument,
     ClientGone,
@@ -40,27 +49,18 @@ from gateway.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from gateway.core.http.assertions import Issuer, build_assertion
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.forward_auth import AskingProxy, build_allowed, translate
-from gateway.core.upstream.forwarding import build_last_hop, hops_left
-from gateway.core.masking import Masking
 from gateway.core.http.messages import Ended, RequestHead, Response, ResponseHead, end_of_refused, field_value
-from gateway.core.admission.outcomes import (
-    Authorized,
-    Refused,
-    add_token_state,
-    build_access_record,
-    build_refused,
-    refuse,
-    refuse_options,
-    refuse_unmatched,
-    settle,
-)
-from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.http.problems import PROBLEMS
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
+from gateway.core.masking import Masking
+from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.tokens.credentials import find_credential
 from gateway.core.tokens.text import digest
+from gateway.core.upstream.forwarding import build_last_hop, hops_left
 from gateway.core.variants.exchange_heads import build_options, find_wanted
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.cache import Retrieval

@@ -11,47 +11,37 @@ Rule: long content waits for its client only within what HeldBytes allows. Beyon
 client takes it, or the answer is MemoryFull.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator
-from collections.abc import Callable
-from gateway.adapters.streams import Hold, collect
-from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold
-from gateway.adapters.ports import Exports
-from gateway.adapters.ports import Exports, Fetches, Upstreams
-from gateway.adapters.streams import SharedWork
-from gateway.core.http import content_coding as encodings
-from gateway.core.upstream import loops
-from gateway.core.http.assertions import Issuer, build_assertion, rewritten
-from gateway.core.cache import reuse as answering
-from gateway.core.cache import invalidation as invalidating
-from gateway.core.cache import keys
-from gateway.core.cache import reuse as reusing
-from gateway.core.cache import storing as revalidating
-from gateway.core.cache import storing
-from gateway.core.cache import keys
-from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
-from gateway.core.cache.model import StoredHead
-from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
-from gateway.core.cache.reuse import holds_for_origin, is_unmodified
-from gateway.core.cache.reuse import Reuse
-from gateway.core.cache.told import build_fields, build_whole_fields
-from gateway.core.errors import MemoryFull
-from gateway.core.errors import StoreUnavailable, UpstreamError
-from gateway.core.upstream.forwarding import build_response_fields
-from gateway.core.upstream.links import publish
-from gateway.core.http.messages import Field, Fields, RequestHead, Response, ResponseHead, field_value
-from gateway.core.http.messages import Response, StoredStream
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.policies.model import Policy
-from gateway.core.http.reasons import Reason
-from gateway.core.variants.exchange_heads import keep_directives
-from typing import Protocol
-from typing import Protocol, TypeAlias
 import asyncio
 import functools
 import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeAlias
+
 import msgspec
 
+from gateway.adapters.ports import Exports, Fetches, Upstreams
+from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
+from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.cache import invalidation as invalidating
+from gateway.core.cache import keys, storing
+from gateway.core.cache import reuse as answering
+from gateway.core.cache import reuse as reusing
+from gateway.core.cache import storing as revalidating
+from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
+from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
+from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
+from gateway.core.cache.told import build_fields, build_whole_fields
+from gateway.core.errors import MemoryFull, StoreUnavailable, UpstreamError
+from gateway.core.http import content_coding as encodings
+from gateway.core.http.assertions import Issuer, build_assertion, rewritten
+from gateway.core.http.messages import Field, Fields, RequestHead, Response, ResponseHead, StoredStream, field_value
+from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import Policy
+from gateway.core.upstream import loops
+from gateway.core.upstream.forwarding import build_response_fields
+from gateway.core.upstream.links import publish
+from gateway.core.variants.exchange_heads import keep_directives
 
 HELD_BYTES = 64 * 1024 * 1024
 """What a worker may hold unless it is said otherwise: as much as of exports that it remembers."""

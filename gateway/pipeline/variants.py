@@ -8,15 +8,15 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.adapters.streams import collect, give_up
 from gateway.adapters.ports import Exports
+from gateway.adapters.streams import collect, give_up
+from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
 from gateway.core.cache import keys
-from gateway.core.cache.model import Export
 from gateway.core.cache.fetch import Shaped
+from gateway.core.cache.model import Export
 from gateway.core.errors import BrokenDocument
 from gateway.core.http.fields import is_event_stream, parse_entity_tags
 from gateway.core.http.messages import Fields, RequestHead, Response, field_value, field_values
-from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
 from gateway.core.variants.documents import MAXIMUM_DOCUMENT_BYTES
 from gateway.core.variants.exchange_heads import (
     backend_head,

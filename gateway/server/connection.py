@@ -7,28 +7,37 @@ When the other end of a connection has to have done something. All connections a
 a timer for each request would cost more than all else that the server does with it.
 """
 
+import asyncio
+import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
+from math import inf
+from typing import Any, Protocol, cast
+
+import msgspec
+
 from gateway.adapters.ports import Clock
 from gateway.adapters.streams import PIECE_BYTES
-from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.errors import StreamRevoked
+from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
-from gateway.server.responses import Outgoing, is_reset, reset, was_refused
-from gateway.server.requests import Received, RequestContent
-from gateway.server.requests import RequestReader, Turn
-from gateway.server.responses import CONTINUE, LAST, PLAIN, build_start, ending_of, id_of
-from math import inf
-from typing import Any, Protocol, cast
-from typing import Protocol
-import asyncio
-import logging
-import msgspec
-import socket
-
+from gateway.server.requests import Received, RequestContent, RequestReader, Turn
+from gateway.server.responses import (
+    CONTINUE,
+    LAST,
+    PLAIN,
+    Outgoing,
+    build_start,
+    ending_of,
+    id_of,
+    is_reset,
+    reset,
+    was_refused,
+)
 
 LOOK_SECONDS = 1.0
 """How much later than its deadline a connection may be noticed."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from gateway.core.http.client_address import TrustedProxies, is_trusted
 from gateway.core.http.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.http.messages import Response
-from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.core.http.reasons import Reason
+from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.listener import RETRY_SECONDS
 from gateway.server.requests import Received, RequestContent, accept

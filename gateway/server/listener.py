@@ -5,22 +5,23 @@ Requests in progress: a worker takes so many, and refuses more while that is sti
 What waits in a queue is answered late, after its client has given up; a refusal can be sent elsewhere, or come back.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
-from gateway.core.http.client_address import TrustedProxies
+from typing import Protocol
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
 from gateway.core.errors import ClientGone
+from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Response
-from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
+from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import Received, RequestContent, accept
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
-from typing import Protocol
-import logging
-
 
 RETRY_SECONDS = 1
 """Retry-After of what is refused: a worker that is full answers all it has within about a second."""
@@ -61,8 +62,8 @@ class PublicListener:
     """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
 
     Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
-    what the server does (measured: ARCHITECTURE.md). Requests come from server/connection.py; by ASGI come only the start
-    and the end of the process.
+    what the server does (measured: ARCHITECTURE.md). Requests come from server/connection.py; by ASGI come only the
+    start and the end of the process.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from gateway.core.http.assertions import PublicKey
 from gateway.core.durability import Readiness
+from gateway.core.http.assertions import PublicKey
 from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300

@@ -9,25 +9,24 @@ This is the one place where identity fields that a client sent are dropped, in e
 sees the request.
 """
 
+import asyncio
+import re
 from collections.abc import Callable
-from gateway.core.http.client_address import TrustedProxies, find_origin
-from gateway.core.upstream.client_fields import IS_IDENTITY
+from typing import Any, Protocol, Self, TypeAlias
+
+import httptools
+import msgspec
+
 from gateway.core.errors import ClientGone
+from gateway.core.http.client_address import TrustedProxies, find_origin
 from gateway.core.http.fields import parse_authority
-from gateway.core.masking import Masking
-from gateway.core.http.messages import Field, Fields, Inform, field_values
-from gateway.core.http.messages import Field, Inform, RequestHead, single_values
+from gateway.core.http.messages import Field, Fields, Inform, RequestHead, field_values, single_values
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
+from gateway.core.masking import Masking
+from gateway.core.upstream.client_fields import IS_IDENTITY
 from gateway.server.responses import LAST, PLAIN, Terms
-from typing import Any, TypeAlias
-from typing import Protocol, Self
-import asyncio
-import httptools
-import msgspec
-import re
-
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""

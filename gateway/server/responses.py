@@ -5,24 +5,23 @@ A line break in a field would let its value become another field, or another ans
 The way out of a connection: answers, as fast as the client takes them.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from gateway.adapters.streams import PIECE_BYTES, Pieces
-from gateway.core.errors import ClientGone, GatewayError, StreamRevoked, UpstreamError
-from gateway.core.http.messages import ContentStream, ResponseHead
-from gateway.core.http.messages import Ended, Field, Response, ResponseHead, end_of_refused, field_value
-from gateway.core.upstream.causes import Cause
-from gateway.core.http.websockets import Frames
-from http import HTTPStatus
-from typing import Any
 import asyncio
 import fcntl
-import msgspec
 import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
 
+import msgspec
+
+from gateway.adapters.streams import PIECE_BYTES, Pieces
+from gateway.core.errors import ClientGone, GatewayError, StreamRevoked, UpstreamError
+from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead, end_of_refused, field_value
+from gateway.core.http.websockets import Frames
+from gateway.core.upstream.causes import Cause
 
 STATUS_LINES: Mapping[int, bytes] = {
     **{status: b"HTTP/1.1 %d " % status for status in range(100, 600)},

@@ -7,12 +7,12 @@ from litestar.types import HTTPScope, Receive, Send
 
 from gateway.adapters.admin_ports import Tokens
 from gateway.adapters.ports import PolicySource
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.admission.decision import Deny, decide
-from gateway.core.errors import StoreUnavailable
 from gateway.core.admission.explanation import build_facts
-from gateway.core.http.messages import RequestHead, Response, ResponseHead
 from gateway.core.admission.outcomes import Authorized, Refused, build_refused, refuse
+from gateway.core.errors import StoreUnavailable
+from gateway.core.http.client_address import TrustedProxies
+from gateway.core.http.messages import RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import token_id
 from gateway.core.tokens.whoami import build_identity, candidate_rules

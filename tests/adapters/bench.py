@@ -11,12 +11,12 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.quotas.costs import Cost
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
 from gateway.core.policies.script_terms import encode_terms
+from gateway.core.quotas.costs import Cost
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import TokenRecord
 from tests.support.connections import open_connection

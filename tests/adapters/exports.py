@@ -3,9 +3,9 @@
 from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import RedisExports
-from gateway.core.tokens.audit import Actor
 from gateway.core.cache.fetch import Storing
 from gateway.core.cache.invalidation import Purge, about_purge
+from gateway.core.tokens.audit import Actor
 
 NOW = 1_800_000_000_000
 NAME = names.export("project", "x", "abc")

@@ -12,8 +12,8 @@ from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
 from gateway.core.admission.decision import Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
-from gateway.core.tokens.owners import OwnerStanding
 from gateway.core.http.reasons import Reason
+from gateway.core.tokens.owners import OwnerStanding
 from gateway.core.tokens.records import TokenRecord
 from tests.adapters.raw_backend import ManualClock, settle
 from tests.support.policies import make_record, rule_for

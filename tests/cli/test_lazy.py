@@ -24,7 +24,15 @@ finally:
 """
 """The `gateway` command, which says at its end what it has imported."""
 
-SERVER = {"gateway.admin_app", "gateway.app", "gateway.pipeline.exchange", "gateway.plugin", "gateway.web", "litestar", "uvicorn"}
+SERVER = {
+    "gateway.admin_app",
+    "gateway.app",
+    "gateway.pipeline.exchange",
+    "gateway.plugin",
+    "gateway.web",
+    "litestar",
+    "uvicorn",
+}
 BACKENDS = {"brotli", "gateway.adapters.encodings", "gateway.pipeline.fetch", "httptools", "uvloop"}
 OTHERS = {"cryptography.hazmat", "fakeredis", "jinja2", "jwt", "watchfiles"}
 STORE = {"asyncio", "gateway.adapters.redis.connection", "gateway.management", "limits", "redis"}

@@ -12,7 +12,15 @@ import pytest
 
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.cli.process import workers
-from gateway.cli.process.workers import HANG_SECONDS, RESTART_SECONDS, START_SECONDS, TICK_SECONDS, Beats, Child, Workers
+from gateway.cli.process.workers import (
+    HANG_SECONDS,
+    RESTART_SECONDS,
+    START_SECONDS,
+    TICK_SECONDS,
+    Beats,
+    Child,
+    Workers,
+)
 from gateway.core.errors import StartFailed
 from tests.support.processes import wait_until
 

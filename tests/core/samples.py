@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from gateway.core.admission.decision import Facts
-from gateway.core.http.messages import Field, RequestHead
 from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.messages import Field, RequestHead
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.matching import parse_pattern
 from gateway.core.policies.model import CacheRule, Policy, PolicySet, Rule

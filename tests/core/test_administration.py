@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.tokens.changes import (
     LATEST_END,
     TokenChange,
@@ -16,11 +18,15 @@ from gateway.core.tokens.changes import (
     state_of,
     update_record,
 )
-from gateway.core.admission.decision import Allow, Deny, Facts, decide
-from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
-from gateway.core.tokens.text import digest, is_well_formed, random_bytes_needed, token_id
+from gateway.core.tokens.text import (
+    MAXIMUM_BINDING_LENGTH,
+    MAXIMUM_NAME_LENGTH,
+    digest,
+    is_well_formed,
+    random_bytes_needed,
+    token_id,
+)
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
 
 POLICY = load_shop()

@@ -5,6 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from gateway.core.errors import (
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.core.upstream.balancing import (
     BREAK_SECONDS,
     CLOSED,
@@ -23,14 +31,6 @@ from gateway.core.upstream.balancing import (
     may_repeat,
     may_try,
     while_trying,
-)
-from gateway.core.errors import (
-    UpstreamBroken,
-    UpstreamBusy,
-    UpstreamDropped,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
 )
 
 NOW = 1000.0

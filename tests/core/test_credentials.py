@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.tokens.credentials import credential_fields, find_credential
 from gateway.core.http.messages import Field
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import CredentialSource
-from gateway.core.http.reasons import Reason
+from gateway.core.tokens.credentials import credential_fields, find_credential
 from gateway.core.tokens.text import mint
 from tests.core.samples import SHOP, TOKEN_FORMAT, load_shop
 

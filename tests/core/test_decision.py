@@ -16,9 +16,9 @@ from gateway.core.admission.decision import (
     effective_scopes,
     ends_at,
 )
-from gateway.core.tokens.owners import OwnerStanding
-from gateway.core.quotas.model import Quota, Window
 from gateway.core.http.reasons import Reason
+from gateway.core.quotas.model import Quota, Window
+from gateway.core.tokens.owners import OwnerStanding
 from gateway.core.tokens.records import TokenRecord
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
 

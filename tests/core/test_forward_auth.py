@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.upstream.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
 from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.http.forward_auth import (
     MAXIMUM_CONTENT_IN_FIELD,
     PROXIES,
@@ -17,11 +17,11 @@ from gateway.core.http.forward_auth import (
     translate,
 )
 from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.admission.outcomes import Authorized
-from gateway.core.policies.model import Rule
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.policies.model import Rule
+from gateway.core.upstream.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
 from tests.core.samples import NOW_MILLISECONDS, RECORD, find_rule, load_shop, make_request
 
 CLIENT = (b"x-forwarded-for", b"203.0.113.9")

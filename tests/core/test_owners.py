@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, make_record, update_record
 from gateway.core.errors import ChangeRefused
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, make_record, update_record
 from gateway.core.tokens.owners import (
     OwnerChange,
     OwnerRecord,
@@ -17,7 +18,6 @@ from gateway.core.tokens.owners import (
     grantable_scopes,
     standing_in,
 )
-from gateway.core.policies.model import Policy
 from tests.core.samples import NOW, RECORD, SHOP, load, load_shop
 
 POLICY = load_shop()

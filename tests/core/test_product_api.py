@@ -5,9 +5,9 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.tokens.changes import TokenState
 from gateway.core.errors import ChangeRefused, NameTaken, NotGrantable
 from gateway.core.policies.model import OWN
+from gateway.core.tokens.changes import TokenState
 from gateway.core.tokens.product_api import build_change, build_request, build_token, may_manage, parse_asked, refuse
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.views import TokenView

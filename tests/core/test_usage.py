@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.core.admission.decision import Facts
-from gateway.core.http.messages import Field, ResponseHead
 from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.http.messages import Field, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.usage import (
     DAY_SECONDS,

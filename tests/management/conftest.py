@@ -8,9 +8,8 @@ import pytest
 import redis
 
 from gateway.adapters.redis.audit import RedisAudit
-from gateway.adapters.redis.tokens import RedisClaims
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.redis.tokens import RedisClaims, RedisTokens
 from gateway.management import Management
 from tests.management.policies import FixedPolicies
 from tests.support.connections import open_connection

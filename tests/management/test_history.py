@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
-from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
-from gateway.core.tokens.audit import Action, Actor, AuditEntry, AuditQuery
 from gateway.core.admission.decision import Asked
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NotFound, NotGrantable, TokenEnded
+from gateway.core.tokens.audit import Action, Actor, AuditEntry, AuditQuery
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.lifecycle import ByText
 from gateway.core.tokens.overrides import OverrideRequest
 from gateway.core.tokens.owners import OwnerChange, OwnerStatus

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.core.tokens.changes import TokenRequest, TokenState
 from gateway.core.tokens.audit import Actor
-from gateway.management import (Management)
+from gateway.core.tokens.changes import TokenRequest, TokenState
+from gateway.management import Management
 from gateway.management import management as reading
 
 pytestmark = pytest.mark.redis

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
-from gateway.core.tokens.audit import Actor, AuditQuery
 from gateway.core.errors import ChangeRefused, NotFound, TokenEnded
+from gateway.core.tokens.audit import Actor, AuditQuery
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.views import TokenView
 from gateway.management import Management
 from tests.management.conftest import build

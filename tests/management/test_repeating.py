@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from gateway.adapters.redis import keys as names
-from gateway.core.tokens.changes import TokenRequest
-from gateway.core.tokens.audit import Actor
 from gateway.core.errors import CallRepeated, ChangeRefused
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, fingerprint, key_digest
 from gateway.core.tokens.views import CreatedToken
 from gateway.management import Management

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from gateway.adapters.redis.connection import RedisConnection, open_client
-from gateway.core.tokens.changes import TokenChange, TokenRequest
-from gateway.core.tokens.audit import Actor
 from gateway.core.errors import ChangeRefused, NotFound
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenChange, TokenRequest
 from gateway.core.tokens.lifecycle import ByText
 from gateway.core.tokens.overrides import OverrideRequest
 from gateway.core.tokens.owners import OwnerChange

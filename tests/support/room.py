@@ -13,10 +13,8 @@ from gateway.adapters.redis.fetch_leases import RedisFetches
 from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.renderer import ProcessRenderer
-from gateway.adapters.scripted_upstreams import ScriptedUpstreams
 from gateway.adapters.revocation_watch import StreamWatch
 from gateway.app import request_ids
-from gateway.pipeline.fetch import Contents
 from gateway.core.http.messages import (
     ContentStream,
     Ended,
@@ -32,12 +30,13 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.records import AccessRecord, TokenRecord
 from gateway.core.tokens.text import build_checksum
-from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Fetching
 from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.fetch import Contents, Fetching
 from gateway.pipeline.variants import Shaping
 from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
+from tests.support.scripted_upstreams import ScriptedUpstreams
 
 NOW = 1_800_000_000_000
 TEXT = "sml_" + "0" * 34 + build_checksum("sml_" + "0" * 34)

@@ -13,13 +13,12 @@ from typing import Any
 import msgspec
 
 from gateway.adapters.redis import keys as names
-from gateway.adapters.redis.connection import Patience
-from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.connection import Patience, RedisConnection
 from gateway.adapters.redis.script_connection import ScriptLine
 from gateway.adapters.redis.scripts import read_facts, read_script
-from gateway.core.http.client_address import client_network
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
+from gateway.core.http.client_address import client_network
 from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 

@@ -9,33 +9,31 @@ A connection to Redis for what comes in crowds: exports that are read, stored an
 tokens. Whoever was let in on another connection is not in their way.
 """
 
+import asyncio
+import logging
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from collections.abc import Awaitable, Callable
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from functools import partial
-from gateway.adapters.redis import keys as names
-from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
-from gateway.adapters.redis.private import over_network
-from gateway.core.errors import ConfigurationError, StoreUnavailable
-from gateway.core.usage import REFUSED
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import redis.asyncio
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from typing import Any, TypeAlias, TypeVar
-from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
-import asyncio
-import logging
-import msgspec
-import re
-import redis.asyncio
 
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.private import over_network
+from gateway.core.errors import ConfigurationError, StoreUnavailable
+from gateway.core.usage import REFUSED
 
 LAST_TURNS = 8
 """Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
@@ -421,7 +419,6 @@ def _describe(error: BaseException) -> str:
 
 MAXIMUM_COMMANDS = 32
 """At once. The client's pool ends at a hundred connections, and who is refused one takes Redis for away."""
-
 
 
 class BoundedConnection(RedisConnection):

@@ -17,27 +17,25 @@ Exports in a Redis of their own: the heads of what is stored come with a second 
 Rule: nothing of this Redis is needed to answer. While it is away nothing is stored, and the backends are asked.
 """
 
+import asyncio
+import hashlib
+import logging
+import secrets
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any, Literal
+
+import msgspec
+
 from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.audit import RedisAudit
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.adapters.redis.usage import run_each
-from gateway.core.tokens.audit import AuditEntry, encode_entry
 from gateway.core.cache.fetch import Stored, Storing
 from gateway.core.errors import ContentLost, StoreUnavailable
-from gateway.core.errors import StoreUnavailable
-from typing import Any
-from typing import Literal
-import asyncio
-import hashlib
-import logging
-import msgspec
-import secrets
-
+from gateway.core.tokens.audit import AuditEntry, encode_entry
 
 PIECE_BYTES = 256 * 1024
 """The most that one command carries: Redis and this worker are each busy with it for a fraction of a millisecond."""

@@ -1,6 +1,6 @@
 """Every name the gateway uses in Redis. `gw1` is the version of this layout.
 
-    gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (core/tokens/records.py)
+    gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (records.py)
     gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
     gw1:{7f}:quota:<lineage>            hash, limit to the numbers of its algorithm, such as "<end in ms>:<used>", or of
                                         several, each behind its mark (scripts/quotas.lua)

@@ -3,19 +3,19 @@
 What a Redis server says of its own settings.
 """
 
-from gateway.adapters.redis import keys as names
-from gateway.adapters.redis.connection import Client, RedisConnection
-from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.adapters.redis.scripts import EMPTY_STORE, read_script
-from gateway.adapters.redis.usage import run_each
-from gateway.core.durability import Finding, Readiness, check_store
-from gateway.core.durability import StoreFacts
-from gateway.core.errors import StoreUnavailable
-from gateway.core.tokens.text import ID_LENGTH
-from typing import Any
 import asyncio
 import logging
+from typing import Any
+
 import msgspec
+
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import Client, RedisConnection, Script
+from gateway.adapters.redis.scripts import EMPTY_STORE, read_script
+from gateway.adapters.redis.usage import run_each
+from gateway.core.durability import Finding, Readiness, StoreFacts, check_store
+from gateway.core.errors import StoreUnavailable
+from gateway.core.tokens.text import ID_LENGTH
 
 
 async def read_store_facts(connection: RedisConnection) -> StoreFacts | None:

@@ -14,8 +14,7 @@ from typing import Any, Self, TypeAlias
 
 import hiredis
 
-from gateway.adapters.redis.connection import Patience
-from gateway.adapters.redis.connection import Client, RedisConnection, Script
+from gateway.adapters.redis.connection import Client, Patience, RedisConnection, Script
 from gateway.adapters.redis.private import take_over
 from gateway.core.errors import StoreUnavailable
 

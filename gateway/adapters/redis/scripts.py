@@ -7,21 +7,21 @@ without, it refuses commands (OOM).
 """
 
 from collections.abc import Sequence
-from gateway.adapters.redis import keys as names
-from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.connection import Script
-from gateway.core.tokens.lifecycle import bound_by
-from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
-from gateway.core.errors import StoreUnavailable
-from gateway.core.tokens.owners import OwnerStanding, bind_plan
-from gateway.core.policies.model import Policy, Rule
-from gateway.core.quotas.model import Window, effective_quotas
-from gateway.core.tokens.records import TokenRecord, decode_record
-from gateway.core.tokens.text import token_id
 from importlib.resources import files
 from typing import Any
+
 import msgspec
 
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import RedisConnection, Script
+from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.errors import StoreUnavailable
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.quotas.model import Window, effective_quotas
+from gateway.core.tokens.lifecycle import bound_by
+from gateway.core.tokens.owners import OwnerStanding, bind_plan
+from gateway.core.tokens.records import TokenRecord, decode_record
+from gateway.core.tokens.text import token_id
 
 REFUSED_WHEN_FULL = {"store.lua", "stage.lua", "keep_content.lua", "count.lua"}
 """Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many

@@ -7,24 +7,25 @@ lease ends by itself. So does all that a killed worker had not settled yet: stri
 Requests in flight: from their admission until their content is at hand or their stream has ended.
 """
 
-from collections.abc import Callable
+import asyncio
 from collections.abc import Callable, Sequence
-from gateway.adapters.redis import keys as names
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
 from gateway.adapters.ports import Flight
+from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.quotas.partitions import holder_of
 from gateway.core.policies.model import Rule
 from gateway.core.policies.script_terms import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
-from types import TracebackType
-from typing import Literal
-import asyncio
-import msgspec
+from gateway.core.quotas.partitions import holder_of
 
 
 class Uncounted:

@@ -14,36 +14,28 @@ against what was seen of the one before; so of several who want a name at once, 
 counts for as long as a creation can take.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Collection, Iterable
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from gateway.adapters.redis import keys as names
-from gateway.adapters.redis.connection import Client, RedisConnection
-from gateway.adapters.redis.connection import Client, RedisConnection, refused
-from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.scripts import read_facts, read_script, read_token, read_windows
-from gateway.adapters.redis.scripts import read_script
-from gateway.adapters.redis.usage import run_each
-from gateway.adapters.redis.scripts import RedisWrites
-from gateway.adapters.redis.scripts import RedisWrites, Write
-from gateway.core.http.client_address import client_network
-from gateway.core.tokens.audit import AuditEntry, encode_entry
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.errors import ChangeRefused, NotKept
-from gateway.core.admission.explanation import Standing
-from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, KeyClaim
-from gateway.core.tokens.owners import OwnerRecord, decode_owner, encode_owner
-from gateway.core.policies.model import Policy
-from gateway.core.policies.model import Rule
-from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.records import TokenRecord, decode_record, encode_record, newest_first
-from gateway.core.tokens.text import ID_LENGTH, bucket_of, token_id
-from gateway.core.tokens.text import bucket_of, token_id
 from itertools import chain, groupby
 from typing import Any
-import asyncio
+
 import msgspec
 
+from gateway.adapters.redis import keys as names
+from gateway.adapters.redis.connection import Client, RedisConnection, refused
+from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
+from gateway.adapters.redis.usage import run_each
+from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.explanation import Standing
+from gateway.core.errors import ChangeRefused, NotKept
+from gateway.core.http.client_address import client_network
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.tokens.audit import AuditEntry, encode_entry
+from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, KeyClaim
+from gateway.core.tokens.owners import OwnerRecord, decode_owner, encode_owner
+from gateway.core.tokens.records import TokenRecord, decode_record, encode_record, newest_first
+from gateway.core.tokens.text import ID_LENGTH, bucket_of, token_id
 
 FIELDS_AT_ONCE = 10_000
 """Written in one script: Redis serves nobody else for some milliseconds. Copies of forty projects are one script."""

@@ -8,21 +8,32 @@ what it counted in its last second, and a connection that breaks between a call 
 that call twice.
 """
 
-from collections import Counter
+import asyncio
+import heapq
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import msgspec
+
 from gateway.adapters.redis import keys as names
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
-from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
+from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
-from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.tokens.text import token_id
 from gateway.core.usage import (
     DAY_HOURS,
+    HOUR_SECONDS,
+    LOST,
+    MAXIMUM_HOURS,
     BusyToken,
     Counted,
+    Noted,
     PolicyUsage,
     StoreMemory,
     Totals,
@@ -31,17 +42,11 @@ from gateway.core.usage import (
     by_hour,
     last_days,
     last_hours,
+    note_of,
     read_counted,
+    read_noted,
+    write_counted,
 )
-from gateway.core.usage import HOUR_SECONDS, LOST, MAXIMUM_HOURS, Noted, note_of, read_noted, write_counted
-from itertools import islice
-from operator import itemgetter
-from typing import Any, TypeAlias
-import asyncio
-import heapq
-import logging
-import msgspec
-
 
 _Command: TypeAlias = Sequence[str | int]
 

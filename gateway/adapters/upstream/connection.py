@@ -6,18 +6,16 @@ is kept has nothing on the wire, in either direction.
 The content of a backend's response, for whoever passes it on.
 """
 
-from collections.abc import AsyncIterator, Callable
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol, Self, cast
+
 from gateway.adapters.ports import Clock, Timer
-from gateway.adapters.upstream.wire import NO_LIMITS, Framing, OutgoingRequest
-from gateway.adapters.upstream.wire import ResponseReader
+from gateway.adapters.upstream.wire import NO_LIMITS, Framing, OutgoingRequest, ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
 from gateway.core.http.messages import Inform, Response, ResponseHead
 from gateway.core.upstream.causes import Cause
-from typing import Protocol, Self
-from typing import cast
-import asyncio
 
 
 class Source(Protocol):

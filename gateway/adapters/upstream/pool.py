@@ -10,37 +10,38 @@ leaves: then the request is sent again, once and on a new connection, if core/up
 Health checks: each target is asked for a page in turn, on a connection of its own.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from collections.abc import AsyncIterator, Iterable, Sequence
-from gateway.adapters.ports import Clock
-from gateway.adapters.ports import Clock, Timer
-from gateway.adapters.streams import give_up
-from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
-from gateway.adapters.upstream.connection import UpstreamConnection
-from gateway.adapters.upstream.failures import FailureLog, find_connect_cause
-from gateway.adapters.upstream.wire import Framing, Limits, OutgoingRequest
-from gateway.adapters.upstream.wire import Framing, Limits, OutgoingRequest, expect
-from gateway.adapters.upstream.wire import Framing, Limits, begin, frame, limits_of, without_times
-from gateway.adapters.upstream.tls import TlsContexts
-from gateway.core.upstream import balancing
-from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
-from gateway.core.errors import UpstreamError
-from gateway.core.errors import UpstreamError, UpstreamUnreachable
-from gateway.core.upstream.forwarding import edit_fields, rewrite_target
-from gateway.core.http.messages import Field, Inform, Response
-from gateway.core.http.messages import Field, Inform, Response, ResponseHead
-from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
-from gateway.core.policies.model import FieldEdits, Upstream
-from gateway.core.policies.model import HealthCheck
-from gateway.core.upstream.causes import Cause
-from typing import NamedTuple
-from urllib.parse import urlsplit
 import asyncio
 import logging
-import msgspec
 import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
+import msgspec
+
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
+from gateway.adapters.ports import Clock, Timer
+from gateway.adapters.streams import give_up
+from gateway.adapters.upstream.connection import UpstreamConnection
+from gateway.adapters.upstream.failures import FailureLog, find_connect_cause
+from gateway.adapters.upstream.tls import TlsContexts
+from gateway.adapters.upstream.wire import (
+    Framing,
+    Limits,
+    OutgoingRequest,
+    begin,
+    expect,
+    frame,
+    limits_of,
+    without_times,
+)
+from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
+from gateway.core.http.messages import Field, Inform, Response, ResponseHead
+from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, FieldEdits, HealthCheck, Upstream
+from gateway.core.upstream import balancing
+from gateway.core.upstream.causes import Cause
+from gateway.core.upstream.forwarding import edit_fields, rewrite_target
 
 IDLE_SECONDS = 4.0
 """Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""

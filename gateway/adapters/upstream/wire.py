@@ -5,19 +5,19 @@ Responses to the requests on one connection, taken apart by httptools' strict pa
 A response ends cleanly only where its framing says so (RFC 9112 6.3), however the connection went.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from enum import Enum, auto
-from gateway.core.errors import UpstreamBroken
-from gateway.core.http.messages import Field, Inform, field_value, field_values, without_fields
-from gateway.core.http.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.policies.model import Upstream
-from gateway.core.upstream.causes import Cause
-from math import inf
 import base64
 import hashlib
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum, auto
+from math import inf
+
 import httptools
 import msgspec
 
+from gateway.core.errors import UpstreamBroken
+from gateway.core.http.messages import Field, Inform, ResponseHead, field_value, field_values, without_fields
+from gateway.core.policies.model import Upstream
+from gateway.core.upstream.causes import Cause
 
 _LENGTH = frozenset({b"content-length"})
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

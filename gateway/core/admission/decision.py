@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenState, state_of
-from gateway.core.tokens.owners import OwnerStanding, OwnerStatus
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import Rule
 from gateway.core.quotas.model import Window, exceeded
-from gateway.core.http.reasons import Reason
+from gateway.core.tokens.changes import TokenState, state_of
+from gateway.core.tokens.owners import OwnerStanding, OwnerStatus
 from gateway.core.tokens.records import TokenRecord
 
 

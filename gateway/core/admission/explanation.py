@@ -7,14 +7,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.tokens.changes import state_of
-from gateway.core.admission.decision import NO_KIN, PERMISSION_CHECKS, TOKEN_CHECKS, Facts, Kin, lacking_scopes, sides_of
+from gateway.core.admission.decision import (
+    NO_KIN,
+    PERMISSION_CHECKS,
+    TOKEN_CHECKS,
+    Facts,
+    Kin,
+    lacking_scopes,
+    sides_of,
+)
 from gateway.core.http.fields import build_timestamp
+from gateway.core.http.reasons import Reason
+from gateway.core.http.targets import parse_path
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.model import Window, exceeded
-from gateway.core.http.reasons import Reason
+from gateway.core.tokens.changes import state_of
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.http.targets import parse_path
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """The methods that are tried to say which ones a path takes."""

@@ -4,18 +4,24 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.quotas.costs import outcome_of
 from gateway.core.admission.decision import Deny, Facts, ends_at
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
-from gateway.core.policies.model import Policy, PolicySet, Rule
 from gateway.core.http.problems import PROBLEMS, build_refusal
-from gateway.core.quotas.model import Window, retry_after_seconds
-from gateway.core.http.ratelimit_fields import LIMIT_FIELD, POLICY_FIELD, build_ratelimit, build_ratelimit_policy, join_backends
+from gateway.core.http.ratelimit_fields import (
+    LIMIT_FIELD,
+    POLICY_FIELD,
+    build_ratelimit,
+    build_ratelimit_policy,
+    join_backends,
+)
 from gateway.core.http.reasons import Reason
+from gateway.core.http.tracing import trace_of
+from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.quotas.costs import outcome_of
+from gateway.core.quotas.model import Window, retry_after_seconds
 from gateway.core.tokens.records import AccessRecord, TokenRecord, build_time
 from gateway.core.tokens.text import token_id
-from gateway.core.http.tracing import trace_of
 from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400

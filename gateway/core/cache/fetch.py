@@ -5,11 +5,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.cache import reuse as answering
 from gateway.core.cache.model import Export
 from gateway.core.errors import UpstreamError
 from gateway.core.http.messages import RequestHead, Response
-from gateway.core.admission.outcomes import Authorized
 from gateway.core.policies.model import CacheRule
 
 

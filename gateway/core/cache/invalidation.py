@@ -4,21 +4,18 @@ What an operator names to be purged, the groups that it is, and its entry of the
 """
 
 from collections.abc import Iterable
-from gateway.core.tokens.audit import Action, Actor, AuditEntry, id_or_nothing
-from gateway.core.cache.keys import WHOLE_POLICY, entitlement_group, is_bound, named_group, uri_group
-from gateway.core.cache.keys import named_group, parse_groups, uri_group
-from gateway.core.errors import ChangeRefused
-from gateway.core.http.fields import DEFAULT_PORTS, parse_authority
-from gateway.core.http.fields import parse_host
-from gateway.core.http.messages import Field, RequestHead, ResponseHead, field_value, field_values
-from gateway.core.policies.matching import Matcher
-from gateway.core.policies.model import Policy
-from gateway.core.policies.model import Rule
-from gateway.core.http.targets import parse_path
 from urllib.parse import urljoin, urlsplit
-from urllib.parse import urlsplit
+
 import msgspec
 
+from gateway.core.cache.keys import WHOLE_POLICY, entitlement_group, is_bound, named_group, parse_groups, uri_group
+from gateway.core.errors import ChangeRefused
+from gateway.core.http.fields import DEFAULT_PORTS, parse_authority, parse_host
+from gateway.core.http.messages import Field, RequestHead, ResponseHead, field_value, field_values
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.matching import Matcher
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.tokens.audit import Action, Actor, AuditEntry, id_or_nothing
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 9.2.1; of a method that is not known here nothing can be promised."""

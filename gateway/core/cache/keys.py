@@ -13,10 +13,10 @@ import re
 from gateway.core.cache.model import Selection, StoredHead
 from gateway.core.http.fields import parse_string_list
 from gateway.core.http.messages import Fields, RequestHead, field_values
+from gateway.core.http.targets import parse_path
 from gateway.core.policies.matching import bind_parameters
 from gateway.core.policies.model import CacheRule, Entitlement, Rule
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.http.targets import parse_path
 from gateway.core.tokens.text import token_id
 from gateway.core.variants.model import RENDERING, InvalidOptions, Variant
 

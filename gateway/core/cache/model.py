@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.upstream.client_fields import FOLDED
 from gateway.core.http.content_coding import add_vary_by_encoding, is_encodable
-from gateway.core.upstream.forwarding import PSEUDONYM
 from gateway.core.http.messages import Field, Fields, without_fields
+from gateway.core.upstream.client_fields import FOLDED
+from gateway.core.upstream.forwarding import PSEUDONYM
 
 CLIENT_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 """Caches between us and the client may keep an answer, but must ask for each use: so revocation stays immediate."""

@@ -8,17 +8,30 @@ Conditional and range requests, answered from what is stored (RFC 9110 13 and 14
 Answers made from what is stored, or has just been fetched whole: 200, 206, 304, 416, with Age and Cache-Status.
 """
 
+import base64
+import functools
+import hashlib
 from collections.abc import Callable, Sequence
-from gateway.core.cache.model import Export, StoredHead, current_age, matches
-from gateway.core.cache.model import Export, current_age
-from gateway.core.cache.model import StoredHead
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.cache.keys import is_cacheable
+from gateway.core.cache.model import Export, StoredHead, current_age, matches
 from gateway.core.cache.told import told
 from gateway.core.http.content_coding import build_encoded_fields, choose_encoding
 from gateway.core.http.etags import matches_weakly
-from gateway.core.http.fields import MAXIMUM_DELTA_SECONDS, parse_cache_control, parse_delta_seconds
-from gateway.core.http.fields import parse_age, parse_preferences
-from gateway.core.http.fields import parse_entity_tags, parse_http_date, parse_range
+from gateway.core.http.fields import (
+    MAXIMUM_DELTA_SECONDS,
+    parse_age,
+    parse_cache_control,
+    parse_delta_seconds,
+    parse_entity_tags,
+    parse_http_date,
+    parse_preferences,
+    parse_range,
+)
 from gateway.core.http.messages import (
     Field,
     Fields,
@@ -26,18 +39,10 @@ from gateway.core.http.messages import (
     Response,
     ResponseHead,
     StoredStream,
+    field_value,
     field_values,
     without_fields,
 )
-from gateway.core.http.messages import Fields, RequestHead
-from gateway.core.http.messages import Fields, RequestHead, field_value, field_values
-from gateway.core.admission.outcomes import Authorized
-from typing import TypeAlias
-import base64
-import functools
-import hashlib
-import msgspec
-
 
 FOR_ORIGINS = frozenset({b"if-match", b"if-unmodified-since"})
 """Not applicable to a cache (RFC 9111 4.3.2): the backend evaluates them, by its own tags and dates."""

@@ -6,8 +6,12 @@ Rule 2: what a backend forbids no rule of a policy allows. A rule gives lifetime
 What a 304 (Not Modified) of the backend changes of a stored answer (RFC 9111 4.3.4, 3.2).
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
-from gateway.core.cache.model import StoredHead
+
+import msgspec
+
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.cache.freshness import (
     Directives,
     Lifetime,
@@ -16,22 +20,25 @@ from gateway.core.cache.freshness import (
     measure_lifetime,
 )
 from gateway.core.cache.keys import is_cacheable
+from gateway.core.cache.model import StoredHead
 from gateway.core.cache.reuse import FOR_ORIGINS
 from gateway.core.cache.told import read_selection
-from gateway.core.upstream.client_fields import ASSERTION_FIELD
 from gateway.core.http.content_coding import is_encodable
 from gateway.core.http.etags import choose_tag, weaken
-from gateway.core.http.fields import build_http_date
 from gateway.core.http.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list
-from gateway.core.upstream.forwarding import end_to_end_fields
-from gateway.core.http.messages import Field, Fields, RequestHead, ResponseHead, field_value, field_values, without_fields
-from gateway.core.http.messages import Fields, RequestHead, ResponseHead, field_value, without_fields
-from gateway.core.admission.outcomes import Authorized
-from gateway.core.policies.model import CacheRule, Rule
+from gateway.core.http.messages import (
+    Field,
+    Fields,
+    RequestHead,
+    ResponseHead,
+    field_value,
+    field_values,
+    without_fields,
+)
 from gateway.core.http.tracing import PARENT_FIELD, STATE_FIELD
-import hashlib
-import msgspec
-
+from gateway.core.policies.model import CacheRule, Rule
+from gateway.core.upstream.client_fields import ASSERTION_FIELD
+from gateway.core.upstream.forwarding import end_to_end_fields
 
 MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
 """Larger content streams through without being stored: a worker must be able to hold what it stores."""

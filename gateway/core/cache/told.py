@@ -5,11 +5,11 @@ A client can say what no backend hears, and a backend hears what no client says:
 
 from collections.abc import Collection
 
-from gateway.core.cache.model import Selection, select
 from gateway.core.admission.decision import effective_scopes
-from gateway.core.upstream.forwarding import build_request_fields, edit_fields, passes_as_it_is
-from gateway.core.http.messages import Field, Fields, RequestHead
 from gateway.core.admission.outcomes import Authorized
+from gateway.core.cache.model import Selection, select
+from gateway.core.http.messages import Field, Fields, RequestHead
+from gateway.core.upstream.forwarding import build_request_fields, edit_fields, passes_as_it_is
 
 CONDITIONAL_FIELDS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 """Not passed on where the answer is to be stored: the gateway wants all of it, and answers these itself."""

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.core.upstream.client_fields import ASSERTION_FIELD
 from gateway.core.admission.decision import effective_scopes
-from gateway.core.upstream.forwarding import rewrite_target
-from gateway.core.http.messages import Field, RequestHead
 from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.messages import Field, RequestHead
 from gateway.core.tokens.text import token_id
+from gateway.core.upstream.client_fields import ASSERTION_FIELD
+from gateway.core.upstream.forwarding import rewrite_target
 
 LIFETIME_SECONDS = 30
 """Backends look when a request comes in, so it has to outlast the way there and clocks that differ."""

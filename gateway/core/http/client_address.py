@@ -7,15 +7,15 @@ read, the one that the trusted proxies write: the other would be the client's ow
 The Forwarded field (RFC 7239): through whose hands a request came, each proxy telling of the one before it.
 """
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Sequence
-from gateway.core.http.messages import Fields, field_values
-from typing import Literal, TypeAlias
 import functools
 import ipaddress
-import msgspec
 import re
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
+import msgspec
+
+from gateway.core.http.messages import Fields, field_values
 
 BY = "_gateway"
 """Our name in it, an obfuscated identifier (6.3): the backend need not know our address."""

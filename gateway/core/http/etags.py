@@ -29,20 +29,19 @@ attribute:date                 XML attributes of that name, wherever they stand
 Entity tags (RFC 9110 8.8.3): made from what content means, chosen between the backend's and ours, compared.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterable, Iterator
-from collections.abc import Sequence
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from gateway.core.http.fields import is_entity_tag, parse_entity_tags, parse_media_type
-from gateway.core.tokens.text import BYTE_ORDER_MARK
-from typing import Any
-from xml.parsers import expat
 import base64
 import csv
 import hashlib
-import msgspec
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from typing import Any
+from xml.parsers import expat
 
+import msgspec
+
+from gateway.core.http.fields import is_entity_tag, parse_entity_tags, parse_media_type
+from gateway.core.tokens.text import BYTE_ORDER_MARK
 
 MAXIMUM_DEPTH = 256
 """Levels of nesting. Far below the interpreter's own limit, which depends on who is calling."""

@@ -14,16 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.http.client_address import ForwardingField, names_client
-from gateway.core.upstream.client_fields import ASSERTION_FIELD
 from gateway.core.admission.decision import effective_scopes
-from gateway.core.http.fields import parse_authority
-from gateway.core.upstream.forwarding import build_identity_fields
-from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, single_values
 from gateway.core.admission.outcomes import Authorized
-from gateway.core.policies.matching import METHOD
+from gateway.core.http.client_address import ForwardingField, names_client
+from gateway.core.http.fields import parse_authority
+from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, single_values
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.policies.matching import METHOD
+from gateway.core.upstream.client_fields import ASSERTION_FIELD
+from gateway.core.upstream.forwarding import build_identity_fields
 
 MAXIMUM_CONTENT_IN_FIELD = 2048
 """Content of a refusal that nginx gets as a field: all fields of an answer must fit into its buffer of 4 KiB."""

@@ -36,7 +36,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     fields: Fields
     scheme: str
     client: str
-    """The address of the client, as far as trusted proxies tell (core/http/client_address.py); empty on a Unix socket."""
+    """The address of the client, as far as trusted proxies tell (client_address.py); empty on a Unix socket."""
     forwarded_for: str
     """The addresses it came through, the connection's other end last, for the backend's X-Forwarded-For."""
     id: str

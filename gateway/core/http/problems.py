@@ -11,8 +11,8 @@ import msgspec
 
 from gateway.core.http.fields import build_challenge
 from gateway.core.http.messages import Field, Response, ResponseHead
-from gateway.core.policies.model import Policy
 from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import Policy
 from gateway.core.variants.model import OptionMistake
 
 _REGISTRY = "https://iana.org/assignments/http-problem-types#"
@@ -131,8 +131,8 @@ def build_refusal(
 ) -> Response:
     """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
 
-    `lacking` names what a proxy leaves out (core/http/forward_auth.py), `detail` is what there is to say of this occurrence,
-    `mistakes` are those of the request's options.
+    `lacking` names what a proxy leaves out (core/http/forward_auth.py), `detail` is what there is to say of this
+    occurrence, `mistakes` are those of the request's options.
     """
     problem = PROBLEMS[reason]
     if detail:

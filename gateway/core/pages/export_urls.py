@@ -7,23 +7,22 @@ builder never shows an address that would be refused without saying so.
 Ready lines for those who use a new token: they read it from the environment, and never contain it.
 """
 
-from collections.abc import Mapping, Sequence
-from gateway.core.pages.formatting import build_sample
-from gateway.core.policies.matching import bind_parameters
-from gateway.core.policies.model import Policy
-from gateway.core.policies.model import Rule
-from gateway.core.http.targets import parse_path
-from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.options import OfferedOption, build_offer
-from gateway.core.variants.options import VariantRule, parse_variant
-from gateway.core.variants.rendering import render
-from gateway.core.variants.model import DocumentForm, InvalidOptions, Variant
-from textwrap import indent
-from urllib.parse import quote, urlencode
-import msgspec
 import re
 import shlex
+from collections.abc import Mapping, Sequence
+from textwrap import indent
+from urllib.parse import quote, urlencode
 
+import msgspec
+
+from gateway.core.http.targets import parse_path
+from gateway.core.pages.formatting import build_sample
+from gateway.core.policies.matching import bind_parameters
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Variant
+from gateway.core.variants.options import OfferedOption, VariantRule, build_offer, parse_variant
+from gateway.core.variants.rendering import render
 
 ALL = "*"
 _UNESCAPED = ",*@"

@@ -10,19 +10,15 @@ The history of changes in words.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from collections.abc import Mapping
-from collections.abc import Mapping, Sequence
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from gateway.core.tokens.audit import DONE, Action, AuditEntry
-from gateway.core.usage import HIT, MISS, NOT_MODIFIED, STALE, PolicyUsage
-from gateway.core.usage import UsagePoint
-from gateway.core.variants.model import DocumentKind, Variant
-from typing import Any
-from typing import Literal
+from typing import Any, Literal
+
 import msgspec
 
+from gateway.core.tokens.audit import DONE, Action, AuditEntry
+from gateway.core.usage import HIT, MISS, NOT_MODIFIED, STALE, PolicyUsage, UsagePoint
+from gateway.core.variants.model import DocumentKind, Variant
 
 _STEPS = ((31536000, "year"), (2592000, "month"), (604800, "week"), (86400, "day"), (3600, "hour"), (60, "minute"))
 _MOMENT_SECONDS = 45

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenChange, TokenRequest
 from gateway.core.http.fields import build_timestamp
-from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import TokenChange, TokenRequest
+from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 
 

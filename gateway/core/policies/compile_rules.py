@@ -18,40 +18,37 @@ Turns what a policy says of scopes into what tokens and rules hold, every name a
 Rule: a name means one scope. An alias can be neither a scope of its own nor an alias of two.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Iterable, Mapping
-from collections.abc import Iterator
-from collections.abc import Mapping
-from functools import partial
-from gateway.core.cache.keys import PARAMETER
-from gateway.core.quotas.costs import Cost, Outcome
-from gateway.core.quotas.model import parse_duration
-from gateway.core.http.etags import BY_VALUE, TagRule, parse_ignored, split_pointer
-from gateway.core.policies.model import FIELDS, NAMED, OWN, STATUSES, Dialect, Refusal
-from gateway.core.policies.schema import CacheTable
-from gateway.core.policies.schema import PolicyDocument
-from gateway.core.policies.schema import RuleTable
-from gateway.core.policies.grammar import Binding
-from gateway.core.policies.matching import Pattern
-from gateway.core.policies.matching import Pattern, bind_parameters
-from gateway.core.policies.schema import CostTable, QuotaTable
-from gateway.core.policies.reading import Mistake, path_to
-from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.reading import path_to
-from gateway.core.policies.model import CacheRule, Entitlement
-from gateway.core.policies.model import NO_PLAN, Allotment, Policy
-from gateway.core.policies.schema import ScopeTable
-from gateway.core.quotas.model import LEASE_SECONDS, MAXIMUM_NUMBER, PARTITIONS, Algorithm, Quota
-from gateway.core.http.ratelimit_fields import build_ratelimit_policy
-from gateway.core.tokens.scopes import Bundle, Scope
-from typing import NamedTuple
-from typing import Protocol, TypeVar
-from typing import TypeVar
-import msgspec
 import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
+import msgspec
+
+from gateway.core.cache.keys import PARAMETER
+from gateway.core.http.etags import BY_VALUE, TagRule, parse_ignored, split_pointer
+from gateway.core.http.ratelimit_fields import build_ratelimit_policy
+from gateway.core.policies.grammar import Binding
+from gateway.core.policies.matching import Pattern, bind_parameters
+from gateway.core.policies.model import (
+    FIELDS,
+    NAMED,
+    NO_PLAN,
+    OWN,
+    STATUSES,
+    Allotment,
+    CacheRule,
+    Dialect,
+    Entitlement,
+    Policy,
+    Refusal,
+)
+from gateway.core.policies.reading import Mistake, path_to, unknown_name
+from gateway.core.policies.schema import CacheTable, CostTable, PolicyDocument, QuotaTable, RuleTable, ScopeTable
+from gateway.core.quotas.costs import Cost, Outcome
+from gateway.core.quotas.model import LEASE_SECONDS, MAXIMUM_NUMBER, PARTITIONS, Algorithm, Quota, parse_duration
+from gateway.core.tokens.scopes import Bundle, Scope
 
 Made = TypeVar("Made")
 

@@ -5,6 +5,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.core.http.fields import MAXIMUM_PORT, parse_authority
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.grammar import NO_BACKEND
+from gateway.core.policies.model import CLIENT_HOST, UNIX, FieldEdits, HealthCheck, Rewrite, Tls, Upstream
+from gateway.core.policies.reading import Mistake, path_to, unknown_name
+from gateway.core.policies.schema import AssertionTable, FieldsTable, RewriteTable, RuleTable, UpstreamTable
+from gateway.core.quotas.model import parse_duration
 from gateway.core.upstream.client_fields import (
     HOP_BY_HOP,
     MISLEADING,
@@ -15,15 +22,7 @@ from gateway.core.upstream.client_fields import (
     is_misleading,
     is_set_by_gateway,
 )
-from gateway.core.quotas.model import parse_duration
-from gateway.core.http.fields import MAXIMUM_PORT, parse_authority
 from gateway.core.upstream.forwarding import SET_FOR_CLIENTS
-from gateway.core.policies.schema import RuleTable
-from gateway.core.policies.grammar import NO_BACKEND
-from gateway.core.policies.reading import Mistake, path_to, unknown_name
-from gateway.core.policies.model import CLIENT_HOST, UNIX, FieldEdits, HealthCheck, Rewrite, Tls, Upstream
-from gateway.core.policies.schema import AssertionTable, FieldsTable, RewriteTable, UpstreamTable
-from gateway.core.http.targets import parse_path
 
 Note = Callable[[Mistake], None]
 

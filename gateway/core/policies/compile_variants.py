@@ -11,10 +11,10 @@ from gateway.core.policies.schema import OptionTable, VariantsTable
 from gateway.core.variants.design_tokens import DesignTokensDocument
 from gateway.core.variants.documents import field_names, make_reader
 from gateway.core.variants.formats import FORMATS, OFFERED
+from gateway.core.variants.model import LISTED, SETTINGS, DocumentForm, DocumentKind, Setting
 from gateway.core.variants.options import CHOICES, LISTS, OPEN, Option, VariantRule
 from gateway.core.variants.token_values import TYPES
 from gateway.core.variants.translations import TranslationsDocument
-from gateway.core.variants.model import LISTED, SETTINGS, DocumentForm, DocumentKind, Setting
 
 SCHEMAS: Mapping[DocumentKind, type[msgspec.Struct]] = {
     "translations": TranslationsDocument,

@@ -6,30 +6,29 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.core.upstream.client_fields import is_identity, is_set_by_gateway
-from gateway.core.tokens.credentials import credential_fields
-from gateway.core.quotas.model import parse_duration
+from gateway.core.http.problems import PROBLEMS
+from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import OwnAddresses
-from gateway.core.policies.compile_rules import cache_mistakes, compile_cache
-from gateway.core.policies.schema import (
-    CacheTable,
-    PlanTable,
-    PolicyDocument,
-    RuleTable,
-)
-from gateway.core.policies.compile_rules import Draft
-from gateway.core.policies.compile_rules import compile_tag_rule
-from gateway.core.policies.compile_rules import compile_dialect, find_token
-from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.compile_rules import (
+    Draft,
     allot_for_rule,
+    cache_mistakes,
     check_cost,
+    compile_bundles,
+    compile_cache,
     compile_cost,
+    compile_dialect,
+    compile_names,
     compile_quotas,
     compile_rule_quotas,
+    compile_scopes,
+    compile_tag_rule,
+    find_token,
+    own_names,
 )
-from gateway.core.policies.reaching import find_obstacle
-from gateway.core.policies.reading import Mistake, path_to, unknown_name
+from gateway.core.policies.compile_upstreams import compile_times, compile_upstream
+from gateway.core.policies.compile_variants import compile_variants
+from gateway.core.policies.matching import Matcher, Pattern, parse_pattern
 from gateway.core.policies.model import (
     NO_PLAN,
     CredentialSource,
@@ -38,16 +37,21 @@ from gateway.core.policies.model import (
     PolicySet,
     Rule,
 )
-from gateway.core.policies.compile_rules import compile_bundles, compile_names, compile_scopes, own_names
+from gateway.core.policies.reaching import find_obstacle
+from gateway.core.policies.reading import Mistake, path_to, unknown_name
+from gateway.core.policies.schema import (
+    CacheTable,
+    PlanTable,
+    PolicyDocument,
+    RuleTable,
+)
 from gateway.core.policies.script_terms import encode_terms
-from gateway.core.policies.compile_upstreams import compile_times, compile_upstream
-from gateway.core.policies.compile_variants import compile_variants
-from gateway.core.http.problems import PROBLEMS
-from gateway.core.quotas.model import Quota
-from gateway.core.http.reasons import Reason
+from gateway.core.policies.versions import version_of
+from gateway.core.quotas.model import Quota, parse_duration
+from gateway.core.tokens.credentials import credential_fields
 from gateway.core.tokens.scopes import Scope, granting, implied_by
 from gateway.core.tokens.text import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat
-from gateway.core.policies.versions import version_of
+from gateway.core.upstream.client_fields import is_identity, is_set_by_gateway
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
 """What a policy's `[errors]` may answer in its own way."""

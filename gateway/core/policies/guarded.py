@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.quotas.costs import Cost
-from gateway.core.policies.matching import Pattern
 from gateway.core.policies.compile_rules import allot
+from gateway.core.policies.matching import Pattern
 from gateway.core.policies.model import Policy, PolicySet, Rule
 from gateway.core.policies.script_terms import encode_terms
+from gateway.core.quotas.costs import Cost
 
 
 def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:

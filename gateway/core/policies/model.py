@@ -5,25 +5,24 @@ How a product's own interface for tokens speaks: the names of fields, which are 
 The backend of a policy: where it is, how long it may take, what is changed on the way to it.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Mapping
-from gateway.core.quotas.costs import Cost
+from typing import Literal, TypeAlias
+
+import msgspec
+
 from gateway.core.http.etags import BY_VALUE, TagRule
-from gateway.core.masking import Masking
 from gateway.core.http.messages import Field
+from gateway.core.http.tracing import NewTrace
+from gateway.core.masking import Masking
 from gateway.core.policies.grammar import Binding
 from gateway.core.policies.matching import Matcher, Pattern
+from gateway.core.quotas.costs import Cost
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.scopes import Bundle, Scope
 from gateway.core.tokens.text import ADMIN_FORMAT, TokenFormat
-from gateway.core.http.tracing import NewTrace
 from gateway.core.variants.options import VariantRule
-from typing import Literal
-from typing import Literal, TypeAlias
-import functools
-import msgspec
-
 
 Operation: TypeAlias = Literal["list", "create", "show", "update", "delete", "child"]
 """What a rule does with tokens: of the project (or the owner) that the presented one is bound to; `child` makes one of

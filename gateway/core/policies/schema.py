@@ -16,32 +16,35 @@ What a policy file says of its backend; part of document.py.
 What a policy file says of a rule's variants; part of document.py.
 """
 
-from gateway.core.policies.model import Operation
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.core.http.tracing import NewTrace
 from gateway.core.policies.grammar import (
+    END,
+    Backend,
     BackendHost,
+    Binding,
     Duration,
     FieldName,
     FieldValue,
     FilePath,
     Host,
+    Name,
+    OptionName,
+    Parameter,
     PathPrefix,
+    Prefix,
+    ScopeName,
+    Status,
+    Units,
     Url,
 )
-from gateway.core.policies.grammar import Binding, Duration, Prefix, ScopeName
-from gateway.core.policies.grammar import END
-from gateway.core.policies.grammar import END, Backend, Duration, Host, Name, Parameter, ScopeName, Status, Units
-from gateway.core.policies.grammar import END, OptionName, Parameter
-from gateway.core.policies.grammar import END, Units
-from gateway.core.policies.grammar import ScopeName
+from gateway.core.policies.model import Operation
 from gateway.core.quotas.model import MAXIMUM_NUMBER, Algorithm, Partition
-from gateway.core.http.tracing import NewTrace
 from gateway.core.variants.model import DocumentKind, Setting
-from msgspec import Meta
-from typing import Annotated
-from typing import Annotated, Any
-from typing import Annotated, Any, Literal
-import msgspec
-
 
 MemberName = Annotated[
     str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}" + END, description="Up to 64 letters, digits and underscores")

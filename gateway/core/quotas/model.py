@@ -6,12 +6,12 @@ happens in Redis, in adapters/scripts/quotas.lua.
 Durations as operators write them: a whole number and one of s, m, h, d, w.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
-import msgspec
 import re
 import zlib
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
+import msgspec
 
 MAXIMUM_NUMBER = 10**12 - 1
 """Of a limit and of a window's seconds: in milliseconds too it is an Integer of RFC 9651 and exact in the script."""

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenRequest
-from gateway.core.tokens.audit import Actor
 from gateway.core.errors import NotGrantable
 from gateway.core.policies.guarded import build_rule, require
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.model import CredentialSource, Plan, Policy, Rule
-from gateway.core.policies.model import Upstream
+from gateway.core.policies.model import CredentialSource, Plan, Policy, Rule, Upstream
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.scopes import Scope, granting
 from gateway.core.tokens.text import ADMIN_FORMAT

@@ -7,9 +7,9 @@ import msgspec
 
 from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.http.fields import build_timestamp
-from gateway.core.tokens.owners import OwnerRecord, grantable_scopes
-from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.model import Policy
+from gateway.core.policies.reading import unknown_name
+from gateway.core.tokens.owners import OwnerRecord, grantable_scopes
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import (
     MAXIMUM_BINDING_LENGTH,
@@ -17,8 +17,11 @@ from gateway.core.tokens.text import (
     MAXIMUM_NAME_LENGTH,
     check_lines,
     check_text,
+    digest,
+    mint,
+    shown_part,
+    token_id,
 )
-from gateway.core.tokens.text import digest, mint, shown_part, token_id
 
 LATEST_END = 253402300799
 """Unix seconds of the last moment that RFC 3339 can write."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from gateway.core.http.fields import is_bearer, parse_bearer
 from gateway.core.http.messages import Fields
-from gateway.core.policies.model import USUAL, CredentialSource, Policy
 from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import USUAL, CredentialSource, Policy
 from gateway.core.tokens.text import is_well_formed
 
 

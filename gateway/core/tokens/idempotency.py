@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
 
 KEPT_SECONDS = 86400
 """How long a key is remembered."""

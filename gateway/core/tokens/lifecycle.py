@@ -17,23 +17,38 @@ children end with the old token.
 Import of tokens that exist elsewhere, by their digest or by their text, of which only the shown part is kept.
 """
 
-from collections.abc import Iterable
-from gateway.core.tokens.changes import Bounds, TokenRequest, TokenState, check_bounds, check_record, grantable_to
-from gateway.core.tokens.changes import LATEST_END, NO_BOUNDS, Bounds, TokenState, check_bounds, check_record
-from gateway.core.tokens.changes import TokenRequest, make_record
-from gateway.core.tokens.credentials import find_credential
-from gateway.core.errors import ChangeRefused
-from gateway.core.errors import ChangeRefused, NotGrantable, TokenEnded
-from gateway.core.errors import ChangeRefused, TokenEnded
-from gateway.core.tokens.owners import OwnerRecord
-from gateway.core.policies.model import Policy
-from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH, TokenFormat, digest, is_well_formed, shown_part
-from gateway.core.tokens.text import bucket_of, digest, mint, shown_part, token_id
-from typing import TypeAlias
-import msgspec
 import re
+from collections.abc import Iterable
+from typing import TypeAlias
 
+import msgspec
+
+from gateway.core.errors import ChangeRefused, NotGrantable, TokenEnded
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import (
+    LATEST_END,
+    NO_BOUNDS,
+    Bounds,
+    TokenRequest,
+    TokenState,
+    check_bounds,
+    check_record,
+    grantable_to,
+    make_record,
+)
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.owners import OwnerRecord
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import (
+    MAXIMUM_TEXT_LENGTH,
+    TokenFormat,
+    bucket_of,
+    digest,
+    is_well_formed,
+    mint,
+    shown_part,
+    token_id,
+)
 
 MAXIMUM_DRAWS = 10_000
 """A draw fits one time in 256: that none of so many does has a chance below 1e-16. All take a tenth of a second."""

@@ -10,9 +10,9 @@ import msgspec
 
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.compile_rules import parse_quotas
-from gateway.core.policies.schema import MAXIMUM_CONCURRENT
-from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.model import Policy
+from gateway.core.policies.reading import unknown_name
+from gateway.core.policies.schema import MAXIMUM_CONCURRENT
 from gateway.core.quotas.model import Override, Quota
 from gateway.core.tokens.records import TokenRecord
 

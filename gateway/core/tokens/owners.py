@@ -17,8 +17,8 @@ from enum import StrEnum
 import msgspec
 
 from gateway.core.errors import ChangeRefused, NotGrantable
-from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.model import Policy
+from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.scopes import implied_by
 from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, check_text

@@ -14,14 +14,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Response, ResponseHead
-from gateway.core.policies.model import ASKED, STATUSES, Dialect
-from gateway.core.policies.reading import unknown_name
-from gateway.core.policies.model import Policy
 from gateway.core.http.problems import DETAIL, PROBLEM_JSON
+from gateway.core.policies.model import ASKED, STATUSES, Dialect, Policy
+from gateway.core.policies.reading import unknown_name
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.scopes import implied_by
 from gateway.core.tokens.text import BYTE_ORDER_MARK

@@ -9,13 +9,14 @@ guesses without asking Redis. Random text needs no slow hash: at least 160 bits 
 Texts that people choose: how long they may be.
 """
 
-from gateway.core.errors import ChangeRefused
 import hashlib
 import hmac
 import math
-import msgspec
 import zlib
 
+import msgspec
+
+from gateway.core.errors import ChangeRefused
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CHECKSUM_LENGTH = 6

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.tokens.changes import TokenState, state_of
 from gateway.core.tokens.audit import id_or_nothing
+from gateway.core.tokens.changes import TokenState, state_of
 from gateway.core.tokens.lifecycle import bound_by
 from gateway.core.tokens.records import TokenRecord, encode_record, without_use
 from gateway.core.tokens.text import ID_LENGTH

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.tokens.credentials import find_credential
 from gateway.core.admission.decision import effective_scopes
+from gateway.core.admission.outcomes import Authorized
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import RequestHead
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import DEFAULT, WHOAMI
 from gateway.core.policies.guarded import build_rule
 from gateway.core.policies.matching import parse_pattern
 from gateway.core.policies.model import Policy, PolicySet, Rule
-from gateway.core.http.reasons import Reason
+from gateway.core.tokens.credentials import find_credential
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
 

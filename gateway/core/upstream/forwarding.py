@@ -6,21 +6,14 @@ gateway (RFC 9110 7.6.1); those that the Connection field names are removed with
 Who asks, as an app's handlers know it: read from the fields that any backend gets (core/upstream/forwarding.py).
 """
 
+import functools
 from collections.abc import Collection
-from gateway.core.http.client_address import believed_addresses
-from gateway.core.upstream.client_fields import (
-    FOLDED,
-    HOP_BY_HOP,
-    IDENTITY_FIELDS,
-    ByName,
-    fold,
-    fold_all,
-    is_identity,
-    never_passes,
-)
-from gateway.core.upstream.client_fields import IDENTITY_FIELDS
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from gateway.core.http.client_address import believed_addresses, build_forwarded
 from gateway.core.http.fields import parse_list
-from gateway.core.http.client_address import build_forwarded
 from gateway.core.http.messages import (
     Field,
     Fields,
@@ -31,18 +24,21 @@ from gateway.core.http.messages import (
     field_values,
     without_fields,
 )
-from gateway.core.http.messages import Fields, field_value
-from gateway.core.policies.model import Policy
-from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, FieldEdits, Rewrite
-from gateway.core.tokens.records import TokenRecord
 from gateway.core.http.targets import parse_path
-from gateway.core.tokens.text import token_id
 from gateway.core.http.tracing import build_trace_fields
-from urllib.parse import quote
-from urllib.parse import unquote
-import functools
-import msgspec
-
+from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, FieldEdits, Policy, Rewrite
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
+from gateway.core.upstream.client_fields import (
+    FOLDED,
+    HOP_BY_HOP,
+    IDENTITY_FIELDS,
+    ByName,
+    fold,
+    fold_all,
+    is_identity,
+    never_passes,
+)
 
 PSEUDONYM = b"gateway"
 """Our name in Via (RFC 9110 7.6.3) and Cache-Status (RFC 9211)."""

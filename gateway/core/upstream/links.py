@@ -14,9 +14,9 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import msgspec
 
 from gateway.core.http.fields import DEFAULT_PORTS, parse_authority
-from gateway.core.upstream.forwarding import restore_path, rewrite_target
 from gateway.core.http.messages import RequestHead, ResponseHead
 from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, Upstream
+from gateway.core.upstream.forwarding import restore_path, rewrite_target
 
 # link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it,
 # and some backends (datasette 0.65) write the reference without any

@@ -5,25 +5,31 @@ The document is asked for, stored and kept fresh as any other answer, under a ru
 Heads on the way to a variant: how its document is asked for, and what its answer says.
 """
 
+import re
+from urllib.parse import quote
+
+import msgspec
+
 from gateway.core.cache.model import StoredHead
 from gateway.core.cache.storing import SOURCE_TAG
 from gateway.core.errors import BrokenDocument
 from gateway.core.http.fields import parse_list
-from gateway.core.upstream.forwarding import PSEUDONYM
-from gateway.core.http.messages import Field, Fields, ResponseHead, field_value, without_fields
-from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, field_value, field_values, without_fields
-from gateway.core.policies.model import Rule
+from gateway.core.http.messages import (
+    Field,
+    Fields,
+    RequestHead,
+    Response,
+    ResponseHead,
+    field_value,
+    field_values,
+    without_fields,
+)
 from gateway.core.http.targets import parse_path
+from gateway.core.policies.model import Rule
+from gateway.core.upstream.forwarding import PSEUDONYM
 from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.options import build_offer
-from gateway.core.variants.options import VariantRule
-from gateway.core.variants.options import parse_variant
 from gateway.core.variants.model import InvalidOptions, Rendered, Variant
-from gateway.core.variants.model import Rendered, Variant
-from urllib.parse import quote
-import msgspec
-import re
-
+from gateway.core.variants.options import VariantRule, build_offer, parse_variant
 
 _NEGOTIATED = frozenset(
     {

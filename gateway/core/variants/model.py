@@ -4,13 +4,13 @@ for another process.
 Keys with dots as a tree of groups.
 """
 
-from collections.abc import Iterable
-from collections.abc import Iterable, Sequence
-from gateway.core.errors import BrokenDocument
-from typing import Literal, TypeAlias, get_args
-import msgspec
 import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, get_args
 
+import msgspec
+
+from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "key", "lang", "status", "mode"]

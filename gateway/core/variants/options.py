@@ -12,17 +12,24 @@ Rule 3: a value that a client sent is never repeated to it: it might be a secret
 What a shaped rule offers, as data: a page builds its form from it, a client its help.
 """
 
+import functools
+import re
 from collections.abc import Iterator, Mapping
-from collections.abc import Mapping
-from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.model import DocumentKind, Setting
-from gateway.core.variants.model import LISTED, DocumentForm, InvalidOptions, OptionMistake, Setting, Variant
 from typing import Literal
 from urllib.parse import unquote_plus
-import functools
-import msgspec
-import re
 
+import msgspec
+
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.model import (
+    LISTED,
+    DocumentForm,
+    DocumentKind,
+    InvalidOptions,
+    OptionMistake,
+    Setting,
+    Variant,
+)
 
 LISTS: frozenset[Setting] = frozenset({"lang", "status"})
 """What can have several values at once."""

@@ -24,18 +24,16 @@ A value that is no text says so: type="number" or type="boolean". XML cannot hav
 even escaped: a text or name with one is written as a JSON string and marked: escaped="json".
 """
 
-from collections.abc import Iterator
-from collections.abc import Iterator, Mapping, Sequence
-from gateway.core.variants.translations import Leaf, Texts
-from gateway.core.variants.model import Group, build_tree
-from gateway.core.variants.model import Group, build_tree, collide
-from gateway.core.variants.model import Variant
-from xml.sax.saxutils import escape, quoteattr
 import csv
 import io
-import msgspec
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from xml.sax.saxutils import escape, quoteattr
 
+import msgspec
+
+from gateway.core.variants.model import Group, Variant, build_tree, collide
+from gateway.core.variants.translations import Leaf, Texts
 
 LINES_AT_ONCE = 500
 

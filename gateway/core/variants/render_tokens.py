@@ -8,21 +8,17 @@ Values of design tokens as CSS writes them. A typography token is several: one f
 Design tokens as objects: plain JSON, ECMAScript and TypeScript modules, and the Community Group's own format.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Iterator
-from collections.abc import Iterator, Sequence
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.design_tokens import ROOT, ResolvedToken
-from gateway.core.variants.design_tokens import ResolvedToken
+from gateway.core.variants.model import Group, Variant, build_tree, collide, find_repeated
 from gateway.core.variants.render_text import INDENT
-from gateway.core.variants.model import Group, build_tree, collide
-from gateway.core.variants.model import find_repeated
-from gateway.core.variants.model import Variant
-from typing import Any
-import itertools
-import msgspec
-import re
-
 
 _FUNCTIONS = {"hsl": ("", "%", "%"), "hwb": ("", "%", "%"), "lab": ("%", "", ""), "lch": ("%", "", "")} | dict.fromkeys(
     ("oklab", "oklch"), ("", "", "")

@@ -9,13 +9,17 @@ from typing import Any
 from gateway.core.errors import BrokenDocument
 from gateway.core.http.etags import build_weak_tag
 from gateway.core.variants.design_tokens import select_tokens
-from gateway.core.variants.render_text import render_csv
-from gateway.core.variants.render_text import render_json
-from gateway.core.variants.render_tokens import render_css, render_scss
-from gateway.core.variants.render_tokens import render_dtcg, render_js, render_token_json, render_ts
-from gateway.core.variants.render_text import render_xml
-from gateway.core.variants.translations import select_texts
 from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
+from gateway.core.variants.render_text import render_csv, render_json, render_xml
+from gateway.core.variants.render_tokens import (
+    render_css,
+    render_dtcg,
+    render_js,
+    render_scss,
+    render_token_json,
+    render_ts,
+)
+from gateway.core.variants.translations import select_texts
 
 MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
 """A document can be written so that a variant is many times larger than it."""

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from gateway.core.tokens.changes import TokenState
 from gateway.core.pages.token_list import PAGE_SIZE, SORTS, STATES, Listing, parse_listing, select
+from gateway.core.tokens.changes import TokenState
 from gateway.core.tokens.views import TokenView
 from tests.support.policies import make_record
 

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
+from gateway.core.http.problems import PROBLEMS
 from gateway.core.policies.compiler import DIALECT_KEYS, compile_policies
-from gateway.core.policies.reading import read_document
 from gateway.core.policies.model import (
     CacheRule,
     CredentialSource,
     Policy,
     PolicySet,
     Rule,
+    Upstream,
 )
-from gateway.core.policies.model import Upstream
-from gateway.core.http.problems import PROBLEMS
+from gateway.core.policies.reading import read_document
 from gateway.core.quotas.model import Quota
 from tests.core.samples import SHOP, load, load_shop
 

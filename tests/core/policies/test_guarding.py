@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.guarded import GuardedRules
 from gateway.core.policies.model import Rule
-from gateway.core.http.reasons import Reason
 from tests.core.samples import NOW_MILLISECONDS, RECORD, SHOP, load
 
 PUBLIC = '\n[[rules]]\nmatch = "GET /published"\npublic = true\n'

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quotas.costs import Cost, Outcome
 from gateway.core.policies.compile_rules import parse_limits, parse_quotas
 from gateway.core.policies.model import Rule
+from gateway.core.quotas.costs import Cost, Outcome
 from gateway.core.quotas.model import LEASE_SECONDS, MAXIMUM_NUMBER, Quota
 from tests.core.samples import load
 from tests.support.quotas import ALGORITHMS

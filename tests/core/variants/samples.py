@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from gateway.core.policies.model import Rule
+from gateway.core.variants.model import DocumentForm, Rendered, Variant
 from gateway.core.variants.options import VariantRule
 from gateway.core.variants.render_text import FORMULA
 from gateway.core.variants.rendering import render
-from gateway.core.variants.model import DocumentForm, Rendered, Variant
 from tests.core.samples import load
 
 TRANSLATIONS = DocumentForm("translations")
