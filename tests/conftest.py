@@ -10,7 +10,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
 from tests.support import processes
@@ -102,7 +102,7 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-        client.set(names.marker(), "1")
+        client.set(keys.marker(), "1")
     return redis_server.url
 
 
@@ -111,7 +111,7 @@ def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A redis-server that a test may stop. It is new, and meant to be empty."""
     server = RedisServer(redis_executable, tmp_path)
     with redis.Redis.from_url(server.url) as client:
-        client.set(names.marker(), "1")
+        client.set(keys.marker(), "1")
     yield server
     server.stop()
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from gateway.adapters.ports import PolicySource
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.errors import StoreUnavailable
@@ -76,7 +76,7 @@ class RedisVersions:
     async def _tell(self, versions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
         serves = msgspec.json.encode(versions) if versions else b""
         arguments = ["" if self.now is None else self.now, self._process, serves, int(KEEP_SECONDS * 1000)]
-        told: list[bytes] = await self._connection.run_script(self._script, [names.versions()], arguments)
+        told: list[bytes] = await self._connection.run_script(self._script, [keys.versions()], arguments)
         pairs = zip(told[::2], told[1::2], strict=True)
         return gather_versions(
             Serving(process.decode(), msgspec.json.decode(serves, type=dict[str, str])) for process, serves in pairs

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from gateway.adapters.ports import Fetches, Heads
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.streams import PIECE_BYTES, give_up
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache import keys
-from gateway.core.cache import reuse as answering
-from gateway.core.cache import reuse as reusing
+from gateway.core.cache import reuse as cache_reuse
 from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
@@ -66,7 +65,7 @@ class Retrieval:
         rule, facts = admission.rule, admission.facts
         plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
         if isinstance(plan, Reuse):
-            if plan.detail == reusing.REFRESHING:
+            if plan.detail == cache_reuse.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
             reused = await self._reuse(request, admission, plan, facts.stored_now)
             if reused is not None:
@@ -125,28 +124,28 @@ class Retrieval:
     ) -> Response | None:
         """The stored answer, None where its content is gone; `content` is at hand as it is, if at all."""
         if reuse.is_unmodified:
-            return answering.build_reused(request, reuse, b"", now)
-        head, coding = reuse.export.head, answering.choose_coding(request, reuse, self._contents.offered)
-        if not answering.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
+            return cache_reuse.build_reused(request, reuse, b"", now)
+        head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._contents.offered)
+        if not cache_reuse.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
             encoded = self._contents.recall(export_name(admission), head, coding) if coding else b""
-            return answering.build_reused(request, reuse, encoded, now, coding)
+            return cache_reuse.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
         if head.length > PIECE_BYTES:
             is_part = field_value(request.fields, b"range") is not None
             opened = await self._contents.open(name, head, coding, content, is_part=is_part)
             if opened is None:
                 return None
-            return opened.build(lambda found, coding: answering.build_reused(request, reuse, found, now, coding))
+            return opened.build(lambda found, coding: cache_reuse.build_reused(request, reuse, found, now, coding))
         if content is None:
             content = await self._contents.read(name, head, coding)
         else:
             content = await self._contents.encode(name, head, coding, content)
-        return None if content is None else answering.build_reused(request, reuse, content, now, coding)
+        return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
         """The stale answer while the backend fails, if there is one that may be used for that."""
         now = admission.facts.stored_now
-        reuse = reusing.plan_stand_in(request, plan, now)
+        reuse = cache_reuse.plan_stand_in(request, plan, now)
         response = await self._reuse(request, admission, reuse, now) if reuse else None
         self.counts["stood-in"] += response is not None
         return response
@@ -162,7 +161,7 @@ class Retrieval:
             if stand_in is None:
                 raise
             return msgspec.structs.replace(stand_in, upstream_error=error.cause)
-        if isinstance(answer, Response) and reusing.is_failure(answer.head.status):
+        if isinstance(answer, Response) and cache_reuse.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 await give_up(answer.content)
@@ -207,7 +206,7 @@ class Retrieval:
 
         def suffices(stored: Sequence[bytes], now: int) -> bool:
             found = plan_answer(admission, request, _decode(rule, stored), now)
-            return isinstance(found, Reuse) and found.detail != reusing.REFRESHING
+            return isinstance(found, Reuse) and found.detail != cache_reuse.REFRESHING
 
         varying = {field for export in _decode(rule, heads) for field, _ in export.head.varying}
         selection = keys.selection_key(read_selection(sorted(varying), request, admission))
@@ -247,11 +246,11 @@ def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
 
 def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
     """What is stored for the request, as the admission found it."""
-    return reusing.select_export(_decode(admission.rule, admission.facts.stored_heads), request, admission)
+    return cache_reuse.select_export(_decode(admission.rule, admission.facts.stored_heads), request, admission)
 
 
 def export_name(admission: Authorized) -> str | None:
     """The name under which the admission script looked for the export; None where it has none."""
     cache, key = admission.rule.cache, admission.facts.export_key
     who = keys.entitlement(cache, admission.record) if cache and key else ""
-    return names.export(cache.shared_by, who, key) if cache and who else None
+    return redis_keys.export(cache.shared_by, who, key) if cache and who else None

@@ -23,17 +23,14 @@ import msgspec
 from gateway.adapters.ports import Exports, Fetches, Upstreams
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
 from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.cache import invalidation as invalidating
-from gateway.core.cache import keys, storing
-from gateway.core.cache import reuse as answering
-from gateway.core.cache import reuse as reusing
-from gateway.core.cache import storing as revalidating
+from gateway.core.cache import invalidation, keys, storing
+from gateway.core.cache import reuse as cache_reuse
 from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
 from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
 from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
 from gateway.core.cache.told import build_fields, build_whole_fields
 from gateway.core.errors import MemoryFull, StoreUnavailable, UpstreamError
-from gateway.core.http import content_coding as encodings
+from gateway.core.http import content_coding
 from gateway.core.http.assertions import Issuer, build_assertion, rewritten
 from gateway.core.http.messages import Field, Fields, RequestHead, Response, ResponseHead, StoredStream, field_value
 from gateway.core.http.reasons import Reason
@@ -283,7 +280,7 @@ class Fetching:
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
         """Ends what is stored and what an answer to a write says is no longer true (RFC 9111 4.4, RFC 9875 3)."""
-        ended = invalidating.find_invalidated(policy, request, head)
+        ended = invalidation.find_invalidated(policy, request, head)
         if not ended:
             return
         try:
@@ -369,13 +366,13 @@ class Fetching:
     ) -> Response | Refused:
         """A new answer that is all there; `hold` is on its content where that is long."""
         rule = it.admission.rule
-        if encodings.is_decodable(head.fields):
-            coding, encoded = encodings.find_coding(head.fields), whole
+        if content_coding.is_decodable(head.fields):
+            coding, encoded = content_coding.find_coding(head.fields), whole
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
                 return _pass_through(Response(head, encoded), it.why)
-            head, whole = ResponseHead(head.status, encodings.build_decoded_fields(head.fields)), plain
+            head, whole = ResponseHead(head.status, content_coding.build_decoded_fields(head.fields)), plain
         hold.grow(len(whole))
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
@@ -388,8 +385,8 @@ class Fetching:
     async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
         """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
         rule = it.admission.rule
-        response = revalidating.freshened(stored, answer, it.began_at)
-        made = revalidating.freshen_head(it.admission, it.request, stored, response, it.began_at)
+        response = storing.freshened(stored, answer, it.began_at)
+        made = storing.freshen_head(it.admission, it.request, stored, response, it.began_at)
         objection = storing.find_objection(rule, it.request, response, it.began_at)
         is_now = await self._store(it, made, response, content, is_new=False) if objection is None else None
         status = it.cache_status(is_now, 304)
@@ -412,20 +409,20 @@ class Fetching:
             return Refused(Reason.PRECONDITION_FAILED, it.admission.rule, it.admission.facts)
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         if reuse.is_unmodified:
-            return answering.build_fetched(it.request, reuse, b"", answer, status)
-        coding = answering.choose_coding(it.request, reuse, self._contents.offered)
+            return cache_reuse.build_fetched(it.request, reuse, b"", answer, status)
+        coding = cache_reuse.choose_coding(it.request, reuse, self._contents.offered)
         is_part = field_value(it.request.fields, b"range") is not None
         name = it.name if is_stored else None
         opened = await self._contents.open(name, export.head, coding, content, is_part=is_part, spare=hold)
         if opened is None:
             raise ValueError("content that is at hand is never gone")
         return opened.build(
-            lambda sent, coding: answering.build_fetched(it.request, reuse, sent, answer, status, coding)
+            lambda sent, coding: cache_reuse.build_fetched(it.request, reuse, sent, answer, status, coding)
         )
 
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
         """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
-        has_failed = reusing.is_failure(head.status)
+        has_failed = cache_reuse.is_failure(head.status)
         if it.lead is not None:
             self._fetches.end(it.lead, Alone(has_failed))
         is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
@@ -468,5 +465,5 @@ def _pass_through(answer: Response, why: str, detail: str = "") -> Response:
     """An answer as it comes."""
     fields = build_response_fields(answer.head)
     if why:
-        fields.append((b"cache-status", answering.build_cache_status_forwarded(why, is_stored=False, detail=detail)))
+        fields.append((b"cache-status", cache_reuse.build_cache_status_forwarded(why, is_stored=False, detail=detail)))
     return Response(ResponseHead(answer.head.status, fields), answer.content)

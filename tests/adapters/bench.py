@@ -6,7 +6,7 @@ from itertools import count
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.settlements import RedisSettlements
@@ -83,7 +83,7 @@ async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_second
         bench = Bench(connection, lease_seconds)
         try:
             await bench.client.flushall()
-            await bench.client.set(names.marker(), "1")
+            await bench.client.set(keys.marker(), "1")
             for record in records:
                 await bench.tokens.create(record)
             yield bench

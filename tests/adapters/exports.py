@@ -1,6 +1,6 @@
 """An export to store, the stores to put it in, and what is in Redis of it then."""
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import RedisExports
 from gateway.core.cache.fetch import Storing
@@ -8,7 +8,7 @@ from gateway.core.cache.invalidation import Purge, about_purge
 from gateway.core.tokens.audit import Actor
 
 NOW = 1_800_000_000_000
-NAME = names.export("project", "x", "abc")
+NAME = keys.export("project", "x", "abc")
 PURGED = about_purge(Actor('"ended":[null,0]', "operator"), "small", Purge(group="a"))
 STORING = Storing(
     policy="small",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.core.tokens.text import build_checksum
 from tests.contracts.conftest import Commands
 from tests.contracts.product import Product, dump, gateway_before
@@ -131,7 +131,7 @@ def test_T7_every_bad_token_gets_the_same_body(gateway: GatewayServer, tokens: C
     text, forgotten = revoked["token"], tokens.create("acme")
     unknown = forgotten["token"]
     with redis.Redis.from_url(tokens.redis_url) as client:
-        client.delete(names.token(revoked["id"]), names.token(forgotten["id"]))
+        client.delete(keys.token(revoked["id"]), keys.token(forgotten["id"]))
     missing = ask(gateway.port, "GET", "/api/v1/workspaces")
     assert 'Bearer realm="tokencraft"' == missing.field("www-authenticate")
     answers = [
@@ -194,7 +194,7 @@ def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tok
         last = ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"])
     assert 429 == last.status
     with redis.Redis.from_url(tokens.redis_url) as client:
-        counters = names.quotas("token", "tokencraft", token["id"])
+        counters = keys.quotas("token", "tokencraft", token["id"])
         (counter,) = client.hkeys(counters)
         resets_at, used = client.hget(counters, counter).split(b":")
         client.hset(counters, counter, b"%d:%b" % (int(resets_at) - 60_000, used))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.admin.app import FIELDS
 from gateway.core.cache.keys import named_group
 from gateway.core.tokens.changes import TokenRequest
@@ -262,9 +262,9 @@ def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_u
     answered, refused = (Counted("shop", *what) for what in (("", "2xx", "hit"), ("quota_exceeded", "4xx", "")))
     with redis.Redis.from_url(redis_url) as client:
         counts = {write_counted(answered): 30, write_counted(refused): 10}
-        client.hset(names.policy_usage("shop", hour), mapping=counts)
-        client.zadd(names.busiest(hour), {token.view.identity: 30})
-        name, field = names.token_usage(token.view.identity, hour)
+        client.hset(keys.policy_usage("shop", hour), mapping=counts)
+        client.zadd(keys.busiest(hour), {token.view.identity: 30})
+        name, field = keys.token_usage(token.view.identity, hour)
         client.hset(name, field, "30")
     said = words_of(operator.get("/overview"))
     for words in ("Requests, 24 hours 40", "Refused 25 %", "busy-bot shop 30", "quota_exceeded 10"):
@@ -355,7 +355,7 @@ def test_the_history_tells_purges_and_owners_in_words(operator: Desk, manage: An
     change = OwnerChange(permissions={"website": ("texts:read",)})
     manage(lambda m: m.change_owner(TEST, "shop", "ada", change))
     with redis.Redis.from_url(redis_url) as client:  # purged a while ago: it is the name of a group
-        client.set(names.purged("shop", named_group(MARKUP)), 1)
+        client.set(keys.purged("shop", named_group(MARKUP)), 1)
     purge = ("cache", "purge", "--policy", "shop", "--group", MARKUP, "--redis", redis_url)
     assert 0 == run_command(*purge).exit_code
     page = operator.get("/history")

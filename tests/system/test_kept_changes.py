@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer
@@ -28,7 +28,7 @@ def test_a_kill_of_redis_undoes_a_revocation_only_where_that_was_warned_of(
     """With the stock settings it passes again, and start and readiness have said so; with the two lines it does not."""
     first = RedisServer(redis_executable, tmp_path, options=settings)
     with redis.Redis.from_url(first.url) as client:
-        client.set(names.marker(), "1")
+        client.set(keys.marker(), "1")
     token = mint(first.url, policies)
     gateway = serve(first.url)
     assert 200 == ask(gateway.port, "GET", TARGET, token=token["token"]).status

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Patience, RedisConnection
 from gateway.adapters.redis.script_connection import ScriptLine
 from gateway.adapters.redis.scripts import read_facts, read_script
@@ -125,7 +125,7 @@ class RedisAdmissions:
             number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
             network = client_network(asked.address) if asked.rule.counts_addresses else ""
             admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
-        keys = [names.token(token_id(waiting.asked.digest)) for waiting in batch]
+        keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 

@@ -5,7 +5,7 @@ An entry is in the slot of what it is about, so that one script writes both. A r
 
 from typing import Any
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import Client, RedisConnection
 from gateway.adapters.redis.scripts import RedisWrites
 from gateway.core.tokens.audit import AuditEntry, AuditQuery, decode_entry, encode_entry, id_or_nothing
@@ -27,14 +27,14 @@ class RedisAudit:
 
     async def note(self, entry: AuditEntry) -> None:
         """Appends an entry for itself."""
-        await self._append(names.refusals(), entry)
+        await self._append(keys.refusals(), entry)
 
     async def note_purge(self, entry: AuditEntry) -> None:
         """Appends the entry of a purge in another Redis."""
-        await self._append(names.audit(), entry)
+        await self._append(keys.audit(), entry)
 
     async def _append(self, stream: str, entry: AuditEntry) -> None:
-        words = ("MAXLEN", "~", names.AUDIT_LENGTH, "*", "entry", encode_entry(entry).decode())
+        words = ("MAXLEN", "~", keys.AUDIT_LENGTH, "*", "entry", encode_entry(entry).decode())
         await self._writes.run(("XADD", stream, *words))
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
@@ -82,7 +82,7 @@ class RedisAudit:
 def _streams(query: AuditQuery) -> list[str]:
     """Where the entries can be: what is known of a token is in few places."""
     token = id_or_nothing(query.target or "")
-    return [names.audit(token), names.audit(), names.refusals()] if token else names.audits()
+    return [keys.audit(token), keys.audit(), keys.refusals()] if token else keys.audits()
 
 
 def _tag(stream: str) -> str:

@@ -30,7 +30,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.private import over_network
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.usage import REFUSED
@@ -165,7 +165,7 @@ class EmbeddedStore:
     def clear(self) -> None:
         """Forgets everything: it is empty, and that is meant."""
         self._direct.flushall()
-        self._direct.set(names.marker(), "1")
+        self._direct.set(redis_keys.marker(), "1")
 
     def open_client(self) -> Client:
         """A client of what is stored, for one event loop."""

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.audit import RedisAudit
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
@@ -88,7 +88,7 @@ class RedisContents:
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         """The content; None where it is gone or another one by now, or was not encoded so."""
-        key, field = names.content(name, variant), _field(coding)
+        key, field = redis_keys.content(name, variant), _field(coding)
         found, short, long = await self._get(key, "digest", field, f"{field}/of")
         if found != digest or short is not None or long is None:
             return short if found == digest else None
@@ -103,7 +103,7 @@ class RedisContents:
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes) -> "bytes | StoredContent | None":
         """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
-        key, field = names.content(name, variant), _field(coding)
+        key, field = redis_keys.content(name, variant), _field(coding)
         found, short, long = await self._get(key, "digest", field, f"{field}/of")
         if found != digest or short is not None or long is None:
             return short if found == digest else None
@@ -123,17 +123,17 @@ class RedisContents:
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
         """Keeps what the content with this digest was encoded to beside it, where it is still there."""
-        await self._put(names.content(name, variant), digest, _field(coding), encoded, self.limits)
+        await self._put(redis_keys.content(name, variant), digest, _field(coding), encoded, self.limits)
 
     async def stage(self, name: str, variant: str, digest: bytes, content: bytes) -> str:
         """Writes long content under a name of its own, which is returned; store.lua gives it that of the export.
 
         Empty where the export has the very same content already. Raises NoRoom.
         """
-        found, *_ = await self._get(names.content(name, variant), "digest")
+        found, *_ = await self._get(redis_keys.content(name, variant), "digest")
         if found == digest:
             return ""
-        key = names.staged(name, variant, secrets.token_hex(8))
+        key = redis_keys.staged(name, variant, secrets.token_hex(8))
         bounds = [STAGED_MILLISECONDS, len(content), self.limits.entitlement_bytes, self.limits.share]
         refusal = await self._connection.run_script(self._stage, [key], [digest, *bounds])
         if refusal:
@@ -356,7 +356,7 @@ class RedisExports:
         What was asked for before a purge of one of them is ended: the variant must not be made of it.
         """
         try:
-            keys = [name, *(names.purged(policy, group) for group in groups)]
+            keys = [name, *(redis_keys.purged(policy, group) for group in groups)]
             return tuple(await self._connection.run_script(self._heads, keys, []))
         except StoreUnavailable as error:
             self._fail("read-failed", "what is stored of an export could not be read", error)
@@ -390,7 +390,7 @@ class RedisExports:
         clock = "" if self.now is None else self.now
         keys, note = _group_keys(policy, groups), b""
         if entry is not None and self._history is None:
-            keys, note = [*keys, names.audit()], encode_entry(entry)
+            keys, note = [*keys, redis_keys.audit()], encode_entry(entry)
         total, has_more, noted = 0, 1, b""
         try:
             while has_more:
@@ -437,7 +437,7 @@ class ContentMemory:
 
 
 def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
-    return [key for name in groups for key in (names.group(policy, name), names.purged(policy, name))]
+    return [key for name in groups for key in (redis_keys.group(policy, name), redis_keys.purged(policy, name))]
 
 
 class ApartHeads:

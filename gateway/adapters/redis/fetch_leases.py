@@ -9,7 +9,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.cache.fetch import Alone, Failed, Landed, Landing, Lead, Turn
@@ -52,7 +52,7 @@ class RedisFetches:
 
     async def begin(self, name: str, selection: str, suffices: Suffices) -> Turn:
         """Whose turn it is to fetch an export; waits for another one's fetch, whose error is raised here too."""
-        lease = names.fetch(name, selection)
+        lease = keys.fetch(name, selection)
         if lease in self._marks:
             return self._marks[lease]
         landing = self._landings.get(lease)

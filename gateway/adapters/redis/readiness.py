@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, Script
 from gateway.adapters.redis.scripts import EMPTY_STORE, read_script
 from gateway.adapters.redis.usage import run_each
@@ -91,10 +91,10 @@ class RedisReadiness:
 
     async def _run(self) -> Readiness:
         terms = msgspec.json.encode({"is_public": False})
-        keys = [names.token(NO_TOKEN)]
+        keys = [redis_keys.token(NO_TOKEN)]
         failures = {
             "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
-            "revocation": await self._try(self._write, names.ready(), []),
+            "revocation": await self._try(self._write, redis_keys.ready(), []),
         }
         failures["data"] = await self._data()
         findings = await self._findings()
@@ -108,7 +108,7 @@ class RedisReadiness:
 
     async def _data(self) -> str:
         try:
-            is_there = await self._connection.run(lambda client: client.exists(names.marker()))
+            is_there = await self._connection.run(lambda client: client.exists(redis_keys.marker()))
         except StoreUnavailable:
             return ""  # the two checks before have said so
         return "" if is_there else EMPTY_STORE

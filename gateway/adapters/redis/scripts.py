@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
 from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable
@@ -38,7 +38,7 @@ EMPTY_STORE = (
 def read_script(*parts: str) -> Script:
     """Return one script of the files `parts` of scripts/, behind the names, positions and clock that they use."""
     folder = files("gateway.adapters.scripts")
-    source = names.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
+    source = redis_keys.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import RedisWrites
 from gateway.core.pages.sessions import Session
@@ -20,26 +20,26 @@ class RedisSessions:
 
     async def find(self, digest: str) -> Session | None:
         """The session; None where there is none, or no longer."""
-        raw = await self._connection.run(lambda client: client.get(names.session(digest)))
+        raw = await self._connection.run(lambda client: client.get(keys.session(digest)))
         return _decoder.decode(raw) if raw else None
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
         """Writes the session, to be forgotten after so many seconds."""
-        await self._writes.run(("SET", names.session(digest), _encode(session), "EX", seconds))
+        await self._writes.run(("SET", keys.session(digest), _encode(session), "EX", seconds))
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
         """The same where it is still there: a request under way brings nobody back who has signed out meanwhile."""
-        await self._writes.run(("SET", names.session(digest), _encode(session), "EX", seconds, "XX"))
+        await self._writes.run(("SET", keys.session(digest), _encode(session), "EX", seconds, "XX"))
 
     async def claim(self, digest: str, key: str, seconds: int) -> bool:
         """Whether the key is new in the session."""
-        name = names.session(digest, f"form:{key}")
+        name = keys.session(digest, f"form:{key}")
         (is_new,) = await self._writes.run(("SET", name, "", "EX", seconds, "NX"))
         return bool(is_new)
 
     async def end(self, digest: str) -> None:
         """Forgets the session."""
-        await self._connection.run(lambda client: client.delete(names.session(digest)))
+        await self._connection.run(lambda client: client.delete(keys.session(digest)))
 
 
 def _encode(session: Session) -> str:

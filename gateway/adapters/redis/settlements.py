@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from gateway.adapters.ports import Flight
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.decision import Facts
@@ -208,4 +208,4 @@ class RedisSettlements:
 
 
 def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
-    return names.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
+    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))

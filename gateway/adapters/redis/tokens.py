@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis.usage import run_each
@@ -51,12 +51,12 @@ class RedisOwners:
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
         """The owner's record."""
-        fields: Any = await self._connection.run(lambda client: client.hgetall(names.owner(policy, owner)))
+        fields: Any = await self._connection.run(lambda client: client.hgetall(redis_keys.owner(policy, owner)))
         return decode_owner({name.decode(): value.decode() for name, value in fields.items()}) if fields else None
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name."""
-        members: Any = await self._connection.run(lambda client: client.smembers(names.owners(policy)))
+        members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.owners(policy)))
         found = {owner: await self.find(policy, owner) for owner in sorted(member.decode() for member in members)}
         return {owner: record for owner, record in found.items() if record}
 
@@ -73,16 +73,16 @@ class RedisOwners:
         self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
     ) -> bool:
         """Puts `new` in the place of `old`; False when another change came first."""
-        await self._writes.run(("SADD", names.owners(policy), owner))
+        await self._writes.run(("SADD", redis_keys.owners(policy), owner))
         expected = old.version if old else 0
-        is_written = await self._write([names.owner(policy, owner)], str(expected), new, entry)
+        is_written = await self._write([redis_keys.owner(policy, owner)], str(expected), new, entry)
         if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
             return False
-        tokens: Any = await self._connection.run(lambda client: client.hkeys(names.owner_tokens(policy, owner)))
+        tokens: Any = await self._connection.run(lambda client: client.hkeys(redis_keys.owner_tokens(policy, owner)))
         buckets = sorted({bucket_of(token.decode()) for token in tokens})
         at_once = max(1, FIELDS_AT_ONCE // len(encode_owner(new)))
         for start in range(0, len(buckets), at_once):
-            copies = [names.owner_copy(bucket, policy, owner) for bucket in buckets[start : start + at_once]]
+            copies = [redis_keys.owner_copy(bucket, policy, owner) for bucket in buckets[start : start + at_once]]
             await self._write(copies, "", new)
         return True
 
@@ -90,13 +90,13 @@ class RedisOwners:
         """Copies the owner's record to where the token is; the token is listed already and not yet there."""
         record = await self.find(token.policy, token.owner) if token.owner else None
         if record is not None:
-            copy = names.owner_copy(token_id(token.digest), token.policy, token.owner)
+            copy = redis_keys.owner_copy(token_id(token.digest), token.policy, token.owner)
             await self._write([copy], "", record)
 
     async def _write(self, keys: list[str], expected: str, record: OwnerRecord, entry: AuditEntry | None = None) -> int:
         """`entry` goes to the history with what is written; copies are no change of their own."""
         fields = [part for pair in encode_owner(record).items() for part in pair]
-        history, note = ([names.audit()], encode_entry(entry)) if entry else ([], b"")
+        history, note = ([redis_keys.audit()], encode_entry(entry)) if entry else ([], b"")
         arguments = [expected, record.version, note, *fields]
         written: int = await self._connection.run_script(self._put, [*keys, *history], arguments)
         return written
@@ -105,7 +105,7 @@ class RedisOwners:
 async def _ask_plans(owners: Iterable[tuple[str, str]], client: Client) -> list[bytes | None]:
     async with client.pipeline(transaction=False) as pipeline:
         for policy, owner in owners:
-            pipeline.hget(names.owner(policy, owner), "plan")
+            pipeline.hget(redis_keys.owner(policy, owner), "plan")
         plans: list[bytes | None] = await pipeline.execute()
         return plans
 
@@ -143,7 +143,7 @@ class RedisTokens:
 
     async def find(self, identity: str) -> TokenRecord | None:
         """The record of an id."""
-        raw = await self._connection.run(lambda client: client.get(names.token(identity)))
+        raw = await self._connection.run(lambda client: client.get(redis_keys.token(identity)))
         return decode_record(identity, raw) if raw else None
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
@@ -160,7 +160,7 @@ class RedisTokens:
 
     async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
         """The records of the ids, as far as they are there."""
-        ask = _asking("MGET", lambda bucket: map(names.token, bucket))
+        ask = _asking("MGET", lambda bucket: map(redis_keys.token, bucket))
         raws = await self._ask_buckets(identities, ask)
         records: list[TokenRecord] = []
         for start in range(0, len(identities), AT_ONCE):
@@ -171,12 +171,12 @@ class RedisTokens:
 
     async def children(self, identity: str) -> list[TokenRecord]:
         """The children of a token, newest first."""
-        members: Any = await self._connection.run(lambda client: client.smembers(names.children(identity)))
+        members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.children(identity)))
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
         """See admin_protocols.Tokens."""
-        keys = [name(identity) for identity in identities for name in (names.made, names.children)]
+        keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
         for start in range(0, len(commands), AT_ONCE):
@@ -198,7 +198,12 @@ class RedisTokens:
         if bucket_of(identity) != bucket_of(successor_id):
             raise ValueError("a successor is in its predecessor's bucket")
         await self._index(successor)
-        keys = [names.token(identity), names.token(successor_id), names.revoked(identity), names.audit(identity)]
+        keys = [
+            redis_keys.token(identity),
+            redis_keys.token(successor_id),
+            redis_keys.revoked(identity),
+            redis_keys.audit(identity),
+        ]
         records = [
             identity,
             encode_record(old),
@@ -213,14 +218,15 @@ class RedisTokens:
     async def projects(self, policy: str) -> dict[str, int]:
         """The projects that are listed, and how many tokens each list has."""
         found = [
-            name.decode() for name in await self._connection.run(lambda one: _scan(one, names.all_projects(policy)))
+            name.decode()
+            for name in await self._connection.run(lambda one: _scan(one, redis_keys.all_projects(policy)))
         ]
         counts = await self._connection.run(lambda client: _pipeline(client, [("HLEN", name) for name in found]))
-        return {names.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
+        return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
         """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
-        for pattern in names.traces(policy, project, owner):
+        for pattern in redis_keys.traces(policy, project, owner):
             if await self._connection.run(partial(_has_key, pattern=pattern)):
                 return True
         return False
@@ -254,7 +260,7 @@ class RedisTokens:
         return revoked
 
     async def _revoke_in_bucket(self, identities: list[str], meant: list[str | bytes]) -> list[str]:
-        keys = [names.revoked(identities[0]), names.audit(identities[0])]
+        keys = [redis_keys.revoked(identities[0]), redis_keys.audit(identities[0])]
         revoked = await self._connection.run_script(self._revoke, keys, [*meant, *identities])
         return [identity.decode() for identity in revoked]
 
@@ -266,7 +272,7 @@ class RedisTokens:
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
-        (key, _), patience = names.ready(), int(DISK_SECONDS * 1000)
+        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
         written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
         if isinstance(kept, Exception):
@@ -278,14 +284,14 @@ class RedisTokens:
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
         """Whether each of the tokens is revoked."""
-        ask = _asking("SMISMEMBER", lambda bucket: [names.revoked(bucket[0]), *bucket])
+        ask = _asking("SMISMEMBER", lambda bucket: [redis_keys.revoked(bucket[0]), *bucket])
         answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
 
     async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
         arguments = [rule.terms if rule else b"", project, client_network(address)]
-        now, found = await self._connection.run_script(self._standing, [names.token(identity)], arguments)
+        now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:
             return None
@@ -303,7 +309,7 @@ class RedisTokens:
         for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
             numbers = list(bucket)
             for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
-                keys = [names.token(token_id(asked[number].digest)) for number in few]
+                keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
                 arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
                 now, *replies = await self._connection.run_script(self._standing, keys, arguments)
                 for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
@@ -318,25 +324,27 @@ class RedisTokens:
     async def _identities(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
         """The ids that an index lists; all there are, in a scan of everything, where none is named."""
         if policy is not None and (project or owner):
-            index = names.project_tokens(policy, project) if project else names.owner_tokens(policy, owner or "")
+            index = (
+                redis_keys.project_tokens(policy, project) if project else redis_keys.owner_tokens(policy, owner or "")
+            )
             (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
             return sorted(member.decode() for member in members)
-        keys = await self._connection.run(lambda client: _scan(client, names.all_tokens()))
+        keys = await self._connection.run(lambda client: _scan(client, redis_keys.all_tokens()))
         return [key[-ID_LENGTH:].decode() for key in keys]
 
     async def _index(self, record: TokenRecord) -> None:
         """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
-        entries: list[Write] = [("SET", names.marker(), "1")]
-        entries += [("HSET", index, token_id(record.digest), "") for index in names.indexes(record)]
+        entries: list[Write] = [("SET", redis_keys.marker(), "1")]
+        entries += [("HSET", index, token_id(record.digest), "") for index in redis_keys.indexes(record)]
         if record.parent:
-            entries.append(("SADD", names.children(record.parent), token_id(record.digest)))
+            entries.append(("SADD", redis_keys.children(record.parent), token_id(record.digest)))
         if record.made_by:
-            entries.append(("SADD", names.made(record.made_by), token_id(record.digest)))
+            entries.append(("SADD", redis_keys.made(record.made_by), token_id(record.digest)))
         await self._writes.run(*entries)
 
     async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
         identity = token_id(new.digest)
-        keys = [names.token(identity), names.revoked(identity), names.audit(identity)]
+        keys = [redis_keys.token(identity), redis_keys.revoked(identity), redis_keys.audit(identity)]
         arguments = [identity, old, encode_record(new), _note(entry)]
         outcome: int = await self._connection.run_script(self._replace, keys, arguments)
         return outcome
@@ -438,13 +446,13 @@ class RedisClaims:
     async def give_number(self, policy: Policy, record: TokenRecord) -> TokenRecord:
         if not policy.has_numbers:
             return record
-        index = names.token_numbers(policy.name)
+        index = redis_keys.token_numbers(policy.name)
         (number,) = await self._writes.run(("HINCRBY", index, "", 1))
         await self._writes.run(("HSET", index, number, record.identity))
         return msgspec.structs.replace(record, number=number)
 
     async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
-        name, (now, _) = names.idempotency(key), await self._connection.run(lambda client: client.time())
+        name, (now, _) = redis_keys.idempotency(key), await self._connection.run(lambda client: client.time())
         ours = f"{fingerprint}:{identity}:{now}"
         await self._writes.run(("SET", name, ours, "NX", "EX", KEPT_SECONDS))
         raw: Any = await self._connection.run(lambda client: client.get(name))
@@ -462,13 +470,13 @@ class RedisClaims:
         return KeyClaim("pending")
 
     async def release_key(self, key: str, fingerprint: str, identity: str) -> None:
-        name = names.idempotency(key)
+        name = redis_keys.idempotency(key)
         raw: Any = await self._connection.run(lambda client: client.get(name))
         if raw and raw.decode().startswith(f"{fingerprint}:{identity}:"):
             await self._connection.run_script(self._compare_and_set, [name], [raw, "", 0])
 
     async def find_number(self, policy: str, number: int) -> TokenRecord | None:
-        raw: Any = await self._connection.run(lambda client: client.hget(names.token_numbers(policy), str(number)))
+        raw: Any = await self._connection.run(lambda client: client.hget(redis_keys.token_numbers(policy), str(number)))
         record = await self._tokens.find(raw.decode()) if raw else None
         return record if record and (record.policy, record.number) == (policy, number) else None
 
@@ -509,4 +517,4 @@ class RedisClaims:
 
 
 def _index(policy: Policy, record: TokenRecord) -> str:
-    return names.token_names(policy.name, policy.binding(record.project, record.owner))
+    return redis_keys.token_names(policy.name, policy.binding(record.project, record.owner))

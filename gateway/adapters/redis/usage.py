@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.outcomes import Authorized, Refused
@@ -73,7 +73,7 @@ class RedisUsage:
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
         """The requests of a policy, by the hour and by what they count as."""
         wanted = last_hours(self._clock(), hours)
-        replies = await self._read([("HGETALL", names.policy_usage(policy, hour)) for hour in wanted])
+        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in wanted])
         counts: Counter[Counted] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
@@ -83,7 +83,7 @@ class RedisUsage:
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
         """The tokens with the most requests."""
         wanted = last_hours(self._clock(), hours)
-        commands = [("ZRANGE", names.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
+        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
         found: Counter[str] = Counter()
         for reply in await self._read(commands, withscores=True):
             found.update({token.decode(): int(number) for token, number in reply})
@@ -91,7 +91,7 @@ class RedisUsage:
 
     async def totals(self) -> Totals:
         """All that was ever counted."""
-        keys = (names.all_requests(), names.all_events())
+        keys = (redis_keys.all_requests(), redis_keys.all_events())
         requests, events = await self._read([("HGETALL", key) for key in keys])
         return Totals(_read_counts(requests), {event.decode(): int(number) for event, number in events.items()})
 
@@ -108,8 +108,8 @@ class RedisUsage:
 
         One trip, a hash for every five days of a token.
         """
-        starts = sorted({hour - hour % names.USAGE_HOURS for hour in hours})
-        keys = [names.token_usage(identity, start)[0] for identity in identities for start in starts]
+        starts = sorted({hour - hour % redis_keys.USAGE_HOURS for hour in hours})
+        keys = [redis_keys.token_usage(identity, start)[0] for identity in identities for start in starts]
         replies = await self._read([("HGETALL", key) for key in keys])
         found: list[dict[int, int]] = [{} for _ in identities]
         for number, reply in enumerate(replies):
@@ -245,19 +245,19 @@ class RedisCounting:
         for one, number in alike.items():
             counted = read_noted(*one)
             text = write_counted(counted)
-            self._keep(_Counter(names.policy_usage(counted.policy, hour), text, hour), number)
-            self._keep(_Counter(names.all_requests(), text), number)
+            self._keep(_Counter(redis_keys.policy_usage(counted.policy, hour), text, hour), number)
+            self._keep(_Counter(redis_keys.all_requests(), text), number)
 
     def _keep_events(self) -> None:
         for event, number in {**self._events, LOST: self._lost}.items():
             if event and number > self._told[event]:
-                self._keep(_Counter(names.all_events(), event), number - self._told[event])
+                self._keep(_Counter(redis_keys.all_events(), event), number - self._told[event])
                 self._told[event] = number
 
     def _keep_tokens(self, digests: Sequence[str], tokens: Mapping[str, int], hour: int) -> None:
         for digest in digests:
             identity = token_id(digest)
-            counter = _Counter(*names.token_usage(identity, hour), hour, identity)
+            counter = _Counter(*redis_keys.token_usage(identity, hour), hour, identity)
             if counter in self._kept or len(self._kept) < MAXIMUM_KEPT:
                 self._keep(counter, tokens[digest])
             else:
@@ -301,7 +301,7 @@ class RedisCounting:
                 hours[counter.hour][counter.token] = number
         commands: list[tuple[str | int, ...]] = []
         for hour, tokens in hours.items():
-            key, most = names.busiest(hour), heapq.nlargest(MAXIMUM_BUSIEST, tokens.items(), key=itemgetter(1))
+            key, most = redis_keys.busiest(hour), heapq.nlargest(MAXIMUM_BUSIEST, tokens.items(), key=itemgetter(1))
             scores = [part for token, number in most for part in (number, token)]
             commands += [
                 ("ZADD", key, "GT", *scores),

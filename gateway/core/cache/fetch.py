@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.core.admission.outcomes import Authorized
-from gateway.core.cache import reuse as answering
+from gateway.core.cache import reuse
 from gateway.core.cache.model import Export
 from gateway.core.errors import UpstreamError
 from gateway.core.http.messages import RequestHead, Response
@@ -123,4 +123,4 @@ class Fetch(msgspec.Struct, frozen=True):
             return self.shaped.cache_status
         detail = DETAILS.get(stored, "") if stored else ""
         is_stored = stored == "stored"
-        return answering.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status, detail=detail)
+        return reuse.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status, detail=detail)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.cache.keys import export_key
 from gateway.core.http.messages import RequestHead
@@ -104,7 +104,7 @@ async def test_a_record_that_cannot_be_read_fails_its_own_request(bench: Bench) 
     good, bad = make_record("a", plan="open"), make_record("b", plan="open")
     await bench.tokens.create(good)
     nonsense = encode_record(bad).replace(b'"CI"', b"7")
-    await bench.connection.client.set(names.token(token_id(bad.digest)), nonsense)
+    await bench.connection.client.set(keys.token(token_id(bad.digest)), nonsense)
     async with asyncio.timeout(10):
         asked = [bench.admit(rule_for("GET /export"), record) for record in (bad, good)]
         failure, facts = await asyncio.gather(*asked, return_exceptions=True)
@@ -150,7 +150,7 @@ async def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(
     key = export_key(rule, head)
     for record in (mine, other):
         await bench.tokens.create(record)
-    await bench.connection.client.hset(names.export("project", "website", key), "head", b"the head")
+    await bench.connection.client.hset(keys.export("project", "website", key), "head", b"the head")
     facts = [await bench.admissions.admit(Asked(rule, record.digest, key)) for record in (mine, other)]
     assert [(b"the head",), ()] == [one.stored_heads for one in facts]
 
@@ -160,7 +160,7 @@ async def test_the_script_names_exports_as_the_gateway_does(bench: Bench) -> Non
     rule = rule_for("GET /export")
     record = make_record(plan="open", project="сайт:1")
     await bench.tokens.create(record)
-    await bench.connection.client.hset(names.export("project", "сайт:1", "key"), "head", b"x")
+    await bench.connection.client.hset(keys.export("project", "сайт:1", "key"), "head", b"x")
     facts = await bench.admissions.admit(Asked(rule, record.digest, "key"))
     assert (b"x",) == facts.stored_heads
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import ContentMemory, RedisContents, StoredContent
 from gateway.core.errors import ContentLost
@@ -24,11 +24,11 @@ async def test_what_content_was_encoded_to_is_kept_beside_it(connection: RedisCo
     assert b"encoded" == await there.read(NAME, "v", b"digest", b"br")
     assert b"encoded" == there.recall(NAME, b"digest", b"br")
     assert None is await there.read(NAME, "v", b"digest", b"gzip")
-    assert 30_000 < await connection.client.pttl(names.content(NAME, "v")) <= 60_000
+    assert 30_000 < await connection.client.pttl(keys.content(NAME, "v")) <= 60_000
     await here.write(STORING)
     assert b"encoded" == await exports(connection).read(NAME, "v", b"digest", b"br")
     await here.write(replace(STORING, digest=b"another"))
-    assert {b"digest", b"content"} == set(await connection.client.hkeys(names.content(NAME, "v")))
+    assert {b"digest", b"content"} == set(await connection.client.hkeys(keys.content(NAME, "v")))
 
 
 async def test_encoded_content_is_kept_only_beside_the_content_it_is_of(connection: RedisConnection) -> None:
@@ -39,7 +39,7 @@ async def test_encoded_content_is_kept_only_beside_the_content_it_is_of(connecti
     assert None is await exports(connection).read(NAME, "v", b"another", b"br")
     await store.purge("small", ["all"])
     await store.keep_encoded(NAME, "v", b"another", b"br", b"encoded")
-    assert 0 == await connection.client.exists(names.content(NAME, "v"))
+    assert 0 == await connection.client.exists(keys.content(NAME, "v"))
 
 
 # -- in pieces
@@ -48,7 +48,7 @@ async def test_encoded_content_is_kept_only_beside_the_content_it_is_of(connecti
 @pytest.mark.parametrize("length", [0, 9, 10, 11, 20, 21, 700])
 async def test_long_content_is_stored_in_pieces_and_read_as_it_was(connection: RedisConnection, length: int) -> None:
     """As it is and in a coding, for exactly as long as short content, and nothing else is left behind."""
-    store, key = in_pieces(connection), names.content(NAME, "v")
+    store, key = in_pieces(connection), keys.content(NAME, "v")
     assert "stored" == await store.write(replace(STORING, content=LONG[:length]))
     await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[:length][::-1])
     assert LONG[:length] == await store.read(NAME, "v", b"digest")
@@ -56,7 +56,7 @@ async def test_long_content_is_stored_in_pieces_and_read_as_it_was(connection: R
     assert 30_000 < await connection.client.pttl(key) <= 60_000
     values: list[bytes] = await connection.client.hvals(key)  # type: ignore[assignment]  # as in stored_heads
     assert max(map(len, values)) <= 20  # a piece, or how many there are
-    assert {NAME.encode(), key.encode(), *(name.encode() for name in names.held("project", "x"))} == {
+    assert {NAME.encode(), key.encode(), *(name.encode() for name in keys.held("project", "x"))} == {
         name for name in await connection.client.keys(ALL_BUT_MARKER) if b":group:" not in name
     }
     assert 1 == await store.purge("small", ["all"])
@@ -70,7 +70,7 @@ async def test_long_content_takes_the_place_of_other_content_at_one_instant(conn
         await store.write(replace(STORING, digest=digest, content=content))
         assert content == await store.read(NAME, "v", digest)
         await store.keep_encoded(NAME, "v", digest, b"br", content)
-    fields: list[bytes] = await connection.client.hkeys(names.content(NAME, "v"))  # type: ignore[assignment]  # as above
+    fields: list[bytes] = await connection.client.hkeys(keys.content(NAME, "v"))  # type: ignore[assignment]  # as above
     assert {b"digest", b"content/of", b"br/of"} == {field for field in fields if field.count(b"/") < 2}
     assert 3 + 2 * 70 == len(fields)
     await store.write(replace(STORING, digest=b"4", content=LONG))
@@ -90,7 +90,7 @@ async def test_long_content_that_a_purge_overtakes_leaves_nothing(connection: Re
 
 async def test_pieces_of_another_content_are_never_mixed_in(connection: RedisConnection) -> None:
     """Who reads while the content is replaced, or lost in part, gets nothing; two encoders' pieces have other names."""
-    store, key = in_pieces(connection), names.content(NAME, "v")
+    store, key = in_pieces(connection), keys.content(NAME, "v")
     await store.write(replace(STORING, content=LONG))
     await store.keep_encoded(NAME, "v", b"digest", b"br", LONG)
     await store.keep_encoded(NAME, "v", b"digest", b"br", LONG[::-1])

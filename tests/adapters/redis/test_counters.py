@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.core.quotas.algorithms import State
 from gateway.core.quotas.charging import charge
 from gateway.core.quotas.model import MAXIMUM_NUMBER, PARTITIONS, Algorithm, Override, effective_quotas
@@ -41,7 +41,7 @@ async def test_a_counter_is_shared_by_those_it_counts_against(bench: Bench, per:
 
 
 async def test_counters_are_where_their_names_say(bench: Bench) -> None:
-    """The script and names.py call the same keys the same, whatever the script and the separators of a name."""
+    """The script and redis_keys.py call the same keys the same, whatever the script and the separators of a name."""
     kinds: tuple[Algorithm, ...] = ("fixed-window", "moving-window")
     quotas = [
         *(msgspec.structs.replace(make_quota(kind, 9, 60, name=kind), per=per) for kind in kinds for per in PARTITIONS),
@@ -50,7 +50,7 @@ async def test_counters_are_where_their_names_say(bench: Bench) -> None:
     record, address = RECORDS[2], ADDRESSES[1]
     assert (await bench.admit(rule_with(quotas), record, address)).is_charged
     for quota in quotas:
-        key = names.counter(quota, record.policy, holder_of(quota.per, record, address))
+        key = redis_keys.counter(quota, record.policy, holder_of(quota.per, record, address))
         assert await bench.client.exists(key), key
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import MAXIMUM_VARIANTS
 from gateway.core.cache.fetch import Lead
@@ -30,9 +30,9 @@ async def test_what_is_stored_ends_by_itself(connection: RedisConnection) -> Non
     """Redis is told how long to keep head, content and indexes: the longest of what is in each."""
     await exports(connection).write(STORING)
     await exports(connection).write(replace(STORING, variant="w", keep_milliseconds=30_000))
-    kept = [await connection.client.pttl(key) for key in (NAME, names.content(NAME, "v"), names.group("small", "all"))]
+    kept = [await connection.client.pttl(key) for key in (NAME, keys.content(NAME, "v"), keys.group("small", "all"))]
     assert all(30_000 < milliseconds <= 60_000 for milliseconds in kept)
-    assert 0 < await connection.client.pttl(names.content(NAME, "w")) <= 30_000
+    assert 0 < await connection.client.pttl(keys.content(NAME, "w")) <= 30_000
     assert 0 == sum([await connection.client.pttl(key) < 0 for key in await connection.client.keys(ALL_BUT_MARKER)])
 
 
@@ -41,9 +41,9 @@ async def test_indexes_drop_what_has_ended(connection: RedisConnection) -> None:
     store = exports(connection)
     await store.write(STORING)
     store.now = NOW + 120_000
-    later = replace(STORING, name=names.export("project", "x", "other"), began_at=NOW + 120_000)
+    later = replace(STORING, name=keys.export("project", "x", "other"), began_at=NOW + 120_000)
     await store.write(later)
-    assert [later.name.encode()] == await connection.client.zrange(names.group("small", "all"), 0, -1)
+    assert [later.name.encode()] == await connection.client.zrange(keys.group("small", "all"), 0, -1)
 
 
 async def test_the_oldest_variant_makes_room(connection: RedisConnection) -> None:
@@ -54,7 +54,7 @@ async def test_the_oldest_variant_makes_room(connection: RedisConnection) -> Non
         await store.write(replace(STORING, variant=f"v{number}", raw_head=head))
     expected = {b"%013d head" % (NOW + number) for number in range(1, MAXIMUM_VARIANTS + 1)}
     assert expected == await stored_heads(connection)
-    assert not await connection.client.exists(names.content(NAME, "v0"))
+    assert not await connection.client.exists(keys.content(NAME, "v0"))
     await store.write(replace(STORING, variant="late", raw_head=b"%013d head" % (NOW - 5)))
     assert b"%013d head" % (NOW - 5) in await stored_heads(connection)
 
@@ -92,7 +92,7 @@ async def test_a_document_that_no_admission_has_brought_is_read_and_removed_whol
 
 async def test_storing_ends_the_lease_of_its_fetch(connection: RedisConnection) -> None:
     """Its own, and not one that somebody else has got meanwhile."""
-    store, lease = exports(connection), names.fetch(NAME, "s")
+    store, lease = exports(connection), keys.fetch(NAME, "s")
     for holder, left in (("another", 1), ("me", 0)):
         await connection.client.set(lease, holder)
         await store.write(replace(STORING, lead=Lead(lease, "me", NOW)))
@@ -136,7 +136,7 @@ async def test_a_redis_that_fills_up_during_a_fetch_stores_nothing_and_ends_the_
 ) -> None:
     """The lease that ends first is a write like others: it opens no way past the limit, for a head or for content."""
     async with open_connection(own_redis.url) as connection:
-        store, lease = in_pieces(connection), names.fetch(NAME, "s")
+        store, lease = in_pieces(connection), keys.fetch(NAME, "s")
         it = replace(STORING, content=content, raw_head=b"%013d new" % NOW, lead=Lead(lease, "me", NOW))
         if is_there:
             await store.write(replace(it, raw_head=STORING.raw_head, lead=None))

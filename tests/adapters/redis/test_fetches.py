@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.fetch_leases import RedisFetches
 from gateway.core.cache.fetch import Alone, Failed, Landed, Lead
@@ -15,8 +15,8 @@ from tests.support.connections import open_connection
 from tests.support.processes import free_port
 
 NOW = 1_800_000_000_000
-NAME = names.export("project", "x", "abc")
-LEASE = names.fetch(NAME, "s")
+NAME = keys.export("project", "x", "abc")
+LEASE = keys.fetch(NAME, "s")
 LONG = {"unstorable": 600.0, "failed": 600.0}
 LANDED = Landed((b"head",), NOW, b"content")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.core.admission.decision import Asked
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import LAST_USE_WIDTH
@@ -43,7 +43,7 @@ async def test_a_use_is_noted_whatever_becomes_of_the_request(
     """Without the scope, for another project, by a plan that is gone, over its quota: the token was used."""
     record = make_record(**changes)
     await bench.tokens.create(record)
-    counters = names.quotas("token", "small", record.lineage)
+    counters = keys.quotas("token", "small", record.lineage)
     await bench.connection.client.hset(counters, Quota("minute", 5, 60).counter, f"{START + 1}:{used}")
     facts = await bench.admissions.admit(Asked(rule_for(request_line), record.digest, project=project))
     noted = replace(record, last_use=START // 1000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.readiness import RedisReadiness
@@ -45,6 +45,6 @@ async def test_a_first_token_or_the_marker_says_that_the_store_is_meant(store_ur
         if how == "token":
             await RedisTokens(connection).create(make_record("sml_a"))
         else:
-            await connection.client.set(names.marker(), "1")
+            await connection.client.set(keys.marker(), "1")
         assert not await is_known(connection, "sml_b")
         assert "data" not in (await RedisReadiness(connection).check()).failures

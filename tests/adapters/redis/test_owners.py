@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisOwners, RedisTokens
@@ -94,8 +94,8 @@ async def test_a_change_writes_a_copy_a_bucket_and_no_token(connection: RedisCon
     before = {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)}
     await tokens.owners.replace("small", "ada", None, ADA)
     buckets = {bucket_of(record.digest) for record in records}
-    copies = {names.owner_copy(bucket, "small", "ada") for bucket in buckets}
-    made = {str(key.encode()) for key in (*copies, names.owner("small", "ada"), names.owners("small"))}
+    copies = {keys.owner_copy(bucket, "small", "ada") for bucket in buckets}
+    made = {str(key.encode()) for key in (*copies, keys.owner("small", "ada"), keys.owners("small"))}
     assert made == {str(key) for key in await connection.client.keys(ALL_BUT_MARKER)} - before
     assert records == [await tokens.find(token_id(record.digest)) for record in records]
 
@@ -108,7 +108,7 @@ async def test_a_copy_is_never_written_over_a_newer_one(connection: RedisConnect
     await tokens.owners.replace("small", "ada", None, ADA)
     blocked = replace(ADA, status=OwnerStatus.BLOCKED, version=2)
     await tokens.owners.replace("small", "ada", ADA, blocked)
-    copy = names.owner_copy(token_id(record.digest), "small", "ada")
+    copy = keys.owner_copy(token_id(record.digest), "small", "ada")
     assert 0 == await tokens.owners._write([copy], "", ADA)
     assert Reason.OWNER_BLOCKED is await reason_for(admissions, record)
 

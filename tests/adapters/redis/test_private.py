@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters.redis import script_connection as redis_line
+from gateway.adapters.redis import script_connection
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.private import TRIED_WITH, NetworkConnection, take_over
@@ -78,7 +78,7 @@ async def test_admissions_go_through_redis_py_if_nothing_can_be_taken_over(
         if outcome == "raises":
             raise AttributeError("no such name")
 
-    monkeypatch.setattr(redis_line, "take_over", fail)
+    monkeypatch.setattr(script_connection, "take_over", fail)
     connection, record = (
         RedisConnection(open_client(redis_url, TIMEOUT_SECONDS), TIMEOUT_SECONDS),
         make_record(plan="open"),

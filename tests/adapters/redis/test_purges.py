@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.audit import RedisAudit
 from gateway.adapters.redis.connection import RedisConnection, Script
 from gateway.adapters.redis.exports import PURGE_BATCH
@@ -19,7 +19,7 @@ from tests.support.processes import RedisServer
 @pytest.mark.parametrize("group", ["all", "group:a"])
 async def test_a_purge_is_seen_at_once(connection: RedisConnection, group: str) -> None:
     """Heads and contents of all exports in the group are gone, in other groups they stay."""
-    store, other = exports(connection), names.export("project", "y", "abc")
+    store, other = exports(connection), redis_keys.export("project", "y", "abc")
     await store.write(STORING)
     await store.write(replace(STORING, name=other, groups=("group:b",)))
     assert 1 == await store.purge("small", [group])
@@ -48,7 +48,7 @@ async def test_a_large_group_is_purged_in_several_goes(connection: RedisConnecti
     """However many exports there are, all end, and Redis is not held up for long; the history has it as one purge."""
     store = exports(connection)
     for number in range(2 * PURGE_BATCH + 1):
-        name = names.export("project", "x", str(number))
+        name = redis_keys.export("project", "x", str(number))
         await store.write(replace(STORING, name=name, groups=("all",), content=b""))
     assert 2 * PURGE_BATCH + 1 == await store.purge("small", ["all"], PURGED)
     assert [] == await connection.client.keys("gw1:export:*")
@@ -62,7 +62,7 @@ async def test_of_a_purge_that_comes_to_nothing_half_way_the_history_has_that_ha
     """Whatever has ended stands there: Redis may go away in between."""
     store, audit, run_script = exports(connection), RedisAudit(connection), connection.run_script
     for number in range(PURGE_BATCH + 1):
-        name = names.export("project", "x", str(number))
+        name = redis_keys.export("project", "x", str(number))
         await store.write(replace(STORING, name=name, groups=("all",), content=b""))
 
     async def run_first(script: Script, keys: list[str], arguments: list[Any]) -> Any:
@@ -113,7 +113,7 @@ async def test_a_document_from_before_a_purge_is_not_for_what_was_purged(connect
     await store.purge("small", ["group:dark"])
     assert (STORING.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:light"])
     assert () == await store.document_heads(NAME, "small", ["all", "group:dark"])
-    assert 0 == await connection.client.exists(NAME, names.content(NAME, "v"))
+    assert 0 == await connection.client.exists(NAME, redis_keys.content(NAME, "v"))
     later = replace(STORING, began_at=NOW + 11, raw_head=b"%013d head" % (NOW + 11))
     await store.write(later)
     assert (later.raw_head,) == await store.document_heads(NAME, "small", ["all", "group:dark"])
@@ -121,12 +121,12 @@ async def test_a_document_from_before_a_purge_is_not_for_what_was_purged(connect
 
 async def test_what_ends_an_export_ends_the_document_that_it_was_made_of(connection: RedisConnection) -> None:
     """A purge of any of its groups, and other exports of the same document stay."""
-    store, document = exports(connection), names.export("project", "x", "document")
-    light, dark = (names.export("project", "x", mode) for mode in ("light", "dark"))
+    store, document = exports(connection), redis_keys.export("project", "x", "document")
+    light, dark = (redis_keys.export("project", "x", mode) for mode in ("light", "dark"))
     await store.write(replace(STORING, name=document, groups=("group:light",)))
     for name, group in ((light, "group:light"), (dark, "group:dark")):
         await store.write(replace(STORING, name=name, groups=(group,), document=document))
     assert 2 == await store.purge("small", ["group:dark"])
     assert [0, 1, 0] == [await connection.client.exists(name) for name in (document, light, dark)]
     assert "stored" == await store.write(replace(STORING, name=dark, groups=("group:more",), document=document))
-    assert [dark.encode()] == await connection.client.zrange(names.group("small", "group:more"), 0, -1)
+    assert [dark.encode()] == await connection.client.zrange(redis_keys.group("small", "group:more"), 0, -1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
@@ -30,7 +30,7 @@ START = 1_800_000_000_000
 """Milliseconds: a moment for tests that set the script's clock."""
 RECORD = make_record(plan="pro")
 IDENTITY = token_id(RECORD.digest)
-COUNTERS = names.quotas("token", RECORD.policy, RECORD.lineage)
+COUNTERS = keys.quotas("token", RECORD.policy, RECORD.lineage)
 
 
 class Bench:
@@ -90,7 +90,7 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
 
 
 def log_of(quota: Quota) -> str:
-    return names.quota_log("token", RECORD.policy, RECORD.lineage, quota.counter)
+    return keys.quota_log("token", RECORD.policy, RECORD.lineage, quota.counter)
 
 
 def _histories_of(quotas: list[Quota]) -> st.SearchStrategy[tuple[list[Quota], list[Step]]]:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
 from gateway.adapters.redis.exports import Limits, RedisExports
 from gateway.core.cache.fetch import Storing
@@ -30,20 +30,20 @@ def limited(connection: RedisConnection, limit: int, piece_bytes: int = 1000) ->
 
 def pull(number: int, who: str = "x", size: int = PULL) -> Storing:
     """An answer to a query of its own, which was asked for so many milliseconds later."""
-    name = names.export("project", who, f"{number:064x}")
+    name = keys.export("project", who, f"{number:064x}")
     content = b"%d" % (number % 10) * size
     return replace(STORING, name=name, content=content, digest=b"digest %d" % number, began_at=NOW + number)
 
 
 async def stored(connection: RedisConnection, who: str = "x") -> list[int]:
     """The numbers of the pulls that are stored for somebody."""
-    found: list[Any] = await connection.client.keys(names.export("project", who, "*"))
+    found: list[Any] = await connection.client.keys(keys.export("project", who, "*"))
     return sorted(int(name.rpartition(b":")[2], 16) for name in found)
 
 
 async def held_bytes(connection: RedisConnection, who: str = "x") -> int:
     """The bytes that are counted for somebody; what is counted for each is what there is in all."""
-    bytes_of, ages, ends = names.held("project", who)
+    bytes_of, ages, ends = keys.held("project", who)
     counted = {name: int(number) for name, number in (await connection.client.hgetall(bytes_of)).items()}
     total = counted.pop(b"", 0)
     assert total == sum(counted.values())
@@ -147,7 +147,7 @@ async def test_what_is_counted_is_what_is_there(acts: list[tuple[str, int, int]]
             if act == "write":
                 await store.write(replace(it, began_at=NOW + 1 + turn, digest=b"%d" % turn))
             elif act == "encode":
-                digest: Any = await connection.client.hget(names.content(it.name, "v"), "digest")
+                digest: Any = await connection.client.hget(keys.content(it.name, "v"), "digest")
                 await store.keep_encoded(it.name, "v", bytes(digest or b""), b"br", b"e" * size)
             elif act == "remove":
                 await store.remove(it.name, "v")
@@ -223,9 +223,9 @@ async def test_an_index_that_is_evicted_is_begun_anew(own_redis: RedisServer) ->
         store = limited(connection, 3 * (PULL + HEAD))
         for number in (1, 2, 3):
             await store.write(pull(number))
-        await connection.client.delete(names.held("project", "x")[1])
+        await connection.client.delete(keys.held("project", "x")[1])
         assert "stored" == await store.write(pull(4))
-        await connection.client.delete(names.held("project", "x")[0])
+        await connection.client.delete(keys.held("project", "x")[0])
         assert "stored" == await store.write(pull(5))
 
 

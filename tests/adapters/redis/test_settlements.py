@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.core.admission.outcomes import Authorized
 from gateway.core.quotas.algorithms import Leases
 from gateway.core.quotas.charging import charge
@@ -54,7 +54,7 @@ async def test_a_request_that_takes_long_is_renewed(store_url: str) -> None:
     async with open_bench(store_url, RECORDS, lease_seconds=0.01) as bench:
         rule = rule_with([PARALLEL])
         facts = [await bench.admit(rule, RECORDS[0]) for _ in range(2)]
-        key = names.leases("token", RECORDS[0].policy, RECORDS[0].lineage, PARALLEL.counter)
+        key = keys.leases("token", RECORDS[0].policy, RECORDS[0].lineage, PARALLEL.counter)
 
         async def ends() -> set[float]:
             return {await bench.client.zscore(key, one.lease) or 0 for one in facts}

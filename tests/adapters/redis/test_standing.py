@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import LOOKED_AT_ONCE, RedisTokens
@@ -87,7 +87,7 @@ async def test_an_explanation_is_what_the_next_admission_says(
         identity = token_id(record.digest)
         project = project_of(rule, request_line.partition(" ")[2])
         if used:
-            key = f"{names.bucket(identity)}quota:{record.lineage}"
+            key = f"{keys.bucket(identity)}quota:{record.lineage}"
             await connection.client.hset(key, QUOTA.counter, f"4000000000000:{used}")
         if is_revoked:
             await tokens.revoke(identity)

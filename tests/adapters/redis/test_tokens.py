@@ -6,7 +6,7 @@ import json
 import msgspec
 import pytest
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis import tokens as redis_tokens
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
@@ -131,7 +131,7 @@ async def test_a_change_that_is_sent_again_was_made_though_the_token_was_used_me
     assert await tokens.replace(record, changed, entry)
     assert not await tokens.replace(record, msgspec.structs.replace(record, name="another"), entry)
     assert msgspec.structs.replace(changed, last_use=last_use) == await tokens.find(identity)
-    assert 1 == await tokens._connection.client.xlen(names.audit(identity))
+    assert 1 == await tokens._connection.client.xlen(keys.audit(identity))
 
 
 async def test_a_use_in_between_does_not_stop_a_rotation(tokens: RedisTokens) -> None:
@@ -208,7 +208,7 @@ async def test_a_record_of_an_earlier_version_can_be_changed(tokens: RedisTokens
     """A record that lacks the fields appended since is found, changed and rotated like any other."""
     record = make_record()
     await tokens.create(record)
-    raw = await tokens._connection.client.get(names.token(token_id(record.digest)))
+    raw = await tokens._connection.client.get(keys.token(token_id(record.digest)))
     assert raw is not None
     assert 14 == len(json.loads(raw))
     found = await tokens.find(token_id(record.digest))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis import keys as names
-from gateway.adapters.redis import usage as redis_counting
+from gateway.adapters.redis import keys as redis_keys
+from gateway.adapters.redis import usage as redis_usage
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
 from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting, RedisUsage
 from gateway.core.admission.decision import Facts
@@ -113,8 +113,8 @@ async def test_usage_is_told_by_the_hour_and_by_the_day(bench: Bench) -> None:
 
 async def test_the_busiest_are_exact(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However requests come together in flushes: who is among the busiest that are remembered, with which number."""
-    monkeypatch.setattr(redis_counting, "MAXIMUM_BUSIEST", 10)
-    monkeypatch.setattr(redis_counting, "MAXIMUM_BATCH", 16)
+    monkeypatch.setattr(redis_usage, "MAXIMUM_BUSIEST", 10)
+    monkeypatch.setattr(redis_usage, "MAXIMUM_BATCH", 16)
     draw = random.Random(7)
     made: Counter[str] = Counter()
     for _ in range(40):
@@ -137,11 +137,11 @@ async def test_what_is_kept_is_bounded_in_number_and_in_time(bench: Bench) -> No
     await bench.flush()
     found: Any = await bench.client.keys(ALL_BUT_MARKER)
     keys = {key.decode() for key in found}
-    lasting = {names.all_requests(), names.all_events()}
+    lasting = {redis_keys.all_requests(), redis_keys.all_events()}
     ends = {key: await bench.client.ttl(key) for key in keys}
-    assert {names.busiest(500_004), names.policy_usage("small", 500_004), names.all_requests()} < keys
+    assert {redis_keys.busiest(500_004), redis_keys.policy_usage("small", 500_004), redis_keys.all_requests()} < keys
     assert all(end == -1 if key in lasting else 0 < end <= KEEP_SECONDS for key, end in ends.items())
-    assert MAXIMUM_BUSIEST == await bench.client.zcard(names.busiest(500_004))
+    assert MAXIMUM_BUSIEST == await bench.client.zcard(redis_keys.busiest(500_004))
     assert len(RECORDS) == sum(key.startswith("gw1:usage:token:") for key in keys)
 
 
@@ -202,7 +202,7 @@ async def test_what_a_full_redis_refuses_is_kept(own_redis: RedisServer, caplog:
 
 async def test_what_is_kept_while_redis_is_away_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens beyond the bound are not counted, policies are, and how many are missing is counted itself."""
-    monkeypatch.setattr(redis_counting, "MAXIMUM_KEPT", 10)
+    monkeypatch.setattr(redis_usage, "MAXIMUM_KEPT", 10)
     async with open_connection(f"redis://127.0.0.1:{free_port()}/0") as away:
         counting = RedisCounting(away, {}, lambda: NOON)
         bench.workers[0] = counting
@@ -248,7 +248,7 @@ async def test_noting_asks_redis_nothing(redis_url: str) -> None:
 
 async def test_what_is_no_usage_is_said_and_not_read(bench: Bench) -> None:
     """A key of another type, which somebody else has put there, is a store that does not answer, as everywhere."""
-    await bench.client.set(names.all_requests(), "1")
+    await bench.client.set(redis_keys.all_requests(), "1")
     with pytest.raises(StoreUnavailable, match="refused"):
         await bench.usage.totals()
 

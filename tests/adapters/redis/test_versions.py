@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.adapters.policy_versions import KEEP_SECONDS, RedisVersions
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import PolicySet
@@ -42,7 +42,7 @@ async def test_each_process_is_told_who_serves_what(connection: RedisConnection)
     assert both == await asking.find()
     second.now = asking.now = START + int(KEEP_SECONDS * 1000)
     assert {"small": {version_of(NEW): ["two"]}} == await second.find()
-    assert {b"two"} == set(await connection.client.hkeys(names.versions()))
+    assert {b"two"} == set(await connection.client.hkeys(keys.versions()))
 
 
 async def test_a_mixture_is_logged_once_as_it_begins_and_ends(

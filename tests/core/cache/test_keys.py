@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.adapters.redis import keys as names
+from gateway.adapters.redis import keys
 from gateway.core.cache.keys import (
     entitlement,
     export_key,
@@ -91,7 +91,7 @@ def test_no_part_of_a_key_can_be_taken_for_another(one: tuple[str, ...], two: tu
     def name(parts: tuple[str, ...]) -> str:
         who, host, path, query = parts
         request = replace(make_request(), authority=host, path="/" + path, query=query)
-        return names.export("project", who, export_key(FIXED, request))
+        return keys.export("project", who, export_key(FIXED, request))
 
     def meaning(parts: tuple[str, ...]) -> tuple[str, ...]:
         who, host, path, query = parts
