@@ -81,7 +81,7 @@ def test_the_schema_is_json_schema() -> None:
             "design-tokens",
             {
                 "DesignTokensDocument": {"tokens", "modes"},
-                "DesignToken": {"name", "type", "value", "modes", "description"},
+                "DesignToken": {"name", "type", "value", "modes", "description", "deprecated", "extensions"},
             },
         ),
     ],

@@ -1,12 +1,12 @@
 """Design tokens: as the backend gives them, in the mode that a variant wants, aliases resolved.
 
 A document is a list of tokens whose names have dots, or a tree of groups in the Design Tokens Community Group's format
-(Format Module 2025.10; `$extensions.mode` has a token's values by mode). Values are in that format or, shorter, as CSS
-writes them: token_values.py. Names keep that format's rules whatever the variant: no segment is empty, begins with `$`
-or has a brace in it.
+(Format Module 2025.10; `$extensions.mode` has a token's values by mode): token_trees.py. Values are in that format or,
+shorter, as CSS writes them: token_values.py. Names keep that format's rules whatever the variant: no segment is empty,
+begins with `$` or has a brace in it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -18,31 +18,21 @@ from gateway.core.variants.model import (
     DocumentForm,
     InvalidOptions,
     Variant,
-    find_repeated,
     refuse_unknown,
+)
+from gateway.core.variants.token_trees import (
+    MAXIMUM_ALIASES,
+    ROOT,
+    VALUE,
+    DesignToken,
+    Report,
+    TokenTree,
+    parse_pointer,
 )
 from gateway.core.variants.token_values import TYPES, Aliases, normalize
 
-MAXIMUM_ALIASES = 64
-"""Steps from a token to the value that it stands for. A design system has three or four."""
 MAXIMUM_PARTS = 100_000
 """Tokens, and items of their lists: an alias of twenty bytes may stand for a list of many."""
-ROOT = "$root"
-"""The name of a token that is its group's own value (Format Module 2025.10)."""
-
-
-class DesignToken(msgspec.Struct, frozen=True):
-    """One design decision under its name."""
-
-    name: str
-    """Dots make groups: `color.text.link`."""
-    value: Any
-    """As the Community Group's format writes it or as CSS does: "#1f5fd6", "16px"; "{color.blue}" is an alias."""
-    type: str | None = None
-    """A type of the Community Group's format; an alias need not have one."""
-    modes: dict[str, Any] = {}
-    """Mode to the value there, where it is another."""
-    description: str | None = None
 
 
 class DesignTokensDocument(msgspec.Struct, frozen=True):
@@ -51,7 +41,8 @@ class DesignTokensDocument(msgspec.Struct, frozen=True):
     tokens: list[DesignToken] | dict[str, Any]
     """A list, or a tree of groups as the Community Group's format has it."""
     modes: list[str] = []
-    """The first is the one that is given where none is asked for."""
+    """The first is the one that is given where none is asked for. Absent: the modes that tokens have values for, and
+    none of them where none is asked for."""
 
 
 class ResolvedToken(msgspec.Struct, frozen=True):
@@ -60,25 +51,87 @@ class ResolvedToken(msgspec.Struct, frozen=True):
     name: str
     type: str
     value: Any
-    description: str | None
+    description: str | None = None
+    deprecated: bool | str | None = None
+    extensions: dict[str, Any] | None = None
 
 
-def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> tuple[ResolvedToken, ...] | InvalidOptions:
+class ResolvedTokens(msgspec.Struct, frozen=True):
+    """What a variant has of a document: its tokens by name, and what its groups say of themselves."""
+
+    tokens: tuple[ResolvedToken, ...]
+    groups: Mapping[str, Mapping[str, Any]] = {}
+    """Group to its properties; the group of all groups has no name."""
+
+
+class ReadTokens(msgspec.Struct, frozen=True):
+    """A document's tokens before any alias is followed: each with its place, by name."""
+
+    tokens: dict[str, tuple[str, DesignToken]]
+    groups: Mapping[str, Mapping[str, Any]]
+    modes: tuple[str, ...]
+    """All that there are."""
+    default_mode: str | None
+
+
+def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> ResolvedTokens | InvalidOptions:
     """The tokens of the document in `content` as they are in the variant's mode, by name; raises BrokenDocument."""
-    document = read_document(content, DesignTokensDocument, form.names, MAXIMUM_LOOSE_BYTES)
-    refused = refuse_unknown(form, "mode", () if variant.mode is None else (variant.mode,), document.modes)
+    read = read_tokens(read_document(content, DesignTokensDocument, form.names, MAXIMUM_LOOSE_BYTES), form, _raise)
+    refused = refuse_unknown(form, "mode", () if variant.mode is None else (variant.mode,), read.modes)
     if refused is not None:
         return refused
-    mode = variant.mode if variant.mode is not None else next(iter(document.modes), None)
-    tokens = _list_tokens(document, form)
-    repeated = find_repeated((token.name, place) for place, token in tokens.items())
-    if repeated:
-        raise BrokenDocument(repeated[2], f"the token {repeated[0]!r} is also {repeated[1]}")
-    resolution = _Resolution({token.name: (place, token) for place, token in tokens.items()}, mode)
-    return tuple(_bounded(resolution.resolve(name) for name in sorted(resolution.tokens)))
+    resolution = Resolution(read.tokens, variant.mode if variant.mode is not None else read.default_mode)
+    resolved = tuple(_bounded(resolution.resolve(name) for name in sorted(resolution.tokens)))
+    return ResolvedTokens(resolved, read.groups)
 
 
-class _Resolution(Aliases):
+def find_token_mistakes(document: DesignTokensDocument, form: DocumentForm, report: Report) -> None:
+    """Report all that is wrong with the tokens of a document, in every mode."""
+    read = read_tokens(document, form, report)
+    for mode in dict.fromkeys((None, *read.modes)):
+        resolution = Resolution(read.tokens, mode)
+        for name in sorted(read.tokens):
+            try:
+                resolution.resolve(name)
+            except BrokenDocument as broken:
+                report(broken)
+
+
+def read_tokens(document: DesignTokensDocument, form: DocumentForm, report: Report) -> ReadTokens:
+    """The tokens of a document, but those with mistakes. What is wrong goes to `report`, which may raise it."""
+    names = dict(form.names)
+    root = f"$.{names.get('tokens', 'tokens')}"
+    groups: Mapping[str, Mapping[str, Any]] = {}
+    if isinstance(document.tokens, list):
+        listed: Iterable[tuple[str, DesignToken]] = (
+            (f"{root}[{position}]", token) for position, token in enumerate(document.tokens)
+        )
+        modes_at = names.get("tokens.modes", "modes")
+    else:
+        tree = TokenTree(document.tokens, root, report)
+        listed, groups, modes_at = tree.list_tokens(), tree.properties, "$extensions.mode"
+    types, tokens, modes = dict(form.types), dict[str, tuple[str, DesignToken]](), dict.fromkeys(document.modes)
+    for place, token in listed:
+        for mode in token.modes:
+            if document.modes and mode not in document.modes:
+                problem = f"the document does not list this mode; it has {', '.join(document.modes)}"
+                report(BrokenDocument(f"{place}.{modes_at}.{mode}", problem))
+            modes[mode] = None
+        if token.name in tokens:
+            report(BrokenDocument(place, f"the token {token.name!r} is also {tokens[token.name][0]}"))
+            continue
+        try:
+            tokens[token.name] = place, _check_token(token, place, types)
+        except BrokenDocument as broken:
+            report(broken)
+    return ReadTokens(tokens, groups, tuple(modes), next(iter(document.modes), None))
+
+
+def _raise(broken: BrokenDocument) -> None:
+    raise broken
+
+
+class Resolution(Aliases):
     """Tokens by name, and those whose value in the mode is known already: each is worked out once."""
 
     def __init__(self, tokens: Mapping[str, tuple[str, DesignToken]], mode: str | None) -> None:
@@ -91,8 +144,10 @@ class _Resolution(Aliases):
         """The token of that name, which there is."""
         if name not in self._resolved:
             self._under_way.append(name)
-            self._resolved[name] = self._work_out(*self.tokens[name])
-            self._under_way.pop()
+            try:
+                self._resolved[name] = self._work_out(*self.tokens[name])
+            finally:
+                self._under_way.pop()
         return self._resolved[name]
 
     def follow(self, name: str, place: str) -> tuple[str, Any]:
@@ -107,6 +162,25 @@ class _Resolution(Aliases):
         target = self.resolve(name)
         return target.type, target.value
 
+    def point(self, pointer: Any, place: str) -> tuple[str | None, Any]:
+        """Value that a JSON Pointer at `place` leads to, with its type if that is the value of a whole token."""
+        steps = parse_pointer(pointer)
+        if steps is None:
+            raise BrokenDocument(place, "$ref is no JSON Pointer, such as #/color/blue or #/color/blue/$value/alpha")
+        end = steps.index(VALUE) if VALUE in steps else len(steps)
+        name, parts = ".".join(steps[:end]), steps[end + 1 :]
+        if name not in self.tokens or any("." in step for step in steps[:end]):
+            raise BrokenDocument(place, f"$ref leads to {pointer!r}, where no token and no part of a value is")
+        kind, value = self.follow(name, place)
+        for part in parts:
+            if isinstance(value, dict) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                raise BrokenDocument(place, f"$ref leads to {pointer!r}, but the value of {name!r} has no {part!r}")
+        return (None if parts else kind), value
+
     def _work_out(self, place: str, token: DesignToken) -> ResolvedToken:
         kind, value = token.type, token.value
         if self._mode is not None and self._mode in token.modes:
@@ -114,7 +188,7 @@ class _Resolution(Aliases):
                 kind, _ = normalize(None, value, place, self)
             value = token.modes[self._mode]
         kind, plain = normalize(kind, value, place, self)
-        return ResolvedToken(token.name, kind, plain, token.description)
+        return ResolvedToken(token.name, kind, plain, token.description, token.deprecated, token.extensions)
 
 
 def _bounded(tokens: Iterator[ResolvedToken]) -> Iterator[ResolvedToken]:
@@ -126,62 +200,13 @@ def _bounded(tokens: Iterator[ResolvedToken]) -> Iterator[ResolvedToken]:
         yield token
 
 
-def _list_tokens(document: DesignTokensDocument, form: DocumentForm) -> dict[str, DesignToken]:
-    """Each token under its place in the document, its type in our words."""
-    root = f"$.{dict(form.names).get('tokens', 'tokens')}"
-    if isinstance(document.tokens, list):
-        found = {f"{root}[{position}]": token for position, token in enumerate(document.tokens)}
-    else:
-        found = dict(_walk(document.tokens, (), None, root))
-    types = dict(form.types)
-    for place, token in found.items():
-        _check_name(token.name, place)
-        kind = types.get(token.type, token.type) if token.type is not None else None
-        if kind is not None and kind not in TYPES:
-            raise BrokenDocument(place, f"the type {kind!r} is not one of {', '.join(TYPES)}")
-        if kind != token.type:
-            found[place] = msgspec.structs.replace(token, type=kind)
-    return found
-
-
-def _walk(
-    group: Mapping[str, Any], way: tuple[str, ...], inherited: str | None, place: str
-) -> Iterator[tuple[str, DesignToken]]:
-    """The tokens of a group and of those in it; a group's `$type` is that of its tokens."""
-    if len(way) >= MAXIMUM_SEGMENTS:
-        raise BrokenDocument(place, f"groups may be {MAXIMUM_SEGMENTS} deep")
-    group_type = _text(group, "$type", place) or inherited
-    for name, member in group.items():
-        if name.startswith("$") and name != ROOT:
-            continue
-        here = f"{place}.{name}"
-        if not isinstance(member, dict):
-            raise BrokenDocument(here, "neither a group nor a token: a token is an object with $value")
-        if "." in name:
-            raise BrokenDocument(here, "a name in a tree of groups has no dot")
-        if "$value" not in member:
-            yield from _walk(member, (*way, name), group_type, here)
-            continue
-        # A group's type is not an alias's: that is of the type of the token that it names.
-        value, own_type = member["$value"], _text(member, "$type", here)
-        is_alias = isinstance(value, str) and value.startswith("{")
-        kind = own_type or (None if is_alias else group_type)
-        modes = _object(_object(member, "$extensions", here), "mode", f"{here}.$extensions")
-        yield here, DesignToken(".".join((*way, name)), value, kind, modes, _text(member, "$description", here))
-
-
-def _text(member: Mapping[str, Any], name: str, place: str) -> str | None:
-    value = member.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise BrokenDocument(f"{place}.{name}", "not a text")
-
-
-def _object(member: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
-    value = member.get(name)
-    if value is None or isinstance(value, dict):
-        return value or {}
-    raise BrokenDocument(f"{place}.{name}", "not an object")
+def _check_token(token: DesignToken, place: str, types: Mapping[str, str]) -> DesignToken:
+    """The token with its type in our words."""
+    _check_name(token.name, place)
+    kind = types.get(token.type, token.type) if token.type is not None else None
+    if kind is not None and kind not in TYPES:
+        raise BrokenDocument(place, f"the type {kind!r} is not one of {', '.join(TYPES)}")
+    return token if kind == token.type else msgspec.structs.replace(token, type=kind)
 
 
 def _check_name(name: str, place: str) -> None:

@@ -17,7 +17,7 @@ Setting: TypeAlias = Literal["format", "shape", "pretty", "key", "lang", "status
 """What an option of a request can choose, whatever the option is called."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
-RENDERING = "1"
+RENDERING = "2"
 """Part of cache keys. Another one whenever a document may give other bytes than before: then nothing that an older
 gateway made is given out as ours. A test knows when that is."""
 

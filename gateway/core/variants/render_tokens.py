@@ -16,20 +16,30 @@ from typing import Any
 import msgspec
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.design_tokens import ROOT, ResolvedToken
+from gateway.core.variants.design_tokens import ResolvedToken, ResolvedTokens
 from gateway.core.variants.model import Group, Variant, build_tree, collide, find_repeated
 from gateway.core.variants.render_text import INDENT
+from gateway.core.variants.token_trees import ROOT
 
-_FUNCTIONS = {"hsl": ("", "%", "%"), "hwb": ("", "%", "%"), "lab": ("%", "", ""), "lch": ("%", "", "")} | dict.fromkeys(
-    ("oklab", "oklch"), ("", "", "")
-)
+_FUNCTIONS = {
+    "srgb": ("", "", ""),
+    "hsl": ("", "%", "%"),
+    "hwb": ("", "%", "%"),
+    "lab": ("%", "", ""),
+    "lch": ("%", "", ""),
+} | dict.fromkeys(("oklab", "oklch"), ("", "", ""))
 """Color spaces with a function of their own (CSS Color 4), and the units of its components; others use color()."""
 
 _BYTE_TOLERANCE = 0.03
 """Of 255: components are rounded to four digits, so an eighth-bit channel comes back to within this."""
 
-_KEYWORDS = frozenset({"serif", "sans-serif", "monospace", "cursive", "fantasy", "system-ui", "math", "emoji"})
-"""Generic families, which are no names of fonts (CSS Fonts 4)."""
+_KEYWORDS = frozenset(
+    {
+        *("serif", "sans-serif", "monospace", "cursive", "fantasy", "system-ui", "math", "emoji", "fangsong"),
+        *("ui-serif", "ui-sans-serif", "ui-monospace", "ui-rounded"),
+    }
+)
+"""Generic families, which are no names of fonts (CSS Fonts 4, 2.1.3)."""
 
 Part = tuple[tuple[str, ...], str | int | float]
 
@@ -73,16 +83,18 @@ def _measure(value: dict[str, Any]) -> str:
 
 
 def _color(value: dict[str, Any]) -> str:
-    space, alpha = value["colorSpace"], value.get("alpha", 1)
-    channels = [*value["components"], alpha]
-    if space == "srgb" and all(isinstance(channel, int | float) for channel in channels):
-        exact = [channel * 255 for channel in channels]
-        if all(0 <= c <= 255 and abs(c - round(c)) <= _BYTE_TOLERANCE for c in exact):
+    space, components, alpha = value["colorSpace"], value["components"], value.get("alpha", 1)
+    if space == "srgb":
+        exact = [255 * c for c in (*components, alpha) if c != "none"]
+        if len(exact) == 4 and all(abs(c - round(c)) <= _BYTE_TOLERANCE for c in exact):
             return "#" + bytes(map(round, exact if alpha != 1 else exact[:3])).hex()
+        # Sass' own functions read rgb(), and stop at color(srgb ...); to a browser both are the same color.
+        components = [c if c == "none" else round(c * 255, 4) for c in components]
     units = _FUNCTIONS.get(space, ("", "", ""))
-    written = [c if c == "none" else _number(c) + unit for c, unit in zip(value["components"], units, strict=True)]
+    written = [c if c == "none" else _number(c) + unit for c, unit in zip(components, units, strict=True)]
     inside = " ".join(written) if alpha == 1 else f"{' '.join(written)} / {_number(alpha)}"
-    return f"{space}({inside})" if space in _FUNCTIONS else f"color({space} {inside})"
+    function = "rgb" if space == "srgb" else space
+    return f"{function}({inside})" if space in _FUNCTIONS else f"color({space} {inside})"
 
 
 def _font_family(value: str | list[str]) -> str:
@@ -154,11 +166,12 @@ _WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
 _BATCH = 500
 _KEBAB = re.compile("[A-Z]")
 _NO_IDENTIFIER = re.compile(r"[\x01-\x2c./:-@\[-^`{-\x7f]")
-_CONTROL = re.compile(r"[\x01-\x1f\x7f]")
+_BLANK = re.compile(r"[\x01-\x20\x7f]")
+"""By their numbers, as postcss ends a property's name at a blank, also at an escaped one."""
 _DIGIT_FIRST = re.compile(r"^(-?)([0-9])")
 
 
-def render_css(tokens: tuple[ResolvedToken, ...], _: Variant) -> Iterator[bytes]:
+def render_css(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
     """A rule for the root element."""
     yield b":root {\n"
     names = _name_all(tokens)
@@ -167,7 +180,7 @@ def render_css(tokens: tuple[ResolvedToken, ...], _: Variant) -> Iterator[bytes]
     yield b"}\n"
 
 
-def render_scss(tokens: tuple[ResolvedToken, ...], _: Variant) -> Iterator[bytes]:
+def render_scss(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
     """Variables. Sass takes hyphens and underscores in names for the same."""
     names = _name_all(tokens)
     _refuse_repeated((name.replace("_", "-"), token) for name, token, _ in names)
@@ -181,18 +194,20 @@ def write_identifier(text: str) -> str:
 
 def _escape_text(match: re.Match[str]) -> str:
     character = match[0]
-    return f"\\{ord(character):x} " if _CONTROL.match(character) else f"\\{character}"
+    return f"\\{ord(character):x} " if _BLANK.match(character) else f"\\{character}"
 
 
 def _escape_first(name: str) -> str:
-    """An identifier of its own cannot begin with a digit."""
+    """An identifier of its own cannot begin with a digit, nor be a hyphen alone."""
+    if name == "-":
+        return "\\-"
     return _DIGIT_FIRST.sub(lambda match: f"{match[1]}\\{ord(match[2]):x} ", name)
 
 
-def _name_all(tokens: tuple[ResolvedToken, ...]) -> list[tuple[str, str, str | int | float]]:
+def _name_all(tokens: ResolvedTokens) -> list[tuple[str, str, str | int | float]]:
     """For each property its name, the token it is of, and its value."""
     named = []
-    for token in tokens:
+    for token in tokens.tokens:
         segments = token.name.removesuffix(f".{ROOT}").split(".")
         for part, value in write_parts(token):
             kebab = (_KEBAB.sub(lambda capital: f"-{capital[0].lower()}", name) for name in part)
@@ -224,43 +239,53 @@ _PROTOTYPE = re.compile(rb'(?<=[{,\s])"__proto__":')
 _LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
 
 
-def render_token_json(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+def render_token_json(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
     """Name to value as CSS writes it, in groups or flat."""
     yield _encode(_build_plain(tokens, variant), variant) + b"\n"
 
 
-def render_js(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+def render_js(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
     """A module whose default export is what JSON would be."""
     yield b"export default "
     yield _build_literal(tokens, variant)
     yield b";\n"
 
 
-def render_ts(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+def render_ts(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
     """The same with exact types: each value is of its own literal type."""
     yield b"const tokens = "
     yield _build_literal(tokens, variant)
     yield b" as const;\n\nexport type Tokens = typeof tokens;\nexport default tokens;\n"
 
 
-def render_dtcg(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
-    """The Design Tokens Format Module 2025.10: groups, `$type`, `$value`, aliases replaced by what they stand for."""
+def render_dtcg(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
+    """The Design Tokens Format Module 2025.10: groups, `$type`, `$value`, aliases replaced by what they stand for.
+
+    What tokens and groups say of themselves and what other tools say of them is kept (5.2).
+    """
     members: list[dict[str, Any]] = []
-    for token in tokens:
-        member = {"$type": token.type, "$value": token.value}
-        members.append(member if token.description is None else {**member, "$description": token.description})
-    yield _encode(_nest([token.name for token in tokens], members), variant) + b"\n"
+    for token in tokens.tokens:
+        said = {"$description": token.description, "$deprecated": token.deprecated, "$extensions": token.extensions}
+        kept = {name: value for name, value in said.items() if value is not None}
+        members.append({"$type": token.type, "$value": token.value, **kept})
+    built = _nest([token.name for token in tokens.tokens], members)
+    for name, properties in tokens.groups.items():
+        group = built
+        for segment in name.split(".") if name else ():
+            group = group.setdefault(segment, {})
+        group.update(properties)
+    yield _encode(built, variant) + b"\n"
 
 
-def _build_literal(tokens: tuple[ResolvedToken, ...], variant: Variant) -> bytes:
+def _build_literal(tokens: ResolvedTokens, variant: Variant) -> bytes:
     literal = _PROTOTYPE.sub(b'["__proto__"]:', _encode(_build_plain(tokens, variant), variant))
     for character, escaped in _LINE_ENDS.items():
         literal = literal.replace(character, escaped)
     return literal
 
 
-def _build_plain(tokens: tuple[ResolvedToken, ...], variant: Variant) -> dict[str, Any]:
-    named = [(".".join((token.name, *part)), value) for token in tokens for part, value in write_parts(token)]
+def _build_plain(tokens: ResolvedTokens, variant: Variant) -> dict[str, Any]:
+    named = [(".".join((token.name, *part)), value) for token in tokens.tokens for part, value in write_parts(token)]
     named.sort(key=lambda item: item[0])
     names = [name for name, _ in named]
     if len(set(names)) < len(names):

@@ -6,16 +6,23 @@ numbers, words of a closed list, and font names: so every renderer can write it 
 
 import re
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, NoReturn, Protocol
 
+import msgspec
+
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants.token_trees import ALIAS, REFERENCE, is_reference
 
 MAXIMUM_ITEMS = 64
 """Of a list of shadows, stops, fonts or dashes, so that no value grows however aliases are laid."""
 
-_ALIAS = re.compile(r"\{([^{}]+)\}")
+_EMBEDDED_ALIAS = re.compile(r"\{[^{}:;()/]+\}")
+"""In the name of a font: an alias stands alone, and no font is called so."""
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
-_MEASURE = re.compile(r"([+-]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]+)?")
+_MEASURE = re.compile(r"([+-]?(?:[0-9]{1,30}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?)([a-z%]+)?")
+"""A number and its unit (CSS Syntax 3, 4.3.12)."""
+_MAXIMUM_NUMBER = 1e15
 _WEIGHTS = {
     **dict.fromkeys(("thin", "hairline"), 100),
     **dict.fromkeys(("extra-light", "ultra-light"), 200),
@@ -28,24 +35,38 @@ _WEIGHTS = {
     **dict.fromkeys(("black", "heavy"), 900),
     **dict.fromkeys(("extra-black", "ultra-black"), 950),
 }
-_COLOR_SPACES = frozenset(
-    {
-        "srgb",
-        "srgb-linear",
-        "hsl",
-        "hwb",
-        "lab",
-        "lch",
-        "oklab",
-        "oklch",
-        "display-p3",
-        "a98-rgb",
-        "prophoto-rgb",
-        "rec2020",
-        "xyz-d65",
-        "xyz-d50",
-    }
-)
+
+
+class _Range(msgspec.Struct, frozen=True):
+    """The numbers that a component of a color may be (Color Module 2025.10, 4.2)."""
+
+    least: float
+    most: float
+    is_hue: bool = False
+
+    def has(self, number: float) -> bool:
+        """Whether it may be this number; a hue of 360 degrees is one of 0."""
+        return self.least <= number < self.most if self.is_hue else self.least <= number <= self.most
+
+    @property
+    def words(self) -> str:
+        """For messages."""
+        if self.most == inf:
+            return "any number" if self.least == -inf else f"{self.least:g} or more"
+        return f"{self.least:g} to {'less than ' if self.is_hue else ''}{self.most:g}"
+
+
+_UNIT, _PERCENT, _HUE = _Range(0, 1), _Range(0, 100), _Range(0, 360, is_hue=True)
+_ANY, _CHROMA = _Range(-inf, inf), _Range(0, inf)
+_COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
+    **dict.fromkeys(("srgb", "srgb-linear", "display-p3", "a98-rgb", "prophoto-rgb", "rec2020"), (_UNIT, _UNIT, _UNIT)),
+    **dict.fromkeys(("hsl", "hwb"), (_HUE, _PERCENT, _PERCENT)),
+    "lab": (_PERCENT, _ANY, _ANY),
+    "lch": (_PERCENT, _CHROMA, _HUE),
+    "oklab": (_UNIT, _ANY, _ANY),
+    "oklch": (_UNIT, _CHROMA, _HUE),
+    **dict.fromkeys(("xyz-d65", "xyz-d50"), (_UNIT, _UNIT, _UNIT)),
+}
 _STROKES = frozenset({"solid", "dashed", "dotted", "double", "groove", "ridge", "outset", "inset"})
 _CAPS = frozenset({"round", "butt", "square"})
 
@@ -57,21 +78,35 @@ class Aliases(Protocol):
         """Type and plain value of a token; raises BrokenDocument where there is none, or the alias leads to itself."""
         ...
 
+    def point(self, pointer: Any, place: str) -> tuple[str | None, Any]:
+        """The same of what a JSON Pointer leads to; a part of a value has no type of its own."""
+        ...
+
 
 Check = Callable[[Any, str, Aliases], Any]
 
 
 def normalize(kind: str | None, value: Any, place: str, aliases: Aliases) -> tuple[str, Any]:
     """A token's type and its plain value; raises BrokenDocument where the value is not of the type."""
-    alias = _ALIAS.fullmatch(value) if isinstance(value, str) else None
-    if alias is not None:
-        found, plain = aliases.follow(alias[1], place)
+    found, plain, target = None, value, value
+    if is_reference(value):
+        target = value[REFERENCE]
+        found, plain = aliases.point(target, place)
+    elif alias := ALIAS.fullmatch(value) if isinstance(value, str) else None:
+        target = alias[1]
+        found, plain = aliases.follow(target, place)
+    if found is not None:
         if kind is not None and kind != found:
-            raise BrokenDocument(place, f"of type {kind}, but an alias to {alias[1]!r} of type {found}")
+            raise BrokenDocument(place, f"of type {kind}, but an alias to {target!r} of type {found}")
         return found, plain
     if kind is None:
         raise BrokenDocument(place, "a token needs a type: nothing is guessed from its value")
-    return kind, TYPES[kind](value, place, aliases)
+    return kind, TYPES[kind](plain, place, aliases)
+
+
+def _plain(value: Any, place: str, aliases: Aliases) -> Any:
+    """A part of a value that is of no type, such as a unit; it may be a JSON Pointer to another."""
+    return aliases.point(value[REFERENCE], place)[1] if is_reference(value) else value
 
 
 def _part(kind: str, value: Any, place: str, aliases: Aliases) -> Any:
@@ -79,28 +114,37 @@ def _part(kind: str, value: Any, place: str, aliases: Aliases) -> Any:
     return normalize(kind, value, place, aliases)[1]
 
 
-def _refuse(kind: str, place: str) -> NoReturn:
-    raise BrokenDocument(place, f"not a value of type {kind}")
+def _refuse(kind: str, place: str, problem: str = "") -> NoReturn:
+    raise BrokenDocument(place, f"not a value of type {kind}{': ' if problem else ''}{problem}")
 
 
 def _number(value: Any, place: str, _: Aliases) -> Any:
-    if isinstance(value, str) and (match := _MEASURE.fullmatch(value)) and match[2] is None:
-        return _parse_number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
+    if isinstance(value, str) and (match := _MEASURE.fullmatch(value)):
+        if match[2] is not None:
+            _refuse("number", place, f"a number has no unit, and this has {match[2]}")
+        value = _parse_number(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse("number", place)
+    if abs(value) > _MAXIMUM_NUMBER:
+        _refuse("number", place, f"it is beyond {_MAXIMUM_NUMBER:g}")
     return value
 
 
 def _measure(kind: str, units: frozenset[str]) -> Check:
+    example = f'"16{min(units)}" or {{"value": 16, "unit": "{min(units)}"}}'
+
     def check(value: Any, place: str, aliases: Aliases) -> Any:
         if isinstance(value, str) and (match := _MEASURE.fullmatch(value)):
-            number, unit = _parse_number(match[1]), match[2]
-            if unit is None and number == 0:
-                unit = min(units)
+            number, unit = _number(match[1], place, aliases), match[2]
+            if unit is None:
+                unit = min(units) if number == 0 else _refuse(kind, place, f"it has no unit: write {value}{min(units)}")
         elif isinstance(value, dict) and value.keys() == {"value", "unit"}:
-            number, unit = _part("number", value["value"], f"{place}.value", aliases), value["unit"]
+            number = _part("number", value["value"], f"{place}.value", aliases)
+            unit = _plain(value["unit"], f"{place}.unit", aliases)
+        elif isinstance(value, dict):
+            _refuse(kind, place, "its members are value, unit")
         else:
-            _refuse(kind, place)
+            _refuse(kind, place, f"it is a number and a unit, such as {example}")
         if not isinstance(unit, str) or unit not in units:
             raise BrokenDocument(place, f"not a value of type {kind}: its unit must be {' or '.join(sorted(units))}")
         return {"value": number, "unit": unit}
@@ -115,19 +159,21 @@ def _color(value: Any, place: str, aliases: Aliases) -> Any:
         channels = [round(channel / 255, 4) for channel in bytes.fromhex(digits)]
         color: dict[str, Any] = {"colorSpace": "srgb", "components": channels[:3], "hex": f"#{digits[:6]}"}
         return color | {"alpha": channels[3]} if len(digits) == 8 else color
-    if not isinstance(value, dict) or not {"colorSpace", "components"} <= value.keys() <= _COLOR_MEMBERS:
-        _refuse("color", place)
-    space, components, fallback = value["colorSpace"], value["components"], value.get("hex")
+    if not isinstance(value, dict):
+        _refuse(
+            "color", place, 'it is of hexadecimal digits, such as "#1f5fd6", or an object with colorSpace, components'
+        )
+    if not {"colorSpace", "components"} <= value.keys() <= _COLOR_MEMBERS:
+        _refuse("color", place, "its members are colorSpace, components and, if there is need, alpha, hex")
+    space = _plain(value["colorSpace"], f"{place}.colorSpace", aliases)
     if not isinstance(space, str) or space not in _COLOR_SPACES:
         raise BrokenDocument(f"{place}.colorSpace", f"not one of {', '.join(sorted(_COLOR_SPACES))}")
-    if not isinstance(components, list) or len(components) != 3:
-        raise BrokenDocument(f"{place}.components", "a color has three components")
-    plain = [c if c == "none" else _number(c, f"{place}.components", aliases) for c in components]
-    color = {"colorSpace": space, "components": plain}
+    color = {"colorSpace": space, "components": _components(value["components"], space, f"{place}.components", aliases)}
     if "alpha" in value:
-        color["alpha"] = _number(value["alpha"], f"{place}.alpha", aliases)
+        color["alpha"] = _part("number", value["alpha"], f"{place}.alpha", aliases)
         if not 0 <= color["alpha"] <= 1:
-            _refuse("color", f"{place}.alpha")
+            _refuse("color", f"{place}.alpha", "it is a number from 0 to 1")
+    fallback = _plain(value.get("hex"), f"{place}.hex", aliases)
     if fallback is not None:
         if not isinstance(fallback, str) or not _HEX.fullmatch(fallback) or len(fallback) != 7:
             raise BrokenDocument(f"{place}.hex", "not a color of six hexadecimal digits")
@@ -135,21 +181,54 @@ def _color(value: Any, place: str, aliases: Aliases) -> Any:
     return color
 
 
+def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[Any]:
+    components = _plain(value, place, aliases)
+    if not isinstance(components, list) or len(components) != 3:
+        raise BrokenDocument(place, "a color has three components")
+    found = []
+    for index, (component, allowed) in enumerate(zip(components, _COLOR_SPACES[space], strict=True)):
+        here = f"{place}[{index}]"
+        plain = _plain(component, here, aliases)
+        if plain != "none":
+            plain = _part("number", plain, here, aliases)
+            if not allowed.has(plain):
+                raise BrokenDocument(here, f"out of range: in {space} it is {allowed.words}")
+        found.append(plain)
+    return found
+
+
 _COLOR_MEMBERS = {"colorSpace", "components", "alpha", "hex"}
 
 
 def _font_family(value: Any, place: str, aliases: Aliases) -> Any:
-    names = value if isinstance(value, list) else [value]
-    if not 0 < len(names) <= MAXIMUM_ITEMS or not all(isinstance(n, str) and 0 < len(n) <= 200 for n in names):
+    if not isinstance(value, list):
+        return _font_name(value, place)
+    names: list[str] = []
+    for index, item in enumerate(value):
+        here = f"{place}[{index}]"
+        if is_reference(item) or (isinstance(item, str) and ALIAS.fullmatch(item)):
+            found = _part("fontFamily", item, here, aliases)
+            names += found if isinstance(found, list) else [found]
+        else:
+            names.append(_font_name(item, here))
+    if not 0 < len(names) <= MAXIMUM_ITEMS:
+        _refuse("fontFamily", place, f"it has 1 to {MAXIMUM_ITEMS} names")
+    return names
+
+
+def _font_name(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
         _refuse("fontFamily", place)
+    if _EMBEDDED_ALIAS.search(value):
+        _refuse("fontFamily", place, "an alias in a list of fonts is an item of its own")
     return value
 
 
 def _font_weight(value: Any, place: str, aliases: Aliases) -> Any:
-    if isinstance(value, str) and value in _WEIGHTS:
-        return _WEIGHTS[value]
+    if isinstance(value, str) and not _MEASURE.fullmatch(value):
+        return _WEIGHTS.get(value) or _refuse("fontWeight", place, f"it is 1 to 1000 or one of {', '.join(_WEIGHTS)}")
     number = _number(value, place, aliases)
-    return number if 1 <= number <= 1000 else _refuse("fontWeight", place)
+    return number if 1 <= number <= 1000 else _refuse("fontWeight", place, "it is 1 to 1000")
 
 
 def _cubic_bezier(value: Any, place: str, aliases: Aliases) -> Any:
@@ -164,9 +243,11 @@ def _stroke_style(value: Any, place: str, aliases: Aliases) -> Any:
         return value
     if not isinstance(value, dict) or value.keys() != {"dashArray", "lineCap"}:
         _refuse("strokeStyle", place)
-    if not isinstance(value["lineCap"], str) or value["lineCap"] not in _CAPS:
+    cap = _plain(value["lineCap"], f"{place}.lineCap", aliases)
+    if not isinstance(cap, str) or cap not in _CAPS:
         raise BrokenDocument(f"{place}.lineCap", f"not one of {', '.join(sorted(_CAPS))}")
-    return {"dashArray": _list_of("dimension")(value["dashArray"], place, aliases), "lineCap": value["lineCap"]}
+    dashes = _plain(value["dashArray"], f"{place}.dashArray", aliases)
+    return {"dashArray": _list_of("dimension")(dashes, place, aliases), "lineCap": cap}
 
 
 def _composite(kind: str, parts: Mapping[str, str], flag: str | None = None) -> Check:
@@ -175,7 +256,8 @@ def _composite(kind: str, parts: Mapping[str, str], flag: str | None = None) -> 
             raise BrokenDocument(place, f"not a value of type {kind}: its members are {', '.join(parts)}")
         plain = {part: _part(type_, value[part], f"{place}.{part}", aliases) for part, type_ in parts.items()}
         if flag is not None and flag in value:
-            plain[flag] = value[flag] if isinstance(value[flag], bool) else _refuse(kind, f"{place}.{flag}")
+            said = _plain(value[flag], f"{place}.{flag}", aliases)
+            plain[flag] = said if isinstance(said, bool) else _refuse(kind, f"{place}.{flag}", "it is true or false")
         return plain
 
     return check
@@ -188,7 +270,7 @@ def _list_of(kind: str, check: Check | None = None) -> Check:
         items = []
         for index, item in enumerate(value):
             here = f"{place}[{index}]"
-            is_plain = check is not None and isinstance(item, dict)
+            is_plain = check is not None and isinstance(item, dict) and not is_reference(item)
             found = check(item, here, aliases) if check and is_plain else _part(kind, item, here, aliases)
             if isinstance(found, list):
                 raise BrokenDocument(here, "an alias in a list must be to a token that is no list itself")
@@ -203,7 +285,10 @@ def _shadow(value: Any, place: str, aliases: Aliases) -> Any:
 
 
 def _parse_number(text: str) -> int | float:
-    return float(text) if "." in text else int(text)
+    if text.lstrip("+-").isdecimal():
+        return int(text)
+    number = float(text)
+    return int(number) if number.is_integer() and "." not in text else number
 
 
 _SHADOW = _composite(

@@ -19,6 +19,15 @@ from tests.core.variants.samples import DESIGN_TOKENS, rendered_json, token, tok
 BLUE = {"colorSpace": "srgb", "components": [0.1216, 0.3725, 0.8392], "hex": "#1f5fd6"}
 PX = {"value": 16, "unit": "px"}
 SHADOW = {"offsetX": "0", "offsetY": "2px", "blur": "4px", "spread": "0px", "color": "{color.blue}"}
+NO_DIMENSION = 'not a value of type dimension: it is a number and a unit, such as "16px" or {"value": 16, "unit": "px"}'
+NO_COLOR = (
+    "not a value of type color: it is of hexadecimal digits, such as "
+    '"#1f5fd6", or an object with colorSpace, components'
+)
+WEIGHTS = (
+    "thin, hairline, extra-light, ultra-light, light, normal, regular, book, medium, semi-bold, demi-bold, bold, "
+    "extra-bold, ultra-bold, black, heavy, extra-black, ultra-black"
+)
 FONT = {"fontFamily": "Inter", "fontSize": "{size}", "fontWeight": "bold", "letterSpacing": "0", "lineHeight": 1.5}
 
 
@@ -26,12 +35,18 @@ def values(content: bytes, form: DocumentForm = DESIGN_TOKENS, mode: str | None 
     """Each token's plain value in the mode."""
     found = select_tokens(content, form, Variant(mode=mode))
     assert not isinstance(found, InvalidOptions)
-    return {one.name: one.value for one in found}
+    return {one.name: one.value for one in found.tokens}
 
 
 def value(kind: str | None, written: object) -> Any:
-    """What a token's value is taken for, beside one color and one size that it may name."""
-    others = (token("color.blue", "color", "#1f5fd6"), token("size", "dimension", "16px"))
+    """What a token's value is taken for, beside a color, a size and fonts that it may name."""
+    others = (
+        token("color.blue", "color", "#1f5fd6"),
+        token("size", "dimension", "16px"),
+        token("font", "fontFamily", "Inter"),
+        token("fonts", "fontFamily", ["{font}", "serif"]),
+        token("name", "fontFamily", "Ä"),
+    )
     return values(tokens(token("x", kind, written), *others))["x"]
 
 
@@ -59,6 +74,10 @@ def refusal(content: bytes, form: DocumentForm = DESIGN_TOKENS, **chosen: Any) -
         ("dimension", "-.5rem", {"value": -0.5, "unit": "rem"}),
         ("dimension", PX, PX),
         ("dimension", "0", {"value": 0, "unit": "px"}),
+        ("dimension", "13.333333015441895px", {"value": 13.333333015441895, "unit": "px"}),
+        ("dimension", "1e3px", {"value": 1000, "unit": "px"}),
+        ("dimension", "+1.5E-1rem", {"value": 0.15, "unit": "rem"}),
+        ("number", "0.12345678901234567890", 0.12345678901234568),
         ("duration", "200ms", {"value": 200, "unit": "ms"}),
         ("duration", {"value": 1.5, "unit": "s"}, {"value": 1.5, "unit": "s"}),
         ("number", 1.25, 1.25),
@@ -67,6 +86,8 @@ def refusal(content: bytes, form: DocumentForm = DESIGN_TOKENS, **chosen: Any) -
         ("fontWeight", 350, 350),
         ("fontFamily", "Inter", "Inter"),
         ("fontFamily", ["Inter", "sans-serif"], ["Inter", "sans-serif"]),
+        ("fontFamily", ["{font}", "{fonts}", "{name}"], ["Inter", "Inter", "serif", "Ä"]),
+        ("fontFamily", "{fonts}", ["Inter", "serif"]),
         ("cubicBezier", [0.5, 0, 1, -3], [0.5, 0, 1, -3]),
         ("strokeStyle", "dotted", "dotted"),
         (
@@ -121,17 +142,59 @@ def test_composite_values_may_be_lists_and_aliases() -> None:
 @pytest.mark.parametrize(
     ("kind", "written", "message"),
     [
-        ("color", "blue", "$.tokens[0]: not a value of type color"),
-        ("color", "#12345", "$.tokens[0]: not a value of type color"),
+        (
+            "color",
+            "blue",
+            f"$.tokens[0]: {NO_COLOR}",
+        ),
+        (
+            "color",
+            "#12345",
+            f"$.tokens[0]: {NO_COLOR}",
+        ),
         ("color", {**BLUE, "components": [1, 2]}, "$.tokens[0].components: a color has three components"),
-        ("color", {**BLUE, "alpha": 2}, "$.tokens[0].alpha: not a value of type color"),
+        ("color", {**BLUE, "alpha": 2}, "$.tokens[0].alpha: not a value of type color: it is a number from 0 to 1"),
         ("color", {**BLUE, "hex": "#fff"}, "$.tokens[0].hex: not a color of six hexadecimal digits"),
         ("dimension", "16em", "$.tokens[0]: not a value of type dimension: its unit must be px or rem"),
-        ("dimension", 16, "$.tokens[0]: not a value of type dimension"),
-        ("dimension", "1px;}", "$.tokens[0]: not a value of type dimension"),
-        ("fontWeight", 1001, "$.tokens[0]: not a value of type fontWeight"),
-        ("fontWeight", "Bold", "$.tokens[0]: not a value of type number"),
-        ("fontFamily", [], "$.tokens[0]: not a value of type fontFamily"),
+        (
+            "dimension",
+            16,
+            f"$.tokens[0]: {NO_DIMENSION}",
+        ),
+        (
+            "dimension",
+            "1px;}",
+            f"$.tokens[0]: {NO_DIMENSION}",
+        ),
+        ("dimension", "16", "$.tokens[0]: not a value of type dimension: it has no unit: write 16px"),
+        ("dimension", {"value": 1}, "$.tokens[0]: not a value of type dimension: its members are value, unit"),
+        ("dimension", "1e16px", "$.tokens[0]: not a value of type number: it is beyond 1e+15"),
+        ("number", "1px", "$.tokens[0]: not a value of type number: a number has no unit, and this has px"),
+        (
+            "color",
+            {"colorSpace": "srgb", "components": [31, 95, 214]},
+            "$.tokens[0].components[0]: out of range: in srgb it is 0 to 1",
+        ),
+        (
+            "color",
+            {"colorSpace": "hsl", "components": [-30, 50, 50]},
+            "$.tokens[0].components[0]: out of range: in hsl it is 0 to less than 360",
+        ),
+        (
+            "color",
+            {"colorSpace": "oklch", "components": [0.5, -0.1, 0]},
+            "$.tokens[0].components[1]: out of range: in oklch it is 0 or more",
+        ),
+        ("fontFamily", ["{nowhere}"], "$.tokens[0][0]: an alias to 'nowhere', which there is not"),
+        ("fontFamily", ["{size}"], "$.tokens[0][0]: of type fontFamily, but an alias to 'size' of type dimension"),
+        (
+            "fontFamily",
+            "{font}, serif",
+            "$.tokens[0]: not a value of type fontFamily: an alias in a list of fonts is an item of its own",
+        ),
+        ("fontWeight", 1001, "$.tokens[0]: not a value of type fontWeight: it is 1 to 1000"),
+        ("fontWeight", "Bold", f"$.tokens[0]: not a value of type fontWeight: it is 1 to 1000 or one of {WEIGHTS}"),
+        ("fontFamily", [], "$.tokens[0]: not a value of type fontFamily: it has 1 to 64 names"),
         ("number", True, "$.tokens[0]: not a value of type number"),
         ("cubicBezier", [2, 0, 1, 1], "$.tokens[0]: not a value of type cubicBezier"),
         ("strokeStyle", {"dashArray": [], "lineCap": "butt"}, "$.tokens[0]: a list of 1 to 64 is expected here"),
@@ -140,8 +203,12 @@ def test_composite_values_may_be_lists_and_aliases() -> None:
             {"dashArray": ["1px"], "lineCap": []},
             "$.tokens[0].lineCap: not one of butt, round, square",
         ),
-        ("shadow", {**SHADOW, "blur": "x"}, "$.tokens[0].blur: not a value of type dimension"),
-        ("shadow", {**SHADOW, "inset": 1}, "$.tokens[0].inset: not a value of type shadow"),
+        (
+            "shadow",
+            {**SHADOW, "blur": "x"},
+            f"$.tokens[0].blur: {NO_DIMENSION}",
+        ),
+        ("shadow", {**SHADOW, "inset": 1}, "$.tokens[0].inset: not a value of type shadow: it is true or false"),
         (
             "typography",
             {"fontSize": "1px"},
@@ -310,7 +377,7 @@ def test_a_backend_may_have_other_names_and_types() -> None:
     )
     assert {"gap": {"value": 8, "unit": "px"}} == values(content, form, mode="wide")
     content = write({"variables": [{"path": "gap", "type": "spacing", "resolved": "x"}]})
-    assert "$.variables[0]: not a value of type dimension" == refusal(content, form)
+    assert refusal(content, form).startswith("$.variables[0]: not a value of type dimension: ")
 
 
 def test_a_document_of_any_parts_is_bounded() -> None:

@@ -136,6 +136,8 @@ def test_css_is_read_by_others() -> None:
         token("color.blue", "color", "#1f5fd6"),
         token("color.veil", "color", "#0008"),
         token("color.vivid", "color", {"colorSpace": "display-p3", "components": [1, 0.5, 0], "alpha": 0.5}),
+        token("color.half", "color", {"colorSpace": "srgb", "components": [0, 0, 0], "alpha": 0.5}),
+        token("color.between", "color", {"colorSpace": "srgb", "components": [0.1234, 1, "none"]}),
         token("color.soft", "color", {"colorSpace": "hsl", "components": [210, 50, "none"]}),
         token("size", "dimension", "1.5rem"),
         token("time", "duration", "200ms"),
@@ -150,6 +152,8 @@ def test_css_is_read_by_others() -> None:
         "--color-blue": "#1f5fd6",
         "--color-veil": "#00000088",
         "--color-vivid": "color(display-p3 1 0.5 0 / 0.5)",
+        "--color-half": "rgb(0 0 0 / 0.5)",
+        "--color-between": "rgb(31.467 255 none)",
         "--color-soft": "hsl(210 50% none)",
         "--size": "1.5rem",
         "--time": "200ms",
@@ -164,6 +168,15 @@ def test_css_is_read_by_others() -> None:
         "--body-letter-spacing": "0px",
         "--body-line-height": "1.5",
     }
+
+
+def test_generic_families_are_keywords() -> None:
+    """In quotes they would be fonts of that name, which nobody has."""
+    generic = ["serif", "sans-serif", "monospace", "cursive", "fantasy", "system-ui", "math", "fangsong"]
+    generic += ["ui-serif", "ui-sans-serif", "ui-monospace", "ui-rounded"]
+    content = tokens(token("font", "fontFamily", ["Inter", *generic]))
+    expected = ", ".join(['"Inter"', *generic])
+    assert [("--font", expected)] == declarations(rendered(content, DESIGN_TOKENS, format="css"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -263,4 +276,4 @@ def test_the_community_groups_format_says_type_and_value() -> None:
 
 def test_an_identifier_escapes_what_it_must() -> None:
     """Letters of any script, digits, hyphens and underscores stand as they are."""
-    assert r"a-b_ö日1\ \!\a \.\{" == write_identifier("a-b_ö日1 !\n.{")
+    assert r"a-b_ö日1\20 \!\a \.\{" == write_identifier("a-b_ö日1 !\n.{")

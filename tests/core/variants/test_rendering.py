@@ -86,7 +86,10 @@ MANY_TOKENS = tokens(
     token("line", "border", {"color": "{color.blue}", "width": "1px", "style": "solid"}),
     token("glow", "gradient", [{"color": "{color.link}", "position": 0}, {"color": "#fff", "position": 1}]),
 )
-DIGESTS = {"1": "1d2ef61ca446e2d8ec12d3235201c34b7f4f8c558cb14f79b87cac5ee22a10e0"}
+DIGESTS = {
+    "1": "1d2ef61ca446e2d8ec12d3235201c34b7f4f8c558cb14f79b87cac5ee22a10e0",
+    "2": "7949f8a24d25b7ee3aff972f34339979e79cebe7d90ac9b7b00b896f113008ff",
+}
 """RENDERING to what was made then."""
 
 

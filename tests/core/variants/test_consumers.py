@@ -1,0 +1,110 @@
+"""What builds do with exports of design tokens: css-tree, postcss, lightningcss, sass and style-dictionary read them.
+
+They come from npm, once, into pytest's cache; without Node or a registry these tests are left out and say so.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.variants.samples import DESIGN_TOKENS, rendered, rendered_json, token, tokens
+from tests.core.variants.test_renderers import NAMES
+
+SOURCES = Path(__file__).parents[2] / "data" / "consumers"
+MAXIMUM_SECONDS = 300
+ODD_NAMES = [
+    *(name.replace("{", "(").replace("}", ")") for name in NAMES if "\0" not in name),
+    *("-", "--", "a  b", " a ", "-1", "1", "a:b", "a;b", "x$", "@x", "!", "ä ö", "Dark/AA", "100%", "(x)", "a\tb"),
+]
+
+Read = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def consumers(pytestconfig: pytest.Config) -> Read:
+    """What reads exports: the consumers' answers, by their names."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("needs node and npm")
+    digest = hashlib.sha256(b"".join(one.read_bytes() for one in sorted(SOURCES.iterdir()))).hexdigest()[:16]
+    folder = pytestconfig.cache.mkdir(f"consumers-{digest}")
+    if not (folder / "installed").exists():
+        for source in SOURCES.iterdir():
+            shutil.copy(source, folder)
+        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+        done = subprocess.run(command, cwd=folder, timeout=MAXIMUM_SECONDS, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("needs a registry of npm packages")
+        (folder / "installed").touch()
+
+    def read(**exports: Any) -> dict[str, Any]:
+        given = json.dumps(exports).encode()
+        done = subprocess.run(
+            [node, "read.mjs"], cwd=folder, input=given, timeout=MAXIMUM_SECONDS, capture_output=True, check=False
+        )
+        assert 0 == done.returncode, done.stderr.decode()
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    return read
+
+
+def variables(scss: str) -> list[tuple[str, str]]:
+    """The variables of the export, each for a property of its own."""
+    return [(f"--p{index}", f"#{{{line.rpartition(': ')[0]}}}") for index, line in enumerate(scss.splitlines())]
+
+
+def test_every_name_is_read_by_every_consumer(consumers: Read) -> None:
+    """Whatever a token is called, css-tree, postcss, lightningcss and sass know it by that name."""
+    named = {f"n.{name}".strip("."): index for index, name in enumerate(dict.fromkeys(ODD_NAMES))}
+    content = tokens(*(token(name, "number", value) for name, value in named.items()))
+    expected = {f"--{name.replace('.', '-', 1)}": str(value) for name, value in named.items()}
+    found = consumers(css=rendered(content, DESIGN_TOKENS, format="css").decode())
+    assert expected == {name: value.strip() for name, value in found["css-tree"].items()}
+    assert expected == found["postcss"]
+    assert expected.keys() == found["lightningcss"].keys()
+
+
+def test_every_variable_is_read_by_sass(consumers: Read) -> None:
+    """Also one of a name that is no identifier in Sass."""
+    named = {name: index for index, name in enumerate(dict.fromkeys(ODD_NAMES))}
+    content = tokens(*(token(name, "number", value) for name, value in named.items()))
+    scss = rendered(content, DESIGN_TOKENS, format="scss").decode()
+    assert sorted(map(str, named.values())) == sorted(consumers(scss=scss, uses=variables(scss))["sass"].values())
+
+
+def test_sass_functions_take_every_color_of_srgb(consumers: Read) -> None:
+    """`color(srgb ...)` is no legacy color: functions such as `red()` stop at it."""
+    given = {"half": ([0, 0, 0], 0.5), "between": ([0.1234, 0.5, 0.25], 1), "on": ([0.2, 0.4, 0.6], 1)}
+    content = tokens(
+        *(
+            token(name, "color", {"colorSpace": "srgb", "components": components, "alpha": alpha})
+            for name, (components, alpha) in given.items()
+        )
+    )
+    scss = '@use "sass:color";\n' + rendered(content, DESIGN_TOKENS, format="scss").decode()
+    uses = [(f"--{name}", f"#{{color.is-legacy(${name})}} #{{alpha(${name})}}") for name in given]
+    found = consumers(scss=scss, uses=uses)["sass"]
+    assert {"--half": "true 0.5", "--between": "true 1", "--on": "true 1"} == found
+
+
+def test_style_dictionary_reads_what_dtcg_says(consumers: Read) -> None:
+    """Each value is the very one that the export has."""
+    content = tokens(
+        token("color.blue", "color", "#1f5fd6"),
+        token("color.link", None, "{color.blue}"),
+        token("gap", "dimension", "4px"),
+    )
+    written = rendered_json(content, DESIGN_TOKENS, format="dtcg")
+    found = consumers(dtcg=written)["style-dictionary"]
+    assert {
+        "color.blue": written["color"]["blue"]["$value"],
+        "color.link": written["color"]["link"]["$value"],
+        "gap": written["gap"]["$value"],
+    } == found

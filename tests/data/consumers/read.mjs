@@ -1,0 +1,43 @@
+// Reads {css, scss, dtcg} from standard input and prints what each consumer makes of it: name to value.
+import { readFileSync } from "node:fs";
+import { ident, parse, walk, generate } from "css-tree";
+import { transform } from "lightningcss";
+import postcss from "postcss";
+import * as sass from "sass";
+
+const { css, scss, uses, dtcg } = JSON.parse(readFileSync(0, "utf8"));
+const found = {};
+
+if (css !== undefined) {
+  found["css-tree"] = {};
+  const tree = parse(css, { parseCustomProperty: true, onParseError: (error) => { throw error; } });
+  walk(tree, (node) => {
+    if (node.type === "Raw") throw new Error(`not understood: ${node.value}`);
+    if (node.type === "Declaration") found["css-tree"][ident.decode(node.property)] = generate(node.value);
+  });
+  found.postcss = {};
+  postcss.parse(css).walkDecls((one) => { found.postcss[ident.decode(one.prop)] = one.value; });
+  found.lightningcss = {};
+  transform({
+    filename: "tokens.css",
+    code: Buffer.from(css),
+    visitor: { Declaration: { custom(one) { found.lightningcss[one.name] = one.value.length; } } },
+  });
+}
+if (scss !== undefined) {
+  const lines = uses.map(([property, text]) => `${property}: ${text};`).join("\n");
+  const compiled = sass.compileString(`${scss}\na {\n${lines}\n}`, { logger: sass.Logger.silent });
+  found.sass = {};
+  postcss.parse(compiled.css).walkDecls((one) => { found.sass[one.prop] = one.value; });
+}
+if (dtcg !== undefined) {
+  const { default: StyleDictionary } = await import("style-dictionary");
+  const dictionary = new StyleDictionary({
+    tokens: dtcg,
+    log: { verbosity: "silent", warnings: "disabled" },
+    platforms: { own: { transforms: [] } },
+  });
+  const { allTokens } = await dictionary.getPlatformTokens("own");
+  found["style-dictionary"] = Object.fromEntries(allTokens.map((one) => [one.path.join("."), one.$value]));
+}
+console.log(JSON.stringify(found));
