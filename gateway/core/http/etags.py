@@ -149,6 +149,10 @@ SEPARATORS = ",;\t"
 """The first one with which the header row has an ignored column is the file's."""
 
 
+_SAID_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*')
+"""A first line that tells Excel the separator, before the header row."""
+
+
 def without_lines(content: bytes, beginnings: tuple[bytes, ...], *, is_csv: bool) -> list[bytes]:
     """The lines that begin with none of `beginnings`; in CSV a line inside of a quoted value is no line of its own."""
     kept = []
@@ -165,13 +169,16 @@ def canonical_rows(lines: Iterable[bytes], columns: frozenset[str]) -> bytes | N
     # Latin-1 keeps every byte apart in whatever encoding; only names have to be looked for in UTF-8.
     text = [line.decode("latin-1") for line in lines]
     names = {name.encode().decode("latin-1") for name in columns}
-    for separator in SEPARATORS:
+    said = _SAID_SEPARATOR.fullmatch(text[0]) if text else None
+    if said is not None:
+        text = text[1:]
+    for separator in said[1] if said is not None else SEPARATORS:
         try:
             rows = list(_rows_without(text, names, separator))
         except csv.Error:
             continue
         if rows:
-            return msgspec.json.encode(rows)
+            return msgspec.json.encode([[separator], *rows] if said is not None else rows)
     return None
 
 

@@ -11,7 +11,7 @@ from gateway.core.policies.schema import OptionTable, VariantsTable
 from gateway.core.variants.design_tokens import DesignTokensDocument
 from gateway.core.variants.documents import field_names, make_reader
 from gateway.core.variants.formats import FORMATS, OFFERED
-from gateway.core.variants.model import LISTED, SETTINGS, DocumentForm, DocumentKind, Setting
+from gateway.core.variants.model import SETTINGS, SPELLINGS, DocumentForm, DocumentKind, Setting
 from gateway.core.variants.options import CHOICES, LISTS, OPEN, Option, VariantRule
 from gateway.core.variants.token_values import TYPES
 from gateway.core.variants.translations import TranslationsDocument
@@ -22,6 +22,7 @@ SCHEMAS: Mapping[DocumentKind, type[msgspec.Struct]] = {
 }
 
 _PARAMETER = re.compile(r"\{[^}]*\}?")
+_LISTED = "letters, digits and _ . @ -"
 _WAY = re.compile(r"[^.]+(\.[^.]+)*")
 
 
@@ -122,8 +123,9 @@ def _find_value_mistakes(sets: Setting, table: OptionTable, possible: tuple[str,
     for value in table.values or ():
         if possible is not None and value not in possible:
             yield unknown_name(f"value of {sets}", value, list(possible))
-        elif LISTED.fullmatch(value) is None:
-            yield f"{value!r} cannot be a value: letters, digits and _ . @ - can"
+        elif possible is None and SPELLINGS[sets].fullmatch(value) is None:
+            allowed = "1 to 128 characters, none of them a control character" if sets == "mode" else _LISTED
+            yield f"{value!r} cannot be a value: {allowed} can"
     if table.values is not None and not table.values:
         yield "a list of no values allows none"
     if len(set(table.values or ())) < len(table.values or ()):
@@ -132,7 +134,7 @@ def _find_value_mistakes(sets: Setting, table: OptionTable, possible: tuple[str,
 
 def _find_default_mistakes(sets: Setting, table: OptionTable, values: Sequence[str] | None) -> Iterator[str]:
     for value in _listed(table.default):
-        if (values is not None and value not in values) or LISTED.fullmatch(value) is None:
+        if (values is not None and value not in values) or not _may_be_value(sets, value):
             yield f"the default {value!r} is not one of the values"
     if isinstance(table.default, list) and (sets not in LISTS or not (table.several or len(table.default) == 1)):
         yield "the default is one value"
@@ -147,7 +149,8 @@ def _compile_option(
     values = tuple(table.values) if table.values is not None else possible
     default: tuple[str, ...] | None = tuple(sorted(set(_listed(table.default)))) or None
     if default is None and values is not None and table.parameter is None:
-        default = tuple(sorted(values)) if sets in LISTS else values[:1]
+        # Entries may have a status that no policy names, or none: only a default that is said leaves them out.
+        default = values[:1] if sets not in LISTS else None if sets == "status" else tuple(sorted(values))
     return Option(
         name=name,
         sets=sets,
@@ -158,6 +161,10 @@ def _compile_option(
         segment=None if table.parameter is None else parameters[table.parameter],
         description=table.description,
     )
+
+
+def _may_be_value(sets: Setting, value: str) -> bool:
+    return sets not in SPELLINGS or SPELLINGS[sets].fullmatch(value) is not None
 
 
 def _possible(kind: DocumentKind, sets: Setting) -> tuple[str, ...] | None:

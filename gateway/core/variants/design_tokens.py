@@ -15,6 +15,7 @@ from gateway.core.errors import BrokenDocument
 from gateway.core.variants.documents import MAXIMUM_LOOSE_BYTES, read_document
 from gateway.core.variants.model import (
     MAXIMUM_SEGMENTS,
+    NAMED,
     DocumentForm,
     InvalidOptions,
     Variant,
@@ -111,12 +112,16 @@ def read_tokens(document: DesignTokensDocument, form: DocumentForm, report: Repo
         tree = TokenTree(document.tokens, root, report)
         listed, groups, modes_at = tree.list_tokens(), tree.properties, "$extensions.mode"
     types, tokens, modes = dict(form.types), dict[str, tuple[str, DesignToken]](), dict.fromkeys(document.modes)
+    for mode in modes:
+        _check_mode(mode, f"$.{names.get('modes', 'modes')}", report)
     for place, token in listed:
         for mode in token.modes:
             if document.modes and mode not in document.modes:
                 problem = f"the document does not list this mode; it has {', '.join(document.modes)}"
                 report(BrokenDocument(f"{place}.{modes_at}.{mode}", problem))
-            modes[mode] = None
+            elif mode not in modes:
+                _check_mode(mode, f"{place}.{modes_at}", report)
+                modes[mode] = None
         if token.name in tokens:
             report(BrokenDocument(place, f"the token {token.name!r} is also {tokens[token.name][0]}"))
             continue
@@ -207,6 +212,12 @@ def _check_token(token: DesignToken, place: str, types: Mapping[str, str]) -> De
     if kind is not None and kind not in TYPES:
         raise BrokenDocument(place, f"the type {kind!r} is not one of {', '.join(TYPES)}")
     return token if kind == token.type else msgspec.structs.replace(token, type=kind)
+
+
+def _check_mode(mode: str, place: str, report: Report) -> None:
+    if NAMED.fullmatch(mode) is None:
+        problem = f"no request can ask for the mode {mode!r}: 1 to 128 characters can, none of them a control character"
+        report(BrokenDocument(place, problem))
 
 
 def _check_name(name: str, place: str) -> None:

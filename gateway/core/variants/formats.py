@@ -11,7 +11,7 @@ from gateway.core.variants.model import DocumentKind, Setting
 
 
 class Format(msgspec.Struct, frozen=True):
-    """How a variant is written. `heeds`: of shape and pretty, what makes a difference to it."""
+    """How a variant is written. `heeds`: of shape, pretty and bom, what makes a difference to it."""
 
     media_type: str
     extension: str
@@ -24,7 +24,7 @@ _TEXT = "text/plain; charset=utf-8"
 FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
     "translations": {
         "json": Format("application/json", "json", ("shape", "pretty")),
-        "csv": Format("text/csv; charset=utf-8; header=present", "csv"),
+        "csv": Format("text/csv; charset=utf-8; header=present", "csv", ("bom",)),
         "xml": Format("application/xml; charset=utf-8", "xml", ("shape", "pretty")),
     },
     "design-tokens": {
@@ -38,7 +38,7 @@ FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
 }
 
 OFFERED: Mapping[DocumentKind, tuple[Setting, ...]] = {
-    "translations": ("format", "shape", "pretty", "key", "lang", "status"),
+    "translations": ("format", "shape", "pretty", "bom", "key", "lang", "status"),
     "design-tokens": ("format", "shape", "pretty", "mode"),
 }
 """What can be chosen of each kind of document."""

@@ -5,7 +5,7 @@ Keys with dots as a tree of groups.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
-Setting: TypeAlias = Literal["format", "shape", "pretty", "key", "lang", "status", "mode"]
+Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
 """What an option of a request can choose, whatever the option is called."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
@@ -23,6 +23,10 @@ gateway made is given out as ours. A test knows when that is."""
 
 LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 """What can be an element of a list of languages or statuses: nothing in it is a comma or needs escaping."""
+NAMED = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+"""What can be a mode, as designers call them: `High contrast`, `Dark/AA`."""
+SPELLINGS: Mapping[Setting, re.Pattern[str]] = {"lang": LISTED, "status": LISTED, "mode": NAMED}
+"""Of settings whose values documents and policies choose."""
 
 
 class Variant(msgspec.Struct, frozen=True, array_like=True):
@@ -39,7 +43,9 @@ class Variant(msgspec.Struct, frozen=True, array_like=True):
     status: tuple[str, ...] | None = None
     """Of translations only the entries with one of these statuses, sorted; None: all entries."""
     mode: str | None = None
-    """The mode of design tokens; None: the document's first, or none where it has no modes."""
+    """The mode of design tokens; None: the document's first, or none where it lists no modes."""
+    bom: bool = False
+    """Whether a byte order mark goes before CSV: Excel takes it for text of another encoding otherwise."""
 
     @property
     def identity(self) -> str:

@@ -7,7 +7,7 @@ Rule 3: a value that a client sent is never repeated to it: it might be a secret
 
     query   = *( "&" ) option *( "&" *option )
     option  = name [ "=" value ]          ; percent-encoded UTF-8, "+" for a space
-    list    = "" / "*" / element *( "," element )    ; the first two: all
+    list    = "" / "*" / element *( "," element )    ; as if it were not there, all
 
 What a shaped rule offers, as data: a page builds its form from it, a client its help.
 """
@@ -22,7 +22,7 @@ import msgspec
 
 from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import (
-    LISTED,
+    SPELLINGS,
     DocumentForm,
     DocumentKind,
     InvalidOptions,
@@ -38,12 +38,14 @@ OPEN: frozenset[Setting] = frozenset({"lang", "mode"})
 CHOICES: Mapping[Setting, tuple[str, ...]] = {
     "shape": ("nested", "flat"),
     "pretty": ("false", "true"),
+    "bom": ("false", "true"),
     "key": ("named", "id"),
 }
 """What has these values and no others; the first is the default. Those of `format` are in formats.py."""
+SWITCHES: frozenset[Setting] = frozenset({"pretty", "bom"})
 SWITCH = {"": "true", "true": "true", "1": "true", "false": "false", "0": "false"}
 """How a switch may be spelled: `?pretty` is on."""
-ALL = ("", "*")
+ALL = "*"
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Long enough for any option, too short for a token: only then is an unknown name repeated.
@@ -113,6 +115,7 @@ def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] 
         shape=single.get("shape", plain.shape) if "shape" in heeded else plain.shape,
         pretty=single.get("pretty") == "true" and "pretty" in heeded,
         key=single.get("key", plain.key),
+        bom=single.get("bom") == "true" and "bom" in heeded,
         lang=chosen.get("lang"),
         status=chosen.get("status"),
         mode=single.get("mode"),
@@ -149,10 +152,12 @@ def _read_query(options: tuple[Option, ...], query: str) -> tuple[dict[str, str]
 
 def _choose(option: Option, raw: str) -> tuple[str, ...] | OptionMistake | None:
     if option.sets not in LISTS:
-        found = next(_match(option, [SWITCH.get(raw, raw) if option.sets == "pretty" else raw]))
+        found = next(_match(option, [SWITCH.get(raw, raw) if option.sets in SWITCHES else raw]))
         return _refuse(option) if found is None else (found,)
-    if raw in ALL:
-        return None if option.values is None else tuple(sorted(option.values))
+    if raw == "" and option.segment is None:
+        return option.default
+    if raw in ("", ALL):  # an entry may have a status that the policy does not name, or none
+        return None if option.values is None or option.sets == "status" else tuple(sorted(option.values))
     elements = [element.strip(" ") for element in raw.split(",")]
     found_all = set(_match(option, elements))
     if None in found_all or (len(found_all) > 1 and not option.several):
@@ -163,7 +168,7 @@ def _choose(option: Option, raw: str) -> tuple[str, ...] | OptionMistake | None:
 def _match(option: Option, elements: list[str]) -> Iterator[str | None]:
     """Each element as the policy spells it, None where it is not allowed."""
     if option.values is None:
-        yield from (element if LISTED.fullmatch(element) else None for element in elements)
+        yield from (element if SPELLINGS[option.sets].fullmatch(element) else None for element in elements)
     elif option.ignores_case:
         spellings = {value.casefold(): value for value in option.values}
         yield from (spellings.get(element.casefold()) for element in elements)
@@ -183,6 +188,7 @@ DESCRIPTIONS: Mapping[Setting, str] = {
     "format": "How the export is written.",
     "shape": "Whether the dots in keys make groups.",
     "pretty": "Whether it is indented, to be read by people.",
+    "bom": "Whether CSV begins with a byte order mark, for Excel.",
     "key": "Whether entries go by their named keys, where they have one, or by their ids.",
     "lang": "The languages that are exported.",
     "status": "The statuses of the entries that are exported.",
@@ -231,10 +237,22 @@ def build_offer(rule: VariantRule, path: str) -> Offer:
                 values=option.values,
                 default=option.default,
                 several=option.several,
-                all="*" if option.sets in LISTS else None,
-                description=option.description or DESCRIPTIONS[option.sets],
+                all=ALL if option.sets in LISTS else None,
+                description=_describe(option),
             )
             for option in rule.options
         ),
         media_types={name: formats[name].media_type for name in offered or tuple(formats)[:1]},
     )
+
+
+def _describe(option: Option) -> str:
+    """What the option does; of statuses also which entries no named one has."""
+    text = option.description or DESCRIPTIONS[option.sets]
+    if option.sets != "status" or option.segment is not None:
+        return text
+    if option.default is None:
+        return f"{text} {ALL} has all entries, also those of other statuses and of none."
+    left_out = [value for value in option.values or () if value not in option.default]
+    others = f"{', '.join(left_out)}, other statuses and entries" if left_out else "other statuses and entries"
+    return f"{text} If nothing is asked for, {others} without a status are left out; {ALL} has all."

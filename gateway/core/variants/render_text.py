@@ -32,6 +32,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
+from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.core.variants.model import Group, Variant, build_tree, collide
 from gateway.core.variants.translations import Leaf, Texts
 
@@ -56,9 +57,11 @@ _MISSING = _Missing()
 _WORDS = {True: "true", False: "false"}
 
 
-def render_csv(texts: Texts, _: Variant) -> Iterator[bytes]:
+def render_csv(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """A header, then the keys in order."""
     buffer = io.StringIO(newline="")
+    if variant.bom:
+        yield BYTE_ORDER_MARK
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["key", *map(_write_cell, texts.languages)])
     for start in range(0, len(texts.keys), LINES_AT_ONCE):

@@ -91,6 +91,15 @@ def test_comment_lines_are_ignored() -> None:
     assert tag(one, lines=(b"#",)) != tag(other.replace('"', ""), lines=(b"#",))
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\r\n', "\ufeffsep=;\n"])
+def test_the_header_row_is_found_behind_a_separator_for_excel(first: str) -> None:
+    """The first line of such a file is no row; its separator counts."""
+    one, other = "key;seen\na;1\n", "key;seen\na;2\n"
+    assert tag(first + one, columns={"seen"}) == tag(first + other, columns={"seen"})
+    assert tag(first + one, columns={"seen"}) != tag(first + one.replace("a", "b"), columns={"seen"})
+    assert tag(first + one, columns={"seen"}) != tag(one, columns={"seen"})
+
+
 def test_comment_lines_and_columns() -> None:
     """Comments before the header row do not hide it."""
     lines = (b"#", b"//")

@@ -288,7 +288,7 @@ MISTAKES = {
     ],
     "bad_variants_option_unknown": [
         "$.rules[0].variants.options.locale: 'locale' is no setting: say which one it sets, such "
-        'as sets = "format"; known are format, shape, pretty, key, lang, status',
+        'as sets = "format"; known are format, shape, pretty, bom, key, lang, status',
         "$.rules[0].variants.options.mode: a document of translations has no mode to choose",
         "$.rules[0].variants.options.form: the option 'shape' sets shape already",
     ],

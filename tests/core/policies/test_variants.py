@@ -48,6 +48,8 @@ def test_a_table_with_nothing_else_is_enough() -> None:
         ("lang = {}", Option("lang", "lang", None, None, several=True)),
         ('lang = ["en", "de"]', Option("lang", "lang", ("en", "de"), ("de", "en"), several=True)),
         ('lang = { default = "en" }', Option("lang", "lang", None, ("en",), several=True)),
+        ('status = ["a", "b"]', Option("status", "status", ("a", "b"), None, several=True)),
+        ("bom = {}", Option("bom", "bom", ("false", "true"), ("false",))),
         (
             'status = { values = ["a", "b"], default = ["b"], description = "x" }',
             Option("status", "status", ("a", "b"), ("b",), several=True, description="x"),
@@ -105,5 +107,5 @@ def test_a_policys_tests_meet_its_options() -> None:
     load_policies({"a.toml": TEXTS + options + tests})
     with pytest.raises(ConfigurationError, match="gets 400 \\(invalid_option\\), expected 200"):
         load_policies({"a.toml": TEXTS + options + tests.replace("400", "200")})
-    path = '[[tests]]\nrequest = "GET /acme/a%20b"\nexpect = 404\n'
+    path = f'[[tests]]\nrequest = "GET /acme/{"x" * 129}"\nexpect = 404\n'
     load_policies({"a.toml": TOKENS + 'options = { mode = { parameter = "{mode}" } }\n' + path})

@@ -34,6 +34,19 @@ def test_the_options_are_told_as_data() -> None:
     assert ["json", "csv", "xml"] == list(offer["media_types"])
 
 
+def test_what_statuses_leave_out_is_told() -> None:
+    """Who builds an address sees which entries it does not bring."""
+    option = build_offer(TEXTS, "/").options[5]
+    assert "The statuses of the entries that are exported." in option.description
+    assert (
+        "If nothing is asked for, draft, other statuses and entries without a status are left out" in option.description
+    )
+    policy = POLICY.replace(', default = ["approved", "shipped"]', "")
+    option = build_offer(variants_of("/projects/website/export", policy), "/").options[5]
+    assert option.description.endswith("* has all entries, also those of other statuses and of none.")
+    assert option.default is None
+
+
 def test_an_option_in_the_path_says_so() -> None:
     """What stands in the path is not put into the query; the policy's own words go before ours."""
     policy = POLICY.replace('"{mode}" }', '"{mode}", description = "Light or dark" }')

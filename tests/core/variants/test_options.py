@@ -43,7 +43,7 @@ def test_nothing_asked_for_is_every_default() -> None:
         ("lang=de", Variant(lang=("de",), status=PLAIN.status)),
         ("lang=pt-BR,de", Variant(lang=("de", "pt-BR"), status=PLAIN.status)),
         ("status=draft", Variant(status=("draft",))),
-        ("status=*", Variant(status=("approved", "draft", "shipped"))),
+        ("status=*", Variant()),
     ],
 )
 def test_each_option_chooses_one_thing(query: str, variant: Variant) -> None:
@@ -56,6 +56,7 @@ def test_each_option_chooses_one_thing(query: str, variant: Variant) -> None:
     [
         ("", "format=json", "lang=", "lang=*", "status=shipped,approved", "pretty=0&shape=nested", "&&"),
         ("lang=de,en", "lang=en,de", "lang=de%2Cen", "lang=en,+de", "lang=de,en,de", "lang=d%65,en&format=json"),
+        ("format=xml", "format=xml&pretty=false"),
         ("format=csv", "format=csv&pretty=true", "shape=flat&format=csv", "pretty&shape=flat&format=csv"),
         ("pretty=1&lang=de", "lang=de&pretty=true", "lang=de&pretty="),
     ],
@@ -140,9 +141,43 @@ def test_an_option_may_be_a_parameter_of_the_path() -> None:
 
 def test_a_value_in_the_path_that_cannot_be_is_nothing_there() -> None:
     """A wrong segment is no wrong option: there is no such address."""
-    found = parse_variant(TOKENS, "format=css", ("tokensets", "acme", "da rk"))
+    found = parse_variant(TOKENS, "format=css", ("tokensets", "acme", "da\trk"))
     assert isinstance(found, InvalidOptions)
     assert found.in_path
+
+
+MODES = ("Mode 1", "High contrast", "Dark/AA", "Größe, 100%", "a=b&c")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_is_called_what_designers_call_it(mode: str) -> None:
+    """Percent-encoded in the query, as one segment of the path, and among the values of a policy."""
+    assert Variant(format="css", mode=mode) == parse_variant(TOKENS, "", ("tokensets", "acme", mode))
+    in_query = POLICY.replace('mode = { parameter = "{mode}" }', "mode = {}")
+    asked = f"mode={quote(mode, safe='')}"
+    assert Variant(format="css", mode=mode) == parse_variant(variants_of("/tokensets/a/b", in_query), asked, SEGMENTS)
+    named = POLICY.replace('mode = { parameter = "{mode}" }', f"mode = {list(MODES)}")
+    rule = variants_of("/tokensets/a/b", named)
+    assert Variant(format="css", mode=mode) == parse_variant(rule, asked, SEGMENTS)
+    refused = parse_variant(rule, "mode=Light", SEGMENTS)
+    assert isinstance(refused, InvalidOptions)
+    assert f"The option mode must be one of {', '.join(MODES)}." == refused.detail
+
+
+def test_an_empty_status_is_as_if_nothing_was_asked() -> None:
+    """A variable that a pipeline left empty exports no drafts; `*` has every entry, whatever its status."""
+    assert PLAIN == parse("status=")
+    assert Variant() == parse("status=*")
+    rule = variants_of("/projects/website/export", POLICY.replace(', default = ["approved", "shipped"]', ""))
+    found = [parse_variant(rule, query, SEGMENTS) for query in ("", "status=", "status=*")]
+    assert [Variant()] * 3 == found
+
+
+def test_an_empty_option_of_languages_is_the_default_too() -> None:
+    """What a policy says for nothing is for an empty text as well."""
+    rule = variants_of("/projects/website/export", POLICY.replace("lang = {}", 'lang = { default = "en" }'))
+    found = [parse_variant(rule, query, SEGMENTS) for query in ("", "lang=", "lang=*")]
+    assert [Variant(lang=("en",), status=PLAIN.status)] * 2 + [PLAIN] == found
 
 
 def test_a_value_may_be_spelled_in_any_case_where_the_policy_says_so() -> None:

@@ -87,6 +87,15 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
     assert [["key", "de"], ["k", text]] == read_csv(rendered(content, format="csv"))
 
 
+def test_csv_may_begin_with_a_byte_order_mark() -> None:
+    """Without it Excel takes UTF-8 for the encoding of the country; the other formats have none."""
+    content = texts(entry("k", de="ä"))
+    assert rendered(content, format="csv", bom=True) == b"\xef\xbb\xbf" + rendered(content, format="csv")
+    assert [["key", "de"], ["k", "ä"]] == read_csv(
+        rendered(content, format="csv", bom=True).removeprefix(b"\xef\xbb\xbf")
+    )
+
+
 def test_csv_tells_missing_from_empty() -> None:
     """A missing value has no quotes; an empty text is two."""
     content = texts(entry("k", de="", en=None, fr="x"), entry("l", de="x", en="y"))

@@ -284,3 +284,12 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
             read_document(content, TranslationsDocument, names)
         except BrokenDocument as broken:
             assert broken.problem
+
+
+def test_a_document_may_begin_with_a_byte_order_mark() -> None:
+    """Tools on Windows write one; places are told all the same."""
+    mark = b"\xef\xbb\xbf"
+    content = texts(entry("a", de="x"))
+    assert rendered(content) == rendered(mark + content)
+    with pytest.raises(BrokenDocument, match=r"\$\.entries\[0\]\.values\.de"):
+        rendered(mark + texts(entry("a", de=["x"])))
