@@ -22,6 +22,7 @@ COMMANDS = {
     "token": Listed("gateway.cli.token:token", "Mint, list, change, rotate and revoke tokens."),
     "owner": Listed("gateway.cli.owner:owner", "Say what the owners of tokens may do, and block or remove them."),
     "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
+    "export": Listed("gateway.cli.exports.documents:export", "Work with the documents that exports are made of."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
     "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),

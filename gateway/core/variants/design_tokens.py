@@ -18,7 +18,9 @@ from gateway.core.variants.model import (
     NAMED,
     DocumentForm,
     InvalidOptions,
+    Report,
     Variant,
+    raise_broken,
     refuse_unknown,
 )
 from gateway.core.variants.token_trees import (
@@ -26,7 +28,6 @@ from gateway.core.variants.token_trees import (
     ROOT,
     VALUE,
     DesignToken,
-    Report,
     TokenTree,
     parse_pointer,
 )
@@ -77,7 +78,9 @@ class ReadTokens(msgspec.Struct, frozen=True):
 
 def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> ResolvedTokens | InvalidOptions:
     """The tokens of the document in `content` as they are in the variant's mode, by name; raises BrokenDocument."""
-    read = read_tokens(read_document(content, DesignTokensDocument, form.names, MAXIMUM_LOOSE_BYTES), form, _raise)
+    read = read_tokens(
+        read_document(content, DesignTokensDocument, form.names, MAXIMUM_LOOSE_BYTES), form, raise_broken
+    )
     refused = refuse_unknown(form, "mode", () if variant.mode is None else (variant.mode,), read.modes)
     if refused is not None:
         return refused
@@ -130,10 +133,6 @@ def read_tokens(document: DesignTokensDocument, form: DocumentForm, report: Repo
         except BrokenDocument as broken:
             report(broken)
     return ReadTokens(tokens, groups, tuple(modes), next(iter(document.modes), None))
-
-
-def _raise(broken: BrokenDocument) -> None:
-    raise broken
 
 
 class Resolution(Aliases):

@@ -5,7 +5,7 @@ Keys with dots as a tree of groups.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -98,6 +98,15 @@ class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
     def detail(self) -> str:
         """All mistakes in sentences."""
         return " ".join(mistake.message for mistake in self.mistakes)
+
+
+Report: TypeAlias = Callable[[BrokenDocument], None]
+"""What is told of each mistake in a document: an export ends with the first one, a check goes on."""
+
+
+def raise_broken(broken: BrokenDocument) -> None:
+    """End with the first mistake."""
+    raise broken
 
 
 def refuse_unknown(

@@ -7,14 +7,14 @@ Rule 3: a place is where a member stands in the document, also if another group 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.model import MAXIMUM_SEGMENTS
+from gateway.core.variants.model import MAXIMUM_SEGMENTS, Report
 
 MAXIMUM_ALIASES = 64
 """Steps from a token to the value that it stands for. A design system has three or four."""
@@ -32,7 +32,6 @@ _OF_TOKENS = frozenset({VALUE, *_SHARED})
 _OF_GROUPS = frozenset({ROOT, "$extends", *_SHARED})
 _BROKEN_ESCAPE = re.compile(r"~(?![01])")
 
-Report = Callable[[BrokenDocument], None]
 Path = tuple[str, ...]
 
 

@@ -12,7 +12,15 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.documents import read_document
-from gateway.core.variants.model import LISTED, DocumentForm, InvalidOptions, Variant, refuse_unknown
+from gateway.core.variants.model import (
+    LISTED,
+    DocumentForm,
+    InvalidOptions,
+    Report,
+    Variant,
+    raise_broken,
+    refuse_unknown,
+)
 
 Leaf: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]
@@ -58,33 +66,43 @@ class Texts(msgspec.Struct, frozen=True):
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
     """What the variant has of the document that `content` holds; raises BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
-    known = set(document.languages).union(*(entry.values for entry in document.entries))
-    if len(known) > MAXIMUM_LANGUAGES:
-        raise BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}")
-    for language in known:
-        if LISTED.fullmatch(language) is None:
-            raise BrokenDocument("$", f"{language[:100]!r} is no name of a language, such as pt-BR")
+    known = _list_languages(document, raise_broken)
     # A document that has nothing yet cannot say which languages there are: no build fails for it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
         return refused
     languages = tuple(sorted(known if variant.lang is None else variant.lang))
-    rows = dict(_list_rows(document, form, variant, languages))
-    if len(rows) * len(languages) > MAXIMUM_CELLS:
-        message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
-        raise BrokenDocument("$", message)
+    rows = _list_rows(document, form, variant, languages, raise_broken)
     keys = tuple(sorted(rows))
     ordered = [rows[key] for key in keys]
     return Texts(languages, keys, [[row.get(language) for row in ordered] for language in languages])
 
 
+def find_text_mistakes(document: TranslationsDocument, form: DocumentForm, report: Report) -> None:
+    """Report all that is wrong with the entries of a document, whichever keys they are exported under."""
+    languages = tuple(sorted(_list_languages(document, report)))
+    for key in ("named", "id"):
+        _list_rows(document, form, Variant(key=key), languages, report)
+
+
+def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
+    known = set(document.languages).union(*(entry.values for entry in document.entries))
+    if len(known) > MAXIMUM_LANGUAGES:
+        report(BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}"))
+    for language in sorted(known):
+        if LISTED.fullmatch(language) is None:
+            report(BrokenDocument("$", f"{language[:100]!r} is no name of a language, such as pt-BR"))
+    return known
+
+
 def _list_rows(
-    document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...]
-) -> Iterator[tuple[str, dict[str, Leaf]]]:
+    document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
+) -> dict[str, dict[str, Leaf]]:
     """Each key with its values in some of the languages."""
     entries = dict(form.names).get("entries", "entries")
     wanted, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
+    rows: dict[str, dict[str, Leaf]] = {}
     for position, entry in enumerate(document.entries):
         if wanted is not None and entry.status not in wanted:
             continue
@@ -94,11 +112,15 @@ def _list_rows(
                 continue
             place = f"$.{entries}[{position}]"
             if len(name) > MAXIMUM_KEY_LENGTH:
-                raise BrokenDocument(place, f"a key may have {MAXIMUM_KEY_LENGTH} characters, this has {len(name)}")
-            if name in owners:
-                raise BrokenDocument(place, f"the key {name!r} is also that of {owners[name]}")
-            owners[name] = place
-            yield name, values
+                report(BrokenDocument(place, f"a key may have {MAXIMUM_KEY_LENGTH} characters, this has {len(name)}"))
+            elif name in owners:
+                report(BrokenDocument(place, f"the key {name!r} is also that of {owners[name]}"))
+            else:
+                owners[name], rows[name] = place, values
+    if len(rows) * len(languages) > MAXIMUM_CELLS:
+        message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
+        report(BrokenDocument("$", message))
+    return rows
 
 
 def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str, Leaf]]]:

@@ -1,0 +1,1 @@
+"""Commands for what exports are made of."""
