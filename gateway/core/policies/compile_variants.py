@@ -126,6 +126,8 @@ def _find_value_mistakes(sets: Setting, table: OptionTable, possible: tuple[str,
         elif possible is None and SPELLINGS[sets].fullmatch(value) is None:
             allowed = "1 to 128 characters, none of them a control character" if sets == "mode" else _LISTED
             yield f"{value!r} cannot be a value: {allowed} can"
+        elif table.parameter is not None and "/" in value:
+            yield f"{value!r} cannot stand in a path, where an encoded slash is refused: leave out `parameter`"
     if table.values is not None and not table.values:
         yield "a list of no values allows none"
     if len(set(table.values or ())) < len(table.values or ()):

@@ -68,6 +68,13 @@ def test_a_mode_may_stand_in_the_path() -> None:
     assert (("mode", "mode", True),) == form.asked
 
 
+def test_a_mode_with_a_slash_stands_in_the_query() -> None:
+    """An encoded slash in a path is refused before any rule is looked for, so no request could ask for it there."""
+    assert ("Dark/AA",) == option(TOKENS, 'mode = ["Dark/AA"]').values
+    with pytest.raises(ConfigurationError, match="'Dark/AA' cannot stand in a path"):
+        option(TOKENS, 'mode = { values = ["Mode 1", "Dark/AA"], parameter = "{mode}" }')
+
+
 def test_a_document_is_asked_for_what_the_policy_leaves_open() -> None:
     """Languages that the policy names are not looked for in the document."""
     assert (("lang", "locale", False),) == compiled(TEXTS + 'options = { locale = { sets = "lang" } }').form.asked
