@@ -148,7 +148,7 @@ class Gate:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
-            logger.warning("request %s: the content broke off: %s", request.id, error)
+            logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
         self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
@@ -167,7 +167,7 @@ class Gate:
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
-            logger.warning("request %s: the content broke off: %s", request.id, error)
+            logger.warning("request %s: the response was aborted: %s", request.id, error)
         finally:
             CALL.reset(token)
         await call.finish()
