@@ -34,7 +34,7 @@ class PublicListener:
     """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
 
     Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
-    what the server does (measured: ARCHITECTURE.md). Requests come from web/connections.py; by ASGI come only the start
+    what the server does (docs/decisions/0006). Requests come from web/connections.py; by ASGI come only the start
     and the end of the process.
     """
 
