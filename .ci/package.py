@@ -27,13 +27,15 @@ READY_SECONDS = 60
 SHIPPED = (
     "gateway/py.typed",
     "gateway/starter/policy.toml",
-    "gateway/cli/demo/policy.toml",
+    "gateway/demo/policy.toml",
     "gateway/adapters/scripts/admit.lua",
-    "gateway/web/pages/templates/base.html",
+    "gateway/pages/templates/base.html",
 )
 """Of each kind of file that is no module, one by name: should a folder move, what is left out is noticed."""
 SDIST_TOPS = {"gateway", "pyproject.toml", "CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", ".gitignore"}
-TOKEN = "from gateway.core.tokens import build_checksum; text = 'api_' + 'x' * 34; print(text + build_checksum(text))"
+TOKEN = (
+    "from gateway.core.tokens.text import build_checksum; text = 'api_' + 'x' * 34; print(text + build_checksum(text))"
+)
 """A well-formed token that nobody has: the gateway has to ask the store for it."""
 APP = """\
 from litestar import get

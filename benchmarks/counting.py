@@ -8,15 +8,15 @@ import asyncio
 import statistics
 import time
 
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_counting import RedisCounting
-from gateway.adapters.redis_settlements import RedisSettlements
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.usage import RedisCounting
 from gateway.app import request_ids
-from gateway.core.decision import Facts
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.rules import PolicySet
-from gateway.exchange import Exchange
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead
+from gateway.core.policies.model import PolicySet
+from gateway.pipeline.exchange import Exchange
 from tests.support.policies import make_record, rule_for, small_policies
 
 REQUESTS = 2_000

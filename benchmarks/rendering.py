@@ -16,9 +16,9 @@ from contextlib import suppress
 import msgspec
 
 from benchmarks.documents import build_tokens, build_translations
-from gateway.adapters.rendering import ProcessRenderer
+from gateway.adapters.renderer import ProcessRenderer
+from gateway.core.variants.model import DocumentForm, DocumentKind, Rendered, Variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import DocumentForm, DocumentKind, Rendered, Variant
 
 ROUNDS = 3
 TICK_SECONDS = 0.001

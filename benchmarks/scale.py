@@ -25,16 +25,16 @@ import redis
 
 from benchmarks.scale_requests import Case, compare
 from benchmarks.usage import divide_cores, pinned
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Asked
-from gateway.core.owners import OwnerRecord, OwnerStatus
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import Rule
-from gateway.core.records import TokenRecord, encode_record
-from gateway.core.tokens import digest, token_id
+from gateway.core.policies.model import Rule
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.records import TokenRecord, encode_record
+from gateway.core.tokens.text import digest, token_id
 from tests.support.processes import RedisServer, wait_until
 
 POLICY = """
@@ -182,7 +182,7 @@ async def _change_owner(client: "redis.Redis", tokens: RedisTokens) -> None:
             raise SystemExit("the owner was not changed")
         spent, old = since(client, before), new
         _say(f"changing an owner of {OWNED:,} tokens: {sum(spent.usec.values()) / 1000:.2f} ms of Redis' time")
-    copies = [client.memory_usage(names.owner_copy(f"{bucket:02x}", "tokencraft", "one")) for bucket in range(256)]
+    copies = [client.memory_usage(keys.owner_copy(f"{bucket:02x}", "tokencraft", "one")) for bucket in range(256)]
     _say(
         f"its copies: {sum(filter(None, copies)) / 256:.0f} bytes in each of {len(list(filter(None, copies)))} buckets"
     )
@@ -214,12 +214,12 @@ def _fill(client: "redis.Redis", records: Iterator[TokenRecord]) -> dict[str, fl
     """Writes what is kept of tokens that are in use, one kind after the other; bytes a token of each."""
     made, spent = list(records), {}
     kinds: dict[str, Callable[[Any, TokenRecord], Any]] = {
-        "record": lambda pipe, one: pipe.set(names.token(token_id(one.digest)), encode_record(one)),
+        "record": lambda pipe, one: pipe.set(keys.token(token_id(one.digest)), encode_record(one)),
         "index of projects": lambda pipe, one: pipe.hset(
-            names.project_tokens(one.policy, one.project), token_id(one.digest), ""
+            keys.project_tokens(one.policy, one.project), token_id(one.digest), ""
         ),
         "index of owners": lambda pipe, one: pipe.hset(
-            names.owner_tokens(one.policy, one.owner), token_id(one.digest), ""
+            keys.owner_tokens(one.policy, one.owner), token_id(one.digest), ""
         ),
     }
     for kind, write in kinds.items():

@@ -195,7 +195,7 @@ class Stage:
 
     def _unguarded(self, policies: Path) -> tuple[int, int]:
         settings = {"GATEWAY_POLICIES": str(policies), "GATEWAY_REDIS_URL": self.redis_url}
-        ours = ("--http", "gateway.web.connections:Connection", "--ws", "none")
+        ours = ("--http", "gateway.server.connection:Connection", "--ws", "none")
         return self._serve("unguarded", *UVICORN, *ours, *ALIKE, "benchmarks.unguarded:app", environment=settings)
 
     def _serve_gateway(

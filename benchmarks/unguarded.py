@@ -4,9 +4,9 @@ What it costs less than the gateway itself is what an admission costs. Run as `u
 """
 
 from gateway import app as composition
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.core.decision import Asked, Facts
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.core.admission.decision import Asked, Facts
 
 
 class RememberedAdmissions:

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import itertools
+import os
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,44 +15,46 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gateway.adapters.access_log import FileAccessLog
-from gateway.adapters.assertions import SigningKeys
 from gateway.adapters.encodings.encoder import ContentEncoder
-from gateway.adapters.error_log import mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.hangups import HANGUPS
+from gateway.adapters.logs.access_log import FileAccessLog
+from gateway.adapters.logs.error_log import mask_logs
+from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
-from gateway.adapters.protocols import Upstreams
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_bounded import BoundedConnection
-from gateway.adapters.redis_connection import Client, RedisConnection, open_client
-from gateway.adapters.redis_counting import RedisCounting
-from gateway.adapters.redis_exports import RedisExports
-from gateway.adapters.redis_fetches import RedisFetches
-from gateway.adapters.redis_readiness import RedisReadiness
-from gateway.adapters.redis_settlements import RedisSettlements
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.rendering import ProcessRenderer
-from gateway.adapters.stream_watch import StreamWatch
-from gateway.adapters.upstreams import HttpUpstreams
-from gateway.contents import Contents
-from gateway.core.assertions import Issuer
+from gateway.adapters.policy_versions import RedisVersions
+from gateway.adapters.ports import Upstreams
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
+from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
+from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.readiness import RedisReadiness
+from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.renderer import ProcessRenderer
+from gateway.adapters.revocation_watch import StreamWatch
+from gateway.adapters.signing_keys import SigningKeys
+from gateway.adapters.streams import HeldBytes
+from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.durability import Readiness
-from gateway.exchange import Exchange
-from gateway.fetching import Fetching
+from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
-from gateway.management.product import ProductApi
-from gateway.retrieval import Retrieval
+from gateway.management.product_api import ProductApi
+from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.fetch import Contents, Fetching
+from gateway.pipeline.variants import Shaping
+from gateway.server.forward_auth import ForwardAuth
+from gateway.server.listener import Capacity, Proxy, PublicListener
+from gateway.server.own_endpoints import build_operations
+from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
-from gateway.shaping import Shaping
-from gateway.web.authorize import ForwardAuth
-from gateway.web.capacity import Capacity
-from gateway.web.operations import build_operations
-from gateway.web.proxy import Proxy, PublicListener
-from gateway.web.whoami import Whoami
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+
+EXPORTS = Meaning("The Redis of the exports", "backends are asked for exports, and none are stored,")
+"""What the log says of it while it is away."""
 
 USAGE_TIMEOUT_SECONDS = 2.0
 """For what was counted in a second, off every request's path; a stop waits for it no longer."""
@@ -79,25 +83,24 @@ class Gateway:
         self.own = parse_own_addresses(settings)
         self.policies = policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
-        managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not to crowd out admissions
-        self.managing = managing
+        self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
         self.settlements = RedisSettlements(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
-        self.exports_redis = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, self.cache_counts)
+        exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
-        exports = RedisExports(self.exports_redis, settings.export_memory, self.cache_counts)
-        contents = Contents(exports, self.encoder)
-        self.fetches, self.renderer = RedisFetches(self.exports_redis), ProcessRenderer()
+        contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
+        self.renderer = ProcessRenderer()
         parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts)
+        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
-        self.exports, self.admissions = exports, RedisAdmissions(self.redis)
+        self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
+        self.admissions = RedisAdmissions(self.redis)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -116,6 +119,21 @@ class Gateway:
     def set_time(self, milliseconds: int | None) -> None:
         """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
         self.admissions.now = self.settlements.now = self.exports.now = self.fetches.now = milliseconds
+        if self.heads is not None:
+            self.heads.now = milliseconds
+
+    def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
+        """The exports, in the Redis of the tokens or in one of their own, and the connections for them."""
+        counts, url, limits = self.cache_counts, settings.exports_redis_url, Limits(settings.export_limit)
+        self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
+        self.heads: ApartHeads | None = None
+        if url:
+            own, limits = open_client(url, settings.redis_timeout), Limits(settings.export_limit, share=0)
+            quick = self.waited_for = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
+            self.exports_redis = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
+            self.heads = ApartHeads(quick)
+        self.fetches = RedisFetches(self.waited_for)
+        return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Mistakes of the policy files, where an older set is served."""
@@ -137,6 +155,7 @@ class Gateway:
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
         )
+        self.versions.start()
         try:
             yield
         finally:
@@ -144,6 +163,7 @@ class Gateway:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await self.versions.close()
             await self.close()
 
     async def _reload(self, then: Callable[[], None]) -> None:
@@ -161,6 +181,7 @@ class Gateway:
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()
+        await self.waited_for.close()
         await self.exports_redis.close()
         await self.upstreams.close()
         await self.settlements.close()
@@ -176,6 +197,11 @@ def open_policies(settings: Settings) -> PolicyFiles:
     """The policy files of the settings, read; raises ConfigurationError with every mistake."""
     folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
     return PolicyFiles(folder, replacements, can_assert=bool(settings.assertion_key), own=parse_own_addresses(settings))
+
+
+def process_name() -> str:
+    """How this process is called among those that share a Redis: others may have its host's name and its number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 def request_ids() -> Iterator[str]:

@@ -23,29 +23,37 @@ from litestar.types import ASGIApp
 
 from gateway.adapters.failed_credentials import announce_guard
 from gateway.adapters.policy_files import PolicyFiles
-from gateway.adapters.redis_connection import EMBEDDED, EmbeddedStore
+from gateway.adapters.redis.connection import EMBEDDED, EmbeddedStore
 from gateway.app import Gateway, open_policies, request_ids
 from gateway.cli.audit import audit
 from gateway.cli.cache import cache
-from gateway.cli.owner.group import owner
+from gateway.cli.owner import owner
 from gateway.cli.policy import policy as policy_group
-from gateway.cli.token.group import token
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor
+from gateway.cli.token import token
 from gateway.core.errors import ConfigurationError, GatewayError
+from gateway.core.policies.model import Policy, PolicySet
 from gateway.core.policies.reading import unknown_name
-from gateway.core.policies.rules import Policy, PolicySet
-from gateway.core.principals import Principal
-from gateway.core.tokens import digest, token_id
-from gateway.exchange import Exchange
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.text import digest, token_id
+from gateway.core.upstream.forwarding import Principal
+from gateway.litestar_plugin.gate import Gate, Terms
+from gateway.litestar_plugin.guards import (
+    describe_credentials,
+    describe_guard,
+    needs_of,
+    optional,
+    or_token,
+    principal_of,
+    provide_principal,
+    requires,
+)
+from gateway.litestar_plugin.handlers import AppUpstreams
+from gateway.litestar_plugin.reading import find_reads
+from gateway.litestar_plugin.refusals import GatewayRefusal, answer_refusal
+from gateway.litestar_plugin.websockets import QuietDenials
+from gateway.pipeline.exchange import Exchange
 from gateway.settings import NO_REDIS, Settings, parse_trusted_proxies, read_settings
-from gateway.web.plugin.gate import Gate, Terms
-from gateway.web.plugin.guards import needs_of, optional, or_token, principal_of, provide_principal, requires
-from gateway.web.plugin.handlers import AppUpstreams
-from gateway.web.plugin.openapi import describe_credentials, describe_guard
-from gateway.web.plugin.reading import find_reads
-from gateway.web.plugin.refusals import GatewayRefusal, answer_refusal
-from gateway.web.plugin.sockets import QuietDenials
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +80,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
     `settings` are those of the gateway, from the environment where none are given. `policy` is the one whose quotas
     guarded handlers have that no rule matches; it need not be named where there is only one.
 
-    Refusals are exceptions of Litestar (web/plugin/refusals.py), unless `raise_refusals` is False: then they are
+    Refusals are exceptions of Litestar (litestar_plugin/refusals.py), unless `raise_refusals` is False: then they are
     answered at once, and the app sees nothing of them. Paths that match one of the `exclude` patterns, and handlers
     whose `opt` has `exclude_opt_key`, are left alone, as by Litestar's own middleware. The gate stands before all other
     middleware; an app that wants some before it puts `middleware` into its own list. Raises ConfigurationError.

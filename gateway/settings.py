@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.core.addresses import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.errors import ConfigurationError
+from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"
@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     redis_url: str
     """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
+    exports_redis_url: str = ""
+    """redis://, rediss:// or unix:// of a Redis for exports alone, which may evict; empty: that of the tokens."""
     policies: str = "policies"
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
@@ -52,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
+    unsent_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, what is stored is read
+    from Redis as clients take it."""
+    export_limit: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    """Bytes of exports that Redis keeps for one project, owner or token; the oldest go first. 0: any number."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000
     """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""

@@ -19,7 +19,7 @@ import pytest
 from litestar import Litestar
 
 from gateway.core.errors import ConfigurationError
-from gateway.core.principals import Principal
+from gateway.core.upstream.forwarding import Principal
 from gateway.plugin import GatewayPlugin
 
 

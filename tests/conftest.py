@@ -10,16 +10,16 @@ import pytest
 import redis
 from hypothesis import settings
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.tokens import RedisTokens
 from tests.support import processes
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
 from tests.support.programs import find_program
 
 POLICIES = Path(__file__).parents[1] / "policies"
 
-SYSTEM = ("tests/system/", "tests/contracts/", "tests/cli/demo/test_story.py")
+SYSTEM = ("tests/system/", "tests/contracts/", "tests/demo/test_story.py")
 """Where the gateway, or something in its place, runs as a process of its own."""
 FIXTURES = {
     "redis_executable": "redis",
@@ -102,7 +102,7 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-        client.set(names.marker(), "1")
+        client.set(keys.marker(), "1")
     return redis_server.url
 
 
@@ -111,7 +111,7 @@ def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A redis-server that a test may stop. It is new, and meant to be empty."""
     server = RedisServer(redis_executable, tmp_path)
     with redis.Redis.from_url(server.url) as client:
-        client.set(names.marker(), "1")
+        client.set(keys.marker(), "1")
     yield server
     server.stop()
 
@@ -122,7 +122,7 @@ def backend_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     import sys
 
     port = free_port()
-    command = [sys.executable, "-m", "gateway.cli.demo.backend", "--listen", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gateway.demo.backend.api", "--listen", f"127.0.0.1:{port}"]
     process = Process(command, tmp_path_factory.mktemp("backend") / "backend.log")
     wait_until(lambda: is_listening(port), "the example backend listens")
     yield port

@@ -6,6 +6,7 @@ A test is one rule. It lists all places that break the rule, as `file:line: what
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,16 +19,16 @@ ADAPTERS = [file for file in FILES if "adapters" in file.relative_to(ROOT).parts
 LAYERS = (
     "core",
     "adapters",
-    "contents",
-    "fetching",
-    "retrieval",
-    "shaping",
-    "exchange",
+    "pipeline",
     "management",
-    "web",
-    "app",
+    "server",
     "admin",
+    "pages",
+    "litestar_plugin",
+    "app",
+    "admin_app",
     "cli",
+    "demo",
     "plugin",
     "testing",
 )
@@ -38,7 +39,15 @@ MAY_IMPORT = {
     "__main__": ("cli",),
     "__init__": (),
 }
-SETTINGS_READERS = {"settings", "app", "admin", "cli", "plugin"}
+SETTINGS_READERS = {"settings", "app", "admin_app", "cli", "demo", "plugin"}
+MAXIMUM_MODULES = 14
+"""Of one folder: what one can take in at a glance."""
+ONLY_FOR = {
+    "gateway.pages": {"admin_app", "pages"},
+    "gateway.litestar_plugin": {"litestar_plugin", "plugin"},
+    "gateway.core.pages": {"core", "adapters", "management", "pages"},
+}
+"""Rooms that nobody else needs to know, with the layers that may import them."""
 ALLOWED_EVERYWHERE = {"gateway", "msgspec"}
 STANDARD_LATER = {"compression"}
 """Of the standard library since Python 3.14."""
@@ -66,8 +75,8 @@ CLOCKS_AND_CONSOLE = {"now", "utcnow", "today", "open", "print", "input"}
 """What reads a clock, a file or the console without an import of its own."""
 
 TWO_LIBRARIES = {
-    "gateway/adapters/redis_connection.py": {"fakeredis", "redis"},
-    "gateway/adapters/redis_private.py": {"hiredis", "redis"},
+    "gateway/adapters/redis/connection.py": {"fakeredis", "redis"},
+    "gateway/adapters/redis/private.py": {"hiredis", "redis"},
 }
 """The embedded store stands in for Redis behind the same client, so it is chosen where the client is opened. hiredis is
 what redis-py packs and reads with: the file that changes its connections knows both."""
@@ -89,13 +98,30 @@ def test_imports_are_absolute() -> None:
 
 
 def test_imports_go_one_way() -> None:
-    """cli and app import web, web exchange and so on down to core, and never the other way round."""
+    """The command line imports the server, the server the pipeline and so on down to core, never back."""
     assert [] == [
         f"{place(file, node)}: {layer_of_file(file)} imports {module}"
         for file in FILES
         for node, module in own_imports_of(file)
         if layer_of(module) not in {*MAY_IMPORT.get(layer_of_file(file), ()), "settings"}
     ]
+
+
+def test_rooms_are_known_to_few() -> None:
+    """What could be left out of the gateway is imported where it is put together, and nowhere else."""
+    assert [] == [
+        f"{place(file, node)}: {layer_of_file(file)} imports {module}"
+        for file in FILES
+        for node, module in own_imports_of(file)
+        for room, layers in ONLY_FOR.items()
+        if f"{module}.".startswith(f"{room}.") and layer_of_file(file) not in layers
+    ]
+
+
+def test_folders_are_not_wide() -> None:
+    """A folder has at most MAXIMUM_MODULES modules, beside the folders in it."""
+    modules = Counter(file.parent for file in FILES if file.name != "__init__.py")
+    assert [] == [f"{name_of(folder)}: {count} modules" for folder, count in modules.items() if count > MAXIMUM_MODULES]
 
 
 def test_every_file_is_of_a_layer() -> None:
@@ -185,7 +211,7 @@ def place(file: Path, node: ast.stmt | ast.expr) -> str:
 
 
 def layer_of(module: str) -> str:
-    """`gateway.core.fields` is of the layer core; `gateway` and `gateway.__main__` are of none."""
+    """`gateway.core.http.fields` is of the layer core; `gateway` and `gateway.__main__` are of none."""
     return [*module.split("."), ""][1]
 
 

@@ -7,20 +7,20 @@ import click
 import msgspec
 from litestar.exceptions import HTTPException
 
-from gateway.adapters import names
 from gateway.adapters.policy_files import read_policies
+from gateway.adapters.redis import keys
 from gateway.cli.main import commands
-from gateway.core.messages import Ended
+from gateway.core.http.messages import Ended
+from gateway.core.http.problems import PROBLEMS
 from gateway.core.metrics import gather_metrics
-from gateway.core.pages.snippets import build_snippets
-from gateway.core.policies.document import CacheTable
-from gateway.core.problems import PROBLEMS
-from gateway.core.records import AccessRecord
-from gateway.core.upstream_causes import ADVICE, Cause
+from gateway.core.pages.export_urls import build_snippets
+from gateway.core.policies.schema import CacheTable
+from gateway.core.tokens.records import AccessRecord
+from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.litestar_plugin import refusals
+from gateway.litestar_plugin.refusals import GatewayRefusal
 from gateway.settings import PREFIX, Settings
-from gateway.web.plugin import refusals
-from gateway.web.plugin.refusals import GatewayRefusal
 from tests.support.documents import DOCUMENTS, ROOT, page, read
 
 
@@ -32,7 +32,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def test_every_reason_is_documented_with_its_status() -> None:
-    """The table of answers is the table of core/problems.py."""
+    """The table of answers is the table of core/http/problems.py."""
     documented = {row[0].strip("`"): int(row[1]) for row in rows(page("reference/errors.md"), "reason")}
     assert {str(reason): problem.status for reason, problem in PROBLEMS.items()} == documented
 
@@ -52,7 +52,9 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     totals = Totals(
         {Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1}
     )
-    told = {metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0)}
+    told = {
+        metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})
+    }
     documented = {
         row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(page("reference/metrics.md"), "metric")
     }
@@ -108,45 +110,47 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_name_in_redis_is_documented() -> None:
-    """The table of names in docs/development/redis-layout.md is what adapters/names.py makes."""
+    """The table of names in docs/development/redis-layout.md is what adapters/redis/keys.py makes."""
     identity = "7f" + "0" * 22
     made = [
-        names.token(identity),
-        names.revoked(identity),
-        names.project_tokens("p", "x"),
-        names.owner_tokens("p", "x"),
-        names.quotas("token", "p", identity),
-        names.quota_log("token", "p", identity, "pull:60:moving-window"),
-        names.leases("token", "p", identity, "parallel:15:concurrent"),
-        names.quotas("owner", "p", "x"),
-        names.quota_log("project", "p", "x", "pull:60:moving-window"),
-        names.leases("address", "p", "192.0.2.1/32", "parallel:15:concurrent"),
-        names.owner("p", "x"),
-        names.owner_copy(identity, "p", "x"),
-        names.owners("p"),
-        names.children(identity),
-        names.made(identity),
-        names.export("project", "x", "k"),
-        names.content(names.export("project", "x", "k"), "v"),
-        names.staged(names.export("project", "x", "k"), "v", "0"),
-        names.fetch(names.export("project", "x", "k"), "s"),
-        names.group("p", "group:x"),
-        names.purged("p", "group:x"),
-        names.session("0" * 64),
-        names.session("0" * 64, "form:k"),
-        names.token_usage(identity, 500_004)[0],
-        names.policy_usage("p", 500_004),
-        names.busiest(500_004),
-        names.all_requests(),
-        names.all_events(),
-        names.token_names("p", "x"),
-        names.token_numbers("p"),
-        names.idempotency("00"),
-        names.audit(identity),
-        names.audit(),
-        names.refusals(),
-        *names.ready(),
-        names.marker(),
+        keys.token(identity),
+        keys.revoked(identity),
+        keys.project_tokens("p", "x"),
+        keys.owner_tokens("p", "x"),
+        keys.quotas("token", "p", identity),
+        keys.quota_log("token", "p", identity, "pull:60:moving-window"),
+        keys.leases("token", "p", identity, "parallel:15:concurrent"),
+        keys.quotas("owner", "p", "x"),
+        keys.quota_log("project", "p", "x", "pull:60:moving-window"),
+        keys.leases("address", "p", "192.0.2.1/32", "parallel:15:concurrent"),
+        keys.owner("p", "x"),
+        keys.owner_copy(identity, "p", "x"),
+        keys.owners("p"),
+        keys.children(identity),
+        keys.made(identity),
+        keys.export("project", "x", "k"),
+        keys.content(keys.export("project", "x", "k"), "v"),
+        *keys.held("project", "x"),
+        keys.staged(keys.export("project", "x", "k"), "v", "0"),
+        keys.fetch(keys.export("project", "x", "k"), "s"),
+        keys.group("p", "group:x"),
+        keys.purged("p", "group:x"),
+        keys.session("0" * 64),
+        keys.session("0" * 64, "form:k"),
+        keys.token_usage(identity, 500_004)[0],
+        keys.policy_usage("p", 500_004),
+        keys.busiest(500_004),
+        keys.all_requests(),
+        keys.all_events(),
+        keys.token_names("p", "x"),
+        keys.token_numbers("p"),
+        keys.idempotency("00"),
+        keys.audit(identity),
+        keys.audit(),
+        keys.refusals(),
+        *keys.ready(),
+        keys.marker(),
+        keys.versions(),
     ]
     documented = re.findall(r"`(gw1:[^`]+)`", page("development/redis-layout.md"))
     patterns = [

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from gateway.core.variants.model import Rendered, Variant
 from gateway.core.variants.options import parse_variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import Rendered, Variant
 from tests.core.samples import load
 from tests.support.documents import page
 

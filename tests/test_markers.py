@@ -19,15 +19,15 @@ KINDS = {"unit", "redis", "system", "browser", "proxies", "backends"}
     ("path", "fixtures", "own", "expected"),
     [
         ("tests/core/test_scopes.py", [], [], {"unit"}),
-        ("tests/adapters/test_redis_tokens.py", ["store_url", "request"], [], {"unit"}),
-        ("tests/adapters/test_redis_tokens.py", ["store_url", "request"], ["redis", "parametrize"], {"redis"}),
+        ("tests/adapters/redis/test_tokens.py", ["store_url", "request"], [], {"unit"}),
+        ("tests/adapters/redis/test_tokens.py", ["store_url", "request"], ["redis", "parametrize"], {"redis"}),
         ("tests/cli/test_audit.py", ["redis_url", "redis_server", "redis_executable"], [], {"redis"}),
         ("tests/system/test_hostile_bytes.py", [], [], {"system"}),
         ("tests/system/test_quotas.py", ["share", "redis_executable"], [], {"system", "redis"}),
         ("tests/contracts/pages/test_use.py", ["browser", "redis_executable"], [], {"system", "redis", "browser"}),
         ("tests/system/test_forward_auth.py", ["proxy_kind", "redis_executable"], [], {"system", "redis", "proxies"}),
         ("tests/system/test_real_backends.py", ["real_backend"], [], {"system", "backends"}),
-        ("tests/web/test_metrics.py", ["backend_port"], ["parametrize"], {"system"}),
+        ("tests/server/test_metrics.py", ["backend_port"], ["parametrize"], {"system"}),
     ],
 )
 def test_a_test_is_marked_by_its_folder_and_its_fixtures(

@@ -11,8 +11,8 @@ import limits
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway.core.addresses import client_network
 from gateway.core.errors import ConfigurationError
+from gateway.core.http.client_address import client_network
 
 MAXIMUM_NOTED = 10_000
 """Networks remembered before those whose window has ended are looked for and forgotten."""

@@ -14,9 +14,8 @@ from pathlib import Path
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import OwnAddresses
 from gateway.core.policies.loading import Loader
+from gateway.core.policies.model import PolicySet, Upstream
 from gateway.core.policies.reading import Mistake
-from gateway.core.policies.rules import PolicySet
-from gateway.core.policies.upstream import Upstream
 
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
 
@@ -93,6 +92,9 @@ class PolicyFiles:
             sys.setswitchinterval(SWITCH_SECONDS)
             try:
                 return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
+            except Exception:  # whoever watches the files goes on, and so do hangups
+                logger.exception("policies unchanged: the gateway made a mistake while it read them")
+                return False
             finally:
                 sys.setswitchinterval(before)
 
@@ -170,7 +172,7 @@ def _find_tls_mistake(upstream: Upstream) -> str | None:
     """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
     if not upstream.tls.files:
         return None
-    from gateway.adapters.upstream_tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
+    from gateway.adapters.upstream.tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
 
     return find_tls_mistake(upstream)
 

@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from gateway.cli.managing import NamesInFolder, with_policies
-from gateway.cli.options import json_option, policies_option, redis_option
-from gateway.cli.times import format_time, parse_when
-from gateway.cli.token.describing import print_json
-from gateway.core.audit import DONE, AuditEntry, AuditQuery
-from gateway.core.durations import parse_duration
+from gateway.cli.common import format_time, json_option, parse_when, policies_option, redis_option
+from gateway.cli.connecting import NamesInFolder, with_policies
+from gateway.cli.token_show import print_json
+from gateway.core.quotas.model import parse_duration
+from gateway.core.tokens.audit import DONE, AuditEntry, AuditQuery
 from gateway.management import Management
 
 PIECE = 1000

@@ -1,15 +1,17 @@
 """`gateway cache`: ends stored exports before their time, on every worker and node with the next request."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import click
 
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_exports import RedisExports
-from gateway.cli.connecting import operator, with_connection
-from gateway.cli.managing import NamesInFolder
-from gateway.cli.options import json_option, policies_option, redis_option
-from gateway.core.caching.purging import Purge, find_groups
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.adapters.redis.exports import RedisExports
+from gateway.cli.common import exports_redis_option, json_option, policies_option, redis_option
+from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, NamesInFolder, operator, with_connection
+from gateway.core.cache.invalidation import Purge, find_groups
 from gateway.core.errors import ChangeRefused
 from gateway.management.building import build_management
 from gateway.management.purging import purge as end_exports
@@ -30,6 +32,7 @@ def cache() -> None:
 @click.option("--all", "everything", is_flag=True, help="Everything of the policy.")
 @policies_option
 @redis_option
+@exports_redis_option
 @json_option
 def purge(
     policy_name: str,
@@ -41,6 +44,7 @@ def purge(
     everything: bool,
     policies: str,
     redis_url: str | None,
+    exports_redis_url: str,
     as_json: bool,
 ) -> None:
     """End stored exports: the next request for one asks the backend.
@@ -60,7 +64,21 @@ def purge(
 
     async def work(connection: RedisConnection) -> int:
         management = build_management(connection, NamesInFolder(policies), "")
-        return await end_exports(management, RedisExports(connection, 0), operator(), policy_name, meant)
+        async with open_exports(connection, exports_redis_url) as exports:
+            return await end_exports(management, exports, operator(), policy_name, meant)
 
     purged = with_connection(redis_url, work)
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")
+
+
+@asynccontextmanager
+async def open_exports(connection: RedisConnection, exports_url: str) -> AsyncIterator[RedisExports]:
+    """The exports of the Redis that is open, or of their own one if a URL is given."""
+    if not exports_url:
+        yield RedisExports(connection, 0)
+        return
+    own = RedisConnection(open_client(exports_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
+    try:
+        yield RedisExports(own, 0, history=RedisAudit(connection))
+    finally:
+        await own.close()

@@ -7,8 +7,8 @@ import sys
 import click
 
 from gateway import __version__
+from gateway.cli.common import mask_errors
 from gateway.cli.lazy import LazyGroup, Listed
-from gateway.cli.masked import mask_errors
 from gateway.core.errors import ChangeRefused, GatewayError
 
 COMMANDS = {
@@ -19,14 +19,14 @@ COMMANDS = {
         "gateway.cli.serve:serve",
         "Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.",
     ),
-    "token": Listed("gateway.cli.token.group:token", "Mint, list, change, rotate and revoke tokens."),
-    "owner": Listed("gateway.cli.owner.group:owner", "Say what the owners of tokens may do, and block or remove them."),
+    "token": Listed("gateway.cli.token:token", "Mint, list, change, rotate and revoke tokens."),
+    "owner": Listed("gateway.cli.owner:owner", "Say what the owners of tokens may do, and block or remove them."),
     "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
     "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),
     "demo": Listed(
-        "gateway.cli.demo.story:demo",
+        "gateway.demo.story:demo",
         "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",
     ),
 }

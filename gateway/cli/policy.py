@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from gateway.adapters.policy_files import read_policies
-from gateway.cli.options import policies_option
+from gateway.cli.common import json_option, policies_option, redis_option
 from gateway.core.errors import ConfigurationError
 from gateway.core.own_addresses import DEFAULT_PREFIX, parse_prefix
-from gateway.core.policies.document import PolicyDocument
-from gateway.core.policies.variants import SCHEMAS
-from gateway.core.variants.variant import DocumentKind
+from gateway.core.policies.compile_variants import SCHEMAS
+from gateway.core.policies.schema import PolicyDocument
+from gateway.core.variants.model import DocumentKind
 
 
 @click.group()
@@ -49,6 +49,25 @@ def check(path: str | None, policies: str, own_prefix: str) -> None:
         sys.exit(1)
     for name, checked in sorted(found.policies.items()):
         click.echo(f"{name}: {checked.rule_count} rules, {checked.test_count} tests passed")
+
+
+@policy.command()
+@redis_option
+@json_option
+def versions(redis_url: str | None, as_json: bool) -> None:
+    """Show which versions of each policy are served, and by whom. Exit code 1 where a policy has more than one."""
+    from gateway.adapters.policy_versions import RedisVersions  # noqa: PLC0415 - checking files needs no Redis
+    from gateway.cli.connecting import with_connection  # noqa: PLC0415
+
+    served = with_connection(redis_url, lambda connection: RedisVersions(connection).find())
+    if as_json:
+        click.echo(json.dumps(served, indent=2))
+    for name, processes in served.items() if not as_json else ():
+        for version, those in processes.items():
+            click.echo(f"{name}  {version}  {', '.join(those)}")
+    if not served:
+        click.echo("no gateway runs on this Redis", err=True)
+    sys.exit(1 if any(len(processes) > 1 for processes in served.values()) else 0)
 
 
 @policy.command()

@@ -6,12 +6,11 @@ import sys
 import click
 import msgspec
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_readiness import RedisReadiness
-from gateway.adapters.redis_settings import read_store_facts
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.readiness import RedisReadiness, read_store_facts
+from gateway.cli.common import json_option, redis_option
 from gateway.cli.connecting import with_connection
-from gateway.cli.options import json_option, redis_option
 from gateway.core.durability import StoreFacts, StoreReport, promise_of
 
 
@@ -40,7 +39,7 @@ def init(redis_url: str | None) -> None:
 
 async def mark(connection: RedisConnection) -> bool:
     """Write the marker that a first token would write. Return False if it is there already."""
-    return bool(await connection.run(lambda client: client.set(names.marker(), "1", nx=True)))
+    return bool(await connection.run(lambda client: client.set(keys.marker(), "1", nx=True)))
 
 
 async def read_report(connection: RedisConnection) -> StoreReport:

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import click
 
-from gateway.adapters.access_log import check_path
-from gateway.adapters.assertions import SigningKeys
-from gateway.adapters.error_log import START, mask_logs
 from gateway.adapters.failed_credentials import FailedCredentials, announce_guard
-from gateway.adapters.hangups import HANGUPS
+from gateway.adapters.logs.access_log import check_path
+from gateway.adapters.logs.error_log import START, mask_logs
+from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import read_policies
-from gateway.adapters.redis_connection import EMBEDDED, open_client
-from gateway.adapters.redis_settings import read_store_facts
+from gateway.adapters.redis.connection import EMBEDDED, open_client
+from gateway.adapters.redis.readiness import read_store_facts
+from gateway.adapters.signing_keys import SigningKeys
 from gateway.cli.connecting import with_connection
-from gateway.cli.first_process import leave_first_process
-from gateway.cli.listening import open_listeners, url_of
+from gateway.cli.process.first_process import leave_first_process
+from gateway.cli.process.listening import open_listeners, url_of
+from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
-from gateway.cli.workers import admin_beside, begin_process, exit_when_told, keep_workers
 from gateway.core.durability import check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
-from gateway.core.policies.rules import PolicySet
+from gateway.core.policies.model import PolicySet
 from gateway.settings import (
     PREFIX,
     Settings,
@@ -82,7 +82,7 @@ def serve(**options: object) -> None:
 def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
     """Serve the public listener in this process, and say that it is `ready` when it answers."""
     # Imported here: where workers serve, the process that keeps them needs no server.
-    from gateway.cli.serving import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
+    from gateway.cli.process.server import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
 
     async def announce() -> None:
         logger.info("%s", ready)
@@ -134,6 +134,10 @@ def check_settings(settings: Settings) -> PolicySet:
     Returns the policies.
     """
     open_client(settings.redis_url, settings.redis_timeout)  # connects with its first command, which is not sent
+    if settings.exports_redis_url == EMBEDDED:
+        raise ConfigurationError("exports redis: the embedded store is in each process alone: name a real Redis")
+    if settings.exports_redis_url:
+        open_client(settings.exports_redis_url, settings.redis_timeout)  # as above
     if settings.redis_url == EMBEDDED and settings.workers > 1:
         raise ConfigurationError("workers: the embedded store lives in one process: use --workers 1, or a real Redis")
     if settings.access_log:

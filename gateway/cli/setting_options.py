@@ -6,10 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from gateway.cli.options import VARIABLES, refuse_secret
+from gateway.cli.common import VARIABLES, refuse_secret
 from gateway.settings import PREFIX, SECRETS, Settings, describe_settings
 
-FLAGS = {"redis_url": "--redis", "upstreams": "--upstream"}
+FLAGS = {"redis_url": "--redis", "exports_redis_url": "--exports-redis", "upstreams": "--upstream"}
 """Options that are not named as their setting."""
 SEVERAL = {"upstreams"}
 """Settings whose option may be repeated: the variable has the values with spaces between them."""

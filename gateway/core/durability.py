@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 
 KEEPS_ALL = "noeviction"
+WAITS_SINCE = (7, 2)
+"""From this version on Redis tells when its disk has what it acknowledged (WAITAOF)."""
 
 
 class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +25,12 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What it removes when its memory is used up (`maxmemory-policy`)."""
     maximum_bytes: int
     """`maxmemory`; 0 is none."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether revocations are answered when they are on its disk."""
+        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdecimal())
+        return self.is_append_only and self.fsync != "no" and numbers >= WAITS_SINCE
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -93,7 +101,7 @@ def promise_of(facts: StoreFacts) -> str:
     """Return what becomes of a revocation that Redis has acknowledged, under these settings."""
     if not facts.is_append_only:
         return "Acknowledged revocations survive until Redis ends in any other way than an orderly stop."
-    if facts.fsync == "always":
+    if facts.fsync == "always" or facts.is_waited_for:
         return "Acknowledged revocations survive a crash of Redis and of its machine."
     if facts.fsync == "no":
         return (

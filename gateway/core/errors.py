@@ -1,4 +1,4 @@
-"""What can be broken. A refusal is never an exception: it is a value of core/decision.py.
+"""What can be broken. A refusal is never an exception: it is a value of core/admission/decision.py.
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
@@ -12,6 +12,8 @@ GatewayError
         CallRepeated            the idempotency key was used before; `identity` names what it made
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
+        NotKept                 a change is made, but Redis has not confirmed that it is on its disk
+    MemoryFull                  there is no room for content that would have to wait for its client
     StreamRevoked               an open stream that a request would no longer get; `reason` says why
     UpstreamError               the backend gave no answer that can be passed on
         UpstreamUnreachable     no connection
@@ -19,15 +21,16 @@ GatewayError
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
             UpstreamDropped     the connection ended before any byte of an answer
+            ContentLost         stored content has gone while it was sent
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
 from typing import TYPE_CHECKING
 
-from gateway.core.upstream_causes import Cause
+from gateway.core.upstream.causes import Cause
 
 if TYPE_CHECKING:  # the command line imports this file, and little else
-    from gateway.core.reasons import Reason
+    from gateway.core.http.reasons import Reason
 
 MAXIMUM_TOLD = 500
 """Characters of a place in a document, and of what is wrong there."""
@@ -116,6 +119,21 @@ class StoreUnavailable(GatewayError):
         self.code = code
 
 
+class NotKept(StoreUnavailable):
+    """The change is made and in effect, but Redis has not confirmed within `seconds` that it is on its disk."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"redis: done and in effect, but Redis did not confirm within {seconds:g} s that it is on its disk. "
+            "If Redis or its machine fails now, it may be undone. Do it again to wait again; `gateway redis check` "
+            "says what Redis promises"
+        )
+
+
+class MemoryFull(GatewayError):
+    """As much long content waits for clients as this worker may hold, and this can be read from nowhere else."""
+
+
 class StreamRevoked(GatewayError):
     """An open stream was ended: a request for it would be refused by now, for `reason`."""
 
@@ -161,6 +179,10 @@ class UpstreamBroken(UpstreamError):
     """The backend's answer is not HTTP, or ended before it was complete."""
 
     cause = Cause.BROKEN_ANSWER
+
+
+class ContentLost(UpstreamBroken):
+    """Stored content was read as its client took it, and has been replaced or ended meanwhile."""
 
 
 class UpstreamDropped(UpstreamBroken):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from gateway.core.tokens import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
+from gateway.core.tokens.text import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat, build_checksum
 
 MASK = "..."
 MASKED_RUN = 16
@@ -18,6 +18,8 @@ MASKED_IN_ALL = MINIMUM_RANDOM_LENGTH
 """Letters and digits, one of them a digit, behind the prefix of tokens that were minted elsewhere: a UUID has 32."""
 MAXIMUM_REMEMBERED = 256
 """Characters of a text whose masked form is kept: clients choose paths, so that what they can fill is bounded."""
+MAXIMUM_TOKEN_LENGTH = 512
+"""Twice what a policy may ask for: no token begins further from its end, and clients choose how long a text is."""
 MAXIMUM_DECODINGS = 4
 """Nobody encodes a token more often by mistake, and whoever wants to keep us busy could ask for thousands."""
 
@@ -99,7 +101,8 @@ def _decode(text: str) -> str:
 def _mask_checked(match: re.Match[str]) -> str:
     """The same for a text with our checksum; it may stand behind something else."""
     text = match[0]
-    for start in (0, *(border.end() for border in _BORDER.finditer(text))):
+    first = max(0, len(text) - MAXIMUM_TOKEN_LENGTH)
+    for start in (first, *(border.end() for border in _BORDER.finditer(text, first))):
         found = text[start:]
         if len(found) > _LEAST and build_checksum(found[:-CHECKSUM_LENGTH]) == found[-CHECKSUM_LENGTH:]:
             return f"{text[: max(text.rfind('_'), text.rfind('-')) + 1]}{MASK}"

@@ -30,7 +30,9 @@ class Metric(msgspec.Struct, frozen=True):
     samples: Sequence[Sample]
 
 
-def gather_metrics(totals: Totals | None, memory: StoreMemory | None, policy_mistakes: int) -> list[Metric]:
+def gather_metrics(
+    totals: Totals | None, memory: StoreMemory | None, policy_mistakes: int, versions: Mapping[str, int]
+) -> list[Metric]:
     """What the gateway tells; without totals Redis did not answer, and its counters are left out rather than zero."""
     metrics = [
         Metric("gateway_redis_up", "gauge", "Whether Redis answers.", [Sample(int(totals is not None))]),
@@ -41,6 +43,15 @@ def gather_metrics(totals: Totals | None, memory: StoreMemory | None, policy_mis
             [Sample(policy_mistakes)],
         ),
     ]
+    if totals is not None:
+        metrics.append(
+            Metric(
+                "gateway_policy_versions",
+                "gauge",
+                "Versions of each policy that processes on this Redis serve; more than 1 while a change is rolled out.",
+                [Sample(number, {"policy": policy}) for policy, number in sorted(versions.items())],
+            )
+        )
     if memory is not None:
         metrics += _build_memory(memory)
     if totals is not None:
@@ -53,7 +64,7 @@ def _build_memory(memory: StoreMemory) -> Iterator[Metric]:
     yield Metric(
         "gateway_redis_memory_limit_bytes",
         "gauge",
-        "Memory that Redis may use (maxmemory), 0 for any. A full Redis stores and counts nothing.",
+        "Memory that Redis may use (maxmemory), 0 for any. Exports are stored up to three quarters of it.",
         [Sample(memory.maximum)],
     )
 

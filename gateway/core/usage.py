@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.messages import Fields, ResponseHead
-from gateway.core.outcomes import Authorized, Refused
-from gateway.core.reasons import Reason
+from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.http.messages import Fields, ResponseHead
+from gateway.core.http.reasons import Reason
 
 HOUR_SECONDS = 3600
 DAY_HOURS = 24

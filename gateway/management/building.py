@@ -1,13 +1,12 @@
-"""Management put together on a Redis: what app.py, admin.py and the command line share of their composition."""
+"""Management put together on a Redis: what app.py, admin_app.py and the command line share of their composition."""
 
 import secrets
 
-from gateway.adapters.protocols import PolicySource
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_claims import RedisClaims
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.management.changing import Management
+from gateway.adapters.ports import PolicySource
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisClaims, RedisTokens
+from gateway.management.management import Management
 
 
 def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:

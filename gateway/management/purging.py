@@ -1,10 +1,10 @@
 """Purges of stored exports, by command line and API: what is named must be something that there can be."""
 
-from gateway.adapters.protocols import Exports
-from gateway.core.audit import Action, Actor, id_or_nothing
-from gateway.core.caching.purging import Purge, about_purge, can_name, find_groups
+from gateway.adapters.ports import Exports
+from gateway.core.cache.invalidation import Purge, about_purge, can_name, find_groups
 from gateway.core.errors import NotFound
-from gateway.management.changing import Management
+from gateway.core.tokens.audit import Action, Actor, id_or_nothing
+from gateway.management.management import Management
 
 
 async def purge(management: Management, exports: Exports, actor: Actor, policy: str, meant: Purge) -> int:

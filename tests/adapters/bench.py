@@ -6,19 +6,19 @@ from itertools import count
 
 import msgspec
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_settlements import RedisSettlements
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.costs import Cost
-from gateway.core.decision import Asked, Facts
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.quota_rules import allot
-from gateway.core.policies.rules import Rule
-from gateway.core.policies.terms import encode_terms
-from gateway.core.quotas import Quota
-from gateway.core.records import TokenRecord
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.policies.compile_rules import allot
+from gateway.core.policies.model import Rule
+from gateway.core.policies.script_terms import encode_terms
+from gateway.core.quotas.costs import Cost
+from gateway.core.quotas.model import Quota
+from gateway.core.tokens.records import TokenRecord
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.redis_keys import ALL_BUT_MARKER
@@ -83,7 +83,7 @@ async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_second
         bench = Bench(connection, lease_seconds)
         try:
             await bench.client.flushall()
-            await bench.client.set(names.marker(), "1")
+            await bench.client.set(keys.marker(), "1")
             for record in records:
                 await bench.tokens.create(record)
             yield bench

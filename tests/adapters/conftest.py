@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
 from tests.adapters.bench import Bench, open_bench
 from tests.support.connections import open_connection
 

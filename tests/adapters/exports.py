@@ -1,14 +1,14 @@
 """An export to store, the stores to put it in, and what is in Redis of it then."""
 
-from gateway.adapters import names
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_exports import RedisExports
-from gateway.core.audit import Actor
-from gateway.core.caching.fetching import Storing
-from gateway.core.caching.purging import Purge, about_purge
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.exports import RedisExports
+from gateway.core.cache.fetch import Storing
+from gateway.core.cache.invalidation import Purge, about_purge
+from gateway.core.tokens.audit import Actor
 
 NOW = 1_800_000_000_000
-NAME = names.export("project", "x", "abc")
+NAME = keys.export("project", "x", "abc")
 PURGED = about_purge(Actor('"ended":[null,0]', "operator"), "small", Purge(group="a"))
 STORING = Storing(
     policy="small",

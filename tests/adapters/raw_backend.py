@@ -17,10 +17,10 @@ from typing import Any, Self, TypeAlias
 import pytest
 import uvloop
 
-from gateway.adapters.upstream_connection import UpstreamConnection
-from gateway.adapters.upstreams import HttpUpstreams
-from gateway.core.messages import Field, Response, ResponseHead
-from gateway.core.policies.upstream import Tls, Upstream
+from gateway.adapters.upstream.connection import UpstreamConnection
+from gateway.adapters.upstream.pool import HttpUpstreams
+from gateway.core.http.messages import Field, Response, ResponseHead
+from gateway.core.policies.model import Tls, Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE_SECONDS = 20

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec.structs import replace
 
-from gateway.adapters.upstreams import HttpUpstreams
-from gateway.core.policies.upstream import Upstream
+from gateway.adapters.upstream.pool import HttpUpstreams
+from gateway.core.policies.model import Upstream
 from tests.adapters.raw_backend import OK, Peer, RawBackend, Script, always, fetch
 from tests.support.processes import free_port
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.adapters.access_log import FLUSH_SECONDS, FileAccessLog, check_path
-from gateway.core.records import AccessRecord
+from gateway.adapters.logs.access_log import FLUSH_SECONDS, FileAccessLog, check_path
+from gateway.core.tokens.records import AccessRecord
 
 
 def make_record(number: int) -> AccessRecord:

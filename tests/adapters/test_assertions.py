@@ -8,7 +8,7 @@ import jwt
 import msgspec
 import pytest
 
-from gateway.adapters.assertions import SigningKeys
+from gateway.adapters.signing_keys import SigningKeys
 from gateway.core.errors import ConfigurationError
 
 RFC_8037_KEY = """-----BEGIN PRIVATE KEY-----

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.upstream_request import without_times
-from gateway.core.balancing import WELL
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.upstream.wire import without_times
 from gateway.core.errors import StoreUnavailable, UpstreamBusy
+from gateway.core.upstream.balancing import WELL
 from tests.adapters.raw_backend import OK, RawBackend, always, fetch, http_upstreams, on_both_loops
 from tests.support.connections import open_connection
 

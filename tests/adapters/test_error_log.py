@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters import error_log
-from gateway.adapters.error_log import ErrorLog
+from gateway.adapters.logs import error_log
+from gateway.adapters.logs.error_log import ErrorLog
 from gateway.core.masking import Masking
-from gateway.core.tokens import TokenFormat
+from gateway.core.tokens.text import TokenFormat
 from tests.support.processes import wait_until
 
 TOKEN = "shp_0123456789abcdefghijABCDEFGHIJ0123456789"
@@ -116,7 +116,7 @@ def test_a_reader_that_stalls_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -
         said += os.read(reading, 65536)
     *taken, first, second = said.decode().splitlines()
     assert 1000 - dropped == len(taken)
-    assert f"WARNING {os.getpid()} gateway.adapters.error_log: {dropped} lines of this log were dropped" in first
+    assert f"WARNING {os.getpid()} gateway.adapters.logs.error_log: {dropped} lines of this log were dropped" in first
     assert second.endswith("test_error_log_pipe: again")
     logger.removeHandler(handler)
     handler.close()

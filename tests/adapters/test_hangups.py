@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway.adapters.hangups import Hangups, held_back
+from gateway.adapters.logs.hangups import Hangups, held_back
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters import line_writer
-from gateway.adapters.line_writer import LineWriter
+from gateway.adapters.logs import line_writer
+from gateway.adapters.logs.line_writer import LineWriter
 from tests.support.processes import wait_until
 
 ENOUGH = 1 << 20

@@ -128,6 +128,18 @@ def test_a_mistake_is_told_of_once(folder: Path, caplog: pytest.LogCaptureFixtur
     assert [] == list(files.mistakes)
 
 
+async def test_a_reload_that_fails_is_not_the_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody has thought of is logged, and the next change of the files is seen."""
+    files = PolicyFiles(folder, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "reload", lambda **_: 1 // 0)
+        assert not await files.reload_beside()
+    assert ["policies unchanged: the gateway made a mistake while it read them"] == caplog.messages
+    assert await files.reload_beside(is_asked_for=True)
+
+
 def test_a_reload_that_is_asked_for_is_answered(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log says what came of it, also where nothing has changed since the last one, good or bad."""
     caplog.set_level(logging.INFO)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters import rendering_process
-from gateway.adapters.rendering import ProcessRenderer
-from gateway.adapters.rendering_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
+from gateway.adapters import renderer_process
+from gateway.adapters.renderer import ProcessRenderer
+from gateway.adapters.renderer_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants.model import InvalidOptions, Variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import InvalidOptions, Variant
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, texts, token, tokens
 from tests.core.variants.test_translations import ASKS
 
@@ -36,7 +36,7 @@ def children() -> set[int]:
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=False
     )
-    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "rendering_process" in line}
+    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "renderer_process" in line}
 
 
 async def test_another_process_gives_the_same_bytes(renderer: ProcessRenderer) -> None:
@@ -47,6 +47,15 @@ async def test_another_process_gives_the_same_bytes(renderer: ProcessRenderer) -
     variant = Variant(format="css")
     assert render(css, DESIGN_TOKENS, variant) == await renderer.render(css, DESIGN_TOKENS, variant)
     assert 1 == len(children())
+
+
+async def test_a_hangup_does_not_end_it(renderer: ProcessRenderer) -> None:
+    """A service manager sends it to all processes of the gateway, and what is being rendered goes on."""
+    await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    (process,) = children()
+    os.kill(process, signal.SIGHUP)
+    assert render(DOCUMENT, TRANSLATIONS, Variant()) == await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
+    assert {process} == children()
 
 
 async def test_refusals_come_back_as_what_they_are(renderer: ProcessRenderer) -> None:
@@ -122,7 +131,7 @@ def test_running_out_of_memory_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
     def run_out(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(rendering_process, "render", run_out)
+    monkeypatch.setattr(renderer_process, "render", run_out)
     jobs, outcomes = io.BytesIO(), io.BytesIO()
     for _ in range(2):
         write_job(jobs, (TRANSLATIONS, Variant()), b"{}")
@@ -148,7 +157,7 @@ async def test_a_process_knows_no_settings(renderer: ProcessRenderer, monkeypatc
     await renderer.render(DOCUMENT, TRANSLATIONS, Variant())
     (process,) = children()
     environment = subprocess.run(["ps", "eww", str(process)], stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert "rendering_process" in environment
+    assert "renderer_process" in environment
     assert "GATEWAY_" not in environment
 
 

@@ -7,14 +7,14 @@ from random import Random
 import msgspec
 import pytest
 
-from gateway.adapters import names
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.decision import Allow, Asked, decide
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.admission.decision import Allow, Asked, decide
 from gateway.core.errors import ChangeRefused
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import token_id
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 
@@ -160,7 +160,7 @@ async def test_a_listing_that_is_wrong_revokes_nobody_else(redis_url: str) -> No
         with pytest.raises(ChangeRefused):
             await tokens.create(msgspec.structs.replace(record, project="other"))
         identity = token_id(record.digest)
-        assert await connection.run(lambda client: client.hexists(names.project_tokens("small", "other"), identity))
+        assert await connection.run(lambda client: client.hexists(keys.project_tokens("small", "other"), identity))
         assert [] == await tokens.revoke_all("small", "other", None)
         assert [False] == await tokens.are_revoked([identity])
         assert [identity] == await tokens.revoke_all("small", "website", None)

@@ -1,19 +1,20 @@
 """Open streams, and the tokens they belong to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters.stream_watch import POLL_SECONDS, StreamWatch
-from gateway.core.decision import Asked, Facts, Kin
+from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
+from gateway.core.admission.decision import Asked, Facts, Kin
 from gateway.core.errors import StoreUnavailable, StreamRevoked
-from gateway.core.messages import ContentStream
-from gateway.core.owners import OwnerStanding
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
+from gateway.core.http.messages import ContentStream
+from gateway.core.http.reasons import Reason
+from gateway.core.tokens.owners import OwnerStanding
+from gateway.core.tokens.records import TokenRecord
 from tests.adapters.raw_backend import ManualClock, settle
 from tests.support.policies import make_record, rule_for
 
@@ -165,6 +166,15 @@ async def test_a_stream_ends_at_the_very_end_of_its_token(of_parent: bool) -> No
     assert (Reason.PARENT_ENDED if of_parent else Reason.EXPIRED_TOKEN) == reason_of(reading)
 
 
+@contextmanager
+def following(forget: Callable[[], None]) -> Iterator[None]:
+    """Follow a stream until the end of the block."""
+    try:
+        yield
+    finally:
+        forget()
+
+
 async def test_an_end_that_is_brought_forward_or_put_off_counts() -> None:
     """What the last look found is what the timer goes by, and what Redis says then decides."""
     store = Store()
@@ -205,7 +215,7 @@ async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
         (Reason.MISSING_CREDENTIALS, Reason.MISSING_CREDENTIALS),
     ):
         found[0] = Asked(RULE, RECORD.digest)
-        with store.watch.until_refused(facts_of(), lambda: found[0], store.end):
+        with following(store.watch.follow(facts_of(), lambda: found[0], store.end)):
             await store.pass_time(1)
             assert [] == store.ended
             found[0] = answer
@@ -218,7 +228,7 @@ async def test_nobodys_stream_is_asked_about_no_one() -> None:
     """A public rule has no token to look for; when it is public no longer, its streams end."""
     store, public = Store(), rule_for("GET /published")
     found: list[Asked | Reason] = [Asked(public)]
-    with store.watch.until_refused(facts_of(None), lambda: found[0], store.end):
+    with following(store.watch.follow(facts_of(None), lambda: found[0], store.end)):
         await store.pass_time(1)
         assert [] == store.ended
         found[0] = Reason.MISSING_CREDENTIALS
@@ -244,7 +254,7 @@ async def test_a_stream_that_ends_while_redis_is_asked() -> None:
     """It is not ended again, whatever the answer is."""
     store = Store()
     store.may_answer.clear()
-    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
         await store.pass_time(POLL_SECONDS)
         assert 1 == len(store.asked)
     store.known[RECORD.digest] = facts_of(is_revoked=True)
@@ -257,7 +267,7 @@ async def test_what_is_open_is_ended_once() -> None:
     """However long it takes to end."""
     store = Store()
     store.known[RECORD.digest] = facts_of(is_revoked=True)
-    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
         for _ in range(3):
             await store.pass_time(POLL_SECONDS)
     assert [Reason.REVOKED_TOKEN] == store.ended
@@ -290,7 +300,7 @@ async def test_an_end_that_fails_keeps_no_other_from_its_end(caplog: pytest.LogC
     def fail(_: Reason) -> None:
         raise RuntimeError("no end")
 
-    with store.watch.until_refused(facts_of(), lambda: Asked(RULE, RECORD.digest), fail):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), fail)):
         others = [await start_reading(store.open(Endless())) for _ in range(4)]
         await store.pass_time(POLL_SECONDS)
         assert [Reason.REVOKED_TOKEN] * 4 == [reason_of(other) for other in others]
@@ -310,7 +320,7 @@ async def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFix
         return Asked(RULE, RECORD.digest)
 
     reading = await start_reading(store.open(Endless()))
-    with store.watch.until_refused(facts_of(), ask, store.end):
+    with following(store.watch.follow(facts_of(), ask, store.end)):
         store.error = RuntimeError("no answer")
         store.known[RECORD.digest] = facts_of(is_revoked=True)
         await store.pass_time(POLL_SECONDS)

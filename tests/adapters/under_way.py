@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from gateway.adapters.upstream_content import ResponseContent
-from gateway.adapters.upstreams import HttpUpstreams
-from gateway.core.policies.upstream import Upstream
+from gateway.adapters.upstream.connection import ResponseContent
+from gateway.adapters.upstream.pool import HttpUpstreams
+from gateway.core.policies.model import Upstream
 from tests.adapters.raw_backend import Peer
 
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.adapters import names
-from gateway.adapters.redis_exports import RedisExports
-from gateway.core.caching.fetching import Storing
+from gateway.adapters.redis import keys
+from gateway.adapters.redis.exports import RedisExports
+from gateway.core.cache.fetch import Storing
 from tests.support.command_line import run_command, run_json
 from tests.support.connections import open_connection
 from tests.support.processes import free_port
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.redis
 NOW = 1_700_000_000_000
 STORED = Storing(
     policy="shop",
-    name=names.export("project", "website", "k"),
+    name=keys.export("project", "website", "k"),
     variant="v",
     raw_head=b"%013d" % NOW,
     digest=b"d",
@@ -56,7 +56,7 @@ def policies(tmp_path: Path) -> Path:
 @pytest.fixture
 async def filled_url(redis_url: str) -> str:
     """A Redis with one export of the project `website`, and one of `other`; they share nothing but the policy."""
-    other = replace(STORED, name=names.export("project", "other", "k"), groups=("all", "project:other"))
+    other = replace(STORED, name=keys.export("project", "other", "k"), groups=("all", "project:other"))
     async with open_connection(redis_url) as connection:
         for one in (STORED, other):
             assert "stored" == await RedisExports(connection, 0).write(one)

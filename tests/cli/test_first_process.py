@@ -14,7 +14,7 @@ from tests.support.processes import START_SECONDS, wait_until
 
 FIRST = """
 import ctypes, os, signal, sys, time
-from gateway.cli.first_process import fork_under_reaper
+from gateway.cli.process.first_process import fork_under_reaper
 assert 0 == ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come here, as they do to PID 1
 fork_under_reaper()
 """

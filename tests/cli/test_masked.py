@@ -1,14 +1,17 @@
 """No command repeats a token on standard error, whoever writes there."""
 
+import io
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
 
-from gateway.cli.masked import find_folder
-from gateway.core.tokens import TokenFormat, mint
+from gateway.cli.common import MaskedText, find_folder, mask
+from gateway.core.tokens.text import TokenFormat, mint
 from tests.support.policies import SMALL
 
 OWN = mint(TokenFormat(("any_",), 40, checksum=True, shown=12), bytes(range(100)))
@@ -58,6 +61,23 @@ def test_a_token_where_none_belongs_is_not_repeated(
     assert said in ended.stderr
     assert token[4:] not in ended.stdout + ended.stderr
     assert f"{token[:4]}..." in ended.stderr
+
+
+def test_all_ways_to_write_are_masked() -> None:
+    """What a program prints, writes in lines, or leaves to Python as a traceback; else it is the stream that it was."""
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    masked = cast(TextIO, MaskedText(stream, mask))
+    print("a", OWN, file=masked)
+    masked.writelines(["b\n", OWN, "\n"])
+    try:
+        int(OWN)
+    except ValueError:
+        traceback.print_exc(file=masked)
+    masked.flush()
+    written = cast(io.BytesIO, masked.buffer).getvalue().decode()
+    assert written.startswith("a any_...\nb\nany_...\nTraceback")
+    assert "base 10: 'any_...'" in written
+    assert OWN[4:] not in written
 
 
 @pytest.mark.parametrize(

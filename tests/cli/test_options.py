@@ -44,6 +44,14 @@ def test_every_command_refuses_a_password_in_its_arguments(command: tuple[str, .
     ) == refusal_of(*command, "--redis", URLS[0])
 
 
+@pytest.mark.parametrize("command", ["serve", "cache purge --policy small --all"])
+def test_a_password_of_the_exports_redis_is_refused_as_well(command: str) -> None:
+    """It has a variable of its own."""
+    said = refusal_of(*command.split(), "--exports-redis", URLS[0])
+    assert said.startswith("--exports-redis: ")
+    assert "GATEWAY_EXPORTS_REDIS_URL" in said
+
+
 @pytest.mark.parametrize("url", URLS)
 def test_a_password_is_seen_wherever_a_url_has_it(url: str) -> None:
     """Before the host, or as an option of redis-py, whether the URL is one or not."""

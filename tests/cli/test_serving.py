@@ -10,8 +10,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.cli.serving import TRIED_WITH, AnnouncedServer, QuietServer, has_started, serving, until_started
-from gateway.cli.workers import beat
+from gateway.cli.process.server import TRIED_WITH, AnnouncedServer, QuietServer, has_started, serving, until_started
+from gateway.cli.process.workers import beat
 from gateway.core.errors import StartFailed
 from tests.adapters.raw_backend import settle
 
@@ -116,7 +116,7 @@ async def test_a_server_that_does_not_say_so_counts_as_up() -> None:
 
 async def test_a_process_says_again_and_again_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as its event loop turns."""
-    monkeypatch.setattr("gateway.cli.workers.BEAT_SECONDS", 0)
+    monkeypatch.setattr("gateway.cli.process.workers.BEAT_SECONDS", 0)
     ear, mouth = socket.socketpair()
     with ear, mouth:
         beating = asyncio.create_task(beat(mouth))
@@ -129,7 +129,7 @@ async def test_a_process_says_again_and_again_that_it_lives(monkeypatch: pytest.
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_a_parent_that_does_not_listen_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, is_gone: bool) -> None:
     """A process goes on if what it says is not read for hours, and if nobody is there to read it."""
-    monkeypatch.setattr("gateway.cli.workers.BEAT_SECONDS", 0)
+    monkeypatch.setattr("gateway.cli.process.workers.BEAT_SECONDS", 0)
     ear, mouth = socket.socketpair()
     with ear, mouth:
         mouth.setblocking(False)

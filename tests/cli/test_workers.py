@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.hangups import HANGUPS
-from gateway.cli import workers
-from gateway.cli.workers import HANG_SECONDS, RESTART_SECONDS, START_SECONDS, TICK_SECONDS, Beats, Child, Workers
+from gateway.adapters.logs.hangups import HANGUPS
+from gateway.cli.process import workers
+from gateway.cli.process.workers import (
+    HANG_SECONDS,
+    RESTART_SECONDS,
+    START_SECONDS,
+    TICK_SECONDS,
+    Beats,
+    Child,
+    Workers,
+)
 from gateway.core.errors import StartFailed
 from tests.support.processes import wait_until
 
@@ -244,7 +252,7 @@ def test_the_number_of_workers_can_be_changed() -> None:
 
 def test_a_stop_ends_who_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are asked to stop, those that have not in time are killed, and those that were leaving already as well."""
-    monkeypatch.setattr("gateway.cli.workers.time.sleep", lambda _: None)
+    monkeypatch.setattr("gateway.cli.process.workers.time.sleep", lambda _: None)
     crew = Crew(3)
     crew.come_up(1, 2, 3)
     crew.workers.change_count(-1)
@@ -265,7 +273,7 @@ def hang_for_ever(listener: socket.socket, mouth: socket.socket) -> None:
 
 PARENT = """
 import signal, socket
-from gateway.cli.workers import Child
+from gateway.cli.process.workers import Child
 if __name__ == "__main__":
     child = Child("tests.cli.test_workers:" + {does!r}, socket.socketpair()[0], "child", 0.1)
     while not child.is_up and {does!r} == "hang_for_ever":

@@ -34,8 +34,12 @@ def product(running: Product) -> Product:
 def gateway(
     redis_server: RedisServer, running: Product, backend_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayServer]:
-    """The gateway in front of all products: Tokencraft is the example backend, the others are the one that notes."""
-    ports = {"tokencraft": backend_port, **dict.fromkeys(("comvi", "kopimark", "tokens-studio"), running.port)}
+    """The gateway in front of all products: Tokencraft is the example backend, the others are the one that notes.
+
+    The policy to start from stands beside theirs: it names no host.
+    """
+    noting = ("comvi", "kopimark", "tokens-studio", "example")
+    ports = {"tokencraft": backend_port, **dict.fromkeys(noting, running.port)}
     folder = tmp_path_factory.mktemp("gateway")
     with gateway_before(ports, redis_server.url, folder, admin=True) as server:
         yield server
@@ -71,6 +75,12 @@ class Commands:
         """A change in place."""
         updated: dict[str, Any] = run_json("token", "update", identity, *options, *self.options, *self.policies)
         return updated
+
+    def set_owner(self, owner: str, *options: str) -> dict[str, Any]:
+        """What an account has from now on."""
+        where = ("--policy", "tokencraft", *self.options, *self.policies)
+        told: dict[str, Any] = run_json("owner", "set", owner, *options, *where)
+        return told
 
     def revoke(self, identity: str) -> None:
         """The end of a token."""

@@ -3,9 +3,8 @@
 import http.server
 import itertools
 import json
-import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +86,16 @@ def gateway_before(
     *,
     admin: bool = False,
     environment: dict[str, str] | None = None,
+    change: Callable[[str], str] = lambda text: text,
 ) -> Iterator[GatewayServer]:
-    """`gateway serve` with two workers, the shipped policies of the products, and the products at their ports."""
+    """`gateway serve` with two workers, the shipped policies of the products, and the products at their ports.
+
+    `change` makes another text of a policy's.
+    """
     (folder / "policies").mkdir()
     for name in products:
-        shutil.copy(POLICIES / f"{name}.toml", folder / "policies")
+        text = (POLICIES / f"{name}.toml").read_text(encoding="utf-8")
+        (folder / "policies" / f"{name}.toml").write_text(change(text), encoding="utf-8")
     server = GatewayServer(
         folder,
         *("--policies", str(folder / "policies"), "--redis", redis_url, "--workers", "2"),

@@ -370,3 +370,15 @@ def test_C12_a_key_needs_no_csrf_token(admin: Keyholder) -> None:
         f"POST {KEYS}", admin.text, ("Origin", "https://elsewhere.example"), content=b'{"name": "x"}'
     )
     assert 201 == answer.status
+
+
+def test_C2_keys_that_exist_already_are_imported(user: User, operator: Operator) -> None:
+    """Of both prefixes and the pages' length, which have no checksum: they work, are listed by prefix, and end."""
+    for text in ("tlk_x9y8z7w6v5u4t3s2r1q0p9o8n7m6l5k4", "comvi_x9y8z7w6v5u4t3s2r1q0p9o8n7m6l5k4"):
+        asked = ("token", "import", "--policy", "comvi", "--project", "5", "--owner", "u_17", "--name", text[:4])
+        assert 401 == user.status("GET /api/v1/projects/5", text)
+        imported = operator.run(*asked, "--text-stdin", stdin=text.encode())
+        assert 200 == user.status("GET /api/v1/projects/5", text)
+        assert f"{text.partition('_')[0]}_x9y8" == imported["shown"] == operator.show(imported["id"])["shown"]
+        operator.run("token", "revoke", imported["id"])
+        assert 401 == user.status("GET /api/v1/projects/5", text)

@@ -140,3 +140,16 @@ def test_A3_all_there_is_to_know_of_a_token_is_shown_and_none_of_it_is_secret(
     listed = operator.run("token", "list")
     assert shown["id"] in [one["id"] for one in listed]
     assert created["token"].removeprefix(created["shown"]) not in f"{shown}{listed}"
+
+
+def test_the_policy_to_start_from_stands_beside_the_others(user: User, operator: Operator, contract: Contract) -> None:
+    """policies/example.toml names no host: it is for those that no product names, and catches nothing of theirs."""
+    starter = Operator("example", operator.redis_url).create("--project", "website")["token"]
+    elsewhere = User(user.port, "api.example.com", "Authorization Bearer")
+    assert 200 == elsewhere.status("GET /api/v1/workspaces", starter)
+    own = operator.create(*contract.binding)["token"]
+    for request in ("GET /api/v1/workspaces", contract.request, "GET /api/v1/anything/else", "DELETE /api/v1/x"):
+        answer = User(user.port, contract.host, "Authorization Bearer").ask(request, starter)
+        assert answer.status in (401, 404), request
+    assert 200 == user.status(contract.request, own)
+    assert 401 == elsewhere.status("GET /api/v1/workspaces", own)

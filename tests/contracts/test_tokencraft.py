@@ -1,18 +1,19 @@
-"""Tokencraft's published promises, kept by policies/tokencraft.toml alone: contract rows T1 to T11."""
+"""Tokencraft's published promises, kept by policies/tokencraft.toml alone: contract rows T1 to T13."""
 
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import redis
 
-from gateway.adapters import names
-from gateway.core.tokens import build_checksum
+from gateway.adapters.redis import keys
+from gateway.core.tokens.text import build_checksum
 from tests.contracts.conftest import Commands
-from tests.contracts.product import dump
+from tests.contracts.product import Product, dump, gateway_before
 from tests.support.client import Answer, ask
-from tests.support.command_line import run_command
+from tests.support.command_line import run_command, run_json
 from tests.support.processes import GatewayServer, wait_until
 
 EXPORT = "/api/v1/tokensets/acme-core/modes/light/export?format=css"
@@ -59,30 +60,40 @@ def test_T3_an_account_cannot_be_claimed_by_a_field(gateway: GatewayServer, toke
         assert ["product"] == [workspace["id"] for workspace in answer.json()]
 
 
+def write(port: int, text: str) -> Answer:
+    """The answer to a new workspace."""
+    fields = [("Content-Type", "application/json")]
+    return ask(port, "POST", "/api/v1/workspaces", token=text, fields=fields, content=b'{"name": "Spring"}')
+
+
 def test_T4_writing_needs_pro_or_team_and_an_upgrade_acts_at_once(gateway: GatewayServer, tokens: Commands) -> None:
-    """On FREE writing is 403, reading works; after the upgrade the same token writes, after a downgrade not."""
+    """An upgrade of the account acts on the next request of all its tokens, on every worker; so does a downgrade."""
+    first, second = tokens.create("acme", "--plan", "free"), tokens.create("acme")
+    other, texts = tokens.create("globex"), (first["token"], second["token"])
+    for text in texts:
+        assert 200 == ask(gateway.port, "GET", "/api/v1/workspaces", token=text).status
+        refused = write(gateway.port, text)
+        assert 403 == refused.status
+        assert {"error": "Your plan does not include write access"} == refused.json()
+        for method in ("PUT", "PATCH", "DELETE"):
+            assert 403 == ask(gateway.port, method, "/api/v1/workspaces/brand", token=text).status
+    for plan, expected in (("pro", 201), ("free", 403), ("team", 201), ("", 403)):
+        assert (plan or None) == tokens.set_owner("acme", "--plan", plan)["plan"]
+        assert {expected} == {write(gateway.port, text).status for text in texts for _ in range(6)}, plan
+        assert 403 == write(gateway.port, other["token"]).status
+        assert [plan or "free"] * 2 == [one["plan"] for one in tokens.list("acme")]
+    tokens.set_owner("acme", "--plan", "pro")
+    assert 201 == write(gateway.port, tokens.create("acme")["token"]).status, "one that is made after the upgrade"
+    asked = ("token", "update", first["id"], "--plan", "team", *tokens.options, *tokens.policies)
+    assert "the owner acme has the plan pro, and so have its tokens" in str(run_command(*asked).exception)
+
+
+def test_T4_a_tokens_own_plan_counts_while_its_account_has_none(gateway: GatewayServer, tokens: Commands) -> None:
+    """Where accounts are names only, the plan can be the token's: changed in place, for its next request."""
     token = tokens.create("acme", "--plan", "free")
-    text = token["token"]
-
-    def write() -> Answer:
-        return ask(
-            gateway.port,
-            "POST",
-            "/api/v1/workspaces",
-            token=text,
-            fields=[("Content-Type", "application/json")],
-            content=b'{"name": "Spring"}',
-        )
-
-    assert 200 == ask(gateway.port, "GET", "/api/v1/workspaces", token=text).status
-    refused = write()
-    assert 403 == refused.status
-    assert {"error": "Your plan does not include write access"} == refused.json()
-    for method in ("PUT", "PATCH", "DELETE"):
-        assert 403 == ask(gateway.port, method, "/api/v1/workspaces/brand", token=text).status
     for plan, expected in (("pro", 201), ("free", 403), ("team", 201)):
         tokens.update(token["id"], "--plan", plan)
-        assert expected == write().status, plan
+        assert expected == write(gateway.port, token["token"]).status, plan
 
 
 def test_T5_a_listing_shows_name_dates_and_the_first_12_characters(gateway: GatewayServer, tokens: Commands) -> None:
@@ -120,7 +131,7 @@ def test_T7_every_bad_token_gets_the_same_body(gateway: GatewayServer, tokens: C
     text, forgotten = revoked["token"], tokens.create("acme")
     unknown = forgotten["token"]
     with redis.Redis.from_url(tokens.redis_url) as client:
-        client.delete(names.token(revoked["id"]), names.token(forgotten["id"]))
+        client.delete(keys.token(revoked["id"]), keys.token(forgotten["id"]))
     missing = ask(gateway.port, "GET", "/api/v1/workspaces")
     assert 'Bearer realm="tokencraft"' == missing.field("www-authenticate")
     answers = [
@@ -183,7 +194,7 @@ def test_T9_the_window_is_reset_after_its_60_seconds(gateway: GatewayServer, tok
         last = ask(gateway.port, "GET", "/api/v1/workspaces", token=token["token"])
     assert 429 == last.status
     with redis.Redis.from_url(tokens.redis_url) as client:
-        counters = names.quotas("token", "tokencraft", token["id"])
+        counters = keys.quotas("token", "tokencraft", token["id"])
         (counter,) = client.hkeys(counters)
         resets_at, used = client.hget(counters, counter).split(b":")
         client.hset(counters, counter, b"%d:%b" % (int(resets_at) - 60_000, used))
@@ -225,27 +236,8 @@ def test_T10_scheduled_jobs_pull_an_export_with_curl_into_a_file(
     (content,) = {file.read_text() for file in files}
     assert content.startswith(":root {\n")
     assert "  --color-text-link: #1f5fd6;\n" in content
-    assert '  --typography-body-font-family: "Inter", system-ui, sans-serif;\n' in content
     left = sorted(int(re.findall(r'ratelimit: "minute";r=(\d+)', head_of(file))[0]) for file in files[::4])
     assert [*range(LIMIT - 10, LIMIT)] == left
-
-
-def test_T10_every_mode_and_format_is_made_of_one_document(gateway: GatewayServer, tokens: Commands) -> None:
-    """The product gives it once: the second mode and format come from the cache, each with a weak tag of its own."""
-    text = tokens.create("acme")["token"]
-    light = ask(gateway.port, "GET", EXPORT, token=text)
-    dark = ask(gateway.port, "GET", EXPORT.replace("light", "dark"), token=text)
-    tree = ask(gateway.port, "GET", EXPORT.replace("css", "json"), token=text)
-    unnamed = ask(gateway.port, "GET", EXPORT.replace("?format=css", ""), token=text)
-    assert b"  --color-text-link: #8fb8ff;\n" in dark.content
-    assert "#1f5fd6" == tree.json()["color"]["text"]["link"]
-    assert light.content == unnamed.content
-    assert "text/css; charset=utf-8" == light.field("content-type")
-    assert 'attachment; filename="acme-core-light.css"' == light.field("content-disposition")
-    assert "gateway; fwd=uri-miss; stored" == light.field("cache-status")
-    assert all((one.field("cache-status") or "").startswith("gateway; hit") for one in (dark, tree, unnamed))
-    tags = {one.field("etag") or "" for one in (light, dark, tree)}
-    assert 3 == len([tag for tag in tags if tag.startswith('W/"')])
 
 
 def test_T10_a_job_that_keeps_its_tag_gets_304(gateway: GatewayServer, tokens: Commands, tmp_path: Path) -> None:
@@ -273,18 +265,6 @@ def test_T10_a_job_over_the_limit_fails_and_keeps_its_file(
     assert before == file.read_bytes()
     assert head_of(file).startswith("http/1.1 429 ")
     assert "\nretry-after: " in head_of(file)
-
-
-def test_T10_what_is_not_offered_is_told_in_the_products_words(gateway: GatewayServer, tokens: Commands) -> None:
-    """An unknown format is 400 that lists those there are; a mode that the tokenset does not have is 404."""
-    text = tokens.create("acme")["token"]
-    wrong = ask(gateway.port, "GET", EXPORT.replace("css", "sass"), token=text)
-    said = {"error": "The option format must be one of css, scss, json, js, ts, dtcg."}
-    assert 400 == wrong.status
-    assert said == wrong.json()
-    absent = ask(gateway.port, "GET", EXPORT.replace("light", "dim"), token=text)
-    assert 404 == absent.status
-    assert {"error": "Not found"} == absent.json()
 
 
 def test_T11_a_token_is_nowhere_in_clear(gateway: GatewayServer, tokens: Commands) -> None:
@@ -337,3 +317,52 @@ def test_T11_a_token_in_the_wrong_place_is_in_no_log_either(gateway: GatewayServ
     said = [*map(str, answers), *dump(tokens.redis_url), gateway.text(), gateway.access_log.read_text()]
     assert text.removeprefix("dtk_")[8:] not in "".join(said)
     assert '"path":"/api/v1/workspaces/dtk_..."' in gateway.access_log.read_text()
+
+
+def test_T12_tokens_that_users_hold_already_go_on_working(gateway: GatewayServer, tokens: Commands) -> None:
+    """Imported by text or by digest: they authenticate, are listed with what may be shown of them, and are revoked."""
+    texts = {"by text": "dtk_1234567890abcdef1234567890abcdef12345678", "by digest": f"dtk_{'Zz9' * 13}Q"}
+    where = ("--policy", "tokencraft", "--owner", "acme", *tokens.options, *tokens.policies)
+    for text in texts.values():
+        assert re.fullmatch(r"dtk_[0-9A-Za-z]{40}", text)
+        assert 401 == ask(gateway.port, "GET", "/api/v1/workspaces", token=text).status
+    imported = [
+        run_json(
+            *("token", "import", "--name", "by text", "--text-stdin", *where), stdin=texts["by text"].encode() + b"\n"
+        ),
+        run_json(
+            *("token", "import", "--name", "by digest", "--digest", sha256(texts["by digest"].encode()).hexdigest()),
+            *("--shown", texts["by digest"][:12], *where),
+        ),
+    ]
+    for text in texts.values():
+        assert 200 == ask(gateway.port, "GET", EXPORT, token=text).status
+    listed = {one["name"]: one["shown"] for one in tokens.list("acme")}
+    assert {name: text[:12] for name, text in texts.items()} == listed
+    for one in imported:
+        tokens.revoke(one["id"])
+    for text in texts.values():
+        refused = ask(gateway.port, "GET", EXPORT, token=text)
+        assert (401, INVALID_TOKEN) == (refused.status, refused.json())
+
+
+def test_T13_the_published_export_is_asked_of_the_product_and_cached(
+    redis_url: str, product: Product, tmp_path: Path, tokens: Commands
+) -> None:
+    """At the page's own path and with its query; once a minute for all tokens of the account, and none of another."""
+    product.content = {"of": "acme"}
+    with gateway_before({"tokencraft": product.port}, redis_url, tmp_path) as gateway:
+        acme = [tokens.create("acme")["token"] for _ in range(2)]
+        answers = [ask(gateway.port, "GET", EXPORT, token=text) for text in acme * 3]
+        assert [(200, {"of": "acme"})] * 6 == [(answer.status, answer.json()) for answer in answers]
+        assert [f"GET {EXPORT}"] == product.asked
+        assert all((answer.field("cache-status") or "").startswith("gateway; hit") for answer in answers[1:])
+        tag = answers[0].field("etag") or ""
+        again = ask(gateway.port, "GET", EXPORT, token=acme[0], fields=[("If-None-Match", tag)])
+        assert 304 == again.status
+        product.content = {"of": "globex"}
+        other = ask(gateway.port, "GET", EXPORT, token=tokens.create("globex")["token"])
+        assert {"of": "globex"} == other.json()
+        dark = EXPORT.replace("light", "dark").replace("css", "android")
+        assert {"of": "globex"} == ask(gateway.port, "GET", dark, token=acme[0]).json()
+        assert [f"GET {EXPORT}", f"GET {EXPORT}", f"GET {dark}"] == product.asked

@@ -8,7 +8,7 @@ from http.client import HTTPException
 import pytest
 import redis
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys
 from gateway.core.policies.loading import load_policies
 from tests.conftest import POLICIES
 from tests.contracts.product import Operator, Product, User, dump
@@ -119,7 +119,7 @@ def test_S2_a_key_from_when_a_scope_had_its_other_name_goes_on(
     """As it stands in Redis, of user and key alike: the scope may be renamed, and nothing has to be rewritten."""
     key = operator.create("--owner", "u_7", *scopes("projects:read"))
     with redis.Redis.from_url(operator.redis_url) as client:
-        record = names.token(key["id"])
+        record = keys.token(key["id"])
         client.set(record, client.get(record).replace(b"projects:read", b"project:read"))
         for owner in client.scan_iter("gw1:*owner:*:u_7"):
             if client.type(owner) == b"hash" and client.hexists(owner, "in:brand"):

@@ -2,14 +2,14 @@
 
 from msgspec.structs import replace
 
-from gateway.core.decision import Facts
-from gateway.core.messages import Field, RequestHead
-from gateway.core.outcomes import Authorized
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.messages import Field, RequestHead
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.rules import CacheRule, Policy, PolicySet, Rule
-from gateway.core.records import TokenRecord
-from gateway.core.tokens import TokenFormat
+from gateway.core.policies.model import CacheRule, Policy, PolicySet, Rule
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import TokenFormat
 
 NOW = 1_800_000_000
 """Unix seconds."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import (
+from gateway.core.http.client_address import (
     TrustedProxies,
     believed_addresses,
     client_address,
@@ -14,7 +14,7 @@ from gateway.core.addresses import (
     parse_networks,
     plain_address,
 )
-from gateway.core.messages import Field
+from gateway.core.http.messages import Field
 
 TRUSTED = parse_networks("10.0.0.0/8, fd00::/8 192.0.2.1")
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import (
+from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.errors import ChangeRefused, NotGrantable
+from gateway.core.tokens.changes import (
     LATEST_END,
     TokenChange,
     TokenRequest,
@@ -16,11 +18,15 @@ from gateway.core.administration import (
     state_of,
     update_record,
 )
-from gateway.core.decision import Allow, Deny, Facts, decide
-from gateway.core.errors import ChangeRefused, NotGrantable
-from gateway.core.records import TokenRecord
-from gateway.core.texts import MAXIMUM_BINDING_LENGTH, MAXIMUM_NAME_LENGTH
-from gateway.core.tokens import digest, is_well_formed, random_bytes_needed, token_id
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import (
+    MAXIMUM_BINDING_LENGTH,
+    MAXIMUM_NAME_LENGTH,
+    digest,
+    is_well_formed,
+    random_bytes_needed,
+    token_id,
+)
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, load_shop
 
 POLICY = load_shop()
@@ -110,11 +116,17 @@ def test_what_an_operator_disabled_no_token_enables(
     assert expected == (record.is_active, record.disabled_by)
 
 
+UNBOUND = (
+    "the policy shop binds each token to its project: name one, or write "
+    '`bound_to = "none"` under [token] where the product has none'
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"project": ""}, "the policy shop binds each token to its project: name one"),
-        ({"project": "", "owner": "acme"}, "the policy shop binds each token to its project: name one"),
+        ({"project": ""}, UNBOUND),
+        ({"project": "", "owner": "acme"}, UNBOUND),
         ({"name": ""}, "a token needs a name"),
         ({"name": "a\nb"}, "a token's name has no control characters"),
         ({"name": "x" * 256}, "a token's name has at most 255 characters, this has 256"),

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.assertions import Issuer, build_assertion, build_claims, rewritten, thumbprint
-from gateway.core.decision import Facts
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.upstream import Rewrite
-from gateway.core.records import TokenRecord
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.assertions import Issuer, build_assertion, build_claims, rewritten, thumbprint
+from gateway.core.policies.model import Rewrite
+from gateway.core.tokens.records import TokenRecord
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, make_request
 
 

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.core.balancing import (
+from gateway.core.errors import (
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from gateway.core.upstream.balancing import (
     BREAK_SECONDS,
     CLOSED,
     FAILED_CHECKS,
@@ -23,14 +31,6 @@ from gateway.core.balancing import (
     may_repeat,
     may_try,
     while_trying,
-)
-from gateway.core.errors import (
-    UpstreamBroken,
-    UpstreamBusy,
-    UpstreamDropped,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
 )
 
 NOW = 1000.0

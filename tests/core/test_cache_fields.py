@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.fields import (
+from gateway.core.http.fields import (
     build_http_date,
     parse_http_date,
     parse_preferences,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.algorithms import State
-from gateway.core.charging import Charge, charge
-from gateway.core.quotas import EXACT, MAXIMUM_NUMBER, Algorithm, Quota, Window
+from gateway.core.quotas.algorithms import State
+from gateway.core.quotas.charging import Charge, charge
+from gateway.core.quotas.model import EXACT, MAXIMUM_NUMBER, Algorithm, Quota, Window
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import ALGORITHMS, Step, any_quota, histories, make_quota
 

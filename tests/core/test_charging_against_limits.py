@@ -30,9 +30,9 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, memory
 from limits.strategies import STRATEGIES, RateLimiter
 
-from gateway.core.algorithms import State
-from gateway.core.charging import charge
-from gateway.core.quotas import Algorithm, Quota
+from gateway.core.quotas.algorithms import State
+from gateway.core.quotas.charging import charge
+from gateway.core.quotas.model import Algorithm, Quota
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import Step, histories, make_quota, quotas_of
 

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import Bounds, TokenChange, TokenRequest, TokenState, state_of, update_record
-from gateway.core.children import bound_by, make_child
-from gateway.core.decision import Allow, Facts, Kin, decide
+from gateway.core.admission.decision import Allow, Facts, Kin, decide
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import OwnerRecord, OwnerStatus
-from gateway.core.records import TokenRecord
-from gateway.core.rotation import Rotation, rotate_record
-from gateway.core.tokens import bucket_of, digest, token_id
+from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, TokenState, state_of, update_record
+from gateway.core.tokens.lifecycle import Rotation, bound_by, make_child, rotate_record
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import bucket_of, digest, token_id
 from tests.core.samples import NOW, RECORD, SHOP, find_rule, load, load_shop
 
 POLICY = load_shop()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.client_fields import (
+from gateway.core.upstream.client_fields import (
     HOP_BY_HOP,
     IDENTITY_FIELDS,
     MAXIMUM_REMEMBERED,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.costs import Cost, Outcome, outcome_of
-from gateway.core.messages import Field, ResponseHead
+from gateway.core.http.messages import Field, ResponseHead
+from gateway.core.quotas.costs import Cost, Outcome, outcome_of
 
 BY_OUTCOME = {Outcome.MISS: 10, Outcome.HIT: 1, Outcome.NOT_MODIFIED: 0, Outcome.ERROR: 2}
 HIT = (b"cache-status", b"gateway; hit; ttl=57")

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.credentials import credential_fields, find_credential
-from gateway.core.messages import Field
+from gateway.core.http.messages import Field
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import CredentialSource
-from gateway.core.reasons import Reason
-from gateway.core.tokens import mint
+from gateway.core.policies.model import CredentialSource
+from gateway.core.tokens.credentials import credential_fields, find_credential
+from gateway.core.tokens.text import mint
 from tests.core.samples import SHOP, TOKEN_FORMAT, load_shop
 
 POLICY = load_shop()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.decision import (
+from gateway.core.admission.decision import (
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
     Allow,
@@ -16,10 +16,10 @@ from gateway.core.decision import (
     effective_scopes,
     ends_at,
 )
-from gateway.core.owners import OwnerStanding
-from gateway.core.quotas import Quota, Window
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
+from gateway.core.http.reasons import Reason
+from gateway.core.quotas.model import Quota, Window
+from gateway.core.tokens.owners import OwnerStanding
+from gateway.core.tokens.records import TokenRecord
 from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
 
 READ = find_rule("GET", "items", "1")

@@ -46,7 +46,12 @@ def test_a_log_that_nobody_flushes_is_found() -> None:
         (replace(GOOD, is_append_only=False), "orderly stop"),
         (replace(GOOD, fsync="no"), "30 seconds"),
         (GOOD, "last second"),
-        (replace(GOOD, fsync="always"), "and of its machine"),
+        (replace(GOOD, fsync="always"), "and of its machine."),
+        (replace(GOOD, version="7.2.4"), "and of its machine."),
+        (replace(GOOD, version="10.0.1", fsync=None), "and of its machine."),
+        (replace(GOOD, version="7.2.4", fsync="no"), "30 seconds"),
+        (replace(GOOD, version="7.2.4", is_append_only=False), "orderly stop"),
+        (replace(GOOD, version="unstable"), "last second"),
     ],
 )
 def test_each_setting_has_its_promise(facts: StoreFacts, words: str) -> None:

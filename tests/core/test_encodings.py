@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.encodings import (
+from gateway.core.http.content_coding import (
     IDENTITY,
     MAXIMUM_LENGTH,
     MINIMUM_BYTES,
@@ -14,7 +14,7 @@ from gateway.core.encodings import (
     is_encodable,
     parse_accept_encoding,
 )
-from gateway.core.messages import Field, field_values
+from gateway.core.http.messages import Field, field_values
 
 OFFERED = (b"br", b"zstd", b"gzip")
 codings = st.sampled_from([*OFFERED, IDENTITY, b"*", b"deflate"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.fields import (
+from gateway.core.http.fields import (
     MAXIMUM_DELTA_SECONDS,
     build_challenge,
     build_http_date,

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
-from gateway.core.decision import Facts
-from gateway.core.forward_auth import (
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.http.forward_auth import (
     MAXIMUM_CONTENT_IN_FIELD,
     PROXIES,
     Lacking,
@@ -16,12 +16,12 @@ from gateway.core.forward_auth import (
     read_original,
     translate,
 )
-from gateway.core.messages import Field, RequestHead, Response, ResponseHead, field_value
-from gateway.core.outcomes import Authorized
-from gateway.core.policies.rules import Rule
-from gateway.core.problems import build_refusal
-from gateway.core.reasons import Reason
-from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, field_value
+from gateway.core.http.problems import build_refusal
+from gateway.core.http.reasons import Reason
+from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.policies.model import Rule
+from gateway.core.upstream.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
 from tests.core.samples import NOW_MILLISECONDS, RECORD, find_rule, load_shop, make_request
 
 CLIENT = (b"x-forwarded-for", b"203.0.113.9")

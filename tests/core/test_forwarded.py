@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.forwarded import Hop, build_forwarded, parse_forwarded
+from gateway.core.http.client_address import Hop, build_forwarded, parse_forwarded
 
 
 @pytest.mark.parametrize(

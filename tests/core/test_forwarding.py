@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.client_fields import HOP_BY_HOP, IDENTITY_FIELDS, MISLEADING, SET_BY_GATEWAY, fold_all
-from gateway.core.forwarding import (
+from gateway.core.http.messages import Field, ResponseHead, field_value, field_values
+from gateway.core.http.tracing import build_trace_fields
+from gateway.core.policies.model import FieldEdits, Rewrite
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.upstream.client_fields import HOP_BY_HOP, IDENTITY_FIELDS, MISLEADING, SET_BY_GATEWAY, fold_all
+from gateway.core.upstream.forwarding import (
     build_request_fields,
     build_response_fields,
     edit_fields,
@@ -17,10 +21,6 @@ from gateway.core.forwarding import (
     restore_path,
     rewrite_target,
 )
-from gateway.core.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.policies.upstream import FieldEdits, Rewrite
-from gateway.core.records import TokenRecord
-from gateway.core.tracing import build_trace_fields
 from tests.core.samples import RECORD, load_shop, make_request
 
 POLICY = load_shop()

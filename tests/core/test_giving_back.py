@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.algorithms import MAXIMUM_LATER, NEW, MovingLog, State
-from gateway.core.charging import charge, give_back
-from gateway.core.quotas import Algorithm, Quota
+from gateway.core.quotas.algorithms import MAXIMUM_LATER, NEW, MovingLog, State
+from gateway.core.quotas.charging import charge, give_back
+from gateway.core.quotas.model import Algorithm, Quota
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 

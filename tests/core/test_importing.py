@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.administration import TokenRequest
-from gateway.core.credentials import find_credential
 from gateway.core.errors import ChangeRefused
-from gateway.core.importing import import_digest, import_text, why_unacceptable
-from gateway.core.tokens import digest, mint, random_bytes_needed, token_id
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.lifecycle import import_digest, import_text, why_unacceptable
+from gateway.core.tokens.text import digest, mint, random_bytes_needed, token_id
 from tests.core.samples import NOW, SHOP, load, load_shop
 
 SHOP_POLICY = load_shop()

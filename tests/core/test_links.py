@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.links import publish
-from gateway.core.messages import RequestHead, ResponseHead
-from gateway.core.policies.upstream import Rewrite, Upstream
+from gateway.core.http.messages import RequestHead, ResponseHead
+from gateway.core.policies.model import Rewrite, Upstream
+from gateway.core.upstream.links import publish
 from tests.core.samples import make_request
 
 HTTPS = replace(make_request(path="/items/1"), authority="shop.example", host="shop.example")

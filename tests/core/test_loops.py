@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.loops import build_mark, is_in_loop
-from gateway.core.messages import Field
+from gateway.core.http.messages import Field
+from gateway.core.upstream.loops import build_mark, is_in_loop
 
 MARK = build_mark("instance", "shop")
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core import masking
 from gateway.core.masking import Masking
-from gateway.core.tokens import BASE62, TokenFormat, build_checksum, mint
+from gateway.core.tokens.text import BASE62, TokenFormat, build_checksum, mint
 
 OWN = TokenFormat(("shop_", "shp_"), 40, True, 12)
 FOREIGN = TokenFormat(("tlk_",), 32, False, 12)
@@ -91,12 +92,27 @@ def test_masking_twice_changes_nothing(body: str, prefix: str) -> None:
 
 def test_a_prefix_of_letters_only_is_none_inside_of_a_word() -> None:
     """Such a prefix begins words, too: only where a word begins it is looked for."""
-    masking = Masking([TokenFormat(("key",), 40, True, 12)])
-    assert "key..." == masking.mask(f"key{BODY}")
-    assert f"monkey{BODY}" == masking.mask(f"monkey{BODY}")
+    found = Masking([TokenFormat(("key",), 40, True, 12)])
+    assert "key..." == found.mask(f"key{BODY}")
+    assert f"monkey{BODY}" == found.mask(f"monkey{BODY}")
 
 
 def test_without_any_policy_our_own_tokens_are_masked() -> None:
     """Those that have our checksum, which is all that can be told then."""
     text = mint(OWN, bytes(64))
     assert "shop_..." == Masking(()).mask(text)
+
+
+def test_a_long_text_is_not_searched_by_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client chooses it: however many places there are at which a token may begin, few are looked at."""
+    checked: list[int] = []
+
+    def build_none(text: str) -> str:
+        checked.append(len(text))
+        return ""
+
+    monkeypatch.setattr(masking, "build_checksum", build_none)
+    text = "a_" * 4000 + "A" * 200
+    assert text == MASKING.mask(text)
+    assert sum(checked) <= masking.MAXIMUM_TOKEN_LENGTH**2
+    assert checked

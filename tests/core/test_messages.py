@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.messages import Field, field_value, field_values, without_fields
+from gateway.core.http.messages import Field, field_value, field_values, without_fields
 from tests.core.samples import make_request
 
 NAMES = [b"a", b"b", b"c"]

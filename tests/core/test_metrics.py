@@ -22,6 +22,7 @@ def test_prometheus_reads_what_is_written() -> None:
     assert {
         "gateway_redis_up": [({}, 1)],
         "gateway_policy_mistakes": [({}, 2)],
+        "gateway_policy_versions": [({"policy": "shop"}, 1), ({"policy": "tokencraft"}, 2)],
         "gateway_redis_memory_bytes": [({}, 1000)],
         "gateway_redis_memory_limit_bytes": [({}, 4000)],
         "gateway_requests": [
@@ -31,12 +32,13 @@ def test_prometheus_reads_what_is_written() -> None:
         "gateway_cache_events": [({"event": "store-refused"}, 1)],
         "gateway_redis_refusals": [({"code": "OOM"}, 2)],
         "gateway_log_lines_dropped": [({"log": "access"}, 5)],
-    } == read(gather_metrics(TOTALS, StoreMemory(1000, 4000), 2))
+    } == read(gather_metrics(TOTALS, StoreMemory(1000, 4000), 2, {"tokencraft": 2, "shop": 1}))
 
 
 def test_without_redis_the_counters_are_left_out() -> None:
     """Not zero, which would be a number; that Redis is away is one."""
-    assert {"gateway_redis_up": [({}, 0)], "gateway_policy_mistakes": [({}, 0)]} == read(gather_metrics(None, None, 0))
+    told = read(gather_metrics(None, None, 0, {}))
+    assert {"gateway_redis_up": [({}, 0)], "gateway_policy_mistakes": [({}, 0)]} == told
 
 
 @pytest.mark.parametrize("text", ['a"b', "a\\b", "a\nb", "ä{}, =", "\\n"])

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.core.outcomes import Refused, build_refused, refuse_unmatched
+from gateway.core.admission.outcomes import Refused, build_refused, refuse_unmatched
+from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
-from gateway.core.reasons import Reason
 from tests.core.samples import SHOP, make_request
 
 

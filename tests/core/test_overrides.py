@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import TokenChange, update_record
 from gateway.core.errors import ChangeRefused
-from gateway.core.overrides import OverrideRequest, override_quota, remove_override
-from gateway.core.quotas import EXACT, MAXIMUM_NUMBER, Override, Quota, effective_quotas
+from gateway.core.quotas.model import EXACT, MAXIMUM_NUMBER, Override, Quota, effective_quotas
+from gateway.core.tokens.changes import TokenChange, update_record
+from gateway.core.tokens.overrides import OverrideRequest, override_quota, remove_override
 from tests.core.samples import NOW, RECORD, SHOP, load
 
 POLICY = load(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.core.http.targets import parse_path
 from gateway.core.own_addresses import DEFAULT, OwnAddresses, parse_prefix
-from gateway.core.targets import parse_path
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import Bounds, TokenChange, TokenRequest, make_record, update_record
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import (
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, make_record, update_record
+from gateway.core.tokens.owners import (
     OwnerChange,
     OwnerRecord,
     OwnerStatus,
@@ -167,3 +168,81 @@ def test_a_scope_that_no_plan_includes_cannot_be_given() -> None:
     assert {"read"} == grantable_scopes(policy, "", None, "website") == grantable_scopes(policy, "ada", ADA, "website")
     with pytest.raises(ChangeRefused, match="the policy shop may not grant 'write': it has read"):
         make_record(policy, replace(REQUEST, owner="", scopes=("write",)), "0" * 64, "shown", NOW)
+
+
+def test_a_plan_is_set_kept_and_taken_away() -> None:
+    """It stays while nothing is said of it; one that the policy does not have is refused with the nearest."""
+    first = change_owner(POLICY, "ada", None, OwnerChange(plan="pro"))
+    assert ("pro", {"*": "admin read write"}) == (first.plan, first.permissions)
+    kept = change_owner(POLICY, "ada", first, OwnerChange(status=OwnerStatus.BLOCKED))
+    assert "pro" == kept.plan
+    assert "" == change_owner(POLICY, "ada", kept, OwnerChange(plan="")).plan
+    for record in (first, kept):
+        assert record == decode_owner(encode_owner(record))
+    with pytest.raises(ChangeRefused, match="unknown plan 'pra': did you mean 'pro'"):
+        change_owner(POLICY, "ada", first, OwnerChange(plan="pra"))
+    bare = load(SHOP.split("[plans.free]")[0] + '[[rules]]\nmatch = "GET /"\n').policies["shop"]
+    with pytest.raises(ChangeRefused, match="unknown plan 'pro': known are none"):
+        change_owner(bare, "ada", None, OwnerChange(plan="pro"))
+
+
+OWN_PLANS = load(SHOP.replace("token = { prefixes", "token = { own_plans = true, prefixes")).policies["shop"]
+OF_PRO = replace(ADA, permissions={"*": "admin"}, plan="pro")
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "owners", "expected"),
+    [
+        (POLICY, "free", "", "free"),
+        (POLICY, "free", "pro", "pro"),
+        (POLICY, "", "pro", "pro"),
+        (POLICY, "", "", "free"),
+        (OWN_PLANS, "all", "pro", "all"),
+        (OWN_PLANS, "", "pro", "pro"),
+        (OWN_PLANS, "", "", "free"),
+    ],
+)
+def test_one_plan_counts(policy: Policy, own: str, owners: str, expected: str) -> None:
+    """The owner's before the token's, but where tokens may have their own; the first where there is neither."""
+    assert expected == policy.plan_of(own, owners)
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "owner", "expected"),
+    [
+        (POLICY, None, None, "free"),
+        (POLICY, "pro", None, "pro"),
+        (POLICY, None, OF_PRO, "free"),
+        (POLICY, "pro", OF_PRO, "free"),
+        (OWN_PLANS, None, OF_PRO, ""),
+        (OWN_PLANS, "pro", OF_PRO, ""),
+        (OWN_PLANS, "all", OF_PRO, "all"),
+        (OWN_PLANS, None, None, ""),
+    ],
+)
+def test_a_new_token_has_a_plan_of_its_own_where_it_may(
+    policy: Policy, asked: str | None, owner: OwnerRecord | None, expected: str
+) -> None:
+    """Who names the plan of the account names none of the token's own: it goes with the account."""
+    record = make_record(policy, replace(REQUEST, plan=asked), "0" * 64, "", NOW, owner)
+    assert expected == record.plan
+    if asked is not None:
+        changed = update_record(policy, replace(RECORD, plan="free"), TokenChange(plan=asked), NOW, Bounds(owner))
+        assert expected == changed.plan
+
+
+def test_a_plan_that_could_not_count_is_refused() -> None:
+    """Where the account's plan is that of all its tokens, another one is refused with what to do; so is an unknown."""
+    wanted = (
+        "the owner ada has the plan pro, and so have its tokens: .*`gateway owner set ada --plan`.*own_plans = true"
+    )
+    with pytest.raises(ChangeRefused, match=wanted):
+        make_record(POLICY, replace(REQUEST, plan="all"), "0" * 64, "", NOW, OF_PRO)
+    with pytest.raises(ChangeRefused, match=wanted):
+        update_record(POLICY, replace(RECORD, owner="ada"), TokenChange(plan="free"), NOW, Bounds(OF_PRO))
+    for policy in (POLICY, OWN_PLANS):
+        with pytest.raises(ChangeRefused, match="unknown plan 'gold'"):
+            make_record(policy, replace(REQUEST, plan="gold"), "0" * 64, "", NOW)
+    with pytest.raises(ChangeRefused, match="unknown plan ''"):
+        update_record(POLICY, RECORD, TokenChange(plan=""), NOW)
+    assert "" == update_record(OWN_PLANS, replace(RECORD, plan="all"), TokenChange(plan=""), NOW, Bounds(OF_PRO)).plan

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.forwarding import build_identity_fields
-from gateway.core.principals import Principal, parse_principal
+from gateway.core.upstream.forwarding import Principal, build_identity_fields, parse_principal
 from tests.core.samples import RECORD
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.messages import Response, field_value, field_values
-from gateway.core.problems import PROBLEMS, build_refusal, code_of
-from gateway.core.reasons import Reason
-from gateway.core.variants.variant import OptionMistake
+from gateway.core.http.messages import Response, field_value, field_values
+from gateway.core.http.problems import PROBLEMS, build_refusal, code_of
+from gateway.core.http.reasons import Reason
+from gateway.core.variants.model import OptionMistake
 from tests.core.samples import load_shop
 
 POLICY = load_shop()

@@ -5,12 +5,12 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.administration import TokenState
 from gateway.core.errors import ChangeRefused, NameTaken, NotGrantable
-from gateway.core.policies.dialects import OWN
-from gateway.core.product_api import build_change, build_request, build_token, may_manage, parse_asked, refuse
-from gateway.core.records import TokenRecord
-from gateway.core.token_views import TokenView
+from gateway.core.policies.model import OWN
+from gateway.core.tokens.changes import TokenState
+from gateway.core.tokens.product_api import build_change, build_request, build_token, may_manage, parse_asked, refuse
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.views import TokenView
 from tests.core.samples import NOW, RECORD, load_shop
 
 SHOP = load_shop()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quotas import (
+from gateway.core.quotas.model import (
     JITTER_SHARE,
     Algorithm,
     Quota,

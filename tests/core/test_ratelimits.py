@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quotas import Quota, Window
-from gateway.core.ratelimits import build_ratelimit, build_ratelimit_policy, join_backends
+from gateway.core.http.ratelimit_fields import build_ratelimit, build_ratelimit_policy, join_backends
+from gateway.core.quotas.model import Quota, Window
 from tests.core.samples import NOW_MILLISECONDS
 
 OWN = (b'"minute";q=100;w=60, "day";q=5000;w=86400', b'"minute";r=57;t=17, "day";r=4120;t=36000')

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.quotas import Override
-from gateway.core.records import (
+from gateway.core.quotas.model import Override
+from gateway.core.tokens.records import (
     LAST_USE_OFFSET,
     LAST_USE_WIDTH,
     AccessRecord,
@@ -18,7 +18,7 @@ from gateway.core.records import (
     encode_record,
     without_use,
 )
-from gateway.core.tokens import token_id
+from gateway.core.tokens.text import token_id
 from tests.core.samples import NOW, RECORD
 
 times = st.integers(-(2**63), 2**63 - 1)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.administration import LATEST_END, TokenState
 from gateway.core.errors import ChangeRefused
-from gateway.core.records import TokenRecord
-from gateway.core.rotation import Rotated, Rotation, rotate_record
-from gateway.core.tokens import bucket_of, digest, is_well_formed, random_bytes_needed, token_id
+from gateway.core.tokens.changes import LATEST_END, TokenState
+from gateway.core.tokens.lifecycle import Rotated, Rotation, rotate_record
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import bucket_of, digest, is_well_formed, random_bytes_needed, token_id
 from tests.core.samples import NOW, RECORD, load_shop
 
 POLICY = load_shop()

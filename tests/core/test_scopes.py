@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.scopes import Scope, granting, implied_by
+from gateway.core.tokens.scopes import Scope, granting, implied_by
 
 NAMES = ["a", "b", "c", "d", "e"]
 definitions = st.dictionaries(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.targets import parse_path
+from gateway.core.http.targets import parse_path
 
 plain_segments = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="/\\"), min_size=1)
 safe_segments = plain_segments.filter(lambda segment: segment not in (".", ".."))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.tokens import (
+from gateway.core.tokens.text import (
     BASE62,
     CHECKSUM_LENGTH,
     MAXIMUM_TEXT_LENGTH,

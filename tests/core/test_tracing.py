@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.messages import Field
-from gateway.core.tracing import Parent, build_trace_fields, parse_traceparent, parse_tracestate, trace_of
+from gateway.core.http.messages import Field
+from gateway.core.http.tracing import Parent, build_trace_fields, parse_traceparent, parse_tracestate, trace_of
 from tests.core.samples import make_request
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.core.decision import Facts
-from gateway.core.messages import Field, ResponseHead
-from gateway.core.outcomes import Authorized, Refused
-from gateway.core.reasons import Reason
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.http.messages import Field, ResponseHead
+from gateway.core.http.reasons import Reason
 from gateway.core.usage import (
     DAY_SECONDS,
     HOUR_SECONDS,
@@ -23,7 +23,7 @@ from gateway.core.usage import (
     read_noted,
     write_counted,
 )
-from gateway.exchange import UPSTREAM_REASONS
+from gateway.pipeline.exchange import UPSTREAM_REASONS
 from tests.support.policies import make_record, rule_for
 
 RECORD = make_record()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 
-from gateway.core.websockets import GOING_AWAY, POLICY_VIOLATION, Frames, build_close
+from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, Frames, build_close
 
 _frames = st.builds(
     Frame,

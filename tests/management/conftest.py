@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import redis
 
-from gateway.adapters.redis_audit import RedisAudit
-from gateway.adapters.redis_claims import RedisClaims
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis.audit import RedisAudit
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.tokens import RedisClaims, RedisTokens
 from gateway.management import Management
 from tests.management.policies import FixedPolicies
 from tests.support.connections import open_connection

@@ -1,7 +1,7 @@
 """Policies of the tests of management, in a source that never reloads."""
 
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet
+from gateway.core.policies.model import PolicySet
 from tests.support.policies import SMALL
 
 UNIQUE = """

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.core.admin_tokens import is_admin
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor
 from gateway.core.errors import ChangeRefused
+from gateway.core.tokens.admin_tokens import is_admin
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
 from gateway.management import Management
 
 pytestmark = pytest.mark.redis

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.core.administration import TokenChange, TokenRequest, TokenState
-from gateway.core.audit import Action, Actor, AuditEntry, AuditQuery
-from gateway.core.decision import Asked
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.core.admission.decision import Asked
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NotFound, NotGrantable, TokenEnded
-from gateway.core.importing import ByText
-from gateway.core.overrides import OverrideRequest
-from gateway.core.owners import OwnerChange, OwnerStatus
-from gateway.core.tokens import build_checksum
+from gateway.core.tokens.audit import Action, Actor, AuditEntry, AuditQuery
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.lifecycle import ByText
+from gateway.core.tokens.overrides import OverrideRequest
+from gateway.core.tokens.owners import OwnerChange, OwnerStatus
+from gateway.core.tokens.text import build_checksum
 from gateway.management import Management
 from tests.support.connections import open_connection
 from tests.support.policies import rule_for

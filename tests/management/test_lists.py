@@ -2,9 +2,10 @@
 
 import pytest
 
-from gateway.core.administration import TokenRequest, TokenState
-from gateway.core.audit import Actor
-from gateway.management import Management, reading
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest, TokenState
+from gateway.management import Management
+from gateway.management import management as management_module
 
 pytestmark = pytest.mark.redis
 
@@ -20,7 +21,7 @@ async def test_a_list_is_the_same_in_pieces(management: Management, monkeypatch:
         if number % 2:
             await management.revoke_token(ADA, parent)
     whole = await management.list_tokens("small")
-    monkeypatch.setattr(reading, "AT_ONCE", 3)
+    monkeypatch.setattr(management_module, "AT_ONCE", 3)
     assert whole == await management.list_tokens("small")
     assert 8 == len(whole)
     assert {"p1", "c1", "p3", "c3"} == {view.record.name for view in whole if view.state is TokenState.REVOKED}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor, AuditQuery
+from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.core.errors import CallRepeated, NameTaken
+from gateway.core.tokens.audit import Actor, AuditQuery
+from gateway.core.tokens.changes import TokenRequest
 from gateway.management import Management
 from tests.management.conftest import build
 from tests.support.processes import RedisServer

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.administration import TokenChange, TokenRequest, TokenState
-from gateway.core.audit import Actor, AuditQuery
 from gateway.core.errors import ChangeRefused, NotFound, TokenEnded
-from gateway.core.token_views import TokenView
+from gateway.core.tokens.audit import Actor, AuditQuery
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.views import TokenView
 from gateway.management import Management
 from tests.management.conftest import build
 from tests.support.connections import open_connection

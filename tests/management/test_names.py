@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.administration import TokenChange, TokenRequest
-from gateway.core.audit import Actor
 from gateway.core.errors import ChangeRefused, NameTaken
-from gateway.core.policies.rules import Policy, PolicySet
-from gateway.core.token_views import CreatedToken
+from gateway.core.policies.model import Policy, PolicySet
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenChange, TokenRequest
+from gateway.core.tokens.views import CreatedToken
 from gateway.management import Management
 
 pytestmark = pytest.mark.redis

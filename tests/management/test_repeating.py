@@ -5,12 +5,12 @@ import asyncio
 import pytest
 import redis
 
-from gateway.adapters import names
-from gateway.core.administration import TokenRequest
-from gateway.core.audit import Actor
+from gateway.adapters.redis import keys
 from gateway.core.errors import CallRepeated, ChangeRefused
-from gateway.core.idempotency import GRACE_SECONDS, KEPT_SECONDS, fingerprint, key_digest
-from gateway.core.token_views import CreatedToken
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, fingerprint, key_digest
+from gateway.core.tokens.views import CreatedToken
 from gateway.management import Management
 
 pytestmark = pytest.mark.redis
@@ -55,7 +55,7 @@ async def test_a_refused_creation_leaves_its_key_free(management: Management) ->
 
 async def test_a_key_whose_maker_died_is_free_after_a_while(management: Management, redis_url: str) -> None:
     """For a minute it counts as being made, then the next who asks makes the token; a key ends after a day."""
-    name = names.idempotency(key_digest(ADA, "key"))
+    name = keys.idempotency(key_digest(ADA, "key"))
     asked = fingerprint("small", ASKED)
     now = await management.now()
     with redis.Redis.from_url(redis_url) as client:

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.administration import TokenChange, TokenRequest
-from gateway.core.audit import Actor
+from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.core.errors import ChangeRefused, NotFound
-from gateway.core.importing import ByText
-from gateway.core.overrides import OverrideRequest
-from gateway.core.owners import OwnerChange
-from gateway.core.tokens import build_checksum
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.changes import TokenChange, TokenRequest
+from gateway.core.tokens.lifecycle import ByText
+from gateway.core.tokens.overrides import OverrideRequest
+from gateway.core.tokens.owners import OwnerChange
+from gateway.core.tokens.text import build_checksum
 from gateway.management import Management
 from tests.management.conftest import build
 

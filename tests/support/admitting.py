@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import RedisConnection, open_client
-from gateway.core.decision import Asked, Facts
-from gateway.core.tokens import digest
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection, open_client
+from gateway.core.admission.decision import Asked, Facts
+from gateway.core.tokens.text import digest
 from tests.support.policies import rule_for
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.adapters.redis_connection import RedisConnection, open_client
+from gateway.adapters.redis.connection import RedisConnection, open_client
 
 
 @asynccontextmanager

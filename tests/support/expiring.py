@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis.tokens import RedisTokens
 from tests.conftest import run_with_tokens
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from gateway.core.http.targets import parse_path
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet, Rule
-from gateway.core.records import TokenRecord
-from gateway.core.targets import parse_path
-from gateway.core.tokens import digest, shown_part, token_id
+from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import digest, shown_part, token_id
 
 SMALL = """
 name = "small"

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from gateway.core.quotas import Algorithm, Quota
+from gateway.core.quotas.model import Algorithm, Quota
 
 ALGORITHMS: tuple[Algorithm, ...] = ("fixed-window", "sliding-window-counter", "moving-window", "token-bucket")
 

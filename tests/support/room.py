@@ -6,18 +6,16 @@ from contextlib import asynccontextmanager
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.redis_admissions import RedisAdmissions
-from gateway.adapters.redis_connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis_exports import RedisExports
-from gateway.adapters.redis_fetches import RedisFetches
-from gateway.adapters.redis_settlements import RedisSettlements
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.adapters.rendering import ProcessRenderer
-from gateway.adapters.scripted_upstreams import ScriptedUpstreams
-from gateway.adapters.stream_watch import StreamWatch
+from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
+from gateway.adapters.redis.exports import RedisExports
+from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.adapters.renderer import ProcessRenderer
+from gateway.adapters.revocation_watch import StreamWatch
 from gateway.app import request_ids
-from gateway.contents import Contents
-from gateway.core.messages import (
+from gateway.core.http.messages import (
     ContentStream,
     Ended,
     Field,
@@ -29,15 +27,16 @@ from gateway.core.messages import (
     field_values,
 )
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.rules import PolicySet
-from gateway.core.records import AccessRecord, TokenRecord
-from gateway.core.tokens import build_checksum
-from gateway.exchange import Exchange
-from gateway.fetching import Fetching
-from gateway.retrieval import Retrieval
-from gateway.shaping import Shaping
+from gateway.core.policies.model import PolicySet
+from gateway.core.tokens.records import AccessRecord, TokenRecord
+from gateway.core.tokens.text import build_checksum
+from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.fetch import Contents, Fetching
+from gateway.pipeline.variants import Shaping
 from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
+from tests.support.scripted_upstreams import ScriptedUpstreams
 
 NOW = 1_800_000_000_000
 TEXT = "sml_" + "0" * 34 + build_checksum("sml_" + "0" * 34)
@@ -83,7 +82,7 @@ class Room:
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
         self.encoder = ContentEncoder()
-        contents = Contents(self.exports, self.encoder)
+        self.contents = contents = Contents(self.exports, self.encoder, counts=counts)
         parts = (self.exports, contents, self.fetches, self.upstreams, counts)
         documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.core.messages import Field, Response
+from gateway.core.http.messages import Field, Response
 from tests.support.room import field, ok
 
 POLICY = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.tokens import build_checksum
+from gateway.core.tokens.text import build_checksum
 from tests.support.client import ask
 from tests.support.command_line import run_json
 from tests.support.expiring import expire

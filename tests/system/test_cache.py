@@ -311,7 +311,7 @@ def test_a_full_redis_degrades_to_proxying(serve: Serve, own_redis: RedisServer,
         with redis.Redis.from_url(own_redis.url) as client:
             client.config_set("maxmemory", "1")
         answers = [ask(gateway.port, "GET", EXPORT, token=token) for _ in range(2)]
-        assert [(200, b"content", "gateway; fwd=uri-miss")] * 2 == [
+        assert [(200, b"content", "gateway; fwd=uri-miss; detail=store-refused")] * 2 == [
             (answer.status, answer.content, status_of(answer)) for answer in answers
         ]
     assert 3 == len(counting.heads)

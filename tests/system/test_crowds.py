@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_tokens import RedisTokens
-from gateway.core.tokens import build_checksum, token_id
+from gateway.adapters.redis.tokens import RedisTokens
+from gateway.core.tokens.text import build_checksum, token_id
 from tests.conftest import run_with_tokens
 from tests.support.crowd import send_crowd
 from tests.support.policies import make_record

@@ -11,7 +11,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from gateway.core.client_fields import MISLEADING
+from gateway.core.upstream.client_fields import MISLEADING
 from tests.adapters.test_assertions import make_key
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json

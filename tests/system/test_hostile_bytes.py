@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.targets import MAXIMUM_TARGET_BYTES
+from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
+from gateway.server.connection import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
+from gateway.server.requests import MAXIMUM_DISCARDED_BYTES, MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
 from gateway.settings import Settings
-from gateway.web.connections import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALLED_SECONDS
-from gateway.web.receiving import MAXIMUM_DISCARDED_BYTES
-from gateway.web.requests import MAXIMUM_FIELDS, MAXIMUM_HEAD_BYTES
 from tests.support.processes import GatewayServer, RedisServer, wait_until
 from tests.support.raw import send_pieces, send_raw
 from tests.support.recording_backend import RecordingBackend
@@ -140,7 +139,7 @@ def test_a_row(gateway: GatewayServer, backend: RecordingBackend, token: str, ro
     ],
 )
 def test_a_head_beyond_the_limits(gateway: GatewayServer, token: str, head: bytes) -> None:
-    """431 and the end of the connection (RFC 6585 5); heads without an end are those of tests/web."""
+    """431 and the end of the connection (RFC 6585 5); heads without an end are those of tests/server."""
     common = f"Host: a.example\r\nAuthorization: Bearer {token}\r\n".encode()
     answer = send_raw(gateway.port, b"GET /a HTTP/1.1\r\n" + common + head)
     assert [431] == statuses_of(answer)

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_a_full_disk_is_said_as_it_begins_and_as_it_ends(
     other.rename(file)  # a disk with room
     written = 60
     wait_until(lambda: room.exists() and room.read_bytes().count(b"\n") == written, "all are written")
-    processes = set(re.findall(r"WARNING (\d+) gateway.adapters.access_log: ", gateway.text()))
+    processes = set(re.findall(r"WARNING (\d+) gateway.adapters.logs.access_log: ", gateway.text()))
     begun = f"access log: {file}: cannot be written (No space left on device); trying again until it can"
     wait_until(lambda: len(lines_about_the_log(gateway)) == 2 * len(processes), "its end is said")
     assert {begun, f"access log: {file}: can be written again"} == set(lines_about_the_log(gateway))
@@ -244,14 +245,16 @@ def test_a_hangup_reloads_policies_and_ends_nothing(serve: Serve, redis_url: str
 def test_a_storm_of_hangups_from_the_start_on_ends_nothing(
     serve: Serve, redis_url: str, policies: Path, quick: int
 ) -> None:
-    """Whatever a process does at that moment, its start included: each comes up, serves, and has reloaded."""
+    """Sent to all processes, as a service manager does, whatever each does at that moment, its start included."""
     token = mint(redis_url, policies)["token"]
     gateway = GatewayServer(policies.parent, "--policies", str(policies), "--redis", redis_url, "--workers", "2")
     try:
         wait_until(lambda: _takes_hangups(gateway.popen.pid), "it takes them")
 
         def is_up() -> bool:
-            gateway.send(signal.SIGHUP)
+            for process in (gateway.popen.pid, *descendants_of(gateway.popen.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGHUP)
             return gateway.text().count("startup complete") == 2
 
         wait_until(is_up, "both workers are up")
@@ -261,6 +264,16 @@ def test_a_storm_of_hangups_from_the_start_on_ends_nothing(
         assert 2 == gateway.text().count("Started server process")
     finally:
         assert 0 == gateway.stop()
+
+
+def descendants_of(pid: int) -> list[int]:
+    """The processes that it has started, and theirs."""
+    found = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants_of(child)]
+    return found
 
 
 def _takes_hangups(pid: int) -> bool:

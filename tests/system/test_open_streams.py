@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,22 @@ def test_what_is_open_ends_when_its_token_may_no_longer(stage: Stage, act: str, 
         assert (0, b"", "closed") == read_rest(streams.events)
         assert (len(REVOKED), REVOKED, "closed") == read_rest(streams.websocket)
         assert "reset" == read_rest(streams.download)[2]
+    assert_ends_are_on_record(stage.gateway, shown["id"], is_by_itself=of == "token" and act in ("expired", "rotated"))
+
+
+def assert_ends_are_on_record(gateway: GatewayServer, token: str, *, is_by_itself: bool) -> None:
+    """Each stream of the token has one record, with the status that it began with and why the gateway ended it."""
+
+    def cut() -> list[dict[str, Any]]:
+        return [record for record in gateway.records_of(token) if record["method"] == "GET"]
+
+    wait_until(lambda: len(cut()) == 3, "all three are on record")
+    assert {"/events": 200, "/talk": 101, "/download": 200} == {
+        record["path"].removeprefix("/api/v1/projects/website"): record["status"] for record in cut()
+    }
+    assert {"expired" if is_by_itself else "revoked"} == {record["ended"] for record in cut()}
+    (reason,) = {record["reason"] for record in cut()}
+    assert is_by_itself == (reason == "expired_token")
 
 
 def test_a_token_that_is_used_up_keeps_what_is_open(stage: Stage) -> None:

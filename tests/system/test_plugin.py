@@ -19,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from gateway.core.tokens import build_checksum
+from gateway.core.tokens.text import build_checksum
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until

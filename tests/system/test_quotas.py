@@ -61,7 +61,7 @@ match = "* /**"
 
 SHORT_LEASES = (
     "-c",
-    "import gateway.core.quotas as quotas; quotas.LEASE_SECONDS = 2; from gateway.cli.main import main; main()",
+    "import gateway.core.quotas.model as quotas; quotas.LEASE_SECONDS = 2; from gateway.cli.main import main; main()",
 )
 """The gateway with leases that end soon: the test of a killed worker waits for one."""
 

@@ -179,6 +179,18 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+@contextlib.contextmanager
+def held_up(gateway: GatewayServer) -> Iterator[None]:
+    """The gateway does nothing meanwhile."""
+    state = Path(f"/proc/{gateway.popen.pid}/stat")
+    gateway.send(signal.SIGSTOP)
+    try:
+        wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+        yield
+    finally:
+        gateway.send(signal.SIGCONT)
+
+
 def read_all(connection: socket.socket) -> bytes:
     received = b""
     with contextlib.suppress(ConnectionError):
@@ -255,7 +267,7 @@ def test_a_client_that_closed_its_own_side_is_asked_whether_it_is_there(
 def test_a_quick_answer_to_nobody_is_no_answer(gateway: GatewayServer, token: dict[str, str], name: str) -> None:
     """A client that closes both sides at once looks as if it were there, until its system refuses the answer."""
     for number in range(10):
-        with connect(gateway) as connection:
+        with held_up(gateway), connect(gateway) as connection:  # so that it has closed them before it is answered
             connection.sendall(request(token, f"/quick/{name}/{number}"))
         record = record_of(gateway, f"/quick/{name}/{number}")
         assert (499, "client_gone") == (record["status"], record["ended"])

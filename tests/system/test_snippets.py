@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # of schemathesis
 
-from gateway.core.pages.snippets import Snippet, build_snippets, variable_name
+from gateway.core.pages.export_urls import Snippet, build_snippets, variable_name
 from gateway.core.policies.loading import load_policies
 from tests.support.client import ask
 from tests.support.processes import wait_until

@@ -124,5 +124,5 @@ def test_a_reload_ends_streams_that_it_would_not_let_in(serve: Serve, redis_url:
             assert b"" == read_rest(events)
             assert 404 == ask(gateway.port, "GET", "/new").status
         origin.may_end.set()
-        assert "no_matching_rule" in gateway.text()
+        wait_until(lambda: "no_matching_rule" in gateway.text(), "the log says why")
         assert "Traceback" not in gateway.text()

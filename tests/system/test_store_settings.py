@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.support.client import ask
-from tests.support.processes import RedisServer
+from tests.support.processes import RedisServer, wait_until
 from tests.system.conftest import Serve, mint
 
 
@@ -27,7 +27,7 @@ def test_serve_takes_an_evicting_redis_that_is_meant(serve: Serve, own_redis: Re
     ready = ask(gateway.port, "GET", "/-/ready")
     assert 200 == ready.status
     assert any("may evict" in warning for warning in ready.json()["warnings"])
-    assert "warning: Redis may evict" in gateway.text()
+    wait_until(lambda: "warning: Redis may evict" in gateway.text(), "the start says so")
 
 
 def test_a_store_that_loses_its_data_is_503_and_not_ready(serve: Serve, own_redis: RedisServer, policies: Path) -> None:

@@ -46,7 +46,7 @@ def two_backends(tmp_path: Path) -> Iterator[list[Process]]:
     processes = []
     for number in range(2):
         port = free_port()
-        command = [sys.executable, "-m", "gateway.cli.demo.backend", "--listen", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "gateway.demo.backend.api", "--listen", f"127.0.0.1:{port}"]
         process = Process(command, tmp_path / f"backend-{number}.log", {"PORT": str(port)})
         process.port = port  # type: ignore[attr-defined]
         processes.append(process)

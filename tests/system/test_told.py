@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.client_fields import MISLEADING, fold
+from gateway.core.upstream.client_fields import MISLEADING, fold
 from tests.support.client import ask
 from tests.support.command_line import run_command
 from tests.support.processes import GatewayServer, free_port, wait_until

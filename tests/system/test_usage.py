@@ -1,18 +1,21 @@
 """Usage, counted by running gateways."""
 
 import signal
+import socket
 import time
 from collections import Counter
 from pathlib import Path
 
-from gateway.adapters.redis_connection import RedisConnection
-from gateway.adapters.redis_usage import RedisUsage
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.usage import RedisUsage
 from gateway.core.usage import Totals
 from tests.conftest import run_with_connection
 from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer, wait_until
+from tests.support.raw import RawBackend, read_head, request_bytes
 from tests.system.conftest import Serve, mint
+from tests.system.test_bad_backends import write_policy
 
 EXPORT = "/api/v1/projects/website/translations/export?lang=de"
 
@@ -59,3 +62,31 @@ def test_what_is_counted_is_written_soon(serve: Serve, own_redis: RedisServer, p
     gateway.send(signal.SIGKILL)
     assert -signal.SIGKILL == gateway.popen.wait()
     assert {("", "2xx", ""): 5} == counted(own_redis.url)
+
+
+def test_requests_whose_clients_left_are_counted(serve: Serve, own_redis: RedisServer, policies: Path) -> None:
+    """The backend has acted on each of them, so each is the token's; so is what a stop cuts."""
+    arrived = []
+
+    def hold(connection: socket.socket) -> None:
+        arrived.append(read_head(connection))
+        connection.recv(1)  # until the gateway closes it
+
+    with RawBackend(hold) as backend:
+        write_policy(policies, backend.port, response_timeout="30s")
+        token = mint(own_redis.url, policies)
+        gateway = serve(own_redis.url, environment={"GATEWAY_STOP_TIMEOUT": "1"})
+        lines = (b"Host: a", b"Authorization: Bearer " + token["token"].encode(), b"Content-Length: 0")
+        request = request_bytes(*lines, request_line=b"POST /write HTTP/1.1")
+        for number in range(6):
+            with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+                connection.sendall(request)
+                wait_until(lambda: len(arrived) == number + 1, "the backend has it")  # noqa: B023 - called at once
+        wait_until(lambda: {("client_gone", "4xx", ""): 6} == counted(own_redis.url), "six requests are counted")
+        with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+            connection.sendall(request)
+            wait_until(lambda: len(arrived) == 7, "the backend has it")
+            assert 0 == gateway.stop()
+    assert {("client_gone", "4xx", ""): 6, ("stopped", "5xx", ""): 1} == counted(own_redis.url)
+    shown = run_json("token", "show", token["id"], "--redis", own_redis.url)["requests"]
+    assert 7 == sum(shown.values())

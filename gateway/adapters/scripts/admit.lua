@@ -3,15 +3,15 @@
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different terms
--- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/terms.py)
+-- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/script_terms.py)
 -- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
 --
 -- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
 -- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
--- '', revoked}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
--- all, nor does one whose parent is. core/decision.py makes the verdict.
+-- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
+-- all, nor does one whose parent is. core/admission/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then
@@ -113,6 +113,7 @@ for i, key in ipairs(KEYS) do
     local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
     if is_known and has_parent and may_act(record, now) then
       note_use(key, record, terms.resolution, now)
+      bind_plan(record, owner, terms)
       local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
       local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
       if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then

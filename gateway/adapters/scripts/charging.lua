@@ -1,34 +1,45 @@
 -- The quotas of one request, charged together or not at all. quotas.lua stands before this.
 --
 -- They count against one or several holders: the token's lineage, whose counters are in the token's own bucket, and
--- those that share a counter (core/partitions.py). A quota in shadow is decided on by itself: it is charged where it
+-- those that share a counter (core/quotas/partitions.py). A quota in shadow is decided on by itself: it is charged where it
 -- has room, and refuses nothing.
 
 local OVERRIDE_COUNTER, OVERRIDE_LIMIT, OVERRIDE_CAPACITY, OVERRIDE_UNTIL = 1, 2, 3, 4
 local EXACT = 2 ^ 52
 
-local function fits_at(window, quota, cost, now)
+local function own_fits_at(window, quota, cost, now)
   if window.used + cost <= quota[CAPACITY] then
     return now
   end
   return cost > quota[CAPACITY] and now + quota[WINDOW] or window.algorithm.fits_at(window, quota, cost)
 end
 
-local function resets_at(window, quota, now)
-  if window.used == 0 then
-    return now
+-- What others have counted is waited for as a whole: at the latest then there is as much room as is told.
+local function fits_at(window, quota, cost, now)
+  local own = own_fits_at(window, quota, cost, now)
+  if window.elsewhere and window.used + window.elsewhere + cost > quota[CAPACITY] then
+    return max(own, window.elsewhere_until)
   end
-  return fits_at(window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
+  return own
 end
 
--- The quota with a token's own limit; its tick and ticks as in core/quotas.py.
-local function override(quota, limit, capacity)
+local function resets_at(window, quota, now)
+  local own = window.resets_at or now
+  if not window.resets_at and window.used > 0 then
+    own = own_fits_at(window, quota, max(0, quota[CAPACITY] - window.used) + 1, now)
+  end
+  return window.elsewhere and max(own, window.elsewhere_until) or own
+end
+
+-- The quota with another limit, and by another algorithm where one is given; its tick and ticks as in core/quotas/model.py.
+local function override(quota, limit, capacity, algorithm)
   local tick, product = 1, max(limit, capacity) * quota[WINDOW]
   while product / tick > EXACT do
     tick = tick * 2
   end
-  local algorithm = quota[ALGORITHM] or 'fixed-window'
-  return { quota[COUNTER], capacity, quota[WINDOW], algorithm, tick, ceil(quota[WINDOW] / tick), limit, quota[SHADOW] }
+  algorithm = algorithm or quota[ALGORITHM] or 'fixed-window'
+  local ticks, field = ceil(quota[WINDOW] / tick), quota[FIELD] or quota[COUNTER]
+  return { quota[COUNTER], capacity, quota[WINDOW], algorithm, tick, ticks, limit, field, quota[SHADOW] }
 end
 
 local function effective(quotas, overrides, now)
@@ -46,29 +57,63 @@ local function effective(quotas, overrides, now)
   return found
 end
 
--- The counters of some quotas, worked out once for all requests of a call that have the same terms.
-local function counters_of(quotas)
-  if not quotas.counters then
-    local counters = {}
+-- The fields of some quotas, worked out once for all requests of a call that have the same terms.
+local function fields_of(quotas)
+  if not quotas.fields then
+    local fields = {}
     for i = 1, #quotas do
-      counters[i] = quotas[i][COUNTER]
+      fields[i] = quotas[i][FIELD] or quotas[i][COUNTER]
     end
-    quotas.counters = counters
+    quotas.fields = fields
   end
-  return quotas.counters
+  return quotas.fields
+end
+
+-- Adds to a window what other algorithms have counted for the same limit, and keeps their parts as long as these count.
+-- Processes do not read a changed policy file all at one moment: what they admit together stays within the limit.
+local function add_others(window, quota, others, log_prefix, now)
+  local limit, kept = quota[LIMIT] or quota[CAPACITY], {}
+  for mark, state in string.gmatch(others, '(%a?)(%S+)') do
+    local name, log = MARKED[mark], nil
+    local algorithm = ALGORITHMS[name]
+    if algorithm == moving then
+      local of, rule = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
+      log = table.concat({ log_prefix, of, ':', name, rule })
+    end
+    if not algorithm then
+      kept[#kept + 1] = mark .. state
+    elseif limit > 0 and (not log or tonumber(state) > now) then
+      local same = override(quota, limit, quota[CAPACITY], name)
+      local found = algorithm.read(same, state, now, log)
+      if found.used > 0 then
+        window.elsewhere = (window.elsewhere or 0) + found.used
+        window.elsewhere_until = max(window.elsewhere_until or 0, algorithm.ends_at(found, same))
+      end
+      if found.used > 0 or log then
+        kept[#kept + 1] = mark .. state
+      end
+    end
+  end
+  window.others = #kept > 0 and table.concat(kept, ' ') or nil
 end
 
 -- Reads the quotas of a holder behind those that are there already; gives the key of its hash.
 local function read(prefix, holder, quotas, windows, now)
-  local number, counters = #windows, counters_of(quotas)
+  local number = #windows
   local key = prefix .. 'quota:' .. holder
-  local states = call('HMGET', key, unpack(counters))
+  local fields = call('HMGET', key, unpack(fields_of(quotas)))
   for i = 1, #quotas do
-    local quota = quotas[i]
+    local quota, state, others = quotas[i], fields[i], nil
     local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
-    local own_key = algorithm.kind and table.concat({ prefix, algorithm.kind, holder, ':', counters[i] })
-    local window = algorithm.read(quota, states[i], now, own_key)
+    if state then
+      state, others = split(state, algorithm.mark)
+    end
+    local own_key = algorithm.kind and table.concat({ prefix, algorithm.kind, holder, ':', quota[COUNTER] })
+    local window = algorithm.read(quota, state, now, own_key)
     window.algorithm = algorithm -- a fixed window has it: a table that grows costs more
+    if others then
+      add_others(window, quota, others, table.concat({ prefix, moving.kind, holder, ':' }), now)
+    end
     windows[number + i] = window
   end
   return key
@@ -83,7 +128,8 @@ local function write(key, quotas, windows, first, last, cost, lease, now)
     if not window.is_full and (cost > 0 or algorithm.takes) then
       local field, needed = algorithm.take(window, quota, cost, now, lease)
       if field then
-        changes[count + 1], changes[count + 2] = quota[COUNTER], field
+        changes[count + 1] = quota[FIELD] or quota[COUNTER]
+        changes[count + 2] = join(algorithm.mark, field, window.others)
         count = count + 2
       end
       if needed and needed > longest then
@@ -126,7 +172,8 @@ local function report(quotas, windows, cost, charged, is_whole, now, reply)
   local number, length = #quotas, #reply
   for i = 1, number do
     local window = windows[i]
-    reply[length + 1], reply[length + 2] = window.used, window.resets_at or resets_at(window, quotas[i], now)
+    reply[length + 1] = window.used + (window.elsewhere or 0)
+    reply[length + 2] = not window.elsewhere and window.resets_at or resets_at(window, quotas[i], now)
     length = length + 2
   end
   if not is_whole then
@@ -159,7 +206,7 @@ local function charge(bucket, record, terms, plan, address, lease, may_charge, n
   local has_room, is_whole = true, true
   for i = 1, #windows do
     local quota, window = quotas[i], windows[i]
-    if window.used + (window.algorithm.takes or cost) > quota[CAPACITY] then
+    if window.used + (window.elsewhere or 0) + (window.algorithm.takes or cost) > quota[CAPACITY] then
       window.is_full, is_whole = true, false
       has_room = has_room and quota[SHADOW] or false
     end

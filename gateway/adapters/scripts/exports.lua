@@ -1,6 +1,10 @@
 -- What the scripts of the cache have in common. Times are Unix milliseconds.
 
 local CONTENT = VERSION .. ':content'
+-- Of a Redis' memory, the most that one entitlement's exports may have: four others can store as much beside it.
+local PART_OF_MEMORY = 1 / 8
+-- Exports that one call ends to make room: Redis serves nobody else for a millisecond. The next calls end the others.
+local ENDED_AT_ONCE = 200
 
 local function content_key(export, variant)
   return CONTENT .. string.sub(export, EXPORT_LENGTH + 1) .. ':' .. variant
@@ -11,17 +15,88 @@ local function stored_at(head)
   return tonumber(string.sub(head, 1, MARK_LENGTH)) or 0
 end
 
--- Ends one variant of an export.
-local function drop(export, variant)
-  redis.call('HDEL', export, variant)
-  redis.call('UNLINK', content_key(export, variant))
-end
-
 -- A key is kept for as long as the longest of what is in it.
 local function keep(key, milliseconds)
   if redis.call('PTTL', key) < milliseconds then
     redis.call('PEXPIRE', key, milliseconds)
   end
+end
+
+-- What an entitlement has stored: the bytes of each member and under '' those of all, the members by age, and by the end
+-- of their time. `name` is that of an export, of content or of what is staged. Returns the three keys, and what is left
+-- of the name behind the entitlement: of content it is the member.
+local function find_held(name)
+  local kind, length, start = string.match(name, '^[^:]+:[^:]+:([^:]+):(%d+):()')
+  local last = start + tonumber(length) - 1
+  local of = table.concat({ ':', kind, ':', length, ':', string.sub(name, start, last) })
+  local held = { bytes = VERSION .. ':held' .. of, ages = VERSION .. ':ages' .. of, ends = VERSION .. ':ends' .. of }
+  return held, string.sub(name, last + 2)
+end
+
+-- Counts a member no longer.
+local function forget(held, member)
+  local bytes = redis.call('HGET', held.bytes, member)
+  redis.call('ZREM', held.ages, member)
+  redis.call('ZREM', held.ends, member)
+  if bytes then
+    redis.call('HDEL', held.bytes, member)
+    if redis.call('HINCRBY', held.bytes, '', -bytes) <= 0 then
+      redis.call('DEL', held.bytes)
+    end
+  end
+end
+
+-- Ends one variant of an export.
+local function drop(export, variant)
+  redis.call('HDEL', export, variant)
+  redis.call('UNLINK', content_key(export, variant))  -- megabytes are freed by another thread
+  local held, key = find_held(export)
+  forget(held, key .. ':' .. variant)
+end
+
+-- Ends the oldest of an entitlement's, the `newest` one aside, until it has no more than `limit` bytes. Returns how many.
+local function make_room(held, newest, limit)
+  local prefix, dropped = string.gsub(held.bytes, ':held:', ':export:', 1) .. ':', 0
+  while dropped < ENDED_AT_ONCE and tonumber(redis.call('HGET', held.bytes, '') or 0) > limit do
+    local oldest = redis.call('ZRANGE', held.ages, 0, 1)
+    local member = oldest[1] == newest and oldest[2] or oldest[1]
+    if not member then
+      redis.call('DEL', held.bytes)  -- one of the keys was evicted: it is counted anew
+    elseif member == newest then
+      return dropped
+    else
+      local key, variant = string.match(member, '^(.*):(.-)$')
+      drop(prefix .. key, variant)
+      dropped = dropped + 1
+    end
+  end
+  return dropped
+end
+
+-- Bytes that Redis uses, and those that it may use: 0 where it has no limit, or does not tell.
+local function memory()
+  local told = redis.pcall('INFO', 'memory')
+  if type(told) ~= 'string' then
+    return 0, 0
+  end
+  return tonumber(string.match(told, 'used_memory:(%d+)') or 0), tonumber(string.match(told, 'maxmemory:(%d+)') or 0)
+end
+
+-- Why so many bytes more of an entitlement are not stored, or nil; and how many bytes it may have. `share` is the percent
+-- of its memory that Redis may use with them, 0 for any; `limit` is for one entitlement, 0 for any.
+local function find_refusal(bytes, limit, share)
+  local used, maximum = 0, 0
+  if share > 0 then
+    used, maximum = memory()
+  end
+  limit = limit > 0 and limit or math.huge
+  if maximum > 0 then
+    limit = math.min(limit, maximum * PART_OF_MEMORY)
+  end
+  if bytes > limit then
+    return 'large', limit
+  end
+  return maximum > 0 and used + bytes > maximum * share / 100 and 'full' or nil, limit
 end
 
 local function release(lease, holder)

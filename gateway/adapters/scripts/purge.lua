@@ -17,10 +17,11 @@ local ended, has_more = 0, 0
 for i = 1, last, 2 do
   local exports = redis.call('ZRANGE', KEYS[i], 0, most - 1)
   for _, export in ipairs(exports) do
-    for _, variant in ipairs(redis.call('HKEYS', export)) do
-      redis.call('UNLINK', content_key(export, variant))  -- megabytes are freed by another thread
+    local variants = redis.call('HKEYS', export)
+    for _, variant in ipairs(variants) do
+      drop(export, variant)
     end
-    ended = ended + redis.call('DEL', export)
+    ended = ended + math.min(#variants, 1)
     redis.call('ZREM', KEYS[i], export)
   end
   if #exports == most then

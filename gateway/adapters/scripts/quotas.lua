@@ -1,30 +1,62 @@
--- The algorithms of quotas. core/charging.py is their twin and says what each of them counts.
+-- The algorithms of quotas. core/quotas/charging.py is their twin and says what each of them counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
--- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, is in shadow}, see core/policies/terms.py; a
--- fixed window that is enforced has the first three only. The state is a field of a hash, or under a key of its own,
--- which then has the `kind`. Of each algorithm
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
+-- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
+-- hash, or under a key of its own, which then has the `kind`. All algorithms that count the same limit, as while a
+-- changed policy file is rolled out, share the field: each has its part, behind its mark. Of each algorithm
 --   read       reads the state and gives its units as `used`
 --   take       charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
 --              so long
 --   fits_at    is when units that find no room now, but not more than the capacity, will
+--   ends_at    is when units that are counted now will all be gone, if nothing is charged
 --   give_back  takes units of an earlier charge back, never more than would be there had they not been charged: gives
 --              the new field where that is to be written
 -- A concurrency limit takes one unit whatever the cost, and instead of giving it back renews and releases a lease.
 
-local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT, SHADOW = 1, 2, 3, 4, 5, 6, 7, 8
+local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT, FIELD, SHADOW = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local MAXIMUM_LATER = 1000 -- entries of a moving window behind the one that something is given back to
 local RETRY = 1000 -- milliseconds after which a request that found too many in flight may try again
 local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, math.max, string.match, string.format
-local call, tonumber, unpack = redis.call, tonumber, unpack
+local call, tonumber, unpack, find_text, byte = redis.call, tonumber, unpack, string.find, string.byte
+local NINE = byte('9')
 
-local fixed, sliding, moving, bucket, leases = {}, {}, { kind = 'log:' }, {}, { kind = 'leases:', takes = 1 }
+local fixed, sliding, moving = { mark = '' }, { mark = 's' }, { mark = 'm', kind = 'log:' }
+local bucket, leases = { mark = 'b' }, { mark = 'l', kind = 'leases:', takes = 1 }
 local ALGORITHMS = {
   ['fixed-window'] = fixed, ['sliding-window-counter'] = sliding, ['moving-window'] = moving,
   ['token-bucket'] = bucket, ['concurrent'] = leases,
 }
+local MARKED = { [''] = 'fixed-window', s = 'sliding-window-counter', m = 'moving-window', b = 'token-bucket' }
+
+-- The part of an algorithm in a field, or nil, and the other parts as they are, or nil: nearly always the one is all.
+local function split(field, mark)
+  local is_one = not find_text(field, ' ', 1, true)
+  if is_one and mark == '' and byte(field) <= NINE then
+    return field
+  end
+  if is_one and mark ~= '' and byte(field) == byte(mark) then
+    return string.sub(field, 2)
+  end
+  local own, others = nil, {}
+  for of, state in string.gmatch(field, '(%a?)(%S+)') do
+    if of == mark then
+      own = state
+    else
+      others[#others + 1] = of .. state
+    end
+  end
+  return own, #others > 0 and table.concat(others, ' ') or nil
+end
+
+local function join(mark, state, others)
+  if others then
+    return mark .. state .. ' ' .. others
+  end
+  return mark == '' and state or mark .. state
+end
 
 function fixed.read(quota, state, now)
   if state then
@@ -43,6 +75,10 @@ function fixed.take(window, quota, cost)
 end
 
 function fixed.fits_at(window)
+  return window.resets_at
+end
+
+function fixed.ends_at(window)
   return window.resets_at
 end
 
@@ -85,6 +121,10 @@ function sliding.fits_at(window, quota, cost)
   return max(ends - left * quota[TICK], ends - quota[WINDOW])
 end
 
+function sliding.ends_at(window, quota)
+  return window.start + 2 * quota[WINDOW]
+end
+
 function sliding.give_back(quota, state, units, charged_at, now)
   local window = sliding.read(quota, state, now)
   local start = charged_at - charged_at % quota[WINDOW]
@@ -98,7 +138,7 @@ function sliding.give_back(quota, state, units, charged_at, now)
   return format('%d:%d:%d', window.start, window.before, window.current)
 end
 
--- An entry of a moving window's list: time:units:all units of the list up to and including these.
+-- field: until when there is a list, which has the state. An entry of it: time:units:all units of the list up to and including these.
 local function log_entry(log, index)
   local at, units, total = match(call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
   return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
@@ -151,10 +191,15 @@ function moving.take(window, quota, cost, now)
   else
     call('RPUSH', log, format('%d:%d:%d', at, cost, total))
   end
+  window.oldest = window.oldest or { at = at, units = cost, total = total }
   if floor(at / length) ~= floor(newest.at / length) then -- once in a window: for this one and the next
     call('PEXPIRE', log, 2 * length)
+    return format('%d', at + 2 * length), 2 * length -- says that there is a list, and until when
   end
-  window.oldest = window.oldest or { at = at, units = cost, total = total }
+end
+
+function moving.ends_at(window, quota)
+  return window.newest and window.newest.at + quota[WINDOW] or 0
 end
 
 function moving.fits_at(window, quota, cost)
@@ -209,6 +254,10 @@ end
 function bucket.fits_at(window, quota, cost)
   local excess = window.debt + (cost - quota[CAPACITY]) * quota[TICKS]
   return window.at + ceil(excess / quota[LIMIT]) * quota[TICK]
+end
+
+function bucket.ends_at(window, quota)
+  return window.at + ceil(window.debt / quota[LIMIT]) * quota[TICK]
 end
 
 function bucket.give_back(quota, state, units, charged_at, now)

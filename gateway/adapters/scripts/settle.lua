@@ -4,7 +4,7 @@
 -- KEYS[i]   the key of a counter, for each thing to be done
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different quotas
--- ARGV[3..] n quotas, JSON (core/policies/terms.py)
+-- ARGV[3..] n quotas, JSON (core/policies/script_terms.py)
 -- then, for each key: the number of its quota, 'give_back' with units and the time at which they were charged, or
 -- 'renew' or 'release' with a lease and nothing
 --
@@ -18,12 +18,19 @@ end
 
 local function give_back(key, quota, units, charged_at)
   local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
-  local state = not algorithm.kind and call('HGET', key, quota[COUNTER])
-  if state or algorithm.kind then
-    local field = algorithm.give_back(quota, state, units, charged_at, now, key)
-    if field then
-      call('HSET', key, quota[COUNTER], field)
-    end
+  if algorithm.kind then
+    algorithm.give_back(quota, nil, units, charged_at, now, key)
+    return
+  end
+  local field = quota[FIELD] or quota[COUNTER]
+  local found = call('HGET', key, field)
+  if not found then
+    return
+  end
+  local state, others = split(found, algorithm.mark)
+  local changed = state and algorithm.give_back(quota, state, units, charged_at, now)
+  if changed then
+    call('HSET', key, field, join(algorithm.mark, changed, others))
   end
 end
 

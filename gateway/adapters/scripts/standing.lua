@@ -2,7 +2,7 @@
 -- charging.lua, which charge nothing that may not be charged, and tokens.lua stand before this.
 --
 -- KEYS[i]   the record of token i
--- ARGV      for each token: the terms of the rule that its quotas are looked at for, JSON (core/policies/terms.py), or
+-- ARGV      for each token: the terms of the rule that its quotas are looked at for, JSON (core/policies/script_terms.py), or
 --           ''; the project that the request's path names, or ''; the client's network, for the quotas that count it
 -- Returns the time in Unix milliseconds, then for each token {record or '', revoked, kin, ...} as admit.lua tells them,
 -- and what charging.lua reports.
@@ -18,7 +18,11 @@ local function look(key, terms, project, network)
     local parent, owner = read_parent(bucket, record), read_owner(bucket, record, project)
     reply[3] = tell_kin(owner, parent)
     terms = terms ~= '' and cjson.decode(terms)
-    local plan = terms and record[RECORD_POLICY] == terms.policy and terms.plans[record[RECORD_PLAN]]
+    local plan
+    if terms and record[RECORD_POLICY] == terms.policy then
+      bind_plan(record, owner, terms)
+      plan = terms.plans[record[RECORD_PLAN]]
+    end
     if plan then
       charge(bucket, record, terms, plan, network, '', false, now, reply)
     end

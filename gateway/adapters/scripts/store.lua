@@ -10,11 +10,16 @@
 -- ARGV[9]   the holder of the lease, or ''
 -- ARGV[10]  how many variants an export may have, ARGV[11] for how long purges are remembered
 -- ARGV[12]  the document that the answer was made of, or '': what ends the answer ends that too
--- Returns whether it was stored: an answer whose fetch began before a purge of one of its groups is not.
+-- ARGV[13]  the bytes of its content, ARGV[14] how many an entitlement may have stored, ARGV[15] the percent of its memory
+--           that Redis may use with them; 0 for any
+-- Returns what became of it, and how many older ones of the same entitlement made room. 'stored'; 'outdated' where the
+-- fetch began before a purge of one of its groups, or its content has gone meanwhile; 'full' or 'large' where there is
+-- no room for it.
 
 local now = clock(ARGV[1])
 local began, milliseconds, variant = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local export, content, staged, document = KEYS[1], content_key(KEYS[1], ARGV[4]), KEYS[3], ARGV[12]
+local was_there = redis.call('HGET', content, 'digest') == ARGV[6]
 local FIRST_GROUP = 4
 
 local function is_outdated()
@@ -49,15 +54,29 @@ local function list(group, name)
   end
 end
 
-local function store()
-  local is_there = redis.call('HGET', content, 'digest') == ARGV[6]
-  local is_staged = staged ~= '' and redis.call('EXISTS', staged) == 1
-  if is_outdated() or not (is_there or is_staged or ARGV[8] == '1') then
-    return 0
+-- Counts what is stored now; returns how many older ones made room for it.
+local function count(limit)
+  local held, key = find_held(export)
+  local member = key .. ':' .. variant
+  for _, ended in ipairs(redis.call('ZRANGEBYSCORE', held.ends, '-inf', now, 'LIMIT', 0, ENDED_AT_ONCE)) do
+    forget(held, ended)
   end
+  local before = tonumber(redis.call('HGET', held.bytes, member) or 0)
+  local bytes = was_there and before > 0 and before or tonumber(ARGV[13]) + #ARGV[5]
+  redis.call('HSET', held.bytes, member, bytes)
+  redis.call('HINCRBY', held.bytes, '', bytes - before)
+  redis.call('ZADD', held.ages, began, member)
+  redis.call('ZADD', held.ends, now + milliseconds, member)
+  for _, name in pairs(held) do
+    keep(name, milliseconds)
+  end
+  return make_room(held, member, limit)
+end
+
+local function put(is_staged)
   redis.call('HSET', export, variant, ARGV[5])
   keep(export, milliseconds)
-  if not is_there then
+  if not was_there then
     redis.call('UNLINK', content)
     if is_staged then
       redis.call('RENAME', staged, content)
@@ -76,7 +95,20 @@ local function store()
       list(KEYS[i], document)
     end
   end
-  return 1
+end
+
+local function store()
+  local is_staged = staged ~= '' and redis.call('EXISTS', staged) == 1
+  if is_outdated() or not (was_there or is_staged or ARGV[8] == '1') then
+    return { 'outdated', 0 }
+  end
+  local more = (was_there or is_staged) and 0 or tonumber(ARGV[13]) -- what is staged is in Redis' memory already
+  local refusal, limit = find_refusal(more, tonumber(ARGV[14]), tonumber(ARGV[15]))
+  if refusal and not was_there then
+    return { refusal, 0 }
+  end
+  put(is_staged)
+  return { 'stored', count(limit) }
 end
 
 local stored = store()

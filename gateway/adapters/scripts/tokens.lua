@@ -17,19 +17,29 @@ local function may_act(record, now)
     and not (expires_at ~= cjson.null and now >= expires_at * 1000)
 end
 
--- {status, scopes in the project that the request is about, or false}; nil where nothing is known of an owner.
--- core/owners.py: standing_in.
+-- {status, scopes in the project that the request is about, or false, plan or false}; nil where nothing is known of an owner.
+-- core/tokens/owners.py: standing_in.
 local function read_owner(bucket, record, project)
   if record[RECORD_OWNER] == '' then
     return nil
   end
   local about = project ~= '' and project or record[RECORD_PROJECT]
   local key = table.concat({ bucket, 'owner:', record[RECORD_POLICY], ':', record[RECORD_OWNER] })
-  local found = redis.call('HMGET', key, 'status', 'in:' .. about, 'in:*')
-  return found[1] and { found[1], found[2] or found[3] } or nil
+  local found = redis.call('HMGET', key, 'status', 'in:' .. about, 'in:*', 'plan')
+  return found[1] and { found[1], found[2] or found[3], found[4] } or nil
 end
 
--- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/children.py: bound_by.
+-- Gives the record the plan that counts, after its parent's was read. core/policies/model.py: plan_of.
+local function bind_plan(record, owner, terms)
+  local own, owners = record[RECORD_PLAN], owner and owner[3]
+  if owners and not (terms.own_plans and own ~= '') then
+    record[RECORD_PLAN] = owners
+  elseif own == '' then
+    record[RECORD_PLAN] = terms.plan
+  end
+end
+
+-- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/tokens/lifecycle.py: bound_by.
 local function read_parent(bucket, record)
   local id = record[RECORD_PARENT] or ''
   if id == '' then
@@ -52,6 +62,7 @@ local function tell_kin(owner, parent)
   end
   return {
     owner and owner[1] or '', owner and owner[2] or false, parent and parent[1] or '', parent and parent[2] or 0,
+    owner and owner[3] or '',
   }
 end
 

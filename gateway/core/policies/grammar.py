@@ -1,6 +1,6 @@
 """What a policy file's texts and numbers look like."""
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -49,5 +49,7 @@ OptionName = Annotated[
 Parameter = Annotated[
     str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END, description="A parameter in braces, such as {mode}")
 ]
+Binding: TypeAlias = Literal["project", "owner", "none"]
+"""What each token of a policy is for; it may name the others besides."""
 Status = Annotated[int, Meta(ge=100, le=599)]
 Units = Annotated[int, Meta(ge=0, le=1_000_000)]

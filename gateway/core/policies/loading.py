@@ -5,21 +5,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.core.decision import Allow, Facts, decide
+from gateway.core.admission.decision import Allow, Facts, decide
 from gateway.core.errors import ConfigurationError
+from gateway.core.http.problems import PROBLEMS
+from gateway.core.http.reasons import Reason
+from gateway.core.http.targets import parse_path
 from gateway.core.own_addresses import OwnAddresses
-from gateway.core.policies.compiling import Compiled, Joining, compile_document, find_credential_fields
-from gateway.core.policies.document import PolicyDocument, TestTable
+from gateway.core.policies.compiler import Compiled, Joining, compile_document, find_credential_fields
 from gateway.core.policies.matching import METHOD
+from gateway.core.policies.model import Policy, PolicySet, Rule, Upstream
 from gateway.core.policies.reading import Mistake, path_to, read_document, unknown_name
-from gateway.core.policies.rules import Policy, PolicySet, Rule
-from gateway.core.policies.upstream import Upstream
-from gateway.core.problems import PROBLEMS
-from gateway.core.reasons import Reason
-from gateway.core.records import TokenRecord
-from gateway.core.targets import parse_path
+from gateway.core.policies.schema import PolicyDocument, TestTable
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.variants.model import InvalidOptions
 from gateway.core.variants.options import parse_variant
-from gateway.core.variants.variant import InvalidOptions
 
 PASSES = 200
 """The status a policy's test expects of a request that would be passed on."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.core.targets import parse_path
+from gateway.core.http.targets import parse_path
 
 ANY_METHOD = "*"
 METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from gateway.core.policies.document import PolicyDocument
+from gateway.core.policies.schema import PolicyDocument
 
 _INNER_PATH = re.compile(r" - at `[^`]*`$")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -13,9 +13,15 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.documents import MAXIMUM_LOOSE_BYTES, read_document
+from gateway.core.variants.model import (
+    MAXIMUM_SEGMENTS,
+    DocumentForm,
+    InvalidOptions,
+    Variant,
+    find_repeated,
+    refuse_unknown,
+)
 from gateway.core.variants.token_values import TYPES, Aliases, normalize
-from gateway.core.variants.trees import MAXIMUM_SEGMENTS, find_repeated
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Variant, refuse_unknown
 
 MAXIMUM_ALIASES = 64
 """Steps from a token to the value that it stands for. A design system has three or four."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.texts import BYTE_ORDER_MARK
+from gateway.core.tokens.text import BYTE_ORDER_MARK
 
 MAXIMUM_DOCUMENT_BYTES = 64 * 1024 * 1024
 """Of a document whose fields all have types: decoded it takes five times its bytes, and hostile ones fifteen times."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.core.variants.variant import DocumentKind, Setting
+from gateway.core.variants.model import DocumentKind, Setting
 
 
 class Format(msgspec.Struct, frozen=True):

@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.etags import build_weak_tag
+from gateway.core.http.etags import build_weak_tag
 from gateway.core.variants.design_tokens import select_tokens
-from gateway.core.variants.renderers.csv_texts import render_csv
-from gateway.core.variants.renderers.json_texts import render_json
-from gateway.core.variants.renderers.stylesheets import render_css, render_scss
-from gateway.core.variants.renderers.token_objects import render_dtcg, render_js, render_token_json, render_ts
-from gateway.core.variants.renderers.xml_texts import render_xml
+from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
+from gateway.core.variants.render_text import render_csv, render_json, render_xml
+from gateway.core.variants.render_tokens import (
+    render_css,
+    render_dtcg,
+    render_js,
+    render_scss,
+    render_token_json,
+    render_ts,
+)
 from gateway.core.variants.translations import select_texts
-from gateway.core.variants.variant import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
 
 MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
 """A document can be written so that a variant is many times larger than it."""

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.documents import read_document
-from gateway.core.variants.variant import LISTED, DocumentForm, InvalidOptions, Variant, refuse_unknown
+from gateway.core.variants.model import LISTED, DocumentForm, InvalidOptions, Variant, refuse_unknown
 
 Leaf: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.encodings import encoder
 from gateway.adapters.encodings.encoder import CODINGS, DECODINGS, INLINE_BYTES, ContentEncoder
-from gateway.contents import Encoder
+from gateway.pipeline.fetch import Encoder
 from tests.support.curl import find_curl
 
 if sys.version_info >= (3, 14):

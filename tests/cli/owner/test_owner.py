@@ -26,20 +26,28 @@ def test_an_owner_is_set_and_shown(where: tuple[str, ...]) -> None:
         "owner": "ada",
         "policy": "small",
         "status": "active",
+        "plan": "pro",
         "permissions": {"": [], "*": ["read"], "website": ["write", "read"]},
         "version": 1,
         "tokens": 1,
     }
-    options = ("--permission", "website=write,read", "--permission", "*=read", "--permission", "=")
+    options = ("--permission", "website=write,read", "--permission", "*=read", "--permission", "=", "--plan", "pro")
     assert expected == set_owner(where, *options)
     assert expected == run_json("owner", "show", "ada", "--policy", "small", *where[:2])
     shown = run_command("owner", "show", "ada", "--policy", "small", *where[:2]).stdout
-    for line in ("status  active", "tokens  1", "in website: write, read", "in every other project: read", "no scope"):
+    for line in (
+        "status  active",
+        "plan  pro",
+        "tokens  1",
+        "in website: write, read",
+        "in every other project: read",
+        "no scope",
+    ):
         assert line in shown
     (listed,) = run_json("owner", "list", "--policy", "small", *where[:2])
     assert {name: value for name, value in expected.items() if name != "tokens"} == listed
     assert (
-        "ada  active  no project: -; every other project: read; website: write,read\n"
+        "ada  active  pro  no project: -; every other project: read; website: write,read\n"
         == run_command("owner", "list", "--policy", "small", *where[:2]).stdout
     )
 

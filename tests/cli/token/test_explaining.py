@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys
 from tests.support.admitting import admit
 from tests.support.command_line import CREATE, run_command, run_json
 from tests.support.policies import SMALL
@@ -260,7 +260,7 @@ def test_the_state_of_a_parent_is_explained(where: tuple[str, ...]) -> None:
     assert 401 == said["status"]
     assert {"parent_ended": f"the parent {parent} is revoked"} == failed(said)
     with redis.Redis.from_url(where[1]) as client:
-        client.delete(names.token(parent))
+        client.delete(keys.token(parent))
     assert {"parent_ended": f"the parent {parent} is gone"} == explain_failures(where, child, "GET /export")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.core.tokens import digest
+from gateway.core.tokens.text import digest
 from tests.support.admitting import admit
 from tests.support.command_line import CREATE, run_command, run_json
 from tests.support.policies import SMALL

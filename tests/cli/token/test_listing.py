@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis_tokens import RedisTokens
+from gateway.adapters.redis.tokens import RedisTokens
 from tests.support.command_line import run_command, run_json
 from tests.support.connections import open_connection
 from tests.support.policies import make_record

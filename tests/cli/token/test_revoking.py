@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.adapters import names
+from gateway.adapters.redis import keys
 from tests.support.command_line import CREATE, run_command, run_json
 
 pytestmark = pytest.mark.redis
@@ -56,7 +56,7 @@ def test_a_lineage_with_a_gap_is_revoked_as_far_as_it_goes(where: tuple[str, ...
     second = rotate(where, first)
     third = rotate(where, second)
     with redis.Redis.from_url(where[1]) as client:
-        client.delete(names.token(first))
+        client.delete(keys.token(first))
     assert {second, third} == {one["id"] for one in revoke(where, "--lineage", third)}
 
 
@@ -151,9 +151,9 @@ def test_a_leak_is_ended_by_one_command(where: tuple[str, ...]) -> None:
     later = create(where)
     with redis.Redis.from_url(where[1]) as client:
         for one, maker in ((made, leaked), (later, made)):
-            record = json.loads(client.get(names.token(one)) or b"")
-            client.set(names.token(one), json.dumps([*record, "", "", "", [], "", None, 0, maker]))
-            client.sadd(names.made(maker), one)
+            record = json.loads(client.get(keys.token(one)) or b"")
+            client.set(keys.token(one), json.dumps([*record, "", "", "", [], "", None, 0, maker]))
+            client.sadd(keys.made(maker), one)
     shown = run_json("token", "show", made, *where[:2])
     assert [leaked, [later]] == [shown["made_by"], shown["made"]]
     listed = run_json("token", "list", "--made-by", leaked, *where[:2])
@@ -171,7 +171,7 @@ def test_who_revokes_a_maker_alone_is_told_what_stays(where: tuple[str, ...]) ->
     """What was made with it goes on working: whoever revokes a leaked token should know."""
     leaked, made = create(where), create(where)
     with redis.Redis.from_url(where[1]) as client:
-        client.sadd(names.made(leaked), made)
+        client.sadd(keys.made(leaked), made)
     revoked = run_command("token", "revoke", leaked, *where[:2])
     assert "1 token(s) that were made with it stay: --with-made revokes them, too.\n" == revoked.stderr
     assert "active" == states(where)[made]

@@ -84,6 +84,25 @@ def test_K12_tokens_are_listed_generated_and_revoked(operator: Page, gateway: Ga
     assert 401 == status_of(gateway, text)
 
 
+def test_T4_an_upgrade_of_the_account_acts_at_once(
+    operator: Page, create: Callable[..., dict[str, str]], gateway: GatewayServer
+) -> None:
+    """On the list of an account's tokens its plan is chosen: the next request of each of them writes."""
+    text = create(*TOKENCRAFT)["token"]
+
+    def write() -> int:
+        return ask(gateway.port, "DELETE", "/api/v1/workspaces/none", token=text, host="app.tokencraft.dev").status
+
+    assert 403 == write()
+    operator.goto("/tokens?policy=tokencraft&owner=ada")
+    plan = operator.get_by_label("Plan", exact=True)
+    expect(plan).to_have_value("")
+    plan.select_option("pro")
+    operator.get_by_role("button", name="Change plan").click()
+    expect(plan).to_have_value("pro")
+    assert 404 == write()
+
+
 def test_T5_a_list_shows_name_dates_and_twelve_characters(
     sign_in: SignedIn, create: Callable[..., dict[str, str]], gateway: GatewayServer
 ) -> None:

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.etags import TagRule, build_weak_tag
-from gateway.core.etags.canonical_json import MAXIMUM_DEPTH
-from gateway.core.etags.ignoring import split_pointer
+from gateway.core.http.etags import MAXIMUM_DEPTH, TagRule, build_weak_tag, split_pointer
 
 JSON = b"application/json"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.etags import TagRule, build_weak_tag
+from gateway.core.http.etags import TagRule, build_weak_tag
 
 CSV = b"text/csv; header=present"
 cells = st.text("ab,;\"#\n\t é'", max_size=4)  # the writer does not quote a lone carriage return

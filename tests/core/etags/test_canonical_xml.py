@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.etags import TagRule, build_weak_tag
+from gateway.core.http.etags import TagRule, build_weak_tag
 
 RULE = TagRule(elements=frozenset({"generated"}), attributes=frozenset({"date"}))
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">%b]><r>&x19;</r>""" % b"".join(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.etags.ignoring import parse_ignored, split_pointer
+from gateway.core.http.etags import parse_ignored, split_pointer
 
 
 @pytest.mark.parametrize(

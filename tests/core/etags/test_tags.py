@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.etags import BY_VALUE, TagRule, build_weak_tag, choose_tag, matches_weakly, weaken
+from gateway.core.http.etags import BY_VALUE, TagRule, build_weak_tag, choose_tag, matches_weakly, weaken
 
 opaque_tags = st.text("abc!0-_", max_size=4).map(lambda text: f'"{text}"'.encode())
 

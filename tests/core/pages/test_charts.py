@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.pages.charts import HEIGHT, LEAST, STEP, build_bars, describe_number, describe_share
+from gateway.core.pages.formatting import HEIGHT, LEAST, STEP, build_bars, describe_number, describe_share
 from gateway.core.usage import DAY_SECONDS, UsagePoint
 
 

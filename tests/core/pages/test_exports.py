@@ -6,11 +6,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from gateway.core.pages.exports import Build, build
-from gateway.core.policies.rules import Rule
-from gateway.core.targets import parse_path
+from gateway.core.http.targets import parse_path
+from gateway.core.pages.export_urls import Build, build
+from gateway.core.policies.model import Rule
+from gateway.core.variants.model import InvalidOptions, Variant
 from gateway.core.variants.options import parse_variant
-from gateway.core.variants.variant import InvalidOptions, Variant
 from tests.core.variants.samples import rule_of
 
 TEXTS = "/projects/shop/export"

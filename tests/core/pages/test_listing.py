@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from gateway.core.administration import TokenState
-from gateway.core.pages.listing import PAGE_SIZE, SORTS, STATES, Listing, parse_listing, select
-from gateway.core.token_views import TokenView
+from gateway.core.pages.token_list import PAGE_SIZE, SORTS, STATES, Listing, parse_listing, select
+from gateway.core.tokens.changes import TokenState
+from gateway.core.tokens.views import TokenView
 from tests.support.policies import make_record
 
 

@@ -3,9 +3,18 @@
 import msgspec
 import pytest
 
-from gateway.core.administration import TokenChange, TokenRequest
-from gateway.core.owners import OwnerRecord, OwnerStatus
-from gateway.core.pages.reach import EVERYTHING, Reach, as_given, excess, grantable, reach_of, rotation_excess, why_none
+from gateway.core.pages.permissions import (
+    EVERYTHING,
+    Reach,
+    as_given,
+    excess,
+    grantable,
+    reach_of,
+    rotation_excess,
+    why_none,
+)
+from gateway.core.tokens.changes import TokenChange, TokenRequest
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from tests.support.policies import make_record, small_policies
 
 POLICIES = small_policies().policies

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from gateway.core.pages.snippets import build_snippets, field_line, variable_name
-from gateway.core.policies.rules import CredentialSource
+from gateway.core.pages.export_urls import build_snippets, field_line, variable_name
+from gateway.core.policies.model import CredentialSource
 from tests.support.policies import small_policies
 
 POLICY = small_policies().policies["small"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.pages.summaries import MOST_REASONS, Service, Summary, describe_service, summarize
+from gateway.core.pages.formatting import MOST_REASONS, Service, Summary, describe_service, summarize
 from gateway.core.usage import Counted, PolicyUsage
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.audit import Action, Actor, AuditEntry
-from gateway.core.pages.telling import describe_changes, describe_deed
+from gateway.core.pages.formatting import describe_changes, describe_deed
+from gateway.core.tokens.audit import Action, Actor, AuditEntry
 
 ACTOR = Actor("ops", "operator")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.pages.times import describe_day, describe_distance, describe_moment, last_day, parse_day
+from gateway.core.pages.formatting import describe_day, describe_distance, describe_moment, last_day, parse_day
 
 NOW = 1_795_266_309  # 21 November 2026, 13:05:09 UTC
 

@@ -162,6 +162,12 @@ MISTAKES = {
         "$.management.fields.scopes: 'a b' is not up to 64 letters, digits and underscores",
         "$.management.errors.invalid.status: Expected `int` <= 499",
     ],
+    "bad_unbound": [
+        "$.quotas.team.per: the policy's tokens are bound to nothing and need have no owner",
+        "$.token.own_plans: the policy has no plans that a token could have",
+        "$.rules[0].cache.shared_by: the policy's tokens are bound to nothing and need have no project",
+        "$.rules[1].manage: manage = 'list' is about tokens of one project or owner: these are bound to neither",
+    ],
     "bad_shared_by": ["$.rules[0].cache.shared_by: Invalid enum value 'everybody'"],
     "bad_test_fails": [
         "$.tests[0]: 'GET /items' gets 403 (insufficient_scope), expected 200",

@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from gateway.core.policies.compiling import DIALECT_KEYS, compile_policies
-from gateway.core.policies.reading import read_document
-from gateway.core.policies.rules import (
+from gateway.core.http.problems import PROBLEMS
+from gateway.core.policies.compiler import DIALECT_KEYS, compile_policies
+from gateway.core.policies.model import (
     CacheRule,
     CredentialSource,
     Policy,
     PolicySet,
     Rule,
+    Upstream,
 )
-from gateway.core.policies.upstream import Upstream
-from gateway.core.problems import PROBLEMS
-from gateway.core.quotas import Quota
+from gateway.core.policies.reading import read_document
+from gateway.core.quotas.model import Quota
 from tests.core.samples import SHOP, load, load_shop
 
 POLICY = load_shop()
@@ -152,6 +152,8 @@ def test_the_script_reads_the_same_terms() -> None:
             "pro": {"permits": True, "quotas": [*quotas, ["day:86400", 1000, 86_400_000]]},
             "all": {"permits": True, "quotas": quotas},
         },
+        "plan": "free",
+        "own_plans": False,
         "cost": 10,
         "resolution": 60,
         "shared_by": "",

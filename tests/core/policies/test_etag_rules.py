@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.etags import BY_VALUE, TagRule, build_weak_tag
-from gateway.core.policies.rules import Rule
+from gateway.core.http.etags import BY_VALUE, TagRule, build_weak_tag
+from gateway.core.policies.model import Rule
 from tests.core.samples import SHOP, load
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.decision import Allow, Deny, Facts, decide
-from gateway.core.policies.guarding import GuardedRules
-from gateway.core.policies.rules import Rule
-from gateway.core.reasons import Reason
+from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.http.reasons import Reason
+from gateway.core.policies.guarded import GuardedRules
+from gateway.core.policies.model import Rule
 from tests.core.samples import NOW_MILLISECONDS, RECORD, SHOP, load
 
 PUBLIC = '\n[[rules]]\nmatch = "GET /published"\npublic = true\n'

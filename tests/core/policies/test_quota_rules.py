@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.costs import Cost, Outcome
-from gateway.core.policies.quota_rules import parse_limits, parse_quotas
-from gateway.core.policies.rules import Rule
-from gateway.core.quotas import LEASE_SECONDS, MAXIMUM_NUMBER, Quota
+from gateway.core.policies.compile_rules import parse_limits, parse_quotas
+from gateway.core.policies.model import Rule
+from gateway.core.quotas.costs import Cost, Outcome
+from gateway.core.quotas.model import LEASE_SECONDS, MAXIMUM_NUMBER, Quota
 from tests.core.samples import load
 from tests.support.quotas import ALGORITHMS
 
@@ -170,10 +170,25 @@ def test_of_a_cost_the_most_is_reserved() -> None:
 def test_the_script_reads_shared_quotas_apart() -> None:
     """The usual case, quotas of the token alone, is as short as it was; others follow by holder."""
     plans = msgspec.json.decode(rule_of("items").terms)["plans"]
-    assert [["minute:60", 5, 60_000], ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, True]] == plans[
-        "free"
-    ]["quotas"]
     assert [
-        ["owner", [["team:86400:sliding-window-counter", 50, 86_400_000, "sliding-window-counter", 1, 86_400_000, 50]]],
+        ["minute:60", 5, 60_000],
+        ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, "parallel:15:concurrent", True],
+    ] == plans["free"]["quotas"]
+    assert [
+        [
+            "owner",
+            [
+                [
+                    "team:86400:sliding-window-counter",
+                    50,
+                    86_400_000,
+                    "sliding-window-counter",
+                    1,
+                    86_400_000,
+                    50,
+                    "team:86400",
+                ]
+            ],
+        ],
         ["address", [["flood:1", 9, 1000]]],
     ] == plans["pro"]["shared"]

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.administration import TokenChange, TokenRequest, make_record, update_record
-from gateway.core.decision import Allow, Facts, decide
+from gateway.core.admission.decision import Allow, Facts, decide
 from gateway.core.errors import ChangeRefused
-from gateway.core.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
-from gateway.core.policies.rules import Policy
-from gateway.core.records import TokenRecord
-from gateway.core.scopes import Bundle, Scope
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.changes import TokenChange, TokenRequest, make_record, update_record
+from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus, change_owner
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.scopes import Bundle, Scope
 from tests.core.samples import NOW, load
 
 STUDIO = load(

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
+from gateway.core.policies.model import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
 from gateway.core.policies.reading import Mistake
-from gateway.core.policies.upstream import FieldEdits, HealthCheck, Rewrite, Tls, Upstream
-from gateway.core.policies.upstream_tables import UpstreamTable
+from gateway.core.policies.schema import UpstreamTable
 
 POLICY = """
 name = "small"

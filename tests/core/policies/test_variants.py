@@ -4,8 +4,8 @@ import pytest
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
+from gateway.core.variants.model import DocumentForm
 from gateway.core.variants.options import Option, VariantRule
-from gateway.core.variants.variant import DocumentForm
 from tests.conftest import POLICIES
 from tests.core.variants.samples import variants_of
 

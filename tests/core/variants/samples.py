@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from gateway.core.policies.rules import Rule
+from gateway.core.policies.model import Rule
+from gateway.core.variants.model import DocumentForm, Rendered, Variant
 from gateway.core.variants.options import VariantRule
-from gateway.core.variants.renderers.csv_texts import FORMULA
+from gateway.core.variants.render_text import FORMULA
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import DocumentForm, Rendered, Variant
 from tests.core.samples import load
 
 TRANSLATIONS = DocumentForm("translations")

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants import design_tokens
 from gateway.core.variants.design_tokens import select_tokens
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from gateway.core.variants.rendering import render
 from gateway.core.variants.token_values import TYPES
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
 from tests.core.variants.samples import DESIGN_TOKENS, rendered_json, token, tokens, write
 
 BLUE = {"colorSpace": "srgb", "components": [0.1216, 0.3725, 0.8392], "hex": "#1f5fd6"}

@@ -3,10 +3,10 @@
 import pytest
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.messages import Field, ResponseHead, field_value, field_values
-from gateway.core.variants.heads import build_document_fields, build_source, build_variant_head
+from gateway.core.http.messages import Field, ResponseHead, field_value, field_values
+from gateway.core.variants.exchange_heads import build_document_fields, build_source, build_variant_head
+from gateway.core.variants.model import Rendered, Variant
 from gateway.core.variants.options import VariantRule
-from gateway.core.variants.variant import Rendered, Variant
 from tests.core.variants.samples import POLICY, variants_of
 
 SEGMENTS = ("projects", "website", "export")

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.core.variants.offers import build_offer
+from gateway.core.variants.options import build_offer
 from tests.core.variants.samples import POLICY, variants_of
 
 TEXTS = variants_of("/projects/website/export")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
 from gateway.core.variants.options import parse_variant
-from gateway.core.variants.variant import InvalidOptions, OptionMistake, Variant
 from tests.core.variants.samples import POLICY, variants_of
 
 SEGMENTS = ("projects", "website", "export")

@@ -9,8 +9,8 @@ import pytest
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants import rendering
 from gateway.core.variants.formats import FORMATS, OFFERED
+from gateway.core.variants.model import RENDERING, DocumentForm, DocumentKind, Rendered, Variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.variant import RENDERING, DocumentForm, DocumentKind, Rendered, Variant
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, rendered, texts, token, tokens
 
 BEFORE = texts(entry("a", "approved", de="x", fr="y"), entry("b", "draft", de="z"))

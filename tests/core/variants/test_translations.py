@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants import translations
 from gateway.core.variants.documents import read_document
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from gateway.core.variants.rendering import render
 from gateway.core.variants.translations import TranslationsDocument
-from gateway.core.variants.variant import DocumentForm, InvalidOptions, Rendered, Variant
 from tests.core.variants.samples import TRANSLATIONS, entry, rendered, rendered_json, texts, write
 
 ASKS = replace(TRANSLATIONS, asked=(("lang", "locale", False),))

@@ -1,0 +1,94 @@
+"""Access records as JSON lines, written together and off the path of requests, by a thread that may be held up."""
+
+import asyncio
+import logging
+import sys
+from collections import Counter
+
+import msgspec
+
+from gateway.adapters.logs.line_writer import LineWriter
+from gateway.core.tokens.records import AccessRecord
+from gateway.core.usage import RECORDS_DROPPED
+
+FLUSH_SECONDS = 0.2
+CLOSE_SECONDS = 5.0
+"""For what is left at the end of the process: a stop does not wait for ever for a reader that stalls."""
+STANDARD_OUTPUT = "-"
+MAXIMUM_WAITING_BYTES = 8 * 1024 * 1024
+"""Records that wait while a reader stalls or a disk is full: some 20,000, for the seconds that a restart takes."""
+
+logger = logging.getLogger(__name__)
+
+
+class FileAccessLog:
+    """Appends to a file, or to standard output; workers can share it.
+
+    Records that find no room are dropped and counted in `counts`. The log has a line as that begins, and as it ends.
+    Raises OSError where the file cannot be opened.
+    """
+
+    def __init__(self, path: str, counts: Counter[str] | None = None, maximum: int = MAXIMUM_WAITING_BYTES) -> None:
+        self._name = "standard output" if path == STANDARD_OUTPUT else path
+        self._counts = Counter[str]() if counts is None else counts
+        self._maximum = maximum
+        target = sys.stdout.fileno() if path == STANDARD_OUTPUT else path
+        most = 2 * maximum  # what `append` has let in always has room
+        self._writer = LineWriter(target, most, lambda what: logger.warning("access log: %s: %s", self._name, what))
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._waiting_bytes = 0
+        """Of these lines."""
+        self._dropped = 0
+        """Since the log has said so."""
+
+    def append(self, record: AccessRecord) -> None:
+        """Takes one record; it is written within FLUSH_SECONDS, or as soon as what is before it is."""
+        if self._waiting_bytes + self._writer.held_bytes >= self._maximum:
+            self._drop()
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
+        line = self._encode(record)
+        self._lines.append(line)
+        self._waiting_bytes += len(line) + 1
+
+    def reopen(self) -> None:
+        """Opens the file anew. A file that was moved away is noticed without being told."""
+        self._writer.reopen()
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Writes what is left, as far as that is done in this time; nothing is appended after it."""
+        self._hand_over()
+        lost = await asyncio.to_thread(self._writer.close, seconds) + self._dropped
+        if lost:
+            logger.warning("access log: %s: %d records are lost", self._name, lost)
+
+    def _hand_over(self) -> None:
+        lines, self._lines, self._waiting_bytes = self._lines, [], 0
+        if lines:
+            self._writer.put(b"\n".join(lines) + b"\n", len(lines))
+
+    def _drop(self) -> None:
+        if not self._dropped:
+            waiting = self._waiting_bytes + self._writer.held_bytes
+            logger.warning("access log: %s: %d bytes wait; dropping records until it is read", self._name, waiting)
+            self._await_room()
+        self._dropped += 1
+        self._counts[RECORDS_DROPPED] += 1
+
+    def _await_room(self) -> None:
+        asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        if self._writer.held_bytes > self._maximum // 2:
+            self._await_room()
+        else:
+            logger.warning("access log: %s: records are written again; %d were dropped", self._name, self._dropped)
+            self._dropped = 0
+
+
+def check_path(path: str) -> None:
+    """Raise OSError if no log can be written there."""
+    if path != STANDARD_OUTPUT:
+        LineWriter(path, 0, logger.warning).close(0)

@@ -1,0 +1,211 @@
+"""Settlements: what a request has to give back when it is over, written off its path.
+
+What is settled in one event-loop tick leaves together, and one call at a time is under way, so that nothing can
+overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
+lease ends by itself. So does all that a killed worker had not settled yet: strict, never lenient.
+
+Requests in flight: from their admission until their content is at hand or their stream has ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+from gateway.adapters.ports import Flight
+from gateway.adapters.redis import keys as redis_keys
+from gateway.adapters.redis.connection import RedisConnection
+from gateway.adapters.redis.scripts import read_script
+from gateway.core.admission.decision import Facts
+from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.errors import StoreUnavailable
+from gateway.core.http.messages import ContentStream, Response
+from gateway.core.policies.model import Rule
+from gateway.core.policies.script_terms import encode_quota
+from gateway.core.quotas.model import LEASE_SECONDS, Quota
+from gateway.core.quotas.partitions import holder_of
+
+
+class Uncounted:
+    """The flight of a request that nobody counts."""
+
+    def __enter__(self) -> "Uncounted":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        return None
+
+    def until_sent(self, response: Response) -> Response:
+        """The response as it is."""
+        return response
+
+
+UNCOUNTED = Uncounted()
+
+
+class Counted:
+    """The flight of one request, which ends once."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self._is_handed_on = False
+
+    def __enter__(self) -> "Counted":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not self._is_handed_on:
+            self._release()
+
+    def until_sent(self, response: Response) -> Response:
+        """The response, whose stream ends the flight; whole content does not need the backend any more."""
+        if isinstance(response.content, bytes):
+            return response
+        self._is_handed_on = True
+        return msgspec.structs.replace(response, content=CountedStream(response.content, self._release))
+
+
+class CountedStream:
+    """Content whose end, or whoever gives it up, ends the flight; ending it twice does no harm."""
+
+    def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
+        self._content = content
+        self._pieces = aiter(content)
+        self._release = release
+
+    def __aiter__(self) -> "CountedStream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except BaseException:
+            self._release()
+            raise
+
+    async def aclose(self) -> None:
+        """Gives the content up."""
+        self._release()
+        await self._content.aclose()
+
+
+MAXIMUM_BATCH = 256
+"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+RENEWALS = 3
+"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """One thing to be done to one counter."""
+
+    key: str
+    quota: Quota
+    action: Literal["give_back", "renew", "release"]
+    first: str | int
+    second: int = 0
+
+
+class RedisSettlements:
+    """See protocols.Settlements; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+
+    def __init__(
+        self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        self.now: int | None = None
+        self._connection = connection
+        self._script = read_script("quotas.lua", "settle.lua")
+        self._new_id = new_id
+        self._renewal_seconds = lease_seconds / RENEWALS
+        self._waiting: list[_Change] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._held: dict[str, list[_Change]] = {}
+
+    def lease_for(self, rule: Rule) -> str:
+        """A name for a request; empty where the rule does not count those in flight."""
+        return self._new_id() if rule.has_leases else ""
+
+    def settle(self, outcome: Authorized | Refused) -> None:
+        """Gives what is left of the reserved cost back to every quota that was charged."""
+        rule, facts = outcome.rule, outcome.facts
+        if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
+            return
+        units = rule.cost.reserved - facts.cost
+        self._add(
+            [
+                _Change(_key(rule, facts, window.quota), window.quota, "give_back", units, facts.now)
+                for window in facts.windows
+                if window.fits_at is None and not window.quota.is_concurrency
+            ]
+        )
+
+    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        renewals = [
+            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
+            for window in (facts.windows if facts.lease else ())
+            if window.fits_at is None and window.quota.is_concurrency
+        ]
+        if not renewals:
+            return UNCOUNTED
+        self._held[facts.lease] = renewals
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+        return Counted(lambda: self._release(facts.lease))
+
+    async def close(self) -> None:
+        """Settles what is left."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Returns when nothing is left to be settled."""
+        self._flush()
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    def _release(self, lease: str) -> None:
+        self._add([msgspec.structs.replace(one, action="release") for one in self._held.pop(lease, ())])
+
+    async def _renew(self) -> None:
+        while self._held:
+            await asyncio.sleep(self._renewal_seconds)
+            self._add([change for changes in self._held.values() for change in changes])
+        self._renewing = None
+
+    def _add(self, changes: Sequence[_Change]) -> None:
+        if changes and not self._waiting and self._sending is None:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting += changes
+
+    def _flush(self) -> None:
+        if self._waiting and self._sending is None:
+            batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
+            self._sending = asyncio.create_task(self._send(batch))
+            self._sending.add_done_callback(self._sent)
+
+    def _sent(self, _: "asyncio.Task[None]") -> None:
+        self._sending = None
+        self._flush()
+
+    async def _send(self, batch: Sequence[_Change]) -> None:
+        numbers: dict[Quota, int] = {}
+        arguments: list[str | int] = []
+        for change in batch:
+            number = numbers.setdefault(change.quota, len(numbers) + 1)
+            arguments += (number, change.action, change.first, change.second)
+        now = "" if self.now is None else self.now
+        quotas = [encode_quota(quota) for quota in numbers]
+        keys = [change.key for change in batch]
+        try:
+            await self._connection.run_script_once(self._script, keys, [now, len(quotas), *quotas, *arguments])
+        except StoreUnavailable:
+            return  # said above
+
+
+def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
+    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))

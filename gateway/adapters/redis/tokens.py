@@ -1,0 +1,520 @@
+"""Administration of token records, off the path of requests.
+
+Owners in Redis: one record each, and a copy of it in every bucket that holds tokens of the owner.
+
+An admission reads the copy of its own bucket, so it stays in one slot; a change writes 256 copies at most, however many
+tokens there are. Whoever makes a token lists it first and reads the owner's record then; whoever changes an owner
+writes the record first and reads the list then. So of the two at once one sees the other's work, and a copy is never
+written over a newer one.
+
+Names and numbers of tokens, in indexes of their own: they span buckets, so no script has both index and record.
+
+A claim says who has the name and since when: "<id>:<ms>". It is made before the record is written, and each is made
+against what was seen of the one before; so of several who want a name at once, one gets it. A claim without a record
+counts for as long as a creation can take.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import chain, groupby
+from typing import Any
+
+import msgspec
+
+from gateway.adapters.redis import keys as redis_keys
+from gateway.adapters.redis.connection import Client, RedisConnection, refused
+from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
+from gateway.adapters.redis.usage import run_each
+from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.explanation import Standing
+from gateway.core.errors import ChangeRefused, NotKept
+from gateway.core.http.client_address import client_network
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.tokens.audit import AuditEntry, encode_entry
+from gateway.core.tokens.idempotency import GRACE_SECONDS, KEPT_SECONDS, KeyClaim
+from gateway.core.tokens.owners import OwnerRecord, decode_owner, encode_owner
+from gateway.core.tokens.records import TokenRecord, decode_record, encode_record, newest_first
+from gateway.core.tokens.text import ID_LENGTH, bucket_of, token_id
+
+FIELDS_AT_ONCE = 10_000
+"""Written in one script: Redis serves nobody else for some milliseconds. Copies of forty projects are one script."""
+
+
+class RedisOwners:
+    """See protocols.Owners."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._writes = RedisWrites(connection)
+        self._put = read_script("audit.lua", "owner.lua")
+
+    async def find(self, policy: str, owner: str) -> OwnerRecord | None:
+        """The owner's record."""
+        fields: Any = await self._connection.run(lambda client: client.hgetall(redis_keys.owner(policy, owner)))
+        return decode_owner({name.decode(): value.decode() for name, value in fields.items()}) if fields else None
+
+    async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
+        """The records of a policy's owners, by name."""
+        members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.owners(policy)))
+        found = {owner: await self.find(policy, owner) for owner in sorted(member.decode() for member in members)}
+        return {owner: record for owner, record in found.items() if record}
+
+    async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """A question for each ten thousand of them."""
+        named, found = list(owners), dict[tuple[str, str], str]()
+        for start in range(0, len(named), FIELDS_AT_ONCE):
+            few = named[start : start + FIELDS_AT_ONCE]
+            plans = await self._connection.run(partial(_ask_plans, few))
+            found |= {owner: plan.decode() for owner, plan in zip(few, plans, strict=True) if plan}
+        return found
+
+    async def replace(
+        self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
+    ) -> bool:
+        """Puts `new` in the place of `old`; False when another change came first."""
+        await self._writes.run(("SADD", redis_keys.owners(policy), owner))
+        expected = old.version if old else 0
+        is_written = await self._write([redis_keys.owner(policy, owner)], str(expected), new, entry)
+        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
+            return False
+        tokens: Any = await self._connection.run(lambda client: client.hkeys(redis_keys.owner_tokens(policy, owner)))
+        buckets = sorted({bucket_of(token.decode()) for token in tokens})
+        at_once = max(1, FIELDS_AT_ONCE // len(encode_owner(new)))
+        for start in range(0, len(buckets), at_once):
+            copies = [redis_keys.owner_copy(bucket, policy, owner) for bucket in buckets[start : start + at_once]]
+            await self._write(copies, "", new)
+        return True
+
+    async def bring(self, token: TokenRecord) -> None:
+        """Copies the owner's record to where the token is; the token is listed already and not yet there."""
+        record = await self.find(token.policy, token.owner) if token.owner else None
+        if record is not None:
+            copy = redis_keys.owner_copy(token_id(token.digest), token.policy, token.owner)
+            await self._write([copy], "", record)
+
+    async def _write(self, keys: list[str], expected: str, record: OwnerRecord, entry: AuditEntry | None = None) -> int:
+        """`entry` goes to the history with what is written; copies are no change of their own."""
+        fields = [part for pair in encode_owner(record).items() for part in pair]
+        history, note = ([redis_keys.audit()], encode_entry(entry)) if entry else ([], b"")
+        arguments = [expected, record.version, note, *fields]
+        written: int = await self._connection.run_script(self._put, [*keys, *history], arguments)
+        return written
+
+
+async def _ask_plans(owners: Iterable[tuple[str, str]], client: Client) -> list[bytes | None]:
+    async with client.pipeline(transaction=False) as pipeline:
+        for policy, owner in owners:
+            pipeline.hget(redis_keys.owner(policy, owner), "plan")
+        plans: list[bytes | None] = await pipeline.execute()
+        return plans
+
+
+_ABSENT = b""
+AT_ONCE = 1000
+"""Tokens that are asked for and read in one go: others who wait for this process wait for milliseconds."""
+DISK_SECONDS = 3.0
+"""For Redis to have a change on its disk. With `appendfsync everysec` it takes a second, and longer on a busy disk."""
+LOOKED_AT_ONCE = 128
+"""Tokens in one script that looks at them: Redis serves nobody else for about a millisecond."""
+
+
+class RedisTokens:
+    """See protocols.Tokens."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._writes = RedisWrites(connection)
+        self.owners = RedisOwners(connection)
+        self._replace = read_script("audit.lua", "records.lua", "replace.lua")
+        self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
+        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
+        self._revoke = read_script("audit.lua", "revoke.lua")
+
+    async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
+        identity = token_id(record.digest)
+        await self._index(record)
+        await self.owners.bring(record)
+        outcome = await self._put(_ABSENT, record, entry)
+        if outcome < 0:
+            raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
+        if outcome == 0:
+            raise ChangeRefused(f"token {identity} exists already")
+
+    async def find(self, identity: str) -> TokenRecord | None:
+        """The record of an id."""
+        raw = await self._connection.run(lambda client: client.get(redis_keys.token(identity)))
+        return decode_record(identity, raw) if raw else None
+
+    async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
+        """The records that agree with what is given, newest first."""
+        records = await self.find_each(await self._identities(policy, project, owner))
+        wanted = [
+            record
+            for record in records
+            if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
+        ]
+        listed = newest_first(wanted)
+        await asyncio.sleep(0)  # sorting many takes as long as reading a piece
+        return listed
+
+    async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
+        """The records of the ids, as far as they are there."""
+        ask = _asking("MGET", lambda bucket: map(redis_keys.token, bucket))
+        raws = await self._ask_buckets(identities, ask)
+        records: list[TokenRecord] = []
+        for start in range(0, len(identities), AT_ONCE):
+            few = identities[start : start + AT_ONCE]
+            records += [decode_record(identity, raws[identity]) for identity in few if raws[identity]]
+            await asyncio.sleep(0)
+        return records
+
+    async def children(self, identity: str) -> list[TokenRecord]:
+        """The children of a token, newest first."""
+        members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.children(identity)))
+        return newest_first(await self.find_each(sorted(member.decode() for member in members)))
+
+    async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
+        """See admin_protocols.Tokens."""
+        keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
+        commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
+        made = set[str]()
+        for start in range(0, len(commands), AT_ONCE):
+            few = await self._connection.run(partial(_pipeline, commands=commands[start : start + AT_ONCE]))
+            made.update(member.decode() for members in few for member in members)
+            if most is not None and len(made) >= most:
+                break
+        return made
+
+    async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
+        """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
+        return await self._put(encode_record(old), new, entry) == 1
+
+    async def rotate(
+        self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
+    ) -> bool:
+        """Both records change together or not at all."""
+        identity, successor_id = token_id(old.digest), token_id(successor.digest)
+        if bucket_of(identity) != bucket_of(successor_id):
+            raise ValueError("a successor is in its predecessor's bucket")
+        await self._index(successor)
+        keys = [
+            redis_keys.token(identity),
+            redis_keys.token(successor_id),
+            redis_keys.revoked(identity),
+            redis_keys.audit(identity),
+        ]
+        records = [
+            identity,
+            encode_record(old),
+            encode_record(new),
+            successor_id,
+            encode_record(successor),
+            _note(entry),
+        ]
+        outcome: int = await self._connection.run_script(self._rotate, keys, records)
+        return outcome == 1
+
+    async def projects(self, policy: str) -> dict[str, int]:
+        """The projects that are listed, and how many tokens each list has."""
+        found = [
+            name.decode()
+            for name in await self._connection.run(lambda one: _scan(one, redis_keys.all_projects(policy)))
+        ]
+        counts = await self._connection.run(lambda client: _pipeline(client, [("HLEN", name) for name in found]))
+        return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
+
+    async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
+        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        for pattern in redis_keys.traces(policy, project, owner):
+            if await self._connection.run(partial(_has_key, pattern=pattern)):
+                return True
+        return False
+
+    async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
+        """Ends a token for good: one command, so there is no moment in between."""
+        await self.revoke_each([identity], entry)
+
+    async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
+        """See admin_protocols.Tokens."""
+        revoked: list[str] = []
+        for _, bucket in groupby(sorted(identities), bucket_of):
+            meant = list(bucket)
+            for few in (meant[start : start + LOOKED_AT_ONCE] for start in range(0, len(meant), LOOKED_AT_ONCE)):
+                revoked += await self._revoke_in_bucket(few, ["alone", "", "", _note(entry)])
+        return revoked
+
+    async def revoke_lineage(self, identity: str, entry: AuditEntry | None = None) -> list[str]:
+        """One script: a lineage is in one bucket."""
+        return await self._revoke_in_bucket([identity], ["", "", "", _note(entry)])
+
+    async def revoke_all(
+        self, policy: str, project: str | None, owner: str | None, entry: AuditEntry | None = None
+    ) -> list[str]:
+        """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
+        bound_to = ["project", policy, project] if project else ["owner", policy, owner or ""]
+        meant: list[str | bytes] = [*bound_to, _note(entry)]
+        revoked: list[str] = []
+        for _, bucket in groupby(sorted(await self._identities(policy, project, owner)), bucket_of):
+            revoked += await self._revoke_in_bucket(list(bucket), meant)
+        return revoked
+
+    async def _revoke_in_bucket(self, identities: list[str], meant: list[str | bytes]) -> list[str]:
+        keys = [redis_keys.revoked(identities[0]), redis_keys.audit(identities[0])]
+        revoked = await self._connection.run_script(self._revoke, keys, [*meant, *identities])
+        return [identity.decode() for identity in revoked]
+
+    async def keep(self) -> None:
+        """See admin_protocols.Tokens: a write of its own, and then WAITAOF on the same connection.
+
+        What was acknowledged before is before that write in the append-only file, whichever connection it came by.
+        """
+        (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
+        if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
+            return
+        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
+        mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
+        if isinstance(kept, Exception):
+            return
+        if isinstance(written, Exception):
+            raise refused(written) from written
+        if not kept[0]:
+            raise NotKept(DISK_SECONDS)
+
+    async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
+        """Whether each of the tokens is revoked."""
+        ask = _asking("SMISMEMBER", lambda bucket: [redis_keys.revoked(bucket[0]), *bucket])
+        answers = await self._ask_buckets(identities, ask)
+        return [answers[identity] == 1 for identity in identities]
+
+    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+        """One script that only reads."""
+        arguments = [rule.terms if rule else b"", project, client_network(address)]
+        now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
+        raw, is_revoked, told, *states = found
+        if not raw:
+            return None
+        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
+        windows = read_windows(rule, record, states, now) if rule else ()
+        return Standing(now, record, is_revoked == 1, windows, project, kin)
+
+    async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
+        """What an admission would find for each, its quotas aside: nothing is charged.
+
+        Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
+        """
+        found = dict[int, Facts]()
+        in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
+        for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
+            numbers = list(bucket)
+            for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
+                keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
+                arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
+                now, *replies = await self._connection.run_script(self._standing, keys, arguments)
+                for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
+                    found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
+        return [found[number] for number in range(len(asked))]
+
+    async def now(self) -> int:
+        """Unix seconds by Redis' clock."""
+        seconds, _ = await self._connection.run(lambda client: client.time())
+        return int(seconds)
+
+    async def _identities(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
+        """The ids that an index lists; all there are, in a scan of everything, where none is named."""
+        if policy is not None and (project or owner):
+            index = (
+                redis_keys.project_tokens(policy, project) if project else redis_keys.owner_tokens(policy, owner or "")
+            )
+            (members,) = await self._connection.run(lambda client: _pipeline(client, [("HKEYS", index)]))
+            return sorted(member.decode() for member in members)
+        keys = await self._connection.run(lambda client: _scan(client, redis_keys.all_tokens()))
+        return [key[-ID_LENGTH:].decode() for key in keys]
+
+    async def _index(self, record: TokenRecord) -> None:
+        """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
+        entries: list[Write] = [("SET", redis_keys.marker(), "1")]
+        entries += [("HSET", index, token_id(record.digest), "") for index in redis_keys.indexes(record)]
+        if record.parent:
+            entries.append(("SADD", redis_keys.children(record.parent), token_id(record.digest)))
+        if record.made_by:
+            entries.append(("SADD", redis_keys.made(record.made_by), token_id(record.digest)))
+        await self._writes.run(*entries)
+
+    async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
+        identity = token_id(new.digest)
+        keys = [redis_keys.token(identity), redis_keys.revoked(identity), redis_keys.audit(identity)]
+        arguments = [identity, old, encode_record(new), _note(entry)]
+        outcome: int = await self._connection.run_script(self._replace, keys, arguments)
+        return outcome
+
+    async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
+        """Each id's answer to a command that takes a bucket's ids at once, in pieces.
+
+        Ten thousand tokens are some 265 commands.
+        """
+        ordered, told = sorted(set(identities)), dict[str, Any]()
+        for start in range(0, len(ordered), AT_ONCE):
+            buckets = [list(bucket) for _, bucket in groupby(ordered[start : start + AT_ONCE], bucket_of)]
+            answers = await self._connection.run(partial(_pipeline, commands=[ask(bucket) for bucket in buckets]))
+            told.update(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
+        return told
+
+
+def _note(entry: AuditEntry | None) -> bytes:
+    return encode_entry(entry) if entry else b""
+
+
+_Ask = Callable[[list[str]], Sequence[str]]
+
+
+def _asking(command: str, arguments: Callable[[list[str]], Iterable[str]]) -> _Ask:
+    return lambda bucket: (command, *arguments(bucket))
+
+
+async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[Any]:
+    async with client.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute()
+
+
+async def _has_key(client: Client, pattern: str) -> bool:
+    """Whether there is a key that the pattern matches."""
+    if "*" not in pattern and "\\" not in pattern:
+        return bool(await client.exists(pattern))
+    cursor = 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=1000)
+        if keys or cursor == 0:
+            return bool(keys)
+
+
+async def _scan(client: Client, pattern: str) -> list[bytes]:
+    found, cursor = set[Any](), 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=1000)
+        found.update(keys)
+        if cursor == 0:
+            return sorted(found)
+
+
+GRACE_MILLISECONDS = 60_000
+"""How long a name is kept for who is about to create its token or to give its own another name."""
+
+
+class RedisClaims:
+    """See admin_protocols.Claims."""
+
+    def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
+        self._connection = connection
+        self._tokens = tokens
+        self._writes = RedisWrites(connection)
+        self._claim = read_script("claim.lua")
+        self._compare_and_set = read_script("compare_and_set.lua")
+
+    async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
+        """One claim, made once."""
+        if not policy.has_unique_names:
+            return ""
+        seen = await self.find_claim(policy, record)
+        seconds, microseconds = await self._connection.run(lambda client: client.time())
+        now = seconds * 1000 + microseconds // 1000
+        if seen and not await self._is_free(seen, record, now):
+            return None
+        claim = f"{record.identity}:{now}"
+        there = [] if seen else await self._names_given(policy, record)
+        if record.name in there[::2]:
+            return None
+        is_ours = await self._connection.run_script(
+            self._claim, [_index(policy, record)], [record.name, seen, claim, *there]
+        )
+        return claim if is_ours or await self.find_claim(policy, record) == claim else None
+
+    async def find_claim(self, policy: Policy, record: TokenRecord) -> str:
+        if not policy.has_unique_names:
+            return ""
+        index = _index(policy, record)
+        raw: Any = await self._connection.run(lambda client: client.hget(index, record.name))
+        return raw.decode() if raw else ""
+
+    async def release_name(self, policy: Policy, record: TokenRecord, claim: str) -> None:
+        if claim:
+            await self._connection.run_script(self._claim, [_index(policy, record)], [record.name, claim, ""])
+
+    async def give_number(self, policy: Policy, record: TokenRecord) -> TokenRecord:
+        if not policy.has_numbers:
+            return record
+        index = redis_keys.token_numbers(policy.name)
+        (number,) = await self._writes.run(("HINCRBY", index, "", 1))
+        await self._writes.run(("HSET", index, number, record.identity))
+        return msgspec.structs.replace(record, number=number)
+
+    async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
+        name, (now, _) = redis_keys.idempotency(key), await self._connection.run(lambda client: client.time())
+        ours = f"{fingerprint}:{identity}:{now}"
+        await self._writes.run(("SET", name, ours, "NX", "EX", KEPT_SECONDS))
+        raw: Any = await self._connection.run(lambda client: client.get(name))
+        if raw is None or raw.decode() == ours:
+            return KeyClaim("ours")
+        asked, made, since = raw.decode().split(":")
+        if asked != fingerprint:
+            return KeyClaim("mismatch")
+        if await self._tokens.find(made) is not None:
+            return KeyClaim("theirs", made)
+        if now - int(since) >= GRACE_SECONDS and await self._connection.run_script(
+            self._compare_and_set, [name], [raw, ours, KEPT_SECONDS * 1000]
+        ):
+            return KeyClaim("ours")
+        return KeyClaim("pending")
+
+    async def release_key(self, key: str, fingerprint: str, identity: str) -> None:
+        name = redis_keys.idempotency(key)
+        raw: Any = await self._connection.run(lambda client: client.get(name))
+        if raw and raw.decode().startswith(f"{fingerprint}:{identity}:"):
+            await self._connection.run_script(self._compare_and_set, [name], [raw, "", 0])
+
+    async def find_number(self, policy: str, number: int) -> TokenRecord | None:
+        raw: Any = await self._connection.run(lambda client: client.hget(redis_keys.token_numbers(policy), str(number)))
+        record = await self._tokens.find(raw.decode()) if raw else None
+        return record if record and (record.policy, record.number) == (policy, number) else None
+
+    async def _is_free(self, seen: str, record: TokenRecord, now: int) -> bool:
+        """Whether the name that a claim is for can be had: its token's lineage is over, or has another name by now."""
+        holder, _, since = seen.partition(":")
+        is_fresh = now - int(since) < GRACE_MILLISECONDS
+        if holder == record.identity:
+            return True
+        lineage = await self._successors(holder)
+        if record.identity in lineage:
+            return True
+        if not lineage:
+            return not is_fresh
+        revoked = await self._tokens.are_revoked(list(lineage))
+        live = [one for one, is_revoked in zip(lineage.values(), revoked, strict=True) if not is_revoked]
+        return not any(one.name == record.name for one in live) and not (live and is_fresh)
+
+    async def _successors(self, identity: str) -> dict[str, TokenRecord]:
+        """The token and all that it was rotated to."""
+        lineage: dict[str, TokenRecord] = {}
+        while identity and (found := await self._tokens.find(identity)):
+            lineage[identity] = found
+            identity = found.successor
+        return lineage
+
+    async def _names_given(self, policy: Policy, record: TokenRecord) -> list[str]:
+        """Names and claims of the tokens there are, where the policy has begun only now to want unique names."""
+        index = _index(policy, record)
+        if await self._connection.run(lambda client: client.exists(index)):
+            return []
+        project = record.project if policy.bound_to == "project" else None
+        owner = record.owner if policy.bound_to == "owner" else None
+        records = await self._tokens.find_all(policy.name, project, owner)
+        revoked = await self._tokens.are_revoked([one.identity for one in records])
+        live = [one for one, is_revoked in zip(records, revoked, strict=True) if not is_revoked]
+        return [part for one in live if one.identity != record.identity for part in (one.name, f"{one.identity}:0")]
+
+
+def _index(policy: Policy, record: TokenRecord) -> str:
+    return redis_keys.token_names(policy.name, policy.binding(record.project, record.owner))

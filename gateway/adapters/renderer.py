@@ -1,0 +1,104 @@
+"""Renders variants without holding up other requests: small documents here, larger ones in other processes.
+
+Reading JSON holds the interpreter for as long as it takes, in a thread too; only another process leaves it free. The
+threads here do nothing but wait for pipes.
+"""
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import BinaryIO, cast
+
+from gateway.adapters.logs.hangups import held_back
+from gateway.adapters.renderer_process import Broken, Done, read_outcome, write_job
+from gateway.core.errors import BrokenDocument
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.core.variants.rendering import render
+
+INLINE_BYTES = 8 * 1024
+"""Documents of no more are rendered at once: it takes a millisecond or two, and so does asking a process."""
+TIMEOUT_SECONDS = 30.0
+"""The largest document takes a third of it on a slow machine."""
+PIPE_BYTES = 1024 * 1024
+"""Linux gives a pipe 64 KiB if it is not asked for more: megabytes then take many turns."""
+
+
+class ProcessRenderer:
+    """Renders in up to `processes` processes, which are started when they are first needed."""
+
+    def __init__(
+        self, processes: int = 1, *, inline_bytes: int = INLINE_BYTES, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._inline_bytes = inline_bytes
+        self._timeout_seconds = timeout_seconds
+        self._free = asyncio.Semaphore(processes)
+        self._idle: list[_Process] = []
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """The variant of the document in `content`; raises BrokenDocument, also where it takes too long."""
+        if len(content) <= self._inline_bytes:
+            return render(content, form, variant)
+        async with self._free:
+            process = self._idle.pop() if self._idle else _Process()
+            try:
+                found = await asyncio.wait_for(
+                    asyncio.to_thread(process.render, content, form, variant), self._timeout_seconds
+                )
+            except BaseException as error:  # its answer, which nobody waits for any more, would come to the next
+                process.end()
+                if isinstance(error, TimeoutError):
+                    problem = f"rendering it takes more than {self._timeout_seconds:g} seconds"
+                    raise BrokenDocument("$", problem) from None
+                if isinstance(error, EOFError | OSError):
+                    raise BrokenDocument("$", "rendering it ended the process that did") from None
+                raise
+            self._idle.append(process)
+        if isinstance(found, Broken):
+            raise BrokenDocument(found.place, found.problem)
+        return found
+
+    def close(self) -> None:
+        """Ends the processes."""
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _Process:
+    """A process with its pipes. It knows no settings of the gateway's, so no secrets."""
+
+    def __init__(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+        with held_back():  # a hangup of all the gateway's processes is none of its business
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.adapters.renderer_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # an interrupt from the keyboard is for the gateway, which then ends it
+            )
+        self._jobs, self._outcomes = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        _widen(self._jobs, self._outcomes)
+
+    def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions | Broken:
+        """Waits for what comes of it; raises EOFError or OSError where the process ends."""
+        write_job(self._jobs, (form, variant), content)
+        outcome, written = read_outcome(self._outcomes)
+        return Rendered(written, outcome.tag) if isinstance(outcome, Done) else outcome
+
+    def end(self) -> None:
+        """Ends it now; a thread that waits for it wakes up."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._jobs, self._outcomes):
+            with suppress(OSError):  # what was not sent yet is for nobody
+                pipe.close()
+
+
+def _widen(*pipes: BinaryIO) -> None:
+    if sys.platform == "linux":
+        for pipe in pipes:
+            with suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -1,0 +1,215 @@
+"""Ends open streams that a request would no longer get: whoever may no longer is not served by what is flowing either.
+
+Rule 1: core/admission/decision.py decides, from what an admission would find. Redis is asked once a second, for all
+open streams, and at the second at which one of their tokens ends.
+Rule 2: while Redis does not answer, what it said last decides, at the present time: a token that ends then is over.
+Rule 3: nothing that fails keeps the watch from going on: neither a question, nor the end of one of the streams.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from gateway.adapters.ports import Clock, Timer
+from gateway.core.admission.decision import Asked, Deny, Facts, decide, ends_at
+from gateway.core.errors import StoreUnavailable, StreamRevoked
+from gateway.core.http.messages import ContentStream
+from gateway.core.http.reasons import Reason
+
+POLL_SECONDS = 1.0
+"""A stream ends within this and the time of one question to Redis after what ends it: less than two seconds."""
+
+AT_ONCE = 200
+"""Streams that are decided on in one go: others who wait for this process wait for a millisecond."""
+
+FindFacts = Callable[[Sequence[Asked]], Awaitable[list[Facts]]]
+Ask = Callable[[], Asked | Reason]
+End = Callable[[Reason], None]
+
+logger = logging.getLogger(__name__)
+
+
+class StreamWatch:
+    """Looks at all open streams; `clock` says when to, without it the event loop does."""
+
+    def __init__(self, find_facts: FindFacts, clock: Clock | None = None) -> None:
+        self._find_facts = find_facts
+        self._given_clock = clock
+        self._open: set[_Open] = set()
+        self._timer: Timer | None = None
+        self._looks_at = math.inf
+        """When the timer runs out; infinite without one."""
+        self._looking: asyncio.Task[None] | None = None
+
+    def watch(self, facts: Facts, ask: Ask, content: ContentStream) -> ContentStream:
+        """See protocols.Streams."""
+        return WatchedStream(content, partial(self.follow, facts, ask))
+
+    def follow(self, facts: Facts, ask: Ask, end: End) -> Callable[[], None]:
+        """See protocols.Streams."""
+        now = self._clock.time()
+        entry = _Open(facts, now, ask, end)
+        self._open.add(entry)
+        if self._looking is None:
+            self._look_by(min(now + POLL_SECONDS, entry.ends_at))
+        return partial(self._open.discard, entry)
+
+    def close(self) -> None:
+        """Looks no longer."""
+        self._stop_timer()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    @property
+    def _clock(self) -> Clock:
+        return self._given_clock or asyncio.get_running_loop()
+
+    def _look_by(self, when: float) -> None:
+        """Looks at this time, or before."""
+        if when < self._looks_at:
+            self._stop_timer()
+            self._looks_at = when
+            self._timer = self._clock.call_at(when, self._begin_look)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._looks_at = None, math.inf
+
+    def _begin_look(self) -> None:
+        self._stop_timer()
+        if self._open:
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        began_at = self._clock.time()
+        await self._look_at([(entry, asked) for entry in self._open if (asked := _ask(entry)) is not None])
+        self._looking = None
+        ends = [entry.ends_at for entry in self._open if entry.ends_at > began_at]  # others were looked at just now
+        if self._open:
+            self._look_by(min([began_at + POLL_SECONDS, *ends]))
+
+    async def _look_at(self, streams: "list[tuple[_Open, Asked | Reason]]") -> None:
+        found = await self._find([(entry, asked) for entry, asked in streams if isinstance(asked, Asked)])
+        now = self._clock.time()
+        for number, (entry, asked) in enumerate(streams, start=1):
+            try:
+                self._judge(entry, asked, found.get(entry), now)
+            except Exception:
+                logger.exception("an open stream could not be ended, or it could not be told whether to; trying again")
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _find(self, streams: "list[tuple[_Open, Asked]]") -> "dict[_Open, Facts]":
+        """What Redis knows of their tokens; nothing where it does not answer."""
+        entries = [entry for entry, asked in streams if asked.digest]
+        try:
+            facts = await self._find_facts([asked for _, asked in streams if asked.digest]) if entries else []
+            return dict(zip(entries, facts, strict=True))
+        except StoreUnavailable:
+            pass  # said by the connection; it is asked again as soon as it may be back
+        except Exception:
+            logger.exception("the tokens of %d open streams could not be looked up; trying again", len(entries))
+        return {}
+
+    def _judge(self, entry: "_Open", asked: Asked | Reason, facts: Facts | None, now: float) -> None:
+        """Ends the stream if another request for it would be refused."""
+        if entry not in self._open:
+            return  # it has come to its end meanwhile
+        if facts is not None:
+            entry.learn(facts, now)
+        if isinstance(asked, Asked):
+            verdict = decide(asked.rule, entry.facts_at(now))
+            if not isinstance(verdict, Deny):
+                return
+            asked = verdict.reason
+        entry.end(asked)
+        self._open.discard(entry)
+
+
+def _ask(entry: "_Open") -> Asked | Reason | None:
+    """What an admission would be asked; None where that cannot be told."""
+    try:
+        return entry.ask()
+    except Exception:
+        logger.exception("it could not be told which rule an open stream is under; trying again")
+        return None
+
+
+class _Open:
+    """A stream that is open, and what was last known of its token."""
+
+    def __init__(self, facts: Facts, now: float, ask: Ask, end: End) -> None:
+        self.ask = ask
+        self.end = end
+        self.learn(facts, now)
+
+    def learn(self, facts: Facts, now: float) -> None:
+        """What Redis has just said."""
+        self._facts, self._known_at = facts, now
+        end = ends_at(facts)
+        self.ends_at = math.inf if end is None else now + (end * 1000 - facts.now) / 1000
+
+    def facts_at(self, now: float) -> Facts:
+        """What is known, as it is at this time; Redis' clock goes on while it does not answer."""
+        passed = math.ceil((now - self._known_at) * 1000)
+        return msgspec.structs.replace(self._facts, now=self._facts.now + passed)
+
+
+class WatchedStream:
+    """Content that can be ended from outside. It then never looks whole: its reader gets StreamRevoked.
+
+    The reader is the task that asks for the pieces. It may be waiting for the next one, or for a client to take the
+    last: it is cancelled wherever it waits, and gets StreamRevoked in the place of that.
+    """
+
+    def __init__(self, content: ContentStream, remember: Callable[[End], Callable[[], None]]) -> None:
+        self._content = content
+        self._pieces = aiter(content)
+        self._reader: asyncio.Task[object] | None = None
+        self._ended: StreamRevoked | None = None
+        self._is_told = False
+        """Whether the reader knows."""
+        self._forget = remember(self._end)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended is not None:
+            self._is_told = True
+            raise self._ended
+        self._reader = asyncio.current_task()
+        try:
+            return await anext(self._pieces)
+        except asyncio.CancelledError:
+            self._raise_instead()
+            raise
+        except BaseException:
+            self._forget()
+            raise
+
+    async def aclose(self) -> None:
+        """Gives the content up; raises StreamRevoked where its reader was cancelled for that and is not told yet."""
+        self._forget()
+        await self._content.aclose()
+        if self._reader is asyncio.current_task():
+            self._raise_instead()
+
+    def _end(self, reason: Reason) -> None:
+        self._ended = StreamRevoked(reason)
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _raise_instead(self) -> None:
+        """Raises StreamRevoked in a reader that was cancelled for it, and for nothing else."""
+        if self._ended is None or self._is_told or self._reader is None:
+            return
+        self._is_told = True
+        if self._reader.uncancel() == 0:
+            raise self._ended from None

@@ -1,0 +1,63 @@
+"""Signs assertions with Ed25519 keys, and publishes what verifies them. What they say is in core/http/assertions.py."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jwt import PyJWK, PyJWS
+from jwt.algorithms import OKPAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.http.assertions import ALGORITHM, PublicKey, thumbprint
+
+NO_KEY = "assertion key: not a private Ed25519 key without a password: `openssl genpkey -algorithm ed25519` makes one"
+
+_BEGINNING = "-----BEGIN "
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+class SigningKeys:
+    """The keys of PEM text or of the file that has it; ConfigurationError where they cannot be used.
+
+    The first signs. The others are published with it: the next one before it signs, the last one until what it signed
+    has ended.
+    """
+
+    def __init__(self, written: str) -> None:
+        keys = [_parse_key(match[0]) for match in _BLOCK.finditer(_read(written))]
+        if not keys:
+            raise ConfigurationError(NO_KEY)
+        self.published = tuple(dict.fromkeys(PublicKey(key["x"], thumbprint(key["x"])) for key in keys))
+        self._key = PyJWK(keys[0], algorithm=ALGORITHM)
+        self._signatures = PyJWS([ALGORITHM])
+        self._headers = {"kid": self.published[0].kid}
+
+    def __repr__(self) -> str:
+        return f"SigningKeys({', '.join(key.kid for key in self.published)})"
+
+    def sign(self, claims: bytes) -> bytes:
+        """The claims, signed, in the compact form of RFC 7515 3.1: some 45 microseconds."""
+        return self._signatures.encode(claims, self._key, headers=self._headers).encode()
+
+
+def _parse_key(pem: str) -> dict[str, Any]:
+    """A private key as a JSON Web Key (RFC 8037 2)."""
+    algorithm = OKPAlgorithm()
+    try:
+        key = algorithm.to_jwk(algorithm.prepare_key(pem), as_dict=True)
+    except (InvalidKeyError, TypeError, ValueError):
+        raise ConfigurationError(NO_KEY) from None  # what the library says may tell the key
+    if key["crv"] != "Ed25519" or "d" not in key:
+        raise ConfigurationError(NO_KEY)
+    return key
+
+
+def _read(written: str) -> str:
+    if _BEGINNING in written:
+        return written
+    try:
+        return Path(written).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not PEM"
+        raise ConfigurationError(f"assertion key: {written}: {reason}") from error

@@ -1,0 +1,305 @@
+"""One HTTP/1.1 connection to a backend: requests go out, responses come in piece by piece, a clock runs.
+
+Whatever ends a response before its framing does is an UpstreamError, and the connection is closed at once: one that
+is kept has nothing on the wire, in either direction.
+
+The content of a backend's response, for whoever passes it on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol, Self, cast
+
+from gateway.adapters.ports import Clock, Timer
+from gateway.adapters.upstream.wire import NO_LIMITS, Framing, OutgoingRequest, ResponseReader
+from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
+from gateway.core.http.messages import Inform, Response, ResponseHead
+from gateway.core.upstream.causes import Cause
+
+
+class Source(Protocol):
+    """The connection that the content comes from."""
+
+    def read(self) -> Awaitable[tuple[bytes, bool]]:
+        """More of it, and whether that is the rest."""
+        ...
+
+    def abandon(self) -> Awaitable[None]:
+        """Gives up the rest and closes."""
+        ...
+
+    def close(self) -> None:
+        """Closes at once."""
+        ...
+
+
+class ResponseContent:
+    """The content of a response as it arrives. Who does not read it to its end calls `aclose`, which closes the
+    connection; dropping it does the same.
+    """
+
+    def __init__(self, connection: Source) -> None:
+        self._connection: Source | None = connection
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is None:
+            raise StopAsyncIteration
+        try:
+            piece, is_last = await self._connection.read()
+        except BaseException:
+            self._connection = None
+            raise
+        if is_last:
+            self._connection = None  # it may be carrying another request by now
+            if not piece:
+                raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Gives up what has not been read."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.abandon()
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            with suppress(RuntimeError):  # the loop is gone, and the connection with it
+                self._loop.call_soon_threadsafe(self._connection.close)
+
+
+HIGH_WATER_BYTES = 64 * 1024
+"""Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection that carries one request after another, or a tunnel (RFC 9110 7.8) as the last.
+
+    `ended` is given it once for each request, when that is over: `is_reusable` says whether it can carry the next.
+    The limits of a request do not run while the gateway itself waits for the client to send or to take content.
+    """
+
+    def __init__(self, ended: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
+        self.is_reusable = False
+        self.idle_since = 0.0
+        self._limits = NO_LIMITS
+        self._ended = ended
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._reader = ResponseReader()
+        self._inform: Inform | None = None
+        self._is_busy = False
+        """From `send` until `ended` is told."""
+        self._error: Exception | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        """Done when the reader has something new or there is an error."""
+        self._upload: asyncio.Task[None] | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._unsent_bytes = 0
+        self._is_paused = False
+        self._progressed_at = 0.0
+        self._ends_at = 0.0
+        self._timer: Timer | None = None
+
+    # -- what the target and the reader of the content call
+
+    async def send(self, request: OutgoingRequest) -> Response:
+        """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what its content raises."""
+        reader = self._reader
+        reader.expect(request.method, request.expected)
+        self._inform = request.inform
+        self._is_busy = True
+        self._unsent_bytes = 0
+        self._progressed_at = self._clock.time()
+        self._ends_at = self._progressed_at + request.limits.total_seconds
+        if self._timer is not None and request.limits is not self._limits:
+            self._timer.cancel()  # it was set for the request before
+            self._timer = None
+        self._limits = request.limits
+        if self._timer is None:
+            self._timer = self._clock.call_at(self._progressed_at + self._limits.shortest_seconds, self._check_progress)
+        if not self.is_reusable:  # lost just before
+            self._error = UpstreamDropped("the connection to the backend ended as the request left")
+        self._transport.write(request.head)
+        if request.content is not None and request.framing is not Framing.TUNNEL:
+            self._upload = self._loop.create_task(self._pass_on(request.content, request.framing))
+        try:
+            while reader.head is None and self._error is None:
+                await self._next_arrival()
+            self._raise_error()
+        except BaseException:
+            await self.abandon()
+            raise
+        if reader.is_tunnel and request.content is not None:
+            self._upload = self._loop.create_task(self._pass_on(request.content, Framing.TUNNEL))
+        response_head = cast(ResponseHead, reader.head)
+        return Response(response_head, await self._take_rest() if reader.is_complete else ResponseContent(self))
+
+    async def read(self) -> tuple[bytes, bool]:
+        """More of the response's content, and whether that is the rest of it; raises as `send` does."""
+        reader = self._reader
+        try:
+            while not (reader.held_bytes or reader.is_complete):
+                self._raise_error()
+                if self._is_paused:
+                    self._is_paused = False
+                    self._progressed_at = self._clock.time()
+                    self._transport.resume_reading()
+                await self._next_arrival()
+        except BaseException:
+            await self.abandon()
+            raise
+        if reader.is_complete:
+            return await self._take_rest(), True
+        return reader.take(), False
+
+    async def abandon(self) -> None:
+        """Closes the connection and waits for the end of the request's content."""
+        self.close()
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            await asyncio.wait([upload])
+
+    def close(self) -> None:
+        """Closes at once. There is nothing to flush: an idle connection has sent all, any other is given up."""
+        self.is_reusable = False
+        if self._upload is not None:
+            self._upload.cancel()
+        self._transport.abort()
+        self._end()
+
+    # -- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_reusable = True
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        if reader.is_complete or self._error is not None:
+            self.close()  # bytes that nobody asked for: the next response could not be told from them
+            return
+        try:
+            reader.feed(data)
+        except UpstreamBroken as error:
+            self._fail(error)
+            return
+        if reader.interim:
+            self._pass_on_interim()
+        if reader.head is None:
+            return  # a head that trickles in is not progress
+        self._progressed_at = self._clock.time()
+        if reader.held_bytes > HIGH_WATER_BYTES and not (reader.is_complete or self._is_paused):
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._announce()
+
+    def eof_received(self) -> None:
+        self._reader.feed_end()
+        self._fail(self._broken("the backend closed the connection before its answer was complete"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(self._broken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def pause_writing(self) -> None:
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._progressed_at = self._clock.time()
+        self._may_write.set()
+
+    # -- the request and response under way
+
+    async def _pass_on(self, content: AsyncIterator[bytes], framing: Framing) -> None:
+        """Sends the request's content as fast as the backend takes it."""
+        try:
+            async for piece in content:
+                if piece:  # an empty chunk would be the last one
+                    is_chunk = framing is Framing.CHUNKED
+                    for part in (b"%x\r\n" % len(piece), piece, b"\r\n") if is_chunk else (piece,):
+                        self._transport.write(part)
+                    self._progressed_at = self._clock.time()
+                    await self._may_write.wait()
+            if framing is Framing.CHUNKED:
+                self._transport.write(b"0\r\n\r\n")
+            self._progressed_at = self._clock.time()
+        except Exception as error:
+            self._fail(error)
+
+    def _pass_on_interim(self) -> None:
+        interim, self._reader.interim = self._reader.interim, []
+        if self._inform is not None:
+            for head in interim:
+                self._inform(head)
+
+    async def _take_rest(self) -> bytes:
+        """The rest of a complete response; the connection is free for the next request, or closed."""
+        rest = self._reader.take()
+        if self._upload is not None:
+            if not self._upload.done() or self._transport.get_write_buffer_size():
+                await self.abandon()  # answered before it had all: the rest is of no use to the backend
+            self._upload = None
+        if self.is_reusable and self._reader.may_be_followed:
+            self._end()
+        else:
+            self.close()
+        return rest
+
+    def _end(self) -> None:
+        if self._is_busy:
+            self._is_busy = False
+            self._ended(self)
+
+    async def _next_arrival(self) -> None:
+        self._arrival = self._loop.create_future()
+        await self._arrival
+
+    def _announce(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._reader.is_complete and self._error is None:
+            self._error = error
+        self._announce()
+        self.close()
+
+    def _broken(self, message: str) -> UpstreamBroken:
+        if self._reader.has_begun:
+            return UpstreamBroken(message, cause=Cause.CONNECTION_LOST)
+        return UpstreamDropped(message)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _check_progress(self) -> None:
+        """Gives up a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
+        self._timer = None
+        reader, limits = self._reader, self._limits
+        if reader.is_complete or reader.is_tunnel:
+            return
+        now = self._clock.time()
+        unsent = self._transport.get_write_buffer_size()
+        awaits_client = self._upload is not None and not self._upload.done() and self._may_write.is_set()
+        if self._is_paused or awaits_client or unsent < self._unsent_bytes:
+            self._progressed_at = now
+        self._unsent_bytes = unsent
+        seconds = limits.response_seconds if reader.head is None else limits.idle_seconds
+        if now >= self._ends_at:
+            self._fail(UpstreamTimeout(f"the answer took longer than {limits.total_seconds:g} s"))
+        elif now >= self._progressed_at + seconds:
+            self._fail(UpstreamTimeout(f"the backend was silent for {seconds:g} s"))
+        else:
+            due = min(self._progressed_at + seconds, self._ends_at, now + limits.shortest_seconds)
+            self._timer = self._clock.call_at(due, self._check_progress)

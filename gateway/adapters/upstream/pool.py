@@ -1,0 +1,455 @@
+"""The backends: policies' upstreams with their targets. One that is in no policy any more is forgotten.
+
+A request goes to the target with the fewest under way, and to another one if no target can have acted upon it.
+
+One target: where it is, its connections, those who wait for one, and what is known of its health.
+
+Connections are kept open and reused, the newest first. One can have been closed by the backend just as the next request
+leaves: then the request is sent again, once and on a new connection, if core/upstream/balancing.py lets it be repeated.
+
+Health checks: each target is asked for a page in turn, on a connection of its own.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
+from gateway.adapters.ports import Clock, Timer
+from gateway.adapters.streams import give_up
+from gateway.adapters.upstream.connection import UpstreamConnection
+from gateway.adapters.upstream.failures import FailureLog, find_connect_cause
+from gateway.adapters.upstream.tls import TlsContexts
+from gateway.adapters.upstream.wire import (
+    Framing,
+    Limits,
+    OutgoingRequest,
+    begin,
+    expect,
+    frame,
+    limits_of,
+    without_times,
+)
+from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
+from gateway.core.http.messages import Field, Inform, Response, ResponseHead
+from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, FieldEdits, HealthCheck, Upstream
+from gateway.core.upstream import balancing
+from gateway.core.upstream.causes import Cause
+from gateway.core.upstream.forwarding import edit_fields, rewrite_target
+
+IDLE_SECONDS = 4.0
+"""Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""
+
+logger = logging.getLogger(__name__)
+
+
+class Target:
+    """The one target of `address`."""
+
+    def __init__(self, address: Upstream, contexts: TlsContexts, clock: Clock) -> None:
+        (self.url,) = address.targets
+        self.health = balancing.WELL
+        self.failures = FailureLog(self.url, clock)
+        self._address = address
+        self._clock = clock
+        self._is_retired = False
+        self._in_use = 0
+        """Requests that have a connection, or the right to open one."""
+        self._idle: deque[UpstreamConnection] = deque()
+        self._waiting: dict[asyncio.Future[UpstreamConnection | None], None] = {}
+        """In their order. Each is given a connection, or None: the right to open one."""
+        self._path = self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else None
+        url = urlsplit("http://localhost" if self._path else self.url)
+        self._contexts = contexts if url.scheme == "https" else None
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if self._contexts else 80)
+        self.authority = url.netloc if address.host in (CLIENT_HOST, TARGET_HOST) else address.host
+        """What it is asked by where no client asks."""
+        self._host_field: tuple[Field, ...] = (
+            ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
+        )
+        self._prefix = url.path
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that have not been answered to their end."""
+        return self._in_use + len(self._waiting)
+
+    def is_available(self) -> bool:
+        """Whether requests should go here."""
+        return balancing.is_available(self.health, self._clock.time())
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+        framing: Framing,
+        limits: Limits,
+        inform: Inform | None,
+    ) -> Response:
+        """The answer, as it arrives; raises one of the UpstreamErrors."""
+        head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
+        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
+        kept = self._take_idle() or await self._find_room()
+        if kept is not None and kept.is_reusable:
+            try:
+                return await kept.send(request)
+            except UpstreamDropped as error:
+                if not balancing.may_repeat(error, method, has_content=content is not None):
+                    raise
+            kept = await self._find_room()
+            if kept is not None:
+                kept.close()
+        return await (await self._open()).send(request)
+
+    async def connect(self, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
+        """A new connection; raises UpstreamUnreachable."""
+        loop = asyncio.get_running_loop()
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(ended, self._clock)
+
+        tls = self._find_tls()
+        try:
+            async with asyncio.timeout(self._address.connect_timeout_seconds):
+                if self._path is not None:
+                    return (await loop.create_unix_connection(make, self._path))[1]
+                name = (self._address.tls.server_name or None) if tls else None
+                return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
+        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
+            if lacks_descriptor(error):  # the target may be well
+                raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
+            words = str(error) or "none in time"
+            cause = find_connect_cause(error, has_tls=tls is not None)
+            raise UpstreamUnreachable(f"no connection to {self.url}: {words}", cause=cause) from error
+
+    def _find_tls(self) -> ssl.SSLContext | None:
+        try:
+            return self._contexts.find(self._address.tls) if self._contexts else None
+        except (OSError, ValueError) as error:
+            words = f"no connection to {self.url}: the policy's tls: {error}"
+            raise UpstreamUnreachable(words, cause=Cause.TLS_FAILED) from error
+
+    def note_check(self, why: str) -> None:
+        """Takes in the end of a health check: why it failed, or nothing."""
+        before, self.health = self.health, balancing.after_check(self.health, is_good=not why)
+        if balancing.fails_checks(self.health) and not balancing.fails_checks(before):
+            logger.warning("backend %s: no requests go there, its health checks fail: %s", self.url, why)
+        elif balancing.fails_checks(before) and not why:
+            logger.warning("backend %s: its health checks are good again", self.url)
+
+    def note_failure(self, error: UpstreamError) -> None:
+        """Takes in that a request failed."""
+        self.health = balancing.after_failure(self.health, error, self._clock.time())
+        self.failures.note(error)
+
+    def note_answer(self) -> None:
+        """Takes in that a request was answered."""
+        self.health = balancing.after_answer(self.health)
+        self.failures.end()
+
+    def retire(self) -> None:
+        """Keeps no connections any more; those in use are used to their end."""
+        self._is_retired = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_idle(self) -> UpstreamConnection | None:
+        """The newest idle connection that the backend can be expected to hold open."""
+        oldest = self._clock.time() - IDLE_SECONDS
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_reusable and connection.idle_since > oldest:
+                self._in_use += 1
+                return connection
+            connection.close()
+        return None
+
+    async def _find_room(self) -> UpstreamConnection | None:
+        """Waits until one more request may be sent; a connection that became free meanwhile, or None for a new one."""
+        if self._in_use < self._address.max_connections:
+            self._in_use += 1
+            return None
+        if len(self._waiting) >= self._address.max_waiting:
+            raise UpstreamBusy(f"{len(self._waiting)} requests wait for {self.url} already")
+        place: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = None
+        timer = self._clock.call_at(
+            self._clock.time() + self._address.connect_timeout_seconds, lambda: self._turn_away(place)
+        )
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None:  # it was given just as the client left
+                self._pass_on(place.result())
+            raise
+        finally:
+            self._waiting.pop(place, None)
+            timer.cancel()
+
+    def _turn_away(self, place: "asyncio.Future[UpstreamConnection | None]") -> None:
+        if not place.done():
+            place.set_exception(UpstreamBusy(f"no connection to {self.url} became free in time"))
+
+    async def _open(self) -> UpstreamConnection:
+        """A new connection for who has the right to it."""
+        while self._idle and self._in_use + len(self._idle) > self._address.max_connections:
+            self._idle.popleft().close()
+        try:
+            return await self.connect(self._end)
+        except BaseException:
+            self._pass_on(None)
+            raise
+
+    def _end(self, connection: UpstreamConnection) -> None:
+        if self._is_retired:
+            connection.close()
+        self._pass_on(connection if connection.is_reusable else None)
+
+    def _pass_on(self, connection: UpstreamConnection | None) -> None:
+        """Gives a connection, or the right to open one, to who has waited longest; keeps it where nobody waits."""
+        while self._waiting:
+            place = next(iter(self._waiting))
+            del self._waiting[place]
+            if not place.done():
+                place.set_result(connection)
+                return
+        self._in_use -= 1
+        if connection is not None:
+            self._keep(connection)
+
+    def _keep(self, connection: UpstreamConnection) -> None:
+        now = self._clock.time()
+        connection.idle_since = now
+        self._idle.append(connection)
+        while self._idle[0].idle_since <= now - IDLE_SECONDS:  # the newest are taken first: the others grow old
+            self._idle.popleft().close()
+
+
+def build_head(method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
+    """Return the request head: nothing but what is given, and the transfer coding where one is needed."""
+    start = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n"))
+
+
+_FIELDS = ((b"user-agent", b"token-gateway health check"), (b"accept", b"*/*"), (b"connection", b"close"))
+
+
+class HealthChecks:
+    """Asks one target again and again, at once and then with `interval_seconds` between, until closed."""
+
+    def __init__(self, target: Target, check: HealthCheck, clock: Clock) -> None:
+        self._target = target
+        self._check = check
+        self._clock = clock
+        self._limits = Limits(
+            check.timeout_seconds, check.timeout_seconds, check.timeout_seconds, check.timeout_seconds
+        )
+        self._timer: Timer | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._begin()
+
+    def close(self) -> None:
+        """Asks no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _begin(self) -> None:
+        self._asking = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        self._target.note_check(await self._find_failure())
+        self._timer = self._clock.call_at(self._clock.time() + self._check.interval_seconds, self._begin)
+
+    async def _find_failure(self) -> str:
+        """Why the target is not well, in a few words; nothing if it is."""
+        fields = ((b"host", self._target.authority.encode("ascii")), *_FIELDS)
+        head = build_head("GET", self._check.path, fields, Framing.LENGTH)
+        connection: UpstreamConnection | None = None
+        try:
+            connection = await self._target.connect(lambda _: None)
+            answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
+            await give_up(answer.content)
+        except UpstreamError as error:
+            return f"{error.cause}: {error}"
+        finally:
+            if connection is not None:
+                connection.close()
+        return f"status {answer.head.status}" if answer.head.status >= 400 else ""
+
+
+class HttpUpstreams:
+    """See protocols.Upstreams. `clock` measures time-outs; without it, the event loop does."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._contexts = TlsContexts()
+        self._ways: dict[Upstream, Way] = {}
+        """By what rules say of their backend."""
+        self._groups: dict[Upstream, Group] = {}
+        """By the same without times: rules that only differ in these share connections and what is known of health."""
+        self._targets: dict[Upstream, Target] = {}
+        """By what makes a connection: the upstream with this one target. Policies that say the same share them."""
+        self._checks: dict[Upstream, HealthChecks] = {}
+
+    async def send(
+        self,
+        address: Upstream,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
+    ) -> Response:
+        """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
+
+        Host is among `fields` unless the target's own is meant.
+
+        `content` is as long as a Content-Length among `fields` says, or it breaks off. What it raises comes out here,
+        or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
+        client sends after the answer 101, whose content is what the backend sends then.
+        """
+        group, limits = self._ways.get(address) or self._find_way(address)
+        if address.request_edits is not None:
+            fields = edit_fields(fields, address.request_edits)
+        if address.rewrite is not None:
+            target = rewrite_target(target, address.rewrite)
+        fields, content, framing = frame(fields, content)
+        if framing is Framing.CHUNKED and content is not None:
+            content = await begin(content)
+        edits = address.response_edits
+        if edits is None:
+            return await group.send(method, target, fields, content, framing, limits, inform)
+        if inform is not None:
+            inform = _editing(inform, edits)
+        response = await group.send(method, target, fields, content, framing, limits, inform)
+        return Response(_edit(response.head, edits), response.content)
+
+    def keep(self, upstreams: Iterable[Upstream]) -> None:
+        """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
+        present = {without_times(address) for address in upstreams}
+        self._ways.clear()
+        for address in present:
+            if address not in self._groups:
+                self._add(address)
+        self._groups = {address: group for address, group in self._groups.items() if address in present}
+        wanted = {one for address in present for one in _single(address)}
+        for one in self._targets.keys() - wanted:
+            self._targets.pop(one).retire()
+            self._checks.pop(one).close() if one in self._checks else None
+        for one in wanted - self._checks.keys():
+            if one.health is not None:
+                self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())
+
+    async def close(self) -> None:
+        """Ends health checks and closes the idle connections."""
+        self.keep(())
+        await asyncio.sleep(0)  # the event loop lets go of them in its next round
+
+    def _find_way(self, address: Upstream) -> "Way":
+        shared = without_times(address)
+        way = self._ways[address] = Way(self._groups.get(shared) or self._add(shared), limits_of(address))
+        return way
+
+    def _add(self, address: Upstream) -> "Group":
+        for one in _single(address):
+            if one not in self._targets:
+                self._targets[one] = Target(one, self._contexts, self._clock_in_use())
+        group = Group([self._targets[one] for one in _single(address)], address.retries, self._clock_in_use())
+        self._groups[address] = group
+        return group
+
+    def _clock_in_use(self) -> Clock:
+        return self._clock or asyncio.get_running_loop()
+
+
+class Group:
+    """Targets that answer alike."""
+
+    def __init__(self, targets: list[Target], retries: int, clock: Clock) -> None:
+        self._targets = targets
+        self._retries = retries
+        self._clock = clock
+        self._turn = 0
+        self._breaker = balancing.CLOSED
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+        framing: Framing,
+        limits: Limits,
+        inform: Inform | None,
+    ) -> Response:
+        """The answer of one of them; raises the UpstreamError of the last that was tried."""
+        left = self._targets
+        if not left:
+            raise UpstreamUnreachable("the policy has no backend")
+        if self._breaker is not balancing.CLOSED:
+            self._try_again()
+        while True:
+            chosen = left[0] if len(left) == 1 else self._choose(left)
+            try:
+                response = await chosen.send(method, target, fields, content, framing, limits, inform)
+            except UpstreamError as error:
+                chosen.note_failure(error)
+                self._note_attempt(error)
+                left = [other for other in left if other is not chosen]
+                tried = len(self._targets) - len(left)
+                may_repeat = balancing.may_repeat(error, method, has_content=content is not None)
+                if not left or tried > self._retries or not may_repeat:
+                    raise
+            else:
+                if chosen.health is not balancing.WELL or chosen.failures.cause is not None:
+                    chosen.note_answer()
+                    self._note_attempt(None)
+                return response
+
+    def _try_again(self) -> None:
+        """Lets one request after the other try a lone target that has refused, and refuses the rest."""
+        now = self._clock.time()
+        if not balancing.may_try(self._breaker, now):
+            (target,) = self._targets
+            raise UpstreamUnreachable(f"{target.url} could not be reached a moment ago", cause=target.failures.cause)
+        self._breaker = balancing.while_trying(self._breaker, now)
+
+    def _note_attempt(self, error: UpstreamError | None) -> None:
+        if len(self._targets) == 1:
+            self._breaker = balancing.after_attempt(self._breaker, error, self._clock.time())
+
+    def _choose(self, left: list[Target]) -> Target:
+        self._turn += 1
+        return left[balancing.choose(left, self._clock.time(), self._turn)]
+
+
+class Way(NamedTuple):
+    """To whom a rule's requests go, and how long their answers may take."""
+
+    group: Group
+    limits: Limits
+
+
+def _edit(head: ResponseHead, edits: FieldEdits) -> ResponseHead:
+    return ResponseHead(head.status, edit_fields(head.fields, edits))
+
+
+def _editing(inform: Inform, edits: FieldEdits) -> Inform:
+    return lambda head: inform(_edit(head, edits))
+
+
+def _single(address: Upstream) -> list[Upstream]:
+    """The upstream with each of its targets alone."""
+    return [msgspec.structs.replace(address, targets=(target,)) for target in address.targets]

@@ -1,0 +1,41 @@
+"""`/metrics` for Prometheus, on the admin listener.
+
+The numbers are those of all workers of all nodes, as Redis has them: whichever node is asked, they are the same. So one
+is scraped, or one of several is taken (`max without (instance)`), and they are never added up over nodes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from gateway.adapters.admin_ports import Usage
+from gateway.core.errors import StoreUnavailable
+from gateway.core.metrics import CONTENT_TYPE, gather_metrics, write_metrics
+
+
+class Versions(Protocol):
+    """Who serves which versions of policies."""
+
+    async def find(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """By policy, by version: the processes; raises StoreUnavailable."""
+        ...
+
+
+def build_metrics(usage: Usage, policy_mistakes: Callable[[], Sequence[str]], versions: Versions) -> HTTPRouteHandler:
+    """The handler of `/metrics`. It answers 200 also while Redis does not: `gateway_redis_up` is 0 then."""
+
+    @get("/metrics", include_in_schema=False)
+    async def show_metrics() -> Response[str]:
+        """All metrics, as text."""
+        try:
+            totals, served = await usage.totals(), await versions.find()
+        except StoreUnavailable:
+            totals, served = None, {}
+        memory = await usage.memory() if totals is not None else None
+        numbers = {policy: len(processes) for policy, processes in served.items()}
+        text = write_metrics(gather_metrics(totals, memory, len(policy_mistakes()), numbers))
+        return Response(text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+    return show_metrics

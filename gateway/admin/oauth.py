@@ -1,0 +1,105 @@
+"""Token introspection (RFC 7662) and revocation (RFC 7009), for programs that know nothing else of us."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.datastructures import State
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+
+from gateway.admin.access import INTROSPECTING, OPEN, Managing
+from gateway.admin.problems import documented
+from gateway.core.admission.decision import effective_scopes
+from gateway.core.tokens.audit import Actor
+from gateway.core.tokens.text import MAXIMUM_TEXT_LENGTH
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class PresentedToken(msgspec.Struct, frozen=True):
+    """The form of both; other fields are ignored, as the RFCs want it."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT_LENGTH)]
+    token_type_hint: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+    def __repr__(self) -> str:
+        return "PresentedToken()"
+
+
+class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 7662 2.2; of a token that is not active nothing but that is said."""
+
+    active: bool
+    scope: str | msgspec.UnsetType = msgspec.UNSET
+    """What it may use at the moment, of its own, its owner's, its parent's and its plan's."""
+    client_id: str | msgspec.UnsetType = msgspec.UNSET
+    """The token's name."""
+    sub: str | msgspec.UnsetType = msgspec.UNSET
+    """Its owner, or its project where it names none."""
+    token_type: str | msgspec.UnsetType = msgspec.UNSET
+    exp: int | msgspec.UnsetType = msgspec.UNSET
+    iat: int | msgspec.UnsetType = msgspec.UNSET
+    nbf: int | msgspec.UnsetType = msgspec.UNSET
+    jti: str | msgspec.UnsetType = msgspec.UNSET
+    """The token's id."""
+    iss: str | msgspec.UnsetType = msgspec.UNSET
+    """Its policy."""
+    project: str | msgspec.UnsetType = msgspec.UNSET
+    plan: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Nothing: RFC 7009 2.2 has clients look at the status alone."""
+
+
+Form = Annotated[PresentedToken, Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
+@post(
+    "/introspect",
+    opt=INTROSPECTING,
+    status_code=200,
+    tags=("oauth",),
+    responses=documented(401, 403),
+    summary="Say what is known of a presented token (RFC 7662)",
+)
+async def introspect(management: Managing, data: Form) -> Response[Introspection]:
+    """Active is what a request would be let in with, quotas aside. Admin tokens are never active here."""
+    found = await management.identify(data.token)
+    if found is None or found.record is None:
+        return Response(Introspection(active=False), headers=NO_STORE)
+    record = found.record
+    described = Introspection(
+        active=True,
+        scope=effective_scopes(found.rule, found.facts),
+        client_id=record.name,
+        sub=record.owner or record.project,
+        token_type="Bearer",  # noqa: S106 - the name of a kind of token
+        exp=msgspec.UNSET if record.expires_at is None else record.expires_at,
+        iat=record.created_at,
+        nbf=msgspec.UNSET if record.not_before is None else record.not_before,
+        jti=record.identity,
+        iss=record.policy,
+        project=record.project or msgspec.UNSET,
+        plan=record.plan or msgspec.UNSET,
+    )
+    return Response(described, headers=NO_STORE)
+
+
+@post(
+    "/revoke",
+    opt=OPEN,
+    status_code=200,
+    tags=("oauth",),
+    responses=documented(),
+    security=[{}],
+    summary="Revoke the token that is presented, by whoever holds it (RFC 7009)",
+)
+async def revoke(request: Request[None, None, State], management: Managing, data: Form) -> Response[Done]:
+    """The answer is the same whether there was such a token or not. What was rotated from it or to it stays."""
+    view = await management.find_presented(data.token)
+    if view is not None:
+        actor = Actor(view.record.name, "token", view.identity, request.state.address)
+        await management.revoke_token(actor, view.identity)
+    return Response(Done(), headers=NO_STORE)

@@ -1,0 +1,172 @@
+"""Refusals of the management API: problem details (RFC 9457), each with a `code` for programs. One table for all."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+
+from gateway.admin.access import AccessRefused
+from gateway.core.errors import CallRepeated, ChangeRefused, NotKept, StoreUnavailable
+from gateway.core.http.problems import build_refusal
+from gateway.core.http.reasons import Reason
+
+JSON_PROBLEM = "application/problem+json"
+STATUSES: Mapping[str, int] = {
+    "invalid": 400,
+    "not_grantable": 403,
+    "not_found": 404,
+    "name_taken": 409,
+    "ended": 409,
+    "changed_meanwhile": 412,
+    "idempotency_replayed": 409,
+    "idempotency_in_progress": 409,
+    "idempotency_mismatch": 422,
+    "precondition_required": 428,
+}
+"""The codes of refused changes (core/errors.py), and those of calls."""
+CODES: Mapping[int, str] = {
+    400: "invalid",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+}
+"""Of refusals that have none of their own."""
+
+logger = logging.getLogger(__name__)
+
+
+class FieldMistake(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with one field of a call."""
+
+    message: str
+    field: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Problem details (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    """What kind of refusal it is, for programs."""
+    detail: str = ""
+    request_id: str = ""
+    id: str = ""
+    """Of the token that was made by the call that this one repeats."""
+    errors: list[FieldMistake] = []
+    required_scopes: list[str] = []
+
+
+class CallRefused(Exception):
+    """A call that cannot be made as it is; `code` is one of STATUSES."""
+
+    def __init__(self, code: str, detail: str, identity: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.identity = identity
+
+
+def documented(*statuses: int) -> dict[int, ResponseSpec]:
+    """The refusals of a handler for the OpenAPI document; those that every call can meet are always among them."""
+    return {
+        status: ResponseSpec(Problem, description=HTTPStatus(status).phrase, media_type=JSON_PROBLEM)
+        for status in sorted({400, 429, 503, *statuses})
+    }
+
+
+def _refuse(
+    request: Request[Any, Any, Any], problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response[Any]:
+    mask = getattr(request.state, "mask", str)  # until the guard has run, nothing that was asked for is repeated
+    problem = msgspec.structs.replace(
+        problem,
+        detail=mask(problem.detail),
+        errors=[FieldMistake(mask(one.message), mask(one.field)) for one in problem.errors],
+        request_id=getattr(request.state, "request_id", ""),
+    )
+    fields = {"Cache-Control": "no-store", **(headers or {})}
+    content = msgspec.json.encode(problem)
+    return Response(content, status_code=problem.status, media_type=JSON_PROBLEM, headers=fields)
+
+
+def _refuse_code(
+    request: Request[Any, Any, Any], code: str, detail: str, identity: str = "", status: int | None = None
+) -> Response[Any]:
+    status = status or STATUSES[code]
+    title = HTTPStatus(status).phrase
+    return _refuse(request, Problem(title=title, status=status, code=code, detail=detail, id=identity))
+
+
+def refuse_change(request: Request[Any, Any, Any], refused: ChangeRefused) -> Response[Any]:
+    """A change that core or the store refused. Without an If-Match a lost race is a conflict."""
+    is_race = refused.code == "changed_meanwhile" and "if-match" not in request.headers
+    identity = refused.identity if isinstance(refused, CallRepeated) else ""
+    return _refuse_code(request, refused.code, str(refused), identity, 409 if is_race else None)
+
+
+def refuse_call(request: Request[Any, Any, Any], refused: CallRefused) -> Response[Any]:
+    """A call that cannot be made as it is."""
+    return _refuse_code(request, refused.code, refused.detail, refused.identity)
+
+
+def refuse_access(_: Request[Any, Any, Any], refused: AccessRefused) -> Response[Any]:
+    """A call by somebody who may not make it."""
+    head, content = refused.response.head, refused.response.content
+    headers = {name.decode(): value.decode() for name, value in head.fields if name != b"content-length"}
+    media_type = headers.pop("content-type")
+    return Response(content, status_code=head.status, media_type=media_type, headers=headers)
+
+
+def refuse_store(request: Request[Any, Any, Any], _: StoreUnavailable) -> Response[Any]:
+    """Redis did not answer: nothing is known of what was asked for."""
+    built = build_refusal(Reason.STORE_UNAVAILABLE, None, getattr(request.state, "request_id", ""), retry_after=1)
+    return refuse_access(request, AccessRefused(built))
+
+
+def warn_of_loss(request: Request[Any, Any, Any], error: NotKept) -> Response[Any]:
+    """A change that was made, and may be undone. Repeating the call waits again."""
+    problem = Problem(title="Service Unavailable", status=503, code="not_kept", detail=str(error))
+    return _refuse(request, problem, {"Retry-After": "1"})
+
+
+def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What Litestar found: content that is not as it should be, a missing field, too much of it."""
+    status = error.status_code
+    if status >= 500:
+        return refuse_mistake(request, error)
+    extra = error.extra if isinstance(error.extra, list) else []
+    errors = [FieldMistake(str(one.get("message", "")), str(one.get("key", ""))) for one in extra]
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=CODES.get(status, "invalid"),
+        detail="The call is not as it should be." if status == 400 else HTTPStatus(status).phrase,
+        errors=errors,
+    )
+    return _refuse(request, problem, error.headers)
+
+
+def refuse_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A mistake of the gateway: told in the log, and not to the caller."""
+    logger.error("%s %s: the gateway made a mistake", request.method, request.url.path, exc_info=error)
+    return _refuse(request, Problem(title="Internal Server Error", status=500, code="internal_error"))
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    AccessRefused: refuse_access,
+    CallRefused: refuse_call,
+    ChangeRefused: refuse_change,
+    NotKept: warn_of_loss,
+    StoreUnavailable: refuse_store,
+    HTTPException: refuse_http,
+    Exception: refuse_mistake,
+}

@@ -1,0 +1,491 @@
+"""The schemas of what calls take, for the OpenAPI document: as msgspec reads them.
+
+Litestar's own say nothing of unknown fields, which are refused, nor of what a list or a map may hold.
+
+What the management API takes. Times are RFC 3339 with their offset.
+
+What is asked for is bounded here as far as a schema can say it; the rest is core's to refuse (core/tokens/changes.py).
+
+What the management API gives. Times are RFC 3339 in UTC; what is not there is null.
+
+What the management API gives of policies: what there is to choose from when a token is made.
+"""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+
+from litestar.openapi.spec import Schema
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.audit import Action, AuditEntry
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
+from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_DESCRIPTION_LENGTH, MAXIMUM_NAME_LENGTH
+from gateway.core.tokens.views import CreatedToken, TokenView
+from gateway.core.variants.options import Offer
+
+if TYPE_CHECKING:
+    from litestar._openapi.schema_generation import SchemaCreator
+import msgspec
+
+LATEST_OVERLAP_SECONDS = 366 * 86400
+MAXIMUM_SCOPES = 256
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_NAME_LENGTH)]
+Description: TypeAlias = Annotated[str, Meta(max_length=MAXIMUM_DESCRIPTION_LENGTH)]
+Binding: TypeAlias = Annotated[str, Meta(max_length=MAXIMUM_BINDING_LENGTH)]
+Scopes: TypeAlias = Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=MAXIMUM_SCOPES)]
+Named: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_BINDING_LENGTH)]
+TokenId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+PolicyName: TypeAlias = Annotated[str, Meta(max_length=63)]
+Plan: TypeAlias = Annotated[str, Meta(max_length=63)]
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked for; an unknown field is refused."""
+
+    SCHEMA: ClassVar[dict[str, Any]] = {}
+    """What its JSON Schema says besides its fields."""
+
+
+class NewChild(Body, frozen=True, kw_only=True):
+    """A child of a token; what it does not say is its parent's."""
+
+    name: Name
+    description: Description = ""
+    scopes: Scopes = []
+    not_before: Instant | None = None
+    expires_at: Instant | None = None
+
+    def request(self) -> TokenRequest:
+        """The same for core."""
+        return TokenRequest(
+            name=self.name,
+            description=self.description,
+            scopes=tuple(self.scopes),
+            not_before=to_seconds(self.not_before),
+            expires_at=to_seconds(self.expires_at),
+        )
+
+
+class NewToken(NewChild, frozen=True, kw_only=True):
+    """A token. Without scopes it holds all that its owner may grant, but for the one to sign in with."""
+
+    policy: PolicyName
+    project: Binding = ""
+    owner: Binding = ""
+    plan: Plan | None = None
+
+    def request(self) -> TokenRequest:
+        """The same for core."""
+        bound = {"project": self.project, "owner": self.owner, "plan": self.plan}
+        return msgspec.structs.replace(super().request(), **bound)
+
+
+class TokenPatch(Body, frozen=True, kw_only=True):
+    """A merge patch (RFC 7396): what is not there stays, null takes a bound away."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    scopes: Scopes | UnsetType = UNSET
+    plan: Plan | UnsetType | None = UNSET
+    """Null, where the policy lets tokens have plans of their own: the owner's plan counts again."""
+    is_active: bool | UnsetType = UNSET
+    not_before: Instant | UnsetType | None = UNSET
+    expires_at: Instant | UnsetType | None = UNSET
+
+    def change(self) -> TokenChange:
+        """The same for core."""
+        return TokenChange(
+            name=self.name,
+            description=self.description,
+            scopes=self.scopes if isinstance(self.scopes, UnsetType) else tuple(self.scopes),
+            plan="" if self.plan is None else self.plan,
+            is_active=self.is_active,
+            not_before=UNSET if isinstance(self.not_before, UnsetType) else to_seconds(self.not_before),
+            expires_at=UNSET if isinstance(self.expires_at, UnsetType) else to_seconds(self.expires_at),
+        )
+
+
+class NewRotation(Body, frozen=True, kw_only=True):
+    """A rotation."""
+
+    overlap_seconds: Annotated[float, Meta(ge=0, le=LATEST_OVERLAP_SECONDS, multiple_of=1)] = 86400
+    """How long the old token still works beside its successor: a whole number, which JSON may write as 60.0."""
+    expires_at: Instant | UnsetType | None = UNSET
+    """The successor's end; absent: the old token's."""
+
+
+class NewRevocation(Body, frozen=True, kw_only=True):
+    """What ends: a `lineage`; a token `with_made`, what it made; of a `policy` those of a `project` or `owner`."""
+
+    SCHEMA = {
+        "oneOf": [
+            {"required": ["lineage"], "maxProperties": 1},
+            {"required": ["with_made"], "maxProperties": 1},
+            {"required": ["policy", "project"], "maxProperties": 2},
+            {"required": ["policy", "owner"], "maxProperties": 2},
+        ]
+    }
+
+    lineage: TokenId | UnsetType = UNSET
+    with_made: TokenId | UnsetType = UNSET
+    """Of a token that has leaked: it ends with what was made with it, on the page or by an API, and what that made."""
+    policy: Annotated[str, Meta(min_length=1, max_length=63)] | UnsetType = UNSET
+    project: Named | UnsetType = UNSET
+    owner: Named | UnsetType = UNSET
+
+
+class OwnerPatch(Body, frozen=True, kw_only=True):
+    """A merge patch: the scopes of each project that is named, null to take it out; what is not there stays."""
+
+    status: OwnerStatus | UnsetType = UNSET
+    plan: Plan | UnsetType | None = UNSET
+    """The plan of all the owner's tokens; null takes it away."""
+    permissions: Annotated[dict[Binding, Scopes | None], Meta(max_length=1000)] = {}
+
+
+class NewPurge(Body, frozen=True, kw_only=True):
+    """What is to end of a policy's stored exports: exactly one of the others, or `everything`."""
+
+    SCHEMA = {"oneOf": [{"required": [name]} for name in ("url", "group", "project", "owner", "token", "everything")]}
+
+    policy: PolicyName
+    url: Annotated[str, Meta(pattern="^https?://[^/?#]+/", max_length=8192)] | UnsetType = UNSET
+    group: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+    project: Named | UnsetType = UNSET
+    owner: Named | UnsetType = UNSET
+    token: TokenId | UnsetType = UNSET
+    everything: Annotated[bool, Meta(extra_json_schema={"const": True})] | UnsetType = UNSET
+
+
+def said(body: Body) -> dict[str, Any]:
+    """What is said in the content of a call; what is not there is not said."""
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+
+
+def to_seconds(time: datetime | None) -> int | None:
+    """Unix seconds of a time."""
+    return None if time is None else int(time.timestamp())
+
+
+ALIASES = {"not": "schema_not", "if": "schema_if", "else": "schema_else"}
+ONE_SCHEMA = {"items", "additional_properties", "property_names", "schema_not"}
+MANY_SCHEMAS = {"any_of", "one_of", "all_of"}
+
+
+class BodySchemas(OpenAPISchemaPlugin):
+    """Describes each Body; what a type says of itself beyond its fields is its SCHEMA."""
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Whether this is one."""
+        return not field_definition.is_union and field_definition.is_subclass_of(Body)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: "SchemaCreator") -> Schema:
+        """Its schema, a component of the document."""
+        kind: type[Body] = field_definition.annotation
+        _, components = msgspec.json.schema_components([kind], ref_template="{name}")
+        described = build_schema({**components[kind.__name__], **kind.SCHEMA}, components)
+        schema = schema_creator.schema_registry.get_schema_for_field_definition(field_definition)
+        for name in described.__dataclass_fields__:
+            setattr(schema, name, getattr(described, name))
+        return schema
+
+
+def build_schema(described: dict[str, Any], components: dict[str, Any]) -> Schema:
+    """Return a JSON Schema as Litestar has it; components that it refers to are put in the place of the references."""
+    if "$ref" in described:
+        described = components[described["$ref"]]
+    if described.get("multipleOf") == 1:  # a whole number, which may be written 60.0
+        described = {**described, "type": "integer"}
+    values: dict[str, Any] = {}
+    for key, value in described.items():
+        name = ALIASES.get(key) or "".join(f"_{one.lower()}" if one.isupper() else one for one in key)
+        if name == "properties":
+            values[name] = {field: build_schema(one, components) for field, one in value.items()}
+        elif name in MANY_SCHEMAS:
+            values[name] = [build_schema(one, components) for one in value]
+        elif name in ONE_SCHEMA and isinstance(value, dict):
+            values[name] = build_schema(value, components)
+        else:
+            values[name] = value
+    return Schema(**values)
+
+
+class ShownOverride(msgspec.Struct, frozen=True):
+    """A limit of the token's own."""
+
+    quota: str
+    limit: int
+    until: datetime
+    reason: str
+    author: str
+
+
+class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token; nothing in it is secret."""
+
+    id: str
+    number: int | None
+    name: str
+    description: str | None
+    shown: str
+    """The beginning of its text."""
+    state: TokenState
+    is_active: bool
+    """False where it was disabled."""
+    policy: str
+    plan: str | None
+    scopes: list[str]
+    project: str | None
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime | None
+    last_used_at: datetime | None
+    not_before: datetime | None
+    expires_at: datetime | None
+    predecessor: str | None
+    successor: str | None
+    parent: str | None
+    made_by: str | None
+    """The token that was presented to make this one; null: none was, or it is older than this note."""
+    disabled_by: str | None
+    """The policy's own token that disabled this one; null: an operator did, or nobody."""
+    overrides: list[ShownOverride]
+    version: str
+    """The entity tag of the token, without its quotation marks."""
+    token: str | UnsetType = UNSET
+    """Its text: in the answer to its creation or rotation, and in no other."""
+    warning: str | UnsetType = UNSET
+    """Why a rotation may be undone: Redis did not confirm in time that it is on its disk."""
+
+
+class TokenPage(msgspec.Struct, frozen=True):
+    """Some of the tokens, the newest first."""
+
+    tokens: list[ShownToken]
+    total: int
+    """How many there are in all pages."""
+    next: str | None
+    """The `cursor` of the next page; null on the last one."""
+
+
+class ShownTokens(msgspec.Struct, frozen=True):
+    """All of a few tokens."""
+
+    tokens: list[ShownToken]
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """Ids of the tokens that have ended by this call."""
+
+    revoked: list[str]
+
+
+class ShownOwner(msgspec.Struct, frozen=True, kw_only=True):
+    """An owner. Without permissions it is a name only, and bounds nothing."""
+
+    owner: str
+    policy: str
+    status: OwnerStatus
+    plan: str | None
+    """Of all its tokens; null where each has its own."""
+    permissions: dict[str, list[str]] | None
+    version: int | None
+
+
+class ShownOwners(msgspec.Struct, frozen=True):
+    """Those of a policy's owners that have a record."""
+
+    owners: list[ShownOwner]
+
+
+class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A change, or one that was refused."""
+
+    id: str
+    time: datetime
+    actor: str
+    """Who: of a token, "API key" and its name."""
+    actor_kind: str
+    actor_token: str | None
+    address: str | None
+    action: Action
+    outcome: str
+    """`done`, or the code of the refusal."""
+    policy: str
+    target: str | None
+    """The id of the token, or of the owner."""
+    name: str | None
+    project: str | None
+    owner: str | None
+    changes: dict[str, list[Any]]
+    """Field to what it said before and after; times in Unix seconds."""
+
+
+class History(msgspec.Struct, frozen=True):
+    """Some of the changes, the newest first."""
+
+    entries: list[ShownEntry]
+    next: str | None
+    """The `cursor` of the next page; null where this one is not full."""
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """How many stored exports have ended."""
+
+    purged: int
+
+
+def show_token(view: TokenView) -> ShownToken:
+    """All that may be shown of a token."""
+    record = view.record
+    return ShownToken(
+        id=view.identity,
+        number=record.number or None,
+        name=record.name,
+        description=record.description or None,
+        shown=record.shown,
+        state=view.state,
+        is_active=record.is_active,
+        policy=record.policy,
+        plan=record.plan or None,
+        scopes=record.scopes.split(),
+        project=record.project or None,
+        owner=record.owner or None,
+        created_at=to_time(record.created_at),
+        updated_at=to_time_or_none(record.updated_at),
+        last_used_at=to_time_or_none(view.last_use),
+        not_before=to_time_or_none(record.not_before),
+        expires_at=to_time_or_none(record.expires_at),
+        predecessor=record.predecessor or None,
+        successor=record.successor or None,
+        parent=record.parent or None,
+        made_by=record.made_by or None,
+        disabled_by=record.disabled_by or None,
+        overrides=[
+            ShownOverride(one.counter, one.limit, to_time(one.until), one.reason, one.author)
+            for one in record.overrides
+        ],
+        version=view.version,
+    )
+
+
+def show_created(created: CreatedToken) -> ShownToken:
+    """A new token with its text."""
+    warning = created.warning or UNSET
+    return msgspec.structs.replace(show_token(created.view), token=created.text, warning=warning)
+
+
+def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwner:
+    """An owner, with a record or without."""
+    return ShownOwner(
+        owner=owner,
+        policy=policy,
+        status=record.status if record else OwnerStatus.ACTIVE,
+        plan=record.plan or None if record else None,
+        permissions={name: held.split() for name, held in sorted(record.permissions.items())} if record else None,
+        version=record.version if record else None,
+    )
+
+
+def show_entry(entry: AuditEntry) -> ShownEntry:
+    """A change."""
+    return ShownEntry(
+        id=entry.id,
+        time=datetime.fromtimestamp(entry.time, UTC),
+        actor=entry.actor.title,
+        actor_kind=entry.actor.kind,
+        actor_token=entry.actor.token or None,
+        address=entry.actor.address or None,
+        action=entry.action,
+        outcome=entry.outcome,
+        policy=entry.policy,
+        target=entry.target or None,
+        name=entry.name or None,
+        project=entry.project or None,
+        owner=entry.owner or None,
+        changes={field: list(pair) for field, pair in entry.changes.items()},
+    )
+
+
+def to_time(seconds: int) -> datetime:
+    """The time of Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def to_time_or_none(seconds: int | None) -> datetime | None:
+    """The same, of None None."""
+    return None if seconds is None else to_time(seconds)
+
+
+class ShownProject(msgspec.Struct, frozen=True):
+    """A project that tokens are bound to."""
+
+    project: str
+    tokens: int
+    """How many were ever made for it."""
+
+
+class ShownProjects(msgspec.Struct, frozen=True):
+    """The projects of a policy that have tokens."""
+
+    projects: list[ShownProject]
+
+
+class ShownScope(msgspec.Struct, frozen=True):
+    """A scope that a policy knows."""
+
+    name: str
+    description: str
+    category: str | None
+    implies: list[str]
+    aliases: list[str]
+
+
+class ShownBundle(msgspec.Struct, frozen=True):
+    """Scopes that are often needed together."""
+
+    name: str
+    description: str
+    scopes: list[str]
+
+
+class ShownPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to choose from when a token is made."""
+
+    name: str
+    bound_to: str
+    scopes: list[ShownScope]
+    bundles: list[ShownBundle]
+    plans: list[str]
+
+
+class ShownPolicies(msgspec.Struct, frozen=True):
+    """The policies of the moment."""
+
+    policies: list[ShownPolicy]
+
+
+class ShownOffers(msgspec.Struct, frozen=True):
+    """What can be asked of each shaped rule of a policy."""
+
+    exports: list[Offer]
+
+
+def show_policy(policy: Policy) -> ShownPolicy:
+    """A policy, for who makes tokens of it."""
+    return ShownPolicy(
+        name=policy.name,
+        bound_to=policy.bound_to,
+        scopes=[
+            ShownScope(name, scope.description, scope.category or None, list(scope.implies), list(scope.aliases))
+            for name, scope in policy.scopes.items()
+        ],
+        bundles=[ShownBundle(name, bundle.description, list(bundle.scopes)) for name, bundle in policy.bundles.items()],
+        plans=[plan for plan in policy.plans if plan],
+    )

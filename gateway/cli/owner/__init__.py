@@ -1,1 +1,0 @@
-"""`gateway owner`: put together in group.py."""

@@ -1,0 +1,352 @@
+"""The processes beside the one that was started: workers, and the admin listener's.
+
+A process says that it lives over a socket of its own, for the first time when it answers requests. It is given
+START_SECONDS until then, as a busy machine imports slowly, and is never to be silent for HANG_SECONDS after that. Both
+are counted in looks, one each TICK_SECONDS: a gateway that was stopped or held up as a whole finds nobody silent.
+
+Nothing here knows uvicorn: serving.py has what runs in the processes.
+"""
+
+import asyncio
+import logging.config
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from gateway.adapters.logs.error_log import START
+from gateway.adapters.logs.hangups import HANGUPS, held_back
+from gateway.cli.common import mask, mask_errors
+from gateway.cli.lazy import load
+from gateway.core.errors import GatewayError, StartFailed
+from gateway.settings import read_log_settings
+
+TICK_SECONDS = 0.1
+"""Between two looks at a process."""
+BEAT_SECONDS = 1.0
+"""Between two signs of life of a process."""
+START_SECONDS = 120.0
+"""For a process to come up: a hundred times what it takes on a machine that has nothing else to do."""
+HANG_SECONDS = 10.0
+"""Without a sign of life, a process that was up counts as hanging: twice what uvicorn allows."""
+RESTART_SECONDS = 1.0
+"""Between the end of a process that was never up, or of the admin listener's, and the start of its successor."""
+STOP_SLACK_SECONDS = 1.0
+"""For the rest of a stop, when the requests in progress have ended or were cut."""
+
+WORKER = "gateway.cli.process.server:run_worker"
+ADMIN = "gateway.cli.process.server:run_admin"
+
+logger = logging.getLogger(__name__)
+
+
+def build_logging(form: str, level: str) -> dict[str, Any]:
+    """Return how each process logs: all of it on standard error."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"()": "gateway.adapters.logs.error_log.ErrorLog", "form": form}},
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+        "loggers": {
+            START: {"level": "INFO"},
+            # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+            "watchfiles": {"level": "WARNING"},
+        },
+    }
+
+
+@contextmanager
+def begin_process() -> Iterator[None]:
+    """Log as the settings say, whether the others are good or not; a GatewayError is said, and ends the process."""
+    mask_errors()
+    logging.config.dictConfig(build_logging(*read_log_settings()))
+    try:
+        yield
+    except GatewayError as error:
+        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - what to do matters, not the stack
+        sys.exit(2)
+
+
+class Beats:
+    """How long a process has been silent, in looks."""
+
+    def __init__(self) -> None:
+        self.is_up = False
+        self._silent_ticks = 0
+
+    def note(self, has_beaten: bool) -> str:
+        """Take in what a look has found. Return what is wrong with the process, or an empty text."""
+        self.is_up |= has_beaten
+        self._silent_ticks = 0 if has_beaten else self._silent_ticks + 1
+        if self._silent_ticks * TICK_SECONDS < (HANG_SECONDS if self.is_up else START_SECONDS):
+            return ""
+        return f"has hung for {HANG_SECONDS:g} s" if self.is_up else f"was not up after {START_SECONDS:g} s"
+
+
+class Child:
+    """A process that serves a listener and says that it lives. `place` is `module:function`; see `_run`.
+
+    If this process ends, however that is, the child stops as if it were asked to, within `stop_seconds`.
+    """
+
+    def __init__(self, place: str, listener: socket.socket, name: str, stop_seconds: float) -> None:
+        self._beats = Beats()
+        self._ear, mouth = socket.socketpair()
+        self._ear.setblocking(False)
+        context = multiprocessing.get_context("spawn")
+        # A daemon, to Python, is terminated if the gateway ends in any other way than by a stop.
+        given = (place, listener, mouth, stop_seconds)
+        self._process = context.Process(target=_run, args=given, name=name, daemon=True)
+        with held_back():
+            self._process.start()
+        mouth.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has ever answered requests."""
+        return self._beats.is_up
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it has ended; negative for the signal that ended it, None while it runs."""
+        return self._process.exitcode
+
+    def look(self) -> str:
+        """Return what is wrong with it, or an empty text; meant for every TICK_SECONDS."""
+        if self.exit_code is not None:
+            return f"ended with {self.exit_code}"
+        has_beaten = False
+        with suppress(OSError):  # there is nothing to be read
+            has_beaten = bool(self._ear.recv(4096))
+        return self._beats.note(has_beaten)
+
+    def reload(self) -> None:
+        """Have it read the policies again and open its logs anew."""
+        if self.exit_code is None:
+            os.kill(self.pid, signal.SIGHUP)
+
+    def terminate(self) -> None:
+        """Ask it to stop, which lets requests in progress end."""
+        self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Return when it has ended, or after so long."""
+        self._process.join(seconds)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.join()
+        self._ear.close()
+
+
+class Worker(Protocol):
+    """What Workers need of a Child."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def is_up(self) -> bool: ...
+    @property
+    def exit_code(self) -> int | None: ...
+    def look(self) -> str: ...
+    def reload(self) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Workers:
+    """So many workers, each with a successor if it ends or hangs.
+
+    `on_ready` is called once, when the first of them answers.
+    """
+
+    def __init__(self, start: Callable[[], Worker], count: int, stop_seconds: float, on_ready: Callable[[], None]):
+        self._start = start
+        self._wanted = count
+        self._stop_seconds = stop_seconds
+        self._on_ready = on_ready
+        self._is_ready = False
+        self._must_reload = False
+        self._pause_ticks = 0
+        self._leaving: dict[Worker, float] = {}
+        """Those that were asked to stop, and the ticks that they still have."""
+        self._running = [start() for _ in range(count)]
+        """In the order of their starts."""
+
+    def reload_all(self) -> None:
+        """Have all workers reload with the next tick, also those that are about to end; for a signal handler."""
+        self._must_reload = True
+
+    def change_count(self, by: int) -> None:
+        """Have more or fewer workers, but one at least."""
+        self._wanted = max(1, self._wanted + by)
+
+    def tick(self) -> None:
+        """Look at each worker, and do what is to be done; meant for every TICK_SECONDS.
+
+        Raise StartFailed if all workers have ended and none has ever been up: others would end in the same way.
+        """
+        for worker in list(self._running):
+            fault = worker.look()
+            if worker.is_up and not self._is_ready:
+                self._is_ready = True
+                self._on_ready()
+            if fault:
+                self._give_up(worker, fault)
+        self._reap()
+        if self._must_reload:
+            self._must_reload = False
+            for worker in (*self._running, *self._leaving):
+                worker.reload()
+        if self._is_ready:
+            self._fill()
+
+    def stop(self) -> None:
+        """Ask all workers to stop, and end those that do not in time."""
+        for worker in list(self._running):
+            self._retire(worker)
+        while self._leaving:
+            time.sleep(TICK_SECONDS)
+            self._reap()
+
+    def _give_up(self, worker: Worker, fault: str) -> None:
+        self._running.remove(worker)
+        worker.kill()
+        if not self._is_ready and not self._running:
+            raise StartFailed(f"serve: no worker came up: the last one {fault}; the lines above say why")
+        logger.error("worker %d %s%s", worker.pid, fault, "; another is started" if self._is_ready else "")
+        if not worker.is_up:
+            self._pause_ticks = round(RESTART_SECONDS / TICK_SECONDS)
+
+    def _fill(self) -> None:
+        up = sum(worker.is_up for worker in self._running)
+        if up > self._wanted:
+            self._retire(self._running[0])
+        elif self._pause_ticks > 0:
+            self._pause_ticks -= 1
+        elif len(self._running) < self._wanted:
+            self._running.append(self._start())
+
+    def _retire(self, worker: Worker) -> None:
+        self._running.remove(worker)
+        self._leaving[worker] = (self._stop_seconds + STOP_SLACK_SECONDS) / TICK_SECONDS
+        worker.terminate()
+
+    def _reap(self) -> None:
+        for worker in list(self._leaving):
+            self._leaving[worker] -= 1
+            if worker.exit_code is not None or self._leaving[worker] < 0:
+                worker.kill()
+                del self._leaving[worker]
+
+
+def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_ready: Callable[[], None]) -> None:
+    """Serve the listener with so many workers until SIGTERM or SIGINT; raise StartFailed if none comes up.
+
+    SIGHUP is passed on to them, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
+    """
+    stops: list[int] = []
+    workers = Workers(lambda: Child(WORKER, listener, "gateway-worker", stop_seconds), count, stop_seconds, on_ready)
+    acts: dict[int, Callable[[], object]] = {
+        signal.SIGTERM: lambda: stops.append(1),
+        signal.SIGINT: lambda: stops.append(1),
+        signal.SIGTTIN: lambda: workers.change_count(1),
+        signal.SIGTTOU: lambda: workers.change_count(-1),
+    }
+    for number in acts:
+        signal.signal(number, lambda received, _: acts[received]())
+    with HANGUPS.at_each(workers.reload_all):
+        while not stops:
+            workers.tick()
+            time.sleep(TICK_SECONDS)
+        listener.close()  # else it would go on taking in what nobody answers
+        workers.stop()
+
+
+@contextmanager
+def admin_beside(listener: socket.socket | None, stop_seconds: float) -> Iterator[None]:
+    """The admin listener in a process of its own, started anew if it ends by itself; none without a listener."""
+    if listener is None:
+        yield
+        return
+    stopping = threading.Event()
+    hangups: SimpleQueue[None] = SimpleQueue()  # a signal handler may put into it at any moment
+    keeper = threading.Thread(target=_keep_admin, args=(listener, stopping, hangups, stop_seconds))
+    keeper.start()
+    try:
+        with HANGUPS.at_each(partial(hangups.put, None)):
+            yield
+    finally:
+        stopping.set()
+        keeper.join()
+
+
+def _keep_admin(
+    listener: socket.socket, stopping: threading.Event, hangups: "SimpleQueue[None]", stop_seconds: float
+) -> None:
+    while not stopping.is_set():
+        child, fault = Child(ADMIN, listener, "gateway-admin", stop_seconds), ""
+        while not fault and not stopping.wait(TICK_SECONDS):
+            fault = child.look()
+            while not hangups.empty():
+                hangups.get()
+                child.reload()
+        if not fault:
+            child.terminate()
+            child.wait(stop_seconds + STOP_SLACK_SECONDS)
+        child.kill()
+        if child.exit_code == 0:  # it was told to stop, as all of us are by Ctrl+C
+            return
+        if fault:
+            logger.error("the admin listener %s; it is started anew", fault)
+            stopping.wait(RESTART_SECONDS)
+
+
+async def beat(mouth: socket.socket) -> None:
+    """Say over and over again that this process lives: as long as its event loop turns, until it has stopped."""
+    mouth.setblocking(False)
+    while True:
+        with suppress(OSError):  # the other end is gone, or has not listened for hours
+            mouth.send(b".")
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds: float) -> None:
+    """The process. It ends with the one that started it, however that one ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
+    HANGUPS.take()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not SystemExit: it is lost if the signal comes inside of an import or a callback that swallows exceptions.
+        # While the server runs uvicorn takes the signals, and raises them again when all is closed.
+        signal.signal(number, lambda *_: os._exit(0))
+    with begin_process():
+        load(place)(listener, mouth)
+
+
+def exit_when_told() -> None:
+    """Take SIGTERM and SIGINT for a good end: uvicorn raises again what stopped it, after it has stopped."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
+def _end_after(parent: Any, stop_seconds: float) -> None:
+    """Stop this process when the parent has ended: the pipe that both hold breaks then, also by SIGKILL."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(stop_seconds + STOP_SLACK_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and nobody is left who would notice

@@ -1,1 +1,0 @@
-"""`gateway token`: one file per theme, put together in group.py. Texts of tokens are printed once, when minted."""

@@ -1,0 +1,177 @@
+"""Why a request with a token would pass or not: the checks of a request in their order, each with what it found.
+
+The checks are those of core/admission/decision.py, run over facts that were read without charging anything.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.admission.decision import (
+    NO_KIN,
+    PERMISSION_CHECKS,
+    TOKEN_CHECKS,
+    Facts,
+    Kin,
+    lacking_scopes,
+    sides_of,
+)
+from gateway.core.http.fields import build_timestamp
+from gateway.core.http.reasons import Reason
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.quotas.model import Window, exceeded
+from gateway.core.tokens.changes import state_of
+from gateway.core.tokens.records import TokenRecord
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods that are tried to say which ones a path takes."""
+
+CHECKS = {
+    Reason.MALFORMED_TARGET: "the path is unambiguous",
+    Reason.NO_MATCHING_RULE: "a rule matches",
+    Reason.REVOKED_TOKEN: "it is not revoked",
+    Reason.UNKNOWN_TOKEN: "it is a token of the rule's policy",
+    Reason.PARENT_ENDED: "its parent, if it has one, works",
+    Reason.DISABLED_TOKEN: "it is enabled",
+    Reason.NOT_YET_VALID_TOKEN: "it has begun",
+    Reason.EXPIRED_TOKEN: "it has not ended",
+    Reason.OWNER_BLOCKED: "its owner is active",
+    Reason.OTHER_PROJECT: "it and its owner are of the project that the request is about",
+    Reason.INSUFFICIENT_SCOPE: "it, its owner and its parent hold the scopes of the rule",
+    Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
+    Reason.QUOTA_EXCEEDED: "its quotas have room",
+}
+"""What is asked in each check; failing it, a request is refused for the reason."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check, and what it found; the note is empty where there is nothing to add."""
+
+    reason: Reason
+    check: str
+    passes: bool
+    note: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds."""
+
+    now: int
+    record: TokenRecord
+    is_revoked: bool
+    windows: tuple[Window, ...]
+    """Where it stands in the quotas of its plan; none where the rule is of another policy."""
+    project: str = ""
+    """The project that the path names; empty where the rule says nothing of it."""
+    kin: Kin = NO_KIN
+
+
+def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
+    """The rule of a request, and the checks until there."""
+    segments = parse_path(path)
+    if segments is None:
+        return None, [_check(Reason.MALFORMED_TARGET, passes=False)]
+    rule = policies.match(host, method, segments)
+    note = f"{rule.pattern.text} of {rule.policy.name}" if rule else _why_none(policies, host, method, segments)
+    return rule, [_check(Reason.MALFORMED_TARGET), _check(Reason.NO_MATCHING_RULE, rule is not None, note)]
+
+
+def project_of(rule: Rule | None, path: str) -> str:
+    """The project that a path names under its rule; empty where there is none, or the rule says nothing of it."""
+    return rule.project_of(parse_path(path) or ()) if rule else ""
+
+
+def build_facts(rule: Rule, standing: Standing) -> Facts:
+    """What an admission would find under the rule, as if it were charged where there is room."""
+    record = standing.record if standing.record.policy == rule.policy.name else None
+    has_room = not exceeded(standing.windows, rule.cost.reserved)
+    return Facts(
+        now=standing.now,
+        record=record,
+        is_revoked=standing.is_revoked,
+        is_charged=has_room,
+        windows=standing.windows,
+        stored_heads=(),
+        project=standing.project,
+        kin=standing.kin,
+    )
+
+
+def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
+    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+
+    A public rule asks for no token and so checks none.
+    """
+    checks: list[Check] = []
+    if rule.is_public:
+        return checks
+    for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
+        is_failed = fails(rule, facts)
+        checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
+        if reason is Reason.UNKNOWN_TOKEN and is_failed:
+            break
+    return checks
+
+
+def first_failure(checks: Sequence[Check]) -> Reason | None:
+    """The reason for which the request would be refused, None where it would pass."""
+    return next((check.reason for check in checks if not check.passes), None)
+
+
+def _check(reason: Reason, passes: bool = True, note: str = "") -> Check:
+    return Check(reason, CHECKS[reason], passes, note)
+
+
+def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, ...]) -> str:
+    """Why no rule matches: another method would, another host would, or nothing has this path."""
+    methods = [other for other in METHODS if policies.match(host, other, segments)]
+    if methods:
+        return f"none for {method}; the path takes {', '.join(methods)}"
+    hosts = sorted(
+        other
+        for policy in policies.policies.values()
+        for other in policy.hosts
+        if policies.match(other, method, segments)
+    )
+    if hosts:
+        return f"none on {host or 'an unnamed host'}; one does on {', '.join(hosts)}"
+    return "none has this path"
+
+
+def _parent_state(facts: Facts) -> str:
+    parent, is_revoked = facts.kin.parent, facts.kin.is_parent_revoked
+    return "gone" if parent is None else state_of(parent, is_revoked, facts.now // 1000)
+
+
+def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
+    """What an operator needs to know of a check that failed."""
+    policy = rule.policy
+    if reason is Reason.UNKNOWN_TOKEN:
+        return f"the rule is of the policy {policy.name}, the token of {record.policy}"
+    if reason is Reason.NOT_YET_VALID_TOKEN and record.not_before is not None:
+        return f"it begins {build_timestamp(record.not_before).decode()}"
+    if reason is Reason.EXPIRED_TOKEN and record.expires_at is not None:
+        return f"it ended {build_timestamp(record.expires_at).decode()}"
+    if reason is Reason.PARENT_ENDED:
+        return f"the parent {record.parent} is {_parent_state(facts)}"
+    if reason is Reason.OWNER_BLOCKED and facts.kin.owner is not None:
+        return f"the owner {record.owner} is {facts.kin.owner.status}"
+    if reason is Reason.OTHER_PROJECT:
+        if record.project and facts.project not in ("", record.project):
+            return f"the token is for {record.project}, the request for {facts.project}"
+        return f"the owner {record.owner} has no part in {facts.project or record.project}"
+    if reason is Reason.INSUFFICIENT_SCOPE:
+        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(facts)]
+        return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
+    if reason is Reason.INSUFFICIENT_PLAN:
+        is_owners = facts.kin.owner is not None and facts.kin.owner.plan == record.plan
+        named = f"{record.plan!r}{f' of the owner {record.owner}' if is_owners else ''}"
+        plan = policy.plans.get(record.plan)
+        if plan is None:
+            return f"the policy has no plan {named}"
+        return f"the plan {named} lacks {', '.join(s for s in rule.scopes if s not in (plan.held or ()))}"
+    if reason is Reason.QUOTA_EXCEEDED:
+        over = exceeded(facts.windows, rule.cost.reserved)
+        return f"{', '.join(window.quota.name for window in over)} has no room for {rule.cost.reserved}"
+    return ""

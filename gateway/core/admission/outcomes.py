@@ -1,0 +1,211 @@
+"""What became of a request, authorized or refused, and what every answer says of it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.admission.decision import Deny, Facts, ends_at
+from gateway.core.http.fields import build_timestamp
+from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
+from gateway.core.http.problems import PROBLEMS, build_refusal
+from gateway.core.http.ratelimit_fields import (
+    LIMIT_FIELD,
+    POLICY_FIELD,
+    build_ratelimit,
+    build_ratelimit_policy,
+    join_backends,
+)
+from gateway.core.http.reasons import Reason
+from gateway.core.http.tracing import trace_of
+from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.quotas.costs import outcome_of
+from gateway.core.quotas.model import Window, retry_after_seconds
+from gateway.core.tokens.records import AccessRecord, TokenRecord, build_time
+from gateway.core.tokens.text import token_id
+from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
+
+EXPIRY_NOTICE_SECONDS = 14 * 86400
+"""From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
+
+
+class Authorized(msgspec.Struct, frozen=True):
+    """The request may pass under `rule`, in the name of `record`; in nobody's where the rule is public."""
+
+    rule: Rule
+    record: TokenRecord | None
+    facts: Facts
+    wanted: Variant | None = None
+    """The variant that is asked for, where the rule has variants."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
+
+    reason: Reason
+    rule: Rule | None = None
+    facts: Facts | None = None
+    retry_after: int | None = None
+    violated_policies: tuple[str, ...] = ()
+    detail: str = ""
+    """What there is to say of this occurrence; empty: what its reason always says."""
+    mistakes: tuple[OptionMistake, ...] = ()
+    policy: Policy | None = None
+    """Whose words are spoken where no rule was matched; None: nobody's."""
+    lacking: str = ""
+    """What a proxy that asks leaves out (core/http/forward_auth.py)."""
+    upstream_error: str = ""
+    """Why the backend failed (core/upstream/causes.py)."""
+
+
+def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
+    """The refusal of a request that meets no rule, in the words of the policy that its host is for, where it is one."""
+    every = policies.policies.values()
+    named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
+    return Refused(reason, policy=named[0] if len(named) == 1 else None)
+
+
+def refuse(rule: Rule, verdict: Deny) -> Refused:
+    """The refusal that a verdict asks for; over a quota it says when to come back."""
+    facts, windows = verdict.facts, verdict.violated
+    if verdict.reason is not Reason.QUOTA_EXCEEDED or facts is None:
+        return Refused(verdict.reason, rule, facts)
+    return Refused(
+        verdict.reason,
+        rule,
+        facts,
+        retry_after=retry_after_seconds(
+            windows, facts.now, token_id(facts.record.digest) if facts.record else facts.address
+        ),
+        violated_policies=tuple(window.quota.name for window in windows),
+    )
+
+
+def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused:
+    """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
+    if invalid.in_path:
+        return Refused(Reason.NO_MATCHING_RULE, rule, facts)
+    return Refused(Reason.INVALID_OPTION, rule, facts, detail=invalid.detail, mistakes=invalid.mistakes)
+
+
+def build_refused(request: RequestHead, refused: Refused) -> Response:
+    """The answer to a refused request."""
+    response = build_refusal(
+        refused.reason,
+        refused.rule.policy if refused.rule else refused.policy,
+        request.id,
+        required_scopes=refused.rule.scopes if refused.rule else (),
+        retry_after=refused.retry_after,
+        violated_policies=refused.violated_policies,
+        detail=refused.detail,
+        mistakes=refused.mistakes,
+        lacking=refused.lacking,
+    )
+    cause = refused.upstream_error
+    return msgspec.structs.replace(response, upstream_error=cause) if cause else response
+
+
+def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
+    """The outcome with what its answer shows that it cost, and the quotas as they are with the rest given back."""
+    rule, facts = outcome.rule, outcome.facts
+    if rule is None or facts is None or not facts.is_charged or rule.cost.by_outcome is None:
+        return outcome
+    cost = rule.cost.of(outcome_of(head, has_cache=rule.cache is not None), head.fields)
+    units = facts.cost - cost
+    if units == 0:
+        return outcome
+    windows = tuple(one.given_back(units, facts.now) if one.fits_at is None else one for one in facts.windows)
+    settled = msgspec.structs.replace(facts, windows=windows, cost=cost)
+    return msgspec.structs.replace(outcome, facts=settled)
+
+
+def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
+    """Adds where an authenticated token stands: its quotas, and its end if that is near."""
+    rule, facts = outcome.rule, outcome.facts
+    if rule is None or facts is None:
+        return
+    policy_field, limit_field = _ratelimit_fields(rule, facts)
+    if policy_field:
+        own = [(POLICY_FIELD, policy_field), (LIMIT_FIELD, limit_field)]
+        backends = [field for field in fields if field[0] in (POLICY_FIELD, LIMIT_FIELD)]
+        if backends:
+            fields[:] = [field for field in fields if field not in backends]
+            own = join_backends(policy_field, limit_field, backends)
+        fields += own
+    expires_at = ends_at(facts)
+    if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
+        fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
+
+
+def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
+    """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
+    allotment = rule.allotment_of(facts.record)
+    if allotment is None or not facts.windows:
+        return b"", b""
+    is_own = facts.record is not None and facts.record.overrides
+    policy_field = build_ratelimit_policy(one.quota for one in facts.windows) if is_own else allotment.policy_field
+    return policy_field, build_ratelimit(facts.windows, facts.now)
+
+
+_REFUSED = frozenset({Ended.REVOKED, Ended.EXPIRED})
+
+
+def build_access_record(
+    request: RequestHead,
+    outcome: Authorized | Refused,
+    response: Response,
+    policies: PolicySet,
+    ended: Ended,
+    sent_bytes: int,
+    why: str,
+    ended_at: float,
+) -> AccessRecord:
+    """The line of the access log; `why` the answer ended so is the reason of a refusal or a cause of the backend's.
+
+    What looks like a token is masked, wherever it stands. `ended_at` is in Unix seconds.
+    """
+    head = response.head
+    mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
+    record, windows = (facts.record, facts.windows) if facts else (None, ())
+    identity, trace = token_id(record.digest) if record else "", trace_of(request)
+    reason = outcome.reason if isinstance(outcome, Refused) else why if ended in _REFUSED else ""
+    has_nobody = ended is Ended.CLIENT_GONE and not sent_bytes and not reason
+    return AccessRecord(
+        time=build_time(request.received_at),
+        request_id=request.id,
+        client=request.client,
+        method=request.method,
+        host=mask(request.host),
+        path=mask(request.path),
+        status=PROBLEMS[Reason.CLIENT_GONE].status if has_nobody else head.status,
+        ended=ended,
+        sent_bytes=sent_bytes,
+        duration_seconds=round(max(0.0, ended_at - request.received_at), 6),
+        policy=rule.policy.name if rule else "",
+        rule=rule.pattern.text if rule else "",
+        token=identity,
+        token_name=mask(record.name) if record else "",
+        reason=reason or (Reason.CLIENT_GONE if has_nobody else ""),
+        upstream_error=response.upstream_error or ("" if ended in _REFUSED else why),
+        cache=next((value.decode("latin-1") for name, value in reversed(head.fields) if name == b"cache-status"), ""),
+        plan=record.plan if record else "",
+        lineage=record.lineage if record and record.lineage != identity else "",
+        project=mask(record.project) if record else "",
+        owner=mask(record.owner) if record else "",
+        cost=facts.cost if facts else 0,
+        near=tuple([window.quota.name for window in windows if window.is_near()]),
+        shadow_exceeded=_exceeded_in_shadow(rule, windows),
+        trace=trace.trace_id,
+        span=trace.span_id,
+    )
+
+
+def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
+    """The quotas that would have refused the request, were they enforced: not charged, for want of room."""
+    cost = rule.cost.reserved if rule else 0
+    return tuple(
+        [
+            window.quota.name
+            for window in windows
+            if window.quota.is_shadow and window.fits_at is not None and window.has_no_room(cost)
+        ]
+    )

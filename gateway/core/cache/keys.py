@@ -1,0 +1,128 @@
+"""What is one entry, and in which groups it is.
+
+Rule 1: an entry belongs to one entitlement. Two tokens of a project share it, two projects never do.
+Rule 2: each part of a key stands behind its length, so no path, query, host or name can be taken for another part.
+Rule 3: every entry is in the groups of its policy, its entitlement and its URI. Purging, invalidation by unsafe methods
+(RFC 9111 4.4) and by the backend's groups (RFC 9875) are then one thing.
+"""
+
+import functools
+import hashlib
+import re
+
+from gateway.core.cache.model import Selection, StoredHead
+from gateway.core.http.fields import parse_string_list
+from gateway.core.http.messages import Fields, RequestHead, field_values
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.matching import bind_parameters
+from gateway.core.policies.model import CacheRule, Entitlement, Rule
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
+from gateway.core.variants.model import RENDERING, InvalidOptions, Variant
+
+WHOLE_POLICY = "all"
+"""The group that all entries of a policy are in."""
+MAXIMUM_GROUPS = 64
+"""Of one answer's Cache-Groups; RFC 9875 2.1 asks for 32 of at least 32 characters."""
+MAXIMUM_GROUP_LENGTH = 256
+PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+def is_cacheable(rule: Rule, head: RequestHead) -> bool:
+    """Whether the request may be answered from the cache at all."""
+    return rule.cache is not None and head.method in ("GET", "HEAD") and not head.upgrade
+
+
+def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
+    """Who shares the exports of a rule. Empty for a token without it, which shares with nobody."""
+    if cache.shared_by == "public":
+        return "everybody"
+    if record is None:
+        return ""
+    if cache.shared_by == "token":
+        return token_id(record.digest)
+    return record.project if cache.shared_by == "project" else record.owner
+
+
+def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions | None = None) -> str:
+    """What tells the exports of one entitlement apart; empty where none can answer the request.
+
+    Scheme and authority are in it as the backend is told them: what it answers may link to them, or redirect from one
+    scheme to the other. The admission script puts the entitlement in front. Of a shaped rule it is the variant that is
+    `wanted`, however the query spells it, and how it is made: by the policy's form of the document, and by the
+    renderers of this version. So are the groups that the rule names: what was stored by a policy file that named
+    others is in others, where no purge of these would find it.
+    """
+    if rule.cache is None or not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
+        return ""
+    common = (rule.policy.name, rule.pattern.text, _digest(*rule.cache.groups), head.scheme, head.authority)
+    if rule.variants is None or wanted is None:
+        return _digest(*common, rule.source or head.target)
+    return _digest(*common, head.path, wanted.identity, rule.variants.form.identity, RENDERING)
+
+
+def variant_of(head: StoredHead) -> str:
+    """The name of a variant among those of its URI (RFC 9111 4.1): what the request said of the fields in Vary."""
+    return selection_key(head.varying)
+
+
+def selection_key(selection: Selection) -> str:
+    """A short name for what a request says of some fields; an absent field is told from an empty one."""
+    parts = [
+        part.decode("latin-1") for name, value in selection for part in (name, b"" if value is None else b"=" + value)
+    ]
+    return _digest(*parts)[:16]
+
+
+def named_group(name: str) -> str:
+    """The group that a rule or the backend names."""
+    return f"group:{name}"
+
+
+def entitlement_group(shared_by: Entitlement, who: str) -> str:
+    """The group of all that a project, an owner or a token can reach."""
+    return f"{shared_by}:{who}"
+
+
+def uri_group(host: str, target: str) -> str:
+    """The group of a URI, whoever may reach it, by whatever scheme and port: what ends one of them ends all.
+
+    A host has no slash, and a target begins with one.
+    """
+    return f"uri:{host}{target}"
+
+
+def groups_of(rule: Rule, request: RequestHead, who: str, fields: Fields) -> tuple[str, ...]:
+    """The groups of an answer with `fields` to the request: Rule 3's, the rule's own and the backend's."""
+    if rule.cache is None:
+        return ()
+    named = [*_bind(rule, request.path), *parse_groups(field_values(fields, b"cache-groups"))]
+    own = [WHOLE_POLICY, entitlement_group(rule.cache.shared_by, who), uri_group(request.host, request.target)]
+    if rule.variants is not None and request.query:
+        own.append(uri_group(request.host, request.path))  # that of the document: what ends it ends its variants
+    return (*own, *(named_group(name) for name in dict.fromkeys(named)))
+
+
+def parse_groups(values: list[bytes]) -> list[str]:
+    """The groups of Cache-Groups or Cache-Group-Invalidation (RFC 9875 2, 3); none where the field is malformed."""
+    names = parse_string_list(values) or []
+    return [name for name in names if name and len(name) <= MAXIMUM_GROUP_LENGTH][:MAXIMUM_GROUPS]
+
+
+def is_bound(template: str, group: str) -> bool:
+    """Whether the group is what a rule's template makes of some path."""
+    between = map(re.escape, PARAMETER.split(template)[::2])
+    return re.fullmatch(".+".join(between), group, re.DOTALL) is not None
+
+
+def _bind(rule: Rule, path: str) -> list[str]:
+    if rule.cache is None or not rule.cache.groups:
+        return []
+    values = bind_parameters(rule.pattern, parse_path(path) or ())
+    return [PARAMETER.sub(lambda match: values[match[1]], template) for template in rule.cache.groups]
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(*parts: str) -> str:
+    encoded = [part.encode() for part in parts]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in encoded)).hexdigest()

@@ -1,0 +1,206 @@
+"""Reasons to answers: the only place that gives a reason its status, challenge and content.
+
+Content is problem details (RFC 9457), or what the policy's `[errors]` has for the reason or the status. To the client
+all token reasons read `invalid_token`: which one it was is in the access log, for the operator.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.core.http.fields import build_challenge
+from gateway.core.http.messages import Field, Response, ResponseHead
+from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import Policy
+from gateway.core.variants.model import OptionMistake
+
+_REGISTRY = "https://iana.org/assignments/http-problem-types#"
+_JSON = b"application/json"
+DETAIL = b"{detail}"
+"""In a text of a policy's `[errors]`: what there is to say of this occurrence stands here."""
+PROBLEM_JSON = b"application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """How one reason is answered. `challenge` is the error code of RFC 6750 3.1; None: no challenge is sent."""
+
+    status: int
+    title: str
+    detail: str
+    type: str = "about:blank"
+    challenge: str | None = None
+
+
+_UNAUTHORIZED = "Unauthorized"
+_INVALID_TOKEN = Problem(401, _UNAUTHORIZED, "The token is not valid.", challenge="invalid_token")
+_REDUCED_CAPACITY = "Temporarily Reduced Capacity"
+_FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
+
+PROBLEMS: Mapping[Reason, Problem] = {
+    Reason.MALFORMED_REQUEST: Problem(400, "Bad Request", "This is no request of HTTP/1.1."),
+    Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "HTTP/1.1 and HTTP/1.0 are spoken here."),
+    Reason.HEAD_TOO_LARGE: Problem(431, "Request Header Fields Too Large", "The request's fields are too many."),
+    Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
+    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host is ambiguous or malformed."),
+    Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.CLIENT_GONE: Problem(499, "Client Closed Request", "The client left before it was answered."),
+    Reason.UNSUPPORTED: Problem(
+        501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
+    ),
+    Reason.OVERLOADED: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The gateway has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
+    Reason.MISSING_ORIGINAL: Problem(
+        400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
+    ),
+    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may ask."),
+    Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
+    Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
+    Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
+    Reason.AMBIGUOUS_CREDENTIALS: Problem(
+        400, "Bad Request", "The request carries more than one credential.", challenge="invalid_request"
+    ),
+    Reason.TOO_MANY_FAILURES: Problem(
+        429,
+        "Abnormal Usage Detected",
+        "Too many credentials that are not valid came from this address.",
+        type=_REGISTRY + "abnormal-usage-detected",
+    ),
+    Reason.UNKNOWN_TOKEN: _INVALID_TOKEN,
+    Reason.REVOKED_TOKEN: _INVALID_TOKEN,
+    Reason.PARENT_ENDED: _INVALID_TOKEN,
+    Reason.DISABLED_TOKEN: _INVALID_TOKEN,
+    Reason.NOT_YET_VALID_TOKEN: _INVALID_TOKEN,
+    Reason.EXPIRED_TOKEN: _INVALID_TOKEN,
+    Reason.OWNER_BLOCKED: msgspec.structs.replace(_FORBIDDEN, detail="The token's owner is not active."),
+    Reason.OTHER_PROJECT: msgspec.structs.replace(_FORBIDDEN, detail="The token is not for this project."),
+    Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
+    Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
+    Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
+    Reason.PRECONDITION_FAILED: Problem(
+        412, "Precondition Failed", "What is here now is not what If-Match or If-Unmodified-Since asks for."
+    ),
+    Reason.QUOTA_EXCEEDED: Problem(
+        429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
+    ),
+    Reason.STORE_UNAVAILABLE: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "Tokens cannot be checked at the moment.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
+    Reason.NOT_STORED: Problem(
+        504, "Gateway Timeout", "The request wants nothing but a stored answer, and there is none for it."
+    ),
+    Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
+    Reason.UPSTREAM_BUSY: Problem(
+        503,
+        _REDUCED_CAPACITY,
+        "The backend has all the requests that it may have at once.",
+        type=_REGISTRY + "temporary-reduced-capacity",
+    ),
+    Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
+    Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
+    Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
+    Reason.STOPPED: Problem(503, "Service Unavailable", "The gateway stopped before the request was answered."),
+    Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
+}
+
+
+def code_of(reason: Reason) -> str:
+    """Return the code that a client is told: one and the same for every token that is not valid."""
+    return str(reason) if PROBLEMS[reason] is not _INVALID_TOKEN else "invalid_token"
+
+
+def build_refusal(
+    reason: Reason,
+    policy: Policy | None,
+    request_id: str,
+    *,
+    required_scopes: tuple[str, ...] = (),
+    retry_after: int | None = None,
+    violated_policies: tuple[str, ...] = (),
+    lacking: str = "",
+    detail: str = "",
+    mistakes: tuple[OptionMistake, ...] = (),
+) -> Response:
+    """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
+
+    `lacking` names what a proxy leaves out (core/http/forward_auth.py), `detail` is what there is to say of this
+    occurrence, `mistakes` are those of the request's options.
+    """
+    problem = PROBLEMS[reason]
+    if detail:
+        problem = msgspec.structs.replace(problem, detail=detail)
+    fields: list[Field] = [(b"cache-control", b"no-store")]
+    if problem.challenge is not None and policy is not None:
+        fields += _build_challenges(problem, policy, required_scopes)
+    if retry_after is not None:
+        fields.append((b"retry-after", b"%d" % retry_after))
+    dialect = _find_dialect(reason, problem, policy)
+    extensions: dict[str, Any] = {"code": code_of(reason)}
+    if required_scopes and problem.status == 403:
+        extensions["required_scopes"] = required_scopes
+    if violated_policies:
+        extensions["violated-policies"] = violated_policies
+    if lacking:
+        extensions["lacking"] = lacking
+    if mistakes:
+        extensions["errors"] = mistakes
+    content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
+    fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
+    fields.append((b"content-length", b"%d" % len(content)))
+    return Response(ResponseHead(problem.status, fields), content, refused=reason)
+
+
+def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:
+    """One for each way in which the policy takes a credential, and no other (RFC 9110 11.6.1 wants one on every 401).
+
+    RFC 6750 3 wants no error code where there was no credential.
+    """
+    parameters: dict[str, str] = {}
+    if problem.challenge:
+        parameters = {"error": problem.challenge, "error_description": problem.detail}
+    if problem.status == 403 and required_scopes:
+        parameters["scope"] = " ".join(required_scopes)
+    challenges = [
+        build_challenge("Bearer", {"realm": policy.name, **parameters})
+        if source.is_bearer
+        else build_challenge("ApiKey", {"realm": policy.name, "header": source.field.decode(), **parameters})
+        for source in policy.credentials
+    ]
+    return [(b"www-authenticate", challenge) for challenge in challenges]
+
+
+def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
+    if policy is None:
+        return None
+    return policy.errors.get(reason) or policy.errors.get(str(problem.status))
+
+
+def _speak(dialect: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
+    """The dialect's content with the detail in its place; without one, mistakes of options are a member of their own.
+
+    So whoever asks for what is not offered is told what is, in every dialect.
+    """
+    if DETAIL in dialect:
+        return dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
+    return msgspec.json.encode({**msgspec.json.decode(dialect), "errors": mistakes}) if mistakes else dialect
+
+
+def _encode_problem(problem: Problem, request_id: str, extensions: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": problem.type,
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            **extensions,
+            "request_id": request_id,
+        }
+    )

@@ -1,0 +1,220 @@
+"""The builder of export addresses: what was chosen in a form, the exact address for it, and what comes of it.
+
+The address names every option, also where it is the default: a build that copies it gets the same export when the
+policy's defaults change one day. What is allowed is asked of the gateway's own reading of a request, so that the
+builder never shows an address that would be refused without saying so.
+
+Ready lines for those who use a new token: they read it from the environment, and never contain it.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from textwrap import indent
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from gateway.core.http.targets import parse_path
+from gateway.core.pages.formatting import build_sample
+from gateway.core.policies.matching import bind_parameters
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Variant
+from gateway.core.variants.options import OfferedOption, VariantRule, build_offer, parse_variant
+from gateway.core.variants.rendering import render
+
+ALL = "*"
+_UNESCAPED = ",*@"
+"""Kept as they are in a query, to be read: RFC 3986 3.4 allows them there."""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One choice of the form. `chosen` has one text, or for a list of known values as many as are ticked."""
+
+    option: OfferedOption
+    key: str
+    chosen: tuple[str, ...]
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off."""
+        return self.option.values is not None and set(self.option.values) == {"true", "false"}
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A part of the path that is the caller's to fill in."""
+
+    name: str
+    key: str
+    value: str
+
+
+class Build(msgspec.Struct, frozen=True):
+    """What the form shows."""
+
+    parameters: tuple[Parameter, ...]
+    fields: tuple[Field, ...]
+    target: str
+    """Path and query; parameters that are not filled in stand in braces."""
+    is_complete: bool
+    mistakes: tuple[str, ...]
+    sample: str
+    """What the export looks like, made of sample content; empty where it cannot be made."""
+    media_type: str
+    extension: str
+    """Of a file that keeps the export; empty where nothing can be exported."""
+
+
+def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]], project: str) -> Build:
+    """The form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
+    offer = build_offer(variants, rule.pattern.text.partition(" ")[2])
+    project_name = rule.pattern.segments[rule.project_segment][1:-1] if rule.project_segment is not None else ""
+    parameters = tuple(
+        Parameter(name, f"p.{name}", (asked.get(f"p.{name}") or [project if name == project_name else ""])[0].strip())
+        for name in bind_parameters(rule.pattern, rule.pattern.segments)
+    )
+    fields = tuple(_read_field(option, asked) for option in offer.options if option.place == "query")
+    values = {parameter.name: parameter.value for parameter in parameters}
+    segments = tuple(values.get(one[1:-1]) or one if one.startswith("{") else one for one in rule.pattern.segments)
+    path = "".join(f"/{one if one.startswith('{') else quote(one, safe='')}" for one in segments)
+    query = urlencode([(one.option.name, _write(one)) for one in fields], safe=_UNESCAPED)
+    is_complete = all(values.values())
+    variant = parse_variant(variants, query, segments if is_complete else _filled(rule, variants, segments))
+    mistakes = [mistake.message for mistake in variant.mistakes] if isinstance(variant, InvalidOptions) else []
+    if is_complete and parse_path(path) is None:
+        mistakes.append("The path would be refused: no part of it may be empty, `.` or `..`, or hold a slash.")
+    sample, media_type, extension = "", "", ""
+    if not isinstance(variant, InvalidOptions):
+        form = DocumentForm(variants.form.kind)
+        rendered = render(build_sample(form.kind, variant), form, variant)
+        sample = rendered.content.decode() if not isinstance(rendered, InvalidOptions) else ""
+        written = FORMATS[form.kind][variant.format]
+        media_type, extension = written.media_type, written.extension
+    target = f"{path}?{query}" if query else path
+    return Build(parameters, fields, target, is_complete, tuple(mistakes), sample, media_type, extension)
+
+
+def default_extension(variants: VariantRule | None) -> str:
+    """The extension of a file for an export of which no format is asked; empty where exports have no formats."""
+    if variants is None:
+        return ""
+    said = (option.default[0] for option in variants.options if option.sets == "format" and option.default)
+    return FORMATS[variants.form.kind][next(said, Variant().format)].extension
+
+
+def _read_field(option: OfferedOption, asked: Mapping[str, Sequence[str]]) -> Field:
+    key = f"o.{option.name}"
+    said = asked.get(key)
+    if said is None:
+        return Field(option, key, option.default or ((ALL,) if option.all else ()))
+    if not option.all:
+        return Field(option, key, (said[-1].strip(),))  # behind a switch that is on stands its being off
+    ticked = tuple(part.strip() for text in said for part in text.split(",") if part.strip())
+    return Field(option, key, ticked or (ALL,))
+
+
+def _write(field: Field) -> str:
+    known = field.option.values or ()
+    return ALL if field.option.all and known and set(field.chosen) >= set(known) else ",".join(field.chosen)
+
+
+def _filled(rule: Rule, variants: VariantRule, segments: tuple[str, ...]) -> tuple[str, ...]:
+    """The segments with something allowed in the place of what is not filled in."""
+    allowed = {option.segment: (option.values or ("x",))[0] for option in variants.options}
+    return tuple(
+        allowed.get(index, "x") if one.startswith("{") and one == rule.pattern.segments[index] else one
+        for index, one in enumerate(segments)
+    )
+
+
+_NOT_NAME = re.compile(r"[^A-Z0-9]+")
+
+
+class Snippet(msgspec.Struct, frozen=True):
+    """A few lines under a heading; `place` says where they go, empty where that is clear."""
+
+    key: str
+    title: str
+    place: str
+    text: str
+
+
+def variable_name(policy: str) -> str:
+    """The variable that a policy's tokens are kept in: KOPIMARK_API_TOKEN."""
+    name = _NOT_NAME.sub("_", policy.upper()).strip("_")
+    return f"{'' if name[:1].isalpha() else 'GATEWAY_'}{name}_API_TOKEN"
+
+
+def field_line(policy: Policy, value: str) -> str:
+    """The field that carries a token, as curl's -H takes it."""
+    source = policy.credentials[0]
+    if source.is_bearer:
+        return f"Authorization: Bearer {value}"
+    return f"{'-'.join(part.capitalize() for part in source.field.decode().split('-'))}: {value}"
+
+
+def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snippet, ...]:
+    """How to pull `url` from a shell and from two kinds of pipelines, and only what has changed since the last time.
+
+    Without an extension the file has none: what kind of content it is, nobody knows.
+    """
+    variable = variable_name(policy.name)
+    file = f"export.{extension}" if extension else "export"
+    pull = _PULL.format(field=field_line(policy, f"${variable}"), file=file, url=shlex.quote(url))
+    github = _GITHUB.format(variable=variable, file=file, job=indent(pull, " " * 10))
+    gitlab = _GITLAB.format(variable=variable, file=file, job=indent(pull, " " * 6))
+    return (
+        Snippet("curl", "curl", "", pull),
+        Snippet("environment", "Environment", ".env, kept out of version control", f"{variable}=paste-the-token-here"),
+        Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", github),
+        Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", gitlab),
+    )
+
+
+# The entity tag and the file are replaced together, and only after an answer that is good: some versions of curl (7.88)
+# empty the file of --etag-save at a refusal, and a transfer can break off. A tag without its file is no use.
+_PULL = """\
+[ -s {file} ] || rm -f {file}.etag
+rm -f {file}.new {file}.etag.new; touch {file}.etag
+curl --fail --silent --show-error \\
+  --header "{field}" \\
+  --etag-compare {file}.etag --etag-save {file}.etag.new \\
+  --output {file}.new {url} &&
+{{ [ ! -s {file}.new ] || mv {file}.new {file}; }} &&
+{{ [ ! -s {file}.etag.new ] || mv {file}.etag.new {file}.etag; }}"""
+_GITHUB = """\
+# Settings, Secrets and variables, Actions: add {variable}
+on:
+  schedule:
+    - cron: "17 4 * * *"
+jobs:
+  pull:
+    runs-on: ubuntu-latest
+    steps:
+      - name: Keep the last export and its entity tag
+        uses: actions/cache@v4
+        with:
+          path: |
+            {file}
+            {file}.etag
+          key: export-${{{{ github.run_id }}}}
+          restore-keys: export-
+      - name: Pull the export, if it has changed
+        env:
+          {variable}: ${{{{ secrets.{variable} }}}}
+        run: |
+{job}
+"""
+_GITLAB = """\
+# Settings, CI/CD, Variables: add {variable}, masked
+pull:
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "schedule"
+  cache:
+    key: export
+    paths: [{file}, {file}.etag]
+  script:
+    - |
+{job}
+"""

@@ -1,0 +1,84 @@
+"""Rules for an app that guards its own handlers: the handler says which scopes it needs, the policy all else.
+
+Where a rule of the policy matches the request, its quotas, costs, cache and scopes hold, and the handler's scopes are
+needed with them. Where none does, or a public one, a rule of the policy's general quotas stands in.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.policies.compile_rules import allot
+from gateway.core.policies.matching import Pattern
+from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.policies.script_terms import encode_terms
+from gateway.core.quotas.costs import Cost
+
+
+def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:
+    """A rule that no file writes: it needs a valid token, and has the quotas of the token's plan."""
+    allotments = {name: allot(plan.quotas) for name, plan in policy.plans.items()}
+    quotas = [quota for one in allotments.values() for quota in one.quotas]
+    rule = Rule(
+        policy=policy,
+        pattern=pattern,
+        scopes=(),
+        granting=(),
+        permitted_plans=frozenset(policy.plans),
+        cost=Cost(cost),
+        cache=None,
+        upstream=policy.upstream,
+        allotments=allotments,
+        has_leases=any(quota.is_concurrency for quota in quotas),
+        counts_addresses=any(quota.per == "address" for quota in quotas),
+    )
+    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+
+
+def require(rule: Rule, needed: Sequence[str]) -> Rule:
+    """The rule with more scopes. One that the policy does not know is held by nobody: a reload may have removed it."""
+    policy = rule.policy
+    scopes = tuple(dict.fromkeys((*rule.scopes, *needed)))
+    stricter = msgspec.structs.replace(
+        rule,
+        scopes=scopes,
+        granting=tuple(policy.scope_grants.get(scope, frozenset[str]()) for scope in scopes),
+        permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
+    )
+    return msgspec.structs.replace(stricter, terms=encode_terms(stricter))
+
+
+class GuardedRules:
+    """The rules of one policy set for one app, each made once."""
+
+    def __init__(self, policies: PolicySet, policy: str) -> None:
+        self.policies = policies
+        self._policy = policies.policies.get(policy)
+        self._made: dict[tuple[str, str, tuple[str, ...]], Rule] = {}
+        self._stand_ins: dict[str, Rule] = {}
+
+    def find(
+        self, host: str, method: str, segments: tuple[str, ...], route: str, needed: Sequence[str] | None
+    ) -> Rule | None:
+        """The rule of a request to `route`, whose handler needs a token with these scopes; None: it needs none.
+
+        Raises LookupError where a handler needs a token, and the app's policy is gone.
+        """
+        written = self.policies.match(host, method, segments)
+        if needed is None:
+            return written
+        base = written if written is not None and not written.is_public else self._stand_in(f"{method} {route}")
+        key = (base.policy.name, base.pattern.text, tuple(needed))
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = require(base, needed)
+        return made
+
+    def _stand_in(self, text: str) -> Rule:
+        if self._policy is None:
+            raise LookupError("the policy of this app is not among those that are loaded")
+        stand_in = self._stand_ins.get(text)
+        if stand_in is None:
+            pattern = Pattern(text, (), (), matches_below=False)
+            stand_in = self._stand_ins[text] = build_rule(self._policy, pattern, cost=1)
+        return stand_in

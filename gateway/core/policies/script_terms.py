@@ -1,0 +1,53 @@
+"""What the admission script reads of a rule: JSON that is encoded once, when the policies are loaded."""
+
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from gateway.core.policies.model import Allotment, Rule
+from gateway.core.quotas.model import Quota
+
+
+def encode_terms(rule: Rule) -> bytes:
+    """The terms of a rule, as adapters/scripts/admit.lua names them."""
+    return msgspec.json.encode(
+        {
+            "policy": rule.policy.name,
+            "is_public": rule.is_public,
+            "needed": [sorted(scopes) for scopes in rule.granting],
+            "plans": {
+                name: {"permits": name in rule.permitted_plans, **_allotment_terms(allotment)}
+                for name, allotment in rule.allotments.items()
+            },
+            "plan": rule.policy.first_plan,
+            "own_plans": rule.policy.has_own_plans,
+            "cost": rule.cost.reserved,
+            "resolution": rule.policy.last_used_resolution_seconds,
+            "shared_by": rule.cache.shared_by if rule.cache else "",
+        }
+    )
+
+
+def encode_quota(quota: Quota) -> bytes:
+    """One quota as the settling script reads it."""
+    return msgspec.json.encode(_quota_terms(quota))
+
+
+def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
+    """The quotas of the token itself, and, only where there are some, those that it shares: partition, quotas."""
+    parts = {
+        per: [_quota_terms(quota) for quota in quotas] for per, quotas in groupby(allotment.quotas, lambda one: one.per)
+    }
+    own = {"quotas": parts.pop("token", [])}
+    return {**own, "shared": list(parts.items())} if parts else own
+
+
+def _quota_terms(quota: Quota) -> list[str | int | bool]:
+    """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
+    terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
+    if quota.algorithm != "fixed-window" or quota.is_shadow:
+        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
+    if quota.is_shadow:
+        terms.append(True)
+    return terms

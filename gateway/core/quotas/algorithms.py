@@ -1,0 +1,200 @@
+"""What the algorithms of quotas count: the twin of adapters/scripts/quotas.lua.
+
+Only whole numbers are computed with: milliseconds, units of cost, and ticks (see Quota.tick). What has run out reads as
+new.
+
+- fixed-window: the window starts with the first request it counts and ends after its length; the next request after
+  that starts another one.
+- sliding-window-counter: windows begin at multiples of their length since 1970; units of the window before count by
+  the share of it that a window of this length, ending now, would still cover, rounded down.
+- moving-window: the units of the last window, counted from this very moment back, each request by itself.
+- token-bucket: the generic cell rate algorithm. What is taken is a debt, repaid at a steady `limit` a window; at most
+  `burst` units can be owed.
+- concurrent: the requests in flight, one unit each whatever they cost. Each has a lease that ends by itself, a window
+  after it was last renewed.
+
+What is given back after is never more than what would be there had it not been charged: nothing once its window is
+over, nothing of a debt that was repaid meanwhile, and of a moving window nothing behind MAXIMUM_LATER other entries.
+"""
+
+from bisect import bisect_right
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.core.quotas.model import Quota
+
+MAXIMUM_LATER = 1000
+"""Entries of a moving window behind the one that something is given back to: that many are written anew."""
+RETRY_MILLISECONDS = 1000
+"""After this a request that found too many in flight may try again: nobody knows when one of them ends."""
+
+
+class FixedWindow(msgspec.Struct, frozen=True):
+    """The window of the moment."""
+
+    resets_at: int
+    used: int
+
+    def advance(self, quota: Quota, now: int) -> "FixedWindow":
+        """The same at a later moment."""
+        return self if self.resets_at > now else FixedWindow(now + quota.window, 0)
+
+    def units(self, quota: Quota, now: int) -> int:
+        """Units used, once advanced to `now`."""
+        return self.used
+
+    def take(self, quota: Quota, cost: int, now: int) -> "FixedWindow":
+        """The same with `cost` more units used."""
+        return FixedWindow(self.resets_at, self.used + cost)
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        """When units that find no room now, but fewer than the capacity, will."""
+        return self.resets_at
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
+        """The same without units that were charged earlier, None where they no longer count."""
+        is_same = self.resets_at > now and self.resets_at - quota.window <= charged_at
+        return FixedWindow(self.resets_at, max(0, self.used - units)) if is_same else None
+
+
+class SlidingCounter(msgspec.Struct, frozen=True):
+    """The window of the moment, by its start, and the one before it."""
+
+    start: int
+    before: int
+    current: int
+
+    def advance(self, quota: Quota, now: int) -> "SlidingCounter":
+        start = now - now % quota.window
+        if self.start >= start:
+            return self
+        return SlidingCounter(start, self.current if self.start + quota.window == start else 0, 0)
+
+    def units(self, quota: Quota, now: int) -> int:
+        left = -((now - self.start - quota.window) // quota.tick)
+        return min(self.before, quota.limit) * min(left, quota.ticks) // quota.ticks + self.current
+
+    def take(self, quota: Quota, cost: int, now: int) -> "SlidingCounter":
+        return SlidingCounter(self.start, self.before, self.current + cost)
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        units, ends = min(self.before, quota.limit), self.start + quota.window
+        room = quota.limit - cost - self.current
+        if room < 0:  # only when the units of this window are those of the one before
+            units, ends, room = max(1, min(self.current, quota.limit)), ends + quota.window, quota.limit - cost
+        left = min(-(-(room + 1) * quota.ticks // units) - 1, quota.ticks)
+        return max(ends - left * quota.tick, ends - quota.window)
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "SlidingCounter | None":
+        window, start = self.advance(quota, now), charged_at - charged_at % quota.window
+        if start == window.start:
+            return SlidingCounter(start, window.before, max(0, window.current - units))
+        if start + quota.window == window.start:
+            return SlidingCounter(window.start, max(0, window.before - units), window.current)
+        return None
+
+
+class MovingLog(msgspec.Struct, frozen=True):
+    """Requests from the oldest to the newest: when, and all units up to and including its own."""
+
+    times: tuple[int, ...] = ()
+    totals: tuple[int, ...] = ()
+    base: int = 0
+    """All units before the oldest."""
+
+    def advance(self, quota: Quota, now: int) -> "MovingLog":
+        gone = bisect_right(self.times, now - quota.window)
+        if gone == len(self.times):
+            return MovingLog()
+        return MovingLog(self.times[gone:], self.totals[gone:], self.totals[gone - 1]) if gone else self
+
+    def units(self, quota: Quota, now: int) -> int:
+        return self.totals[-1] - self.base if self.totals else 0
+
+    def take(self, quota: Quota, cost: int, now: int) -> "MovingLog":
+        total = (self.totals[-1] if self.totals else self.base) + cost
+        if self.times and now <= self.times[-1]:  # requests of one instant are one entry
+            return MovingLog(self.times, (*self.totals[:-1], total), self.base)
+        return MovingLog((*self.times, now), (*self.totals, total), self.base)
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        until = self.totals[-1] + cost - quota.limit
+        return self.times[bisect_right(self.totals, until - 1)] + quota.window
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "MovingLog | None":
+        index = bisect_right(self.times, charged_at) - 1
+        if index < 0 or self.times[index] != charged_at or len(self.times) - 1 - index > MAXIMUM_LATER:
+            return None
+        if charged_at <= now - quota.window:
+            return None
+        given = min(units, self.totals[index] - (self.totals[index - 1] if index else self.base))
+        totals = (*self.totals[:index], *(total - given for total in self.totals[index:]))
+        return MovingLog(self.times, totals, self.base)
+
+
+class TokenBucket(msgspec.Struct, frozen=True):
+    """What is owed at a moment: a unit is as many parts as its window has ticks, `limit` parts are repaid in a tick."""
+
+    at: int
+    debt: int
+
+    def advance(self, quota: Quota, now: int) -> "TokenBucket":
+        debt = min(self.debt, quota.capacity * quota.ticks)
+        elapsed = max(0, (now - self.at) // quota.tick)
+        repaid = elapsed * quota.limit
+        return TokenBucket(self.at + elapsed * quota.tick, debt - repaid) if repaid < debt else TokenBucket(now, 0)
+
+    def units(self, quota: Quota, now: int) -> int:
+        return -(-self.debt // quota.ticks)
+
+    def take(self, quota: Quota, cost: int, now: int) -> "TokenBucket":
+        return TokenBucket(self.at, self.debt + cost * quota.ticks)
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        excess = self.debt + (cost - quota.capacity) * quota.ticks
+        return self.at + -(-excess // quota.limit) * quota.tick
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "TokenBucket | None":
+        owed = self.advance(quota, now)
+        repaid = max(0, -((charged_at - now) // quota.tick)) * quota.limit
+        left = units * quota.ticks - repaid
+        return TokenBucket(owed.at, max(0, owed.debt - left)) if owed.debt > 0 and left > 0 else None
+
+
+class Leases(msgspec.Struct, frozen=True):
+    """The requests in flight, and when each lease ends by itself; read at `at`."""
+
+    ends: tuple[tuple[str, int], ...] = ()
+    at: int = 0
+
+    def advance(self, quota: Quota, now: int) -> "Leases":
+        return Leases(tuple((lease, end) for lease, end in self.ends if end > now), now)
+
+    def units(self, quota: Quota, now: int) -> int:
+        return len(self.ends)
+
+    def take(self, quota: Quota, cost: int, now: int, lease: str = "") -> "Leases":
+        return Leases((*(one for one in self.ends if one[0] != lease), (lease, now + quota.window)), now)
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        return self.at + RETRY_MILLISECONDS
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "None":
+        return None  # it ends with the request, by `release`
+
+    def release(self, lease: str) -> "Leases":
+        """The same without the request of this lease."""
+        return Leases(tuple(one for one in self.ends if one[0] != lease), self.at)
+
+
+State: TypeAlias = FixedWindow | SlidingCounter | MovingLog | TokenBucket | Leases
+
+NEW: dict[str, State] = {
+    "fixed-window": FixedWindow(0, 0),
+    "sliding-window-counter": SlidingCounter(0, 0, 0),
+    "moving-window": MovingLog(),
+    "token-bucket": TokenBucket(0, 0),
+    "concurrent": Leases(),
+}
+"""The state of each algorithm before its first request."""

@@ -1,0 +1,180 @@
+"""The history of changes: who changed or purged what, when, from what to what; and what was asked for and refused.
+
+Rule 1: an entry and its change are written by one script: neither is there without the other.
+Rule 2: an entry has nothing secret. Of what was refused it keeps no text that was asked for: people paste tokens into
+the wrong field.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.core.tokens.owners import OwnerRecord
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import ID_LENGTH
+
+DONE = "done"
+"""The outcome of a change that was made; else it is the code of its refusal (core/errors.py)."""
+TOLD = ("name", "description", "project", "owner", "plan", "scopes", "not_before", "expires_at", "is_active")
+"""Fields of a record whose changes are told as they are."""
+KINDS = Literal["operator", "admin", "token", "owner", "system"]
+"""Of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself."""
+
+
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who changes something."""
+
+    name: str
+    kind: KINDS
+    token: str = ""
+    """The id of the token that was presented, where it was one."""
+    address: str = ""
+
+    @property
+    def title(self) -> str:
+        """How a history names the actor: a token is not the person who made it."""
+        return f"API key {self.name}" if self.kind in ("admin", "token") else self.name
+
+
+class Action(StrEnum):
+    """What was done, or asked for."""
+
+    CREATE = "token.create"
+    IMPORT = "token.import"
+    UPDATE = "token.update"
+    OVERRIDE = "token.override"
+    ROTATE = "token.rotate"
+    REVOKE = "token.revoke"
+    CHANGE_OWNER = "owner.change"
+    PURGE = "export.purge"
+
+
+ACTIONS = {str(action) for action in Action} | {action.partition(".")[0] for action in Action}
+"""What a query may name: a whole action, or what is before its dot."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One change, or one that was refused."""
+
+    actor: Actor
+    action: Action
+    policy: str = ""
+    target: str = ""
+    """The id of the token, or of the owner; of a purge that of the token whose exports were meant, if any."""
+    name: str = ""
+    """Of the token, as it was called then."""
+    project: str = ""
+    owner: str = ""
+    changes: dict[str, tuple[Any, Any]] = {}
+    """Field to what it said before and after; times in Unix seconds."""
+    outcome: str = DONE
+    time: float = 0.0
+    """Unix seconds by Redis' clock; not stored, as it is in the entry's id."""
+    id: str = ""
+    """Its place among all entries; not stored."""
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are meant: those that agree with all that is given."""
+
+    policy: str | None = None
+    target: str | None = None
+    project: str | None = None
+    owner: str | None = None
+    actor: str | None = None
+    """The actor's name, or the id of its token."""
+    action: str | None = None
+    """A whole action, or what is before its dot."""
+    is_refused: bool = False
+    """Whether only what was refused is meant."""
+    since: int | None = None
+    """Unix seconds; the first second that is meant."""
+    until: int | None = None
+    """Unix seconds; the first second that is no longer meant."""
+
+    def matches(self, entry: AuditEntry) -> bool:
+        """Whether the entry is meant, but for its time."""
+        return (
+            all(
+                wanted in (None, getattr(entry, field))
+                for field, wanted in (
+                    ("policy", self.policy),
+                    ("target", self.target),
+                    ("project", self.project),
+                )
+            )
+            and not (self.is_refused and entry.outcome == DONE)
+            and (self.owner is None or self.owner in owners_of(entry))
+            and self.actor in (None, entry.actor.name, entry.actor.token)
+            and self.action in (None, entry.action, entry.action.partition(".")[0])
+        )
+
+
+def owners_of(entry: AuditEntry) -> tuple[str, ...]:
+    """The owners that the entry is about."""
+    return (entry.target,) if entry.action is Action.CHANGE_OWNER else (entry.owner,)
+
+
+def about_token(
+    actor: Actor, action: Action, record: TokenRecord, changes: Mapping[str, tuple[Any, Any]]
+) -> AuditEntry:
+    """An entry about the token of a record."""
+    return AuditEntry(
+        actor=actor,
+        action=action,
+        policy=record.policy,
+        target=record.identity,
+        name=record.name,
+        project=record.project,
+        owner=record.owner,
+        changes=dict(changes),
+    )
+
+
+def compare_records(old: TokenRecord | None, new: TokenRecord) -> dict[str, tuple[Any, Any]]:
+    """What a change does to a token; of a new one all that says something."""
+    fields = (*TOLD, "disabled_by", "parent", "successor")
+    before = {field: getattr(old, field) if old else None for field in fields}
+    after = {field: getattr(new, field) for field in fields}
+    changes = {field: (before[field], after[field]) for field in fields if before[field] != after[field]}
+    if old is None:
+        changes = {field: pair for field, pair in changes.items() if pair[1] not in ("", None)}
+    elif old.overrides != new.overrides:
+        changes["overrides"] = _tell_overrides(old), _tell_overrides(new)
+    return changes
+
+
+def compare_owners(old: OwnerRecord | None, new: OwnerRecord) -> dict[str, tuple[Any, Any]]:
+    """What a change does to an owner: its status, its plan, and its scopes by project, each behind `in:`."""
+    held = {f"in:{project}": scopes for project, scopes in old.permissions.items()} if old else {}
+    holds = {f"in:{project}": scopes for project, scopes in new.permissions.items()}
+    before = {"status": old.status if old else None, "plan": old.plan or None if old else None, **held}
+    after: dict[str, str | None] = {"status": new.status, "plan": new.plan or None, **holds}
+    fields = [*after, *(field for field in held if field not in after)]
+    pairs = {field: (before.get(field), after.get(field)) for field in fields}
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _tell_overrides(record: TokenRecord) -> list[tuple[str, int, int, str]]:
+    return [(one.counter, one.limit, one.until, one.reason) for one in record.overrides]
+
+
+def id_or_nothing(text: str) -> str:
+    """The text where it is a token's id; nothing else that somebody typed is kept."""
+    return text if len(text) == ID_LENGTH and set(text) <= set("0123456789abcdef") else ""
+
+
+def encode_entry(entry: AuditEntry) -> bytes:
+    """JSON, as it is stored: without id and time, which the store gives."""
+    return _encoder.encode(msgspec.structs.replace(entry, id="", time=0.0))
+
+
+def decode_entry(raw: bytes, identity: str, seconds: float) -> AuditEntry:
+    """The entry that was stored."""
+    return msgspec.structs.replace(_decoder.decode(raw), id=identity, time=seconds)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AuditEntry)

@@ -1,0 +1,220 @@
+"""Tokens under a product's own paths: what a client asks for there, and what it is told, in the product's words.
+
+Rule 1: whoever presents a token manages tokens of the same policy and the same project (of the same owner, where the
+policy binds to owners). Any other token does not exist here.
+Rule 2: nobody gives what it does not have: scopes that are added are among the effective ones of the token that asks,
+and an end that is set is not behind its own. A new token has the owner and the plan of that token.
+Rule 3: a child makes and changes no tokens: they would outlive its parent.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from gateway.core.errors import ChangeRefused, NotGrantable
+from gateway.core.http.fields import build_timestamp
+from gateway.core.http.messages import Response, ResponseHead
+from gateway.core.http.problems import DETAIL, PROBLEM_JSON
+from gateway.core.policies.model import ASKED, STATUSES, Dialect, Policy
+from gateway.core.policies.reading import unknown_name
+from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.scopes import implied_by
+from gateway.core.tokens.text import BYTE_ORDER_MARK
+from gateway.core.tokens.views import TokenView
+
+MAXIMUM_CONTENT_BYTES = 64 * 1024
+"""Of a call: a name, a description and some scopes."""
+JSON = b"application/json"
+
+
+def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
+    """What the content asks for, under our names; ChangeRefused for what is no such call."""
+    try:
+        asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ChangeRefused("the content is not JSON") from error
+    if not isinstance(asked, dict):
+        raise ChangeRefused("the content is not a JSON object")
+    own = {theirs: ours for ours, theirs in dialect.fields.items() if ours in ASKED}
+    for name in asked:
+        if name not in own:
+            raise ChangeRefused(unknown_name("field", name[:64], own))
+    return {own[name]: _read_value(dialect, own[name], value) for name, value in asked.items()}
+
+
+def build_request(
+    policy: Policy, asker: TokenRecord, held: str, project: str, asked: Mapping[str, Any]
+) -> TokenRequest:
+    """A new token; `held` are the effective scopes of the one that asks, which it gets where none are named."""
+    refuse_child(asker)
+    _check_new(policy, asked)
+    scopes = asked.get("scopes", tuple(policy.unasked_scopes(held.split())))
+    if not scopes:
+        raise NotGrantable("there is no scope to give")
+    _check_given(policy, held, scopes)
+    ends = asked.get("expires_at", asker.expires_at)
+    _check_end(asker, ends)
+    return TokenRequest(
+        name=asked["name"],
+        description=asked.get("description", ""),
+        project=project,
+        owner=asker.owner,
+        plan=asker.plan,
+        scopes=scopes,
+        not_before=asked.get("not_before"),
+        expires_at=ends,
+    )
+
+
+def build_child_request(policy: Policy, asked: Mapping[str, Any]) -> TokenRequest:
+    """A child of the token that asks; without scopes it gets all that its parent may give."""
+    _check_new(policy, asked)
+    return TokenRequest(**asked)
+
+
+def build_change(
+    policy: Policy, asker: TokenRecord, held: str, record: TokenRecord, asked: Mapping[str, Any]
+) -> TokenChange:
+    """A change of a token; only what is added to its scopes must be held by the one that asks."""
+    refuse_child(asker)
+    if "scopes" in asked:
+        _check_given(policy, held, [scope for scope in asked["scopes"] if not _holds(policy, record.scopes, scope)])
+    if "expires_at" in asked and asked["expires_at"] != record.expires_at:
+        _check_end(asker, asked["expires_at"])
+    return TokenChange(**asked)
+
+
+def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView) -> bool:
+    """Rule 1; a revoked token does not exist here either."""
+    record = view.record
+    if record.policy != policy.name or view.state is TokenState.REVOKED:
+        return False
+    if policy.bound_to == "project":
+        return record.project == project
+    return record.owner == asker.owner and asker.project in ("", record.project)
+
+
+def build_token(dialect: Dialect, view: TokenView, text: str = "") -> dict[str, Any]:
+    """What is told of a token, with its `text` where it was just made."""
+    told = {theirs: _TELL[ours](view) for ours, theirs in dialect.fields.items() if ours in _TELL}
+    for ours in dialect.integers:
+        value = told.get(dialect.fields.get(ours, ""))
+        if isinstance(value, str) and value.isdecimal() and value.isascii():
+            told[dialect.fields[ours]] = int(value)
+    if text and "token" in dialect.fields:
+        told[dialect.fields["token"]] = text
+    return told
+
+
+def build_answer(status: int, value: object) -> Response:
+    """An answer that nobody keeps; None is no content."""
+    content = b"" if value is None else msgspec.json.encode(value)
+    fields = [(b"cache-control", b"no-store")]
+    if value is not None:
+        fields += [(b"content-type", JSON), (b"content-length", b"%d" % len(content))]
+    return Response(ResponseHead(status, fields), content)
+
+
+def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
+    """The product's own answer to a refused change, or its `[errors]` for the status, or problem details."""
+    refusal = policy.management.refusals.get(refused.code)
+    status = refusal.status if refusal else STATUSES.get(refused.code, 400)
+    dialect = refusal.content if refusal else policy.errors.get(str(status))
+    detail = str(refused)
+    if dialect is not None:
+        content, kind = dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1]), JSON
+    else:
+        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+        content = msgspec.json.encode({**problem, "code": refused.code, "request_id": request_id})
+        kind = PROBLEM_JSON
+    fields = [
+        (b"cache-control", b"no-store"),
+        (b"content-type", kind),
+        (b"content-length", b"%d" % len(content)),
+    ]
+    return Response(ResponseHead(status, fields), content)
+
+
+def _read_value(dialect: Dialect, field: str, value: object) -> Any:
+    if field in ("not_before", "expires_at"):
+        return None if value is None else _read_time(dialect.fields[field], value)
+    if field == "description" and value is None:
+        return ""
+    kind = _KINDS[field]
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ChangeRefused(f"{dialect.fields[field]}: {error}") from error
+
+
+def _read_time(name: str, value: object) -> int:
+    """Unix seconds of an ISO 8601 time; one without an offset is in UTC, a date its beginning."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if time is not None:
+            return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        pass
+    raise ChangeRefused(f"{name}: write an ISO 8601 time, such as 2027-01-31T00:00:00Z")
+
+
+def _check_new(policy: Policy, asked: Mapping[str, Any]) -> None:
+    if "name" not in asked:
+        raise ChangeRefused(f"{policy.management.fields.get('name', 'name')} is missing")
+    if "is_active" in asked:
+        raise ChangeRefused("a new token is active")
+    if asked.get("scopes", ("",)) == ():
+        raise ChangeRefused("name a scope, or none of them for all that can be given")
+
+
+def _check_given(policy: Policy, held: str, scopes: Any) -> None:
+    for scope in scopes:
+        if scope in policy.scope_names and not _holds(policy, held, scope):
+            raise NotGrantable(f"who asks does not hold {scope!r}")
+
+
+def _check_end(asker: TokenRecord, ends: int | None) -> None:
+    latest = asker.expires_at
+    if latest is not None and (ends is None or ends > latest):
+        raise NotGrantable(f"who asks ends {_time(latest)}: what it makes ends no later")
+
+
+def _holds(policy: Policy, held: str, scope: str) -> bool:
+    """Whether the scope is among those held, or implied by one; an unknown one is core's to refuse."""
+    own = policy.scope_names.get(scope, scope)
+    return any(own in implied_by(policy.scope_names.get(one, one), policy.scopes) for one in held.split())
+
+
+def refuse_child(asker: TokenRecord) -> None:
+    """Rule 3."""
+    if asker.parent:
+        raise NotGrantable("a child token makes and changes no tokens")
+
+
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else build_timestamp(seconds).decode()
+
+
+_KINDS: Mapping[str, Any] = {"name": str, "description": str, "is_active": bool, "scopes": tuple[str, ...]}
+
+_TELL: Mapping[str, Callable[[TokenView], Any]] = {
+    "id": lambda view: view.number or view.identity,
+    "name": lambda view: view.record.name,
+    "description": lambda view: view.record.description or None,
+    "shown": lambda view: view.record.shown,
+    "state": lambda view: view.state,
+    "is_active": lambda view: view.record.is_active,
+    "project": lambda view: view.record.project or None,
+    "owner": lambda view: view.record.owner or None,
+    "plan": lambda view: view.record.plan or None,
+    "scopes": lambda view: view.record.scopes.split(),
+    "created_at": lambda view: _time(view.record.created_at),
+    "updated_at": lambda view: _time(view.record.updated_at or view.record.created_at),
+    "last_used_at": lambda view: _time(view.last_use),
+    "not_before": lambda view: _time(view.record.not_before),
+    "expires_at": lambda view: _time(view.record.expires_at),
+}

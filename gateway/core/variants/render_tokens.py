@@ -1,0 +1,285 @@
+"""Design tokens as CSS custom properties or SCSS variables: dots become hyphens, `--color-text-link`.
+
+Whatever a token is called its name is an identifier: what may not stand in one is escaped (CSSOM, serialize an
+identifier). Two tokens whose names become the same are told, rather than one of them lost.
+
+Values of design tokens as CSS writes them. A typography token is several: one for each of its parts.
+
+Design tokens as objects: plain JSON, ECMAScript and TypeScript modules, and the Community Group's own format.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.core.errors import BrokenDocument
+from gateway.core.variants.design_tokens import ROOT, ResolvedToken
+from gateway.core.variants.model import Group, Variant, build_tree, collide, find_repeated
+from gateway.core.variants.render_text import INDENT
+
+_FUNCTIONS = {"hsl": ("", "%", "%"), "hwb": ("", "%", "%"), "lab": ("%", "", ""), "lch": ("%", "", "")} | dict.fromkeys(
+    ("oklab", "oklch"), ("", "", "")
+)
+"""Color spaces with a function of their own (CSS Color 4), and the units of its components; others use color()."""
+
+_BYTE_TOLERANCE = 0.03
+"""Of 255: components are rounded to four digits, so an eighth-bit channel comes back to within this."""
+
+_KEYWORDS = frozenset({"serif", "sans-serif", "monospace", "cursive", "fantasy", "system-ui", "math", "emoji"})
+"""Generic families, which are no names of fonts (CSS Fonts 4)."""
+
+Part = tuple[tuple[str, ...], str | int | float]
+
+
+def write_parts(token: ResolvedToken) -> Iterator[Part]:
+    """What the token's name goes on with, mostly nothing, and the value: a number where CSS has a bare one."""
+    if token.type == "typography":
+        for part, kind in _TYPOGRAPHY.items():
+            yield (part,), write_value(kind, token.value[part])
+    else:
+        yield (), write_value(token.type, token.value)
+
+
+def write_value(kind: str, value: Any) -> str | int | float:
+    """A plain value of the type."""
+    return _WRITERS[kind](value)
+
+
+def write_string(text: str) -> str:
+    """A CSS string (CSSOM, serialize a string); NUL, which CSS cannot have, is the replacement character.
+
+    In Sass `#{` begins an expression, in strings too: it is escaped, which means nothing to CSS.
+    """
+    return '"' + _STRING_ESCAPES.sub(_escape_value, text.replace("\0", "\ufffd")) + '"'
+
+
+def _escape_value(match: re.Match[str]) -> str:
+    return f"\\{match[0]}" if match[0] in '"\\#' else f"\\{ord(match[0]):x} "
+
+
+_STRING_ESCAPES = re.compile(r'[\x01-\x1f\x7f"\\]|#(?=\{)')
+
+
+def _number(value: float) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text.removesuffix(".0")
+
+
+def _measure(value: dict[str, Any]) -> str:
+    return f"{_number(value['value'])}{value['unit']}"
+
+
+def _color(value: dict[str, Any]) -> str:
+    space, alpha = value["colorSpace"], value.get("alpha", 1)
+    channels = [*value["components"], alpha]
+    if space == "srgb" and all(isinstance(channel, int | float) for channel in channels):
+        exact = [channel * 255 for channel in channels]
+        if all(0 <= c <= 255 and abs(c - round(c)) <= _BYTE_TOLERANCE for c in exact):
+            return "#" + bytes(map(round, exact if alpha != 1 else exact[:3])).hex()
+    units = _FUNCTIONS.get(space, ("", "", ""))
+    written = [c if c == "none" else _number(c) + unit for c, unit in zip(value["components"], units, strict=True)]
+    inside = " ".join(written) if alpha == 1 else f"{' '.join(written)} / {_number(alpha)}"
+    return f"{space}({inside})" if space in _FUNCTIONS else f"color({space} {inside})"
+
+
+def _font_family(value: str | list[str]) -> str:
+    names = value if isinstance(value, list) else [value]
+    return ", ".join(name if name in _KEYWORDS else write_string(name) for name in names)
+
+
+def _stroke_style(value: str | dict[str, Any]) -> str:
+    return value if isinstance(value, str) else "dashed"  # CSS draws no dashes to measure
+
+
+def _border(value: dict[str, Any]) -> str:
+    return f"{_measure(value['width'])} {_stroke_style(value['style'])} {_color(value['color'])}"
+
+
+def _cubic_bezier(value: list[float]) -> str:
+    return f"cubic-bezier({', '.join(map(_number, value))})"
+
+
+def _transition(value: dict[str, Any]) -> str:
+    return f"{_measure(value['duration'])} {_cubic_bezier(value['timingFunction'])} {_measure(value['delay'])}"
+
+
+def _shadow(value: dict[str, Any] | list[dict[str, Any]]) -> str:
+    return ", ".join(map(_one_shadow, value if isinstance(value, list) else [value]))
+
+
+def _one_shadow(value: dict[str, Any]) -> str:
+    lengths = " ".join(_measure(value[part]) for part in ("offsetX", "offsetY", "blur", "spread"))
+    return f"{'inset ' if value.get('inset') else ''}{lengths} {_color(value['color'])}"
+
+
+def _gradient(value: list[dict[str, Any]]) -> str:
+    """The stops, for any of CSS's gradient functions."""
+    return ", ".join(f"{_color(stop['color'])} {_number(_percent(stop['position']))}%" for stop in value)
+
+
+def _percent(position: float) -> float:
+    return round(min(max(position, 0), 1) * 100, 4)
+
+
+def _same(value: float) -> float:
+    return value
+
+
+_TYPOGRAPHY = {
+    "fontFamily": "fontFamily",
+    "fontSize": "dimension",
+    "fontWeight": "fontWeight",
+    "letterSpacing": "dimension",
+    "lineHeight": "number",
+}
+_WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
+    "color": _color,
+    "dimension": _measure,
+    "fontFamily": _font_family,
+    "fontWeight": _same,
+    "duration": _measure,
+    "cubicBezier": _cubic_bezier,
+    "number": _same,
+    "strokeStyle": _stroke_style,
+    "border": _border,
+    "transition": _transition,
+    "shadow": _shadow,
+    "gradient": _gradient,
+}
+
+
+_BATCH = 500
+_KEBAB = re.compile("[A-Z]")
+_NO_IDENTIFIER = re.compile(r"[\x01-\x2c./:-@\[-^`{-\x7f]")
+_CONTROL = re.compile(r"[\x01-\x1f\x7f]")
+_DIGIT_FIRST = re.compile(r"^(-?)([0-9])")
+
+
+def render_css(tokens: tuple[ResolvedToken, ...], _: Variant) -> Iterator[bytes]:
+    """A rule for the root element."""
+    yield b":root {\n"
+    names = _name_all(tokens)
+    _refuse_repeated((name, token) for name, token, _ in names)
+    yield from _batches(f"  --{name}: {value};\n" for name, _, value in names)
+    yield b"}\n"
+
+
+def render_scss(tokens: tuple[ResolvedToken, ...], _: Variant) -> Iterator[bytes]:
+    """Variables. Sass takes hyphens and underscores in names for the same."""
+    names = _name_all(tokens)
+    _refuse_repeated((name.replace("_", "-"), token) for name, token, _ in names)
+    yield from _batches(f"${_escape_first(name)}: {value};\n" for name, _, value in names)
+
+
+def write_identifier(text: str) -> str:
+    """The text as the rest of an identifier. CSS cannot have NUL: it is the replacement character."""
+    return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd"))
+
+
+def _escape_text(match: re.Match[str]) -> str:
+    character = match[0]
+    return f"\\{ord(character):x} " if _CONTROL.match(character) else f"\\{character}"
+
+
+def _escape_first(name: str) -> str:
+    """An identifier of its own cannot begin with a digit."""
+    return _DIGIT_FIRST.sub(lambda match: f"{match[1]}\\{ord(match[2]):x} ", name)
+
+
+def _name_all(tokens: tuple[ResolvedToken, ...]) -> list[tuple[str, str, str | int | float]]:
+    """For each property its name, the token it is of, and its value."""
+    named = []
+    for token in tokens:
+        segments = token.name.removesuffix(f".{ROOT}").split(".")
+        for part, value in write_parts(token):
+            kebab = (_KEBAB.sub(lambda capital: f"-{capital[0].lower()}", name) for name in part)
+            named.append((write_identifier("-".join((*segments, *kebab))), token.name, value))
+    return named
+
+
+def _refuse_repeated(names: Iterator[tuple[str, str]]) -> None:
+    repeated = find_repeated(names)
+    if repeated:
+        name, first, other = repeated
+        raise BrokenDocument("$", f"the tokens {first!r} and {other!r} both become {name!r}")
+
+
+def _batches(lines: Iterator[str]) -> Iterator[bytes]:
+    batch: list[str] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == _BATCH:
+            yield "".join(batch).encode()
+            batch.clear()
+    yield "".join(batch).encode()
+
+
+# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed one it is a key like others.
+# A quote inside a string has a backslash before it, so what is found here is a key.
+_PROTOTYPE = re.compile(rb'(?<=[{,\s])"__proto__":')
+# Line ends in source text before ECMAScript 2019.
+_LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
+
+
+def render_token_json(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+    """Name to value as CSS writes it, in groups or flat."""
+    yield _encode(_build_plain(tokens, variant), variant) + b"\n"
+
+
+def render_js(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+    """A module whose default export is what JSON would be."""
+    yield b"export default "
+    yield _build_literal(tokens, variant)
+    yield b";\n"
+
+
+def render_ts(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+    """The same with exact types: each value is of its own literal type."""
+    yield b"const tokens = "
+    yield _build_literal(tokens, variant)
+    yield b" as const;\n\nexport type Tokens = typeof tokens;\nexport default tokens;\n"
+
+
+def render_dtcg(tokens: tuple[ResolvedToken, ...], variant: Variant) -> Iterator[bytes]:
+    """The Design Tokens Format Module 2025.10: groups, `$type`, `$value`, aliases replaced by what they stand for."""
+    members: list[dict[str, Any]] = []
+    for token in tokens:
+        member = {"$type": token.type, "$value": token.value}
+        members.append(member if token.description is None else {**member, "$description": token.description})
+    yield _encode(_nest([token.name for token in tokens], members), variant) + b"\n"
+
+
+def _build_literal(tokens: tuple[ResolvedToken, ...], variant: Variant) -> bytes:
+    literal = _PROTOTYPE.sub(b'["__proto__"]:', _encode(_build_plain(tokens, variant), variant))
+    for character, escaped in _LINE_ENDS.items():
+        literal = literal.replace(character, escaped)
+    return literal
+
+
+def _build_plain(tokens: tuple[ResolvedToken, ...], variant: Variant) -> dict[str, Any]:
+    named = [(".".join((token.name, *part)), value) for token in tokens for part, value in write_parts(token)]
+    named.sort(key=lambda item: item[0])
+    names = [name for name, _ in named]
+    if len(set(names)) < len(names):
+        name = next(name for name, following in itertools.pairwise(names) if name == following)
+        raise BrokenDocument("$", f"{name!r} is a token, and a part of the typography token that it is in")
+    return dict(named) if variant.shape == "flat" else _nest(names, [value for _, value in named])
+
+
+def _nest(names: Sequence[str], members: Sequence[Any]) -> dict[str, Any]:
+    def build(group: Group) -> dict[str, Any]:
+        both = group.entries.keys() & group.groups
+        if both:
+            raise collide(names, group, min(both))
+        built = {name: members[position] for name, position in group.entries.items()}
+        return built | {name: build(inner) for name, inner in group.groups.items()}
+
+    return build(build_tree(names))
+
+
+def _encode(content: Any, variant: Variant) -> bytes:
+    encoded = msgspec.json.encode(content)
+    return msgspec.json.format(encoded, indent=INDENT) if variant.pretty else encoded

@@ -1,0 +1,81 @@
+"""A handler in the request's own ASGI call: with its hooks, its errors and its background work as without the gate.
+
+Rule 1: admission comes before it, and what every answer carries is added to the head it sends. All else is left alone.
+Rule 2: the request is in flight, and watched, until the last byte of its answer; what the handler does after it, nobody
+counts or ends.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+from gateway.core.errors import StreamRevoked
+from gateway.core.http.messages import Field, ResponseHead
+from gateway.core.http.reasons import Reason
+from gateway.pipeline.exchange import Permission
+
+OWN = frozenset({b"x-request-id"})
+"""What the gate says in the handler's place."""
+
+
+class OwnCall:
+    """One call of a handler; `end` breaks its answer off."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._permission: Permission
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._has_begun = False
+        self._ended: StreamRevoked | None = None
+
+    def end(self, reason: Reason) -> None:
+        """Break the answer off, wherever the handler waits; one that has not begun is given if it comes at once."""
+        self._ended = StreamRevoked(reason)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        if self._has_begun:
+            self._task.cancel()
+
+    async def serve(self, app: ASGIApp, scope: HTTPScope, receive: Receive, permission: Permission) -> None:
+        """Run the handler to the end of its background work; raises what it raises, and StreamRevoked after `end`."""
+        self._permission = permission
+        error: BaseException | None = None
+        try:
+            await app(scope, receive, self._pass_out)
+        except asyncio.CancelledError as cancelled:
+            if self._ended is None or not self._has_begun or self._task.uncancel() > 0:
+                error = cancelled
+                raise
+            error = self._ended
+            raise self._ended from None
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            permission.close(error)
+
+    async def _pass_out(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            head = ResponseHead(message["status"], [field for field in _read(message) if field[0] not in OWN])
+            had_date = any(name == b"date" for name, _ in head.fields)
+            fields = (await self._permission.begin(head)).fields
+            if not had_date:  # that is the server's own to say
+                fields = [field for field in fields if field[0] != b"date"]
+            await self._send(cast(Any, {**message, "headers": fields}))
+            self._has_begun = True
+            if self._ended is not None:
+                asyncio.get_running_loop().call_soon(self._break_off)
+            return
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self._permission.sent_bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._permission.is_complete = True
+                self._has_begun = False  # there is nothing left to break off
+                self._permission.close()
+
+
+def _read(message: Any) -> list[Field]:
+    return [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]

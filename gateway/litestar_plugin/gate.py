@@ -1,0 +1,343 @@
+"""The middleware that stands before guarded handlers: whether a request may reach one, and what becomes of the answer.
+
+Rule 1: a handler with a guard needs a token, whatever its path; a rule of the policy needs what it says, whatever
+handles its path. What has neither is not the gateway's business.
+Rule 2: paths are read as the app's router reads them. A guarded one that could be read otherwise is refused.
+Rule 3: a handler runs in the request's own ASGI call (calls.py), behind all middleware, once. Only an answer that
+may be stored, which is then made for others too, is collected first (handlers.py).
+"""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, cast
+from urllib.parse import quote, unquote
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.exceptions import LitestarException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebSocketScope
+from litestar.utils.scope.state import ScopeState
+
+from gateway.adapters.ports import PolicySource
+from gateway.core.admission.decision import effective_scopes
+from gateway.core.admission.outcomes import Authorized, Refused, build_refused
+from gateway.core.cache.keys import is_cacheable
+from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
+from gateway.core.http.client_address import TrustedProxies
+from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
+from gateway.core.http.reasons import Reason
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.guarded import GuardedRules
+from gateway.core.policies.model import Rule
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
+from gateway.core.upstream.forwarding import Principal
+from gateway.litestar_plugin.calls import OwnCall
+from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, admission_of, needs_of
+from gateway.litestar_plugin.handlers import CALL, VIA, Call, identify
+from gateway.litestar_plugin.refusals import build_exception
+from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
+from gateway.pipeline.exchange import Exchange
+from gateway.server.asgi import read_scope, reply
+from gateway.server.requests import accept
+
+logger = logging.getLogger(__name__)
+
+
+class _Kept(dict[frozenset[bytes], ByName[bool]]):
+    """By a policy's credential fields: which fields handlers do not see, and what else could mislead them."""
+
+    def __missing__(self, credential_fields: frozenset[bytes]) -> ByName[bool]:
+        names = fold_all(credential_fields | MISLEADING)
+        kept = self[credential_fields] = ByName(lambda name: fold(name) in names)
+        return kept
+
+
+_KEPT = _Kept()
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How an app wants its gate; see GatewayPlugin."""
+
+    policy: str
+    """Whose quotas guarded handlers have that no rule matches."""
+    trusted: TrustedProxies
+    raises: bool = True
+    """Whether refusals are exceptions of Litestar."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of the paths that the gate leaves alone."""
+    exclude_opt_key: str = ""
+    """What handlers that it leaves alone have in their `opt`."""
+
+
+class Parts(Protocol):
+    """What the gate has of the gateway."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """Of the present event loop."""
+        ...
+
+    @property
+    def policies(self) -> PolicySource:
+        """The policies, and what they are now."""
+        ...
+
+    @property
+    def override(self) -> Principal | None:
+        """Who asks, whatever the request says: for tests."""
+        ...
+
+
+class Gate:
+    """The middleware, as `wrap`."""
+
+    def __init__(self, parts: Parts, terms: Terms, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+        self._parts = parts
+        self._terms = terms
+        self._clock = clock
+        self._new_id = new_id
+        self._rules = GuardedRules(parts.policies.current, terms.policy)
+        self._needs: dict[BaseRouteHandler, Needs | None] = {}
+        self._excluded = re.compile("|".join(terms.exclude)) if terms.exclude else None
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """The app behind the gate."""
+
+        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
+            admitted = admission_of(scope)
+            if admitted is not None and admitted.by is self:  # the app has the middleware twice
+                await app(scope, receive, send)
+            elif self._is_excluded(scope):
+                scope["state"][STATE_KEY] = Admitted(self, is_excluded=True)
+                await app(scope, receive, send)
+            elif scope["type"] == ScopeType.WEBSOCKET:
+                await self._connect(app, scope, receive, send)
+            else:
+                await self._answer(app, scope, receive, send)
+
+        return gated
+
+    async def _answer(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        request = self._accept(scope)
+        rule = self._find_rule(scope, request)
+        if rule is None or self._can_do_without(scope, request, rule):
+            _set_fields(scope, request.fields)  # what a client says of itself reaches no handler
+            await app(scope, receive, send)
+        elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
+            await self._answer_for_others(app, scope, receive, send, request, rule)
+        else:
+            await self._serve(app, scope, receive, send, request, rule)
+
+    async def _serve(
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
+    ) -> None:
+        """Lets the handler answer in this call."""
+        call = OwnCall(send)
+        find_again = partial(self._find_rule_again, scope, request)
+        permission = await self._parts.exchange.permit(request, rule, find_again, call.end)
+        if isinstance(permission, Response):
+            await self._refuse(permission, send)
+            return
+        self._admit(scope, request, permission.admission)
+        try:
+            await call.serve(app, scope, receive, permission)
+        except StreamRevoked as error:
+            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            logger.warning("request %s: the content broke off: %s", request.id, error)
+
+    async def _answer_for_others(
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
+    ) -> None:
+        """Gives an answer that is stored, or is made now and stored; what still runs behind it is awaited."""
+        call = Call(self, app, scope, request.path, rule.scopes)
+        token = CALL.set(call)
+        exchange = self._parts.exchange
+        try:
+            response = await exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            if response.refused is not None:
+                await self._refuse(response, send)
+                return
+            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            await reply(_without_intermediary(response), send, receive)
+        except ClientGone:
+            return
+        except (StreamRevoked, UpstreamError) as error:
+            logger.warning("request %s: the content broke off: %s", request.id, error)
+        finally:
+            CALL.reset(token)
+        await call.finish()
+
+    async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        """A WebSocket: authorized when it is opened; the handler's, and in flight, for as long as it may be."""
+        carried = take_token(scope)
+        request = self._accept(scope)
+        rule = self._find_rule(scope, request)
+        if rule is not None:
+            request = carried.present(request, rule.policy)
+        if rule is None or self._can_do_without(scope, request, rule):
+            _set_fields(scope, request.fields)
+            await app(scope, receive, send)
+            return
+        socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
+        permission = await self._parts.exchange.permit(request, rule, find_rule, socket.end)
+        if isinstance(permission, Response):
+            await deny(_without_intermediary(permission), scope, send)
+            return
+        try:
+            await permission.begin(ResponseHead(101, []))
+            self._admit(scope, request, permission.admission)
+            await socket.serve(app, scope)
+            permission.is_complete = True
+        except StreamRevoked as error:
+            permission.close(error)
+            logger.warning("request %s: the WebSocket was closed: %s", request.id, error)
+        except BaseException as error:
+            permission.close(error)
+            raise
+        finally:
+            permission.close()
+
+    async def _refuse(self, response: Response, send: Send) -> None:
+        if not self._terms.raises:
+            await reply(_without_intermediary(response), send)
+            return
+        _note_refused(response)
+        raise build_exception(_without_intermediary(response))
+
+    def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
+        """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
+        raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
+        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
+        masking = self._parts.policies.current.masking
+        request = accept(read_scope(seen), self._clock(), self._new_id(), self._terms.trusted, masking)
+        path = inner_path(request.path, scope.get("root_path", ""))
+        if path is None or not _is_what_was_routed(scope, path):
+            fault = request.fault or Reason.MALFORMED_TARGET
+            return msgspec.structs.replace(request, fault=fault)
+        return msgspec.structs.replace(request, path=path)
+
+    def _is_excluded(self, scope: Scope) -> bool:
+        key, excluded = self._terms.exclude_opt_key, self._excluded
+        is_opted_out = bool(key and scope["route_handler"].opt.get(key))
+        return is_opted_out or (excluded is not None and excluded.search(scope["path"]) is not None)
+
+    def _needs_of(self, scope: Scope) -> Needs | None:
+        handler = scope["route_handler"]
+        if handler not in self._needs:
+            self._needs[handler] = needs_of(handler)
+        return self._needs[handler]
+
+    def _find_rule(self, scope: Scope, request: RequestHead) -> Rule | None:
+        """The rule of a request; of one at fault any there is for its handler, or for its path as it was routed."""
+        policies = self._parts.policies.current
+        if self._rules.policies is not policies:
+            self._rules = GuardedRules(policies, self._terms.policy)
+        needs = self._needs_of(scope)
+        scopes = None if needs is None else needs.scopes
+        if request.fault is None or needs is not None:
+            segments = () if request.fault else parse_path(request.path) or ()
+            return self._rules.find(request.host, request.method, segments, scope["path_template"], scopes)
+        readings = (tuple(filter(None, path.split("/"))) for path in (scope["path"], unquote(request.path)))
+        found = (policies.match(request.host, request.method, segments) for segments in readings)
+        return next((rule for rule in found if rule is not None), None)
+
+    def _find_rule_again(self, scope: Scope, request: RequestHead) -> Rule | None:
+        """The same for what is open already; None where the app's policy is gone."""
+        try:
+            return self._find_rule(scope, request)
+        except LookupError:
+            return None
+
+    def _can_do_without(self, scope: Scope, request: RequestHead, rule: Rule) -> bool:
+        """Whether the handler answers without a token, too, and none is there; or a test says who asks."""
+        needs, override = self._needs_of(scope), self._parts.override
+        if override is not None:
+            lacks = not set(rule.scopes) <= override.scopes
+            refused = Refused(Reason.INSUFFICIENT_SCOPE, rule)
+            self._identify(scope, Admitted(self, rule.scopes, override))
+            if lacks:
+                raise self._build_exception(request, refused)
+            return True
+        if needs is None or request.fault is not None or not (needs.is_optional or needs.or_authenticated):
+            return False
+        written = self._parts.policies.current.match(request.host, request.method, parse_path(request.path) or ())
+        if written is not None and not written.is_public:
+            return False
+        found = find_credential(request.fields, rule.policy)
+        may_be_others = needs.or_authenticated and found is Reason.MALFORMED_CREDENTIALS
+        if not (found is Reason.MISSING_CREDENTIALS or may_be_others):
+            return False
+        refusal = partial(self._build_exception, request, Refused(Reason(found), rule))
+        scope["state"][STATE_KEY] = Admitted(self, refusal=refusal)
+        return True
+
+    def _build_exception(self, request: RequestHead, refused: Refused) -> LitestarException:
+        response = self._parts.exchange.finish(request, refused, build_refused(request, refused))
+        _note_refused(response)
+        return build_exception(_without_intermediary(response))
+
+    def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
+        """Tells the handler who asks, and keeps the credential from it."""
+        rule, record = admission.rule, admission.record
+        kept = _KEPT[rule.policy.credential_fields]
+        fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
+        _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])
+        principal = identify(record, effective_scopes(rule, admission.facts)) if record else None
+        self._identify(scope, Admitted(self, rule.scopes, principal))
+
+    def _identify(self, scope: Scope, admitted: Admitted) -> None:
+        scope["state"][STATE_KEY] = admitted
+        if admitted.principal is not None:
+            scope["user"], scope["auth"] = admitted.principal, admitted.principal.scopes
+
+
+def inner_path(path: str, root_path: str) -> str | None:
+    """The path below the app's own, without a slash at its end, as Litestar's router reads it; None for two readings.
+
+    The router cuts at the first occurrence of `root_path`, wherever that is: only one at the beginning is meant.
+    """
+    segments = parse_path(path)
+    if segments is None:
+        return None
+    read = "/".join(("", *segments))
+    if root_path and f"{read}/".startswith(f"{root_path.rstrip('/')}/") and read.startswith(root_path):
+        path = "/" + "/".join(path.split("/")[root_path.rstrip("/").count("/") + 1 :])
+    elif root_path and root_path in read:
+        return None
+    return path.removesuffix("/") or "/"
+
+
+def _is_what_was_routed(scope: Scope, path: str) -> bool:
+    """Whether the router has read the same; of a mounted app it keeps what is below the mount."""
+    read = unquote(path)
+    if not getattr(scope["route_handler"], "is_mount", False):
+        return read == scope["path"]
+    return f"{read.rstrip('/')}/".endswith(f"{scope['path'].rstrip('/')}/")
+
+
+def _is_made_for_others(scope: Scope, request: RequestHead, rule: Rule) -> bool:
+    """Whether the answer may be stored; HEAD is answered by what GET would be, if the handler answers that, too."""
+    return is_cacheable(rule, request) and "GET" in getattr(scope["route_handler"], "http_methods", ())
+
+
+def _without_intermediary(response: Response) -> Response:
+    """The answer without what only another server in between would say; Date is the server's own."""
+    fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
+    return msgspec.structs.replace(response, head=ResponseHead(response.head.status, fields))
+
+
+def _note_refused(response: Response) -> None:
+    """Whatever the app makes of a refusal, it is on record as one."""
+    if response.note_end is not None:
+        response.note_end(Ended.COMPLETE, len(cast(bytes, response.content)), "")
+
+
+def _set_fields(scope: Scope, fields: Sequence[Field]) -> None:
+    """Gives the request these fields, also where middleware before the gate has read them already."""
+    scope["headers"] = list(fields)
+    ScopeState.from_scope(scope).headers = Empty

@@ -1,0 +1,232 @@
+"""Handlers whose answers are stored, as the backends of their own requests: what the exchange sends, they answer.
+
+So what the gateway does for a backend's export it does for a handler's: entity tags, codings, stale answers, variants,
+one call for all who want the same. The handler gets the request as the exchange has made it: without the credential,
+with the fields that say who asks.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
+from typing import Any, cast
+from urllib.parse import unquote
+
+from litestar import Litestar
+from litestar.types import ASGIApp, HTTPScope, Message, Receive
+
+from gateway.core.errors import ClientGone, UpstreamBroken
+from gateway.core.http.messages import Field, Inform, Response, ResponseHead
+from gateway.core.policies.model import Upstream
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
+from gateway.core.upstream.forwarding import PSEUDONYM, Principal, parse_principal
+from gateway.litestar_plugin.guards import STATE_KEY, Admitted
+
+ROUTED = ("path_params", "path_template", "route_handler")
+"""What the router finds out anew for another path."""
+OF_FRAMEWORK = "_ls_"
+"""What begins so in the state of a request, Litestar keeps there for itself."""
+OF_ANSWER = "http.response."
+"""What begins so among the extensions is about an answer that goes out as it is made."""
+VIA = (b"via", b"1.1 " + PSEUDONYM)
+"""What only a server in between would say."""
+AHEAD = 2
+"""Messages that a handler may be ahead of a slow client."""
+
+logger = logging.getLogger(__name__)
+
+
+class Call:
+    """The request for which a handler is called. Others may get the answer: it is not this client's to break off."""
+
+    def __init__(self, by: object, app: ASGIApp, scope: HTTPScope, path: str, scopes: tuple[str, ...]) -> None:
+        self.by = by
+        """The gate that it came to."""
+        self.path = path
+        """What it asks for."""
+        self.scope = scope
+        self._app = app
+        self.scopes = scopes
+        """What its rule needs."""
+        self._runs: list[asyncio.Task[None]] = []
+        self._is_over = False
+
+    def run(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
+        """Begins a run of the handler that is behind the gate, or of the one that a rule's `source` names."""
+        app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
+        task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
+        self._runs.append(task)
+        task.add_done_callback(self._tell)
+        return task
+
+    async def finish(self) -> None:
+        """Waits for what its handler still does behind the answer, and raises what went wrong there, as it would."""
+        while self._runs:
+            run = self._runs.pop(0)
+            await asyncio.wait([run])
+            if not run.cancelled() and (error := run.exception()) is not None:
+                raise error
+        self._is_over = True
+
+    def _tell(self, task: "asyncio.Task[None]") -> None:
+        """Logs what went wrong in a run that nobody waits for any more."""
+        if self._is_over and not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed after its answer", exc_info=error)
+
+
+CALL: ContextVar[Call] = ContextVar("call")
+"""The call of the present task, and of those that it began."""
+
+
+class AppUpstreams:
+    """See protocols.Upstreams. What is asked of it can be made for others: it has no content."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def send(
+        self,
+        address: Upstream,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        content: AsyncIterator[bytes] | None,
+        inform: Inform | None = None,
+    ) -> Response:
+        """What the handler answers; raises what it raises before its answer begins."""
+        call, run = CALL.get(), HandlerRun()
+        task = call.run(run, build_scope(call, method, target, fields))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await run.answer(task)
+
+    async def finish(self) -> None:
+        """Waits for the handlers that are still at work, also behind their answers."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+
+def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -> HTTPScope:
+    """The scope of a request that the gate has let pass."""
+    path, _, query = target.partition("?")
+    root_path, principal = call.scope.get("root_path", ""), parse_principal(fields)
+    state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
+    extensions = call.scope.get("extensions") or {}
+    is_routed = path == call.path
+    scope: dict[str, Any] = {
+        **{name: value for name, value in call.scope.items() if is_routed or name not in ROUTED},
+        "method": method,
+        "path": call.scope["path"] if is_routed else root_path + unquote(path),
+        "raw_path": (root_path + path).encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": without_intermediary(fields),
+        "extensions": {name: value for name, value in extensions.items() if not name.startswith(OF_ANSWER)},
+        "state": state | {STATE_KEY: Admitted(call.by, call.scopes, principal)},
+    }
+    if principal is not None:
+        scope |= {"user": principal, "auth": principal.scopes}
+    return cast(HTTPScope, scope)
+
+
+def identify(record: TokenRecord, scopes: str) -> Principal:
+    """Return who asks with a token, and its effective scopes."""
+    identity = token_id(record.digest)
+    return Principal(identity, record.name, record.project, record.owner, frozenset(scopes.split()))
+
+
+def without_intermediary(fields: Sequence[Field]) -> list[Field]:
+    """The fields of a request for a backend as its own app gets them: nobody is in between."""
+    return [field for field in fields if field != VIA]
+
+
+class HandlerRun:
+    """One run of a handler, whose messages become an answer; the stream of one that does not come at once."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[Message | Exception | None] = asyncio.Queue(AHEAD)
+        self._task: asyncio.Task[None]
+        self._first = b""
+        self._is_complete = False
+
+    async def do(self, app: ASGIApp, scope: HTTPScope, receive: Receive) -> None:
+        """Runs it to its end; raises what it raises after its answer."""
+        try:
+            await app(scope, receive, self._messages.put)
+        except Exception as error:
+            if self._is_complete:
+                raise
+            await self._messages.put(error)
+        else:
+            await self._messages.put(None)
+
+    async def answer(self, task: asyncio.Task[None]) -> Response:
+        """The head, with content that is whole if all of it comes at once."""
+        self._task = task
+        try:
+            head = await self._next_head()
+            if not self._messages.empty():  # a handler that has all of it sends it without a pause
+                self._first = await self._next_piece()
+        except BaseException:
+            task.cancel()
+            raise
+        return Response(head, self._first if self._is_complete else self)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            piece, self._first = self._first, b""
+            return piece
+        if self._is_complete:
+            raise StopAsyncIteration
+        try:
+            return await self._next_piece()
+        except ClientGone:
+            raise
+        except Exception as error:
+            raise UpstreamBroken(f"the handler failed in its content: {error!r}") from error
+
+    async def aclose(self) -> None:
+        """Ends the handler, unless its answer is complete; who waits for more of it waits no longer."""
+        if self._is_complete:
+            return
+        self._task.cancel()
+        while not self._messages.empty():
+            self._messages.get_nowait()
+        self._messages.put_nowait(None)
+
+    async def _next_head(self) -> ResponseHead:
+        message = await self._next()
+        if message is None:
+            raise UpstreamBroken("the handler ended without an answer")
+        if message["type"] != "http.response.start":
+            raise UpstreamBroken(f"the handler began with {message['type']}")
+        return ResponseHead(message["status"], [(name.lower(), value) for name, value in message["headers"]])
+
+    async def _next_piece(self) -> bytes:
+        message = await self._next()
+        if message is None:  # a handler that is told of it stops in mid-content
+            raise ClientGone
+        if message["type"] != "http.response.body":
+            raise UpstreamBroken(f"the handler went on with {message['type']}")
+        self._is_complete = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    async def _next(self) -> Message | None:
+        message = await self._messages.get()
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+
+def _receive_nothing() -> Receive:
+    """A client that has sent all, and stays."""
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        message = next(messages, None)
+        return message if message is not None else await asyncio.Event().wait()
+
+    return receive

@@ -1,0 +1,137 @@
+"""Tokens under a product's own paths: rules with `manage`, answered in the place of a backend.
+
+The request is authorized like any other (pipeline/exchange.py). What its token may do with others is in
+core/tokens/product_api.py.
+"""
+
+from collections.abc import AsyncIterator
+
+from gateway.core.admission.decision import effective_scopes
+from gateway.core.admission.outcomes import Authorized
+from gateway.core.errors import ChangeRefused, NotFound
+from gateway.core.http.messages import RequestHead, Response
+from gateway.core.http.targets import parse_path
+from gateway.core.policies.model import Operation
+from gateway.core.tokens.audit import Action, Actor
+from gateway.core.tokens.product_api import (
+    MAXIMUM_CONTENT_BYTES,
+    build_answer,
+    build_change,
+    build_child_request,
+    build_request,
+    build_token,
+    may_manage,
+    parse_asked,
+    refuse,
+    refuse_child,
+)
+from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.views import TokenView
+from gateway.management.management import Management
+
+ACTIONS: dict[Operation, Action] = {
+    "create": Action.CREATE,
+    "child": Action.CREATE,
+    "update": Action.UPDATE,
+    "delete": Action.REVOKE,
+}
+MAXIMUM_DIGITS = 15
+"""Of a token's number."""
+
+
+class ProductApi:
+    """See the module."""
+
+    def __init__(self, management: Management) -> None:
+        self._management = management
+
+    async def answer(
+        self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
+    ) -> Response:
+        """The answer to an authorized request under a rule with `manage`; raises StoreUnavailable."""
+        rule, record = admission.rule, admission.record
+        if record is None or rule.manage is None:
+            raise ValueError("the rule manages no tokens")
+        segments = parse_path(request.path) or ()
+        named = "" if rule.token_segment is None else segments[rule.token_segment]
+        call = _Call(self._management, request, admission, record, rule.project_of(segments) or record.project)
+        action = ACTIONS.get(rule.manage)
+        try:
+            if action is None:
+                return await (call.list() if rule.manage == "list" else call.show(named))
+            async with self._management.refusals(call.actor, action, rule.policy.name):
+                return await call.change(rule.manage, named, await _read(content))
+        except ChangeRefused as refused:
+            refused.args = (self._management.mask(str(refused)),)
+            return refuse(rule.policy, refused, request.id)
+
+
+class _Call:
+    """One request, with whose it is and for which project."""
+
+    def __init__(
+        self, management: Management, request: RequestHead, admission: Authorized, asker: TokenRecord, project: str
+    ) -> None:
+        self._management = management
+        self._policy = admission.rule.policy
+        self._dialect = self._policy.management
+        self._held = effective_scopes(admission.rule, admission.facts)
+        self._asker = asker
+        self._project = project
+        self.actor = Actor(asker.name, "token", asker.identity, request.client)
+
+    async def list(self) -> Response:
+        """All that there are, the newest first."""
+        by_project = self._policy.bound_to == "project"
+        bound_to = {"project": self._project} if by_project else {"owner": self._asker.owner}
+        views = await self._management.list_tokens(self._policy.name, **bound_to)
+        seen = [view for view in views if may_manage(self._policy, self._asker, self._project, view)]
+        return build_answer(200, [build_token(self._dialect, view) for view in seen])
+
+    async def show(self, named: str) -> Response:
+        """One of them."""
+        return build_answer(200, build_token(self._dialect, await self._find(named)))
+
+    async def change(self, operation: Operation, named: str, content: bytes) -> Response:
+        """What becomes of one of them, or a new one with its text."""
+        if operation in ("create", "child"):
+            asked = parse_asked(self._dialect, content)
+            if operation == "child":
+                wanted = build_child_request(self._policy, asked)
+                created = await self._management.create_child(self.actor, self._asker.identity, wanted)
+            else:
+                wanted = build_request(self._policy, self._asker, self._held, self._project, asked)
+                created = await self._management.create_token(self.actor, self._policy.name, wanted)
+            return build_answer(201, build_token(self._dialect, created.view, created.text))
+        refuse_child(self._asker)
+        view = await self._find(named)
+        if operation == "delete":
+            await self._management.revoke_token(self.actor, view.identity)
+            return build_answer(204, None)
+        asked = parse_asked(self._dialect, content)
+        change = build_change(self._policy, self._asker, self._held, view.record, asked)
+        changed = await self._management.update_token(self.actor, view.identity, change)
+        return build_answer(200, build_token(self._dialect, changed))
+
+    async def _find(self, named: str) -> TokenView:
+        """The token of an id as the product has it; NotFound also where it is another project's."""
+        view = None
+        if not self._policy.has_numbers:
+            view = await self._management.show_token(named)
+        elif named.isdecimal() and named.isascii() and len(named) <= MAXIMUM_DIGITS:
+            view = await self._management.show_number(self._policy.name, int(named))
+        if view is None or not may_manage(self._policy, self._asker, self._project, view):
+            raise NotFound("there is no such token")
+        return view
+
+
+async def _read(content: AsyncIterator[bytes] | None) -> bytes:
+    """The whole of a call's content; ChangeRefused where it is too much."""
+    pieces = bytearray()
+    if content is None:
+        return b""
+    async for piece in content:
+        pieces += piece
+        if len(pieces) > MAXIMUM_CONTENT_BYTES:
+            raise ChangeRefused(f"the content has more than {MAXIMUM_CONTENT_BYTES} bytes")
+    return bytes(pieces)

@@ -1,0 +1,93 @@
+"""All pages under one roof: what they are given, and what they answer where something goes wrong."""
+
+import logging
+
+from litestar import Response, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect, Template
+
+from gateway.core.errors import ChangeRefused, NotKept, StoreUnavailable
+from gateway.pages.common import Asking, ForgedForm, Pages, SignInNeeded, find_visitor, read_form, see_other, show_asset
+from gateway.pages.exports import ExportBuilder
+from gateway.pages.overview import Histories, Overviews
+from gateway.pages.sign_in import SigningIn
+from gateway.pages.token_list import TokenLists
+from gateway.pages.tokens import TokenPages
+
+MAXIMUM_FORM_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+def build_pages(pages: Pages) -> Router:
+    """The developer page and the operator's overview."""
+    open_to_all = Router("", route_handlers=[SigningIn, show_asset])
+    for_visitors = Router(
+        "",
+        route_handlers=[Overviews, TokenLists, TokenPages, ExportBuilder, Histories],
+        dependencies={"visitor": Provide(find_visitor), "form": Provide(read_form)},
+    )
+    return Router(
+        "",
+        route_handlers=[open_to_all, for_visitors],
+        dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
+        exception_handlers={
+            SignInNeeded: _ask_to_sign_in,
+            ForgedForm: lambda _, __: _tell(pages, 403, "That form is not from here", FORGED),
+            NotKept: lambda _, error: _tell(pages, 503, "It is done, but may be undone", f"{error}."),
+            StoreUnavailable: lambda _, __: _tell(pages, 503, "The store does not answer", AWAY),
+            ChangeRefused: lambda _, error: _tell(pages, 409, "That was not done", f"{error}."),
+            HTTPException: lambda _, error: tell_http(pages, error),
+            Exception: lambda request, error: _tell_mistake(pages, request, error),
+        },
+        request_max_body_size=MAXIMUM_FORM_BYTES,
+        include_in_schema=False,
+    )
+
+
+FORGED = (
+    "It was sent by another site, or by a page from before you signed in. Nothing was changed. "
+    "Open the page anew and send it again."
+)
+AWAY = "Tokens cannot be read or changed at the moment, and nothing was changed. It is looked for again all the time."
+_TITLES = {
+    400: "That cannot be read",
+    403: "Not for you",
+    404: "Nothing is here",
+    405: "That is not a page",
+    413: "That is too much",
+}
+_DETAILS = {404: "No page has this address. Check it, or begin at the start."}
+
+
+def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
+    """To the door, and back again to what was asked for, where that can be asked for again."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = {"next": path} if request.method == "GET" and path != "/" else {}
+    if "hx-request" in request.headers:  # a part of a page must not be replaced by the door
+        return Response(None, status_code=204, headers={"HX-Redirect": "/sign-in"})
+    return see_other("/sign-in", **query)
+
+
+def tell_http(pages: Pages, error: HTTPException) -> Template:
+    """The page for an address that has none, and for what cannot be asked of one."""
+    status = error.status_code
+    own = error.detail if status in (403, 404) and error.detail.endswith(".") else ""
+    detail = own or _DETAILS.get(status, "Nothing was changed.")
+    page = _tell(pages, status, _TITLES.get(status, "That did not work"), detail)
+    page.headers |= error.headers or {}
+    return page
+
+
+def _tell_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
+    """A mistake of the gateway: told in the log, and not to the visitor."""
+    logger.error("%s %s: the gateway made a mistake", request.method, request.url.path, exc_info=error)
+    return _tell(pages, 500, "That did not work", "The gateway made a mistake. Its log says which.")
+
+
+def _tell(pages: Pages, status: int, title: str, detail: str) -> Template:
+    page = pages.render("problem.html", None, status, title=title, detail=detail)
+    if status == 503:
+        page.headers["Retry-After"] = "1"
+    return page

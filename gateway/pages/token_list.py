@@ -1,0 +1,226 @@
+"""Lists of tokens, and new ones."""
+
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.exceptions import ClientException, NotFoundException, PermissionDeniedException
+from litestar.response import Redirect, Template
+
+from gateway.admin.access import READING, WRITING
+from gateway.core.errors import ChangeRefused
+from gateway.core.pages.export_urls import build_snippets, variable_name
+from gateway.core.pages.permissions import Reach, as_given, excess, grantable, why_none
+from gateway.core.pages.token_list import STATES, Listing, parse_listing, select
+from gateway.core.policies.model import Policy
+from gateway.core.tokens.admin_tokens import is_admin
+from gateway.core.tokens.changes import TokenRequest
+from gateway.core.tokens.owners import OwnerChange
+from gateway.core.tokens.views import CreatedToken
+from gateway.pages.common import Asking, GivenForm, GivenPages, GivenVisitor, Pages, find_example, see_other, text_of
+from gateway.pages.forms import (
+    FormMistake,
+    TokenForm,
+    build_request,
+    choose_offered,
+    mask_form,
+    offer_expiries,
+    read_token_form,
+)
+from gateway.pages.sessions import Visitor
+
+LISTED_DAYS = 14
+"""Of usage beside each token: enough to see a weekend, and a job that has stopped."""
+SENT_TWICE = (
+    "This form was sent before, and the token that it asked for was made: look for it in the list. "
+    "Its text is not shown again. Send the form once more for another token."
+)
+
+
+class TokenLists(Controller):
+    """`/tokens`."""
+
+    path = "/tokens"
+
+    @get(opt=READING)
+    async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
+        """The tokens of a project or an owner; for an operator all of a policy, or of all policies."""
+        query = request.query_params
+        reach = find_reach(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
+        page = select(await pages.management.list_tokens(reach.policy, reach.project, reach.owner), listing)
+        usage = await pages.usage.tokens_usage([view.identity for view in page.rows], LISTED_DAYS)
+        return pages.render(
+            "tokens.html",
+            visitor,
+            reach=reach,
+            listing=listing,
+            states=tuple(STATES),
+            page=page,
+            usage=usage,
+            policies=visible_policies(pages, visitor),
+            policy=pages.set.policies.get(reach.policy or ""),
+            owner=await pages.management.show_owner(reach.policy or "", reach.owner) if reach.owner else None,
+            address=ListAddress(reach.policy or "", reach.project or "", reach.owner or "", listing),
+        )
+
+    @post("/plan", opt=WRITING, status_code=200)
+    async def change_plan(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Redirect:
+        """Gives an owner's tokens another plan, for their next request; an operator's to say."""
+        if not visitor.is_operator:
+            raise PermissionDeniedException("Only an operator changes the plan of an owner.")
+        policy, owner = pages.policy(text_of(form, "policy")), text_of(form, "owner")
+        try:
+            await pages.management.change_owner(
+                visitor.actor, policy.name, owner, OwnerChange(plan=text_of(form, "plan"))
+            )
+        except ChangeRefused as refusal:
+            raise ClientException("The plan stays as it was.") from refusal
+        return see_other("/tokens", policy=policy.name, owner=owner)
+
+    @get("/new", opt=READING)
+    async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
+        """The form for a new token; `bundle` ticks the scopes of one."""
+        query = request.query_params
+        policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        bundle = policy.bundles.get(query.get("bundle", ""))
+        form = TokenForm(
+            name=query.get("name", ""),
+            description=query.get("description", ""),
+            expiry=query.get("expiry", ""),
+            day=query.get("day", ""),
+            project=reach.project or "",
+            owner=reach.owner or "",
+            scopes=bundle.scopes if bundle else (),
+        )
+        return await render_form(pages, visitor, policy, form)
+
+    @post(opt=WRITING, status_code=200)
+    async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
+        """Makes the token and shows its text, this once."""
+        asked = read_token_form(form)
+        policy, reach = find_scope(
+            pages, visitor, str(form.get("policy", "")), asked.project or None, asked.owner or None
+        )
+        filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
+        try:
+            wanted = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
+            await _check_first(pages, visitor, filled)
+            created = await pages.management.create_token(visitor.actor, policy.name, wanted)
+        except FormMistake as mistake:
+            return await render_form(pages, visitor, policy, filled, mistake)
+        except ChangeRefused as refusal:
+            return await render_form(pages, visitor, policy, filled, FormMistake("", str(refusal)))
+        return render_created(pages, visitor, policy, created)
+
+
+def find_scope(
+    pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
+) -> tuple[Policy, Reach]:
+    """The policy that is asked for, the first if none is, and the part of the visitor's reach; as `find_reach`."""
+    names = visible_policies(pages, visitor)
+    if not names:
+        raise NotFoundException("There are no policies.")
+    reach = find_reach(pages, visitor, policy or names[0], project, owner)
+    return pages.policy(reach.policy or ""), reach
+
+
+def find_reach(pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None) -> Reach:
+    """The part of the visitor's reach that is asked for; NotFoundException beyond it."""
+    reach = visitor.reach.narrowed(policy or None, project or None, owner or None)
+    if reach is None or reach.policy not in (None, *visible_policies(pages, visitor)):
+        raise NotFoundException("There is nothing of yours at this address.")
+    return reach
+
+
+def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
+    """The names of the policies whose tokens the visitor may see."""
+    return [name for name in sorted(pages.set.policies) if visitor.reach.policy in (None, name)]
+
+
+def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
+    """Scopes by category, each in the policy's order; none that tokens of no plan could use."""
+    groups: dict[str, list[str]] = {}
+    usable = policy.usable_scopes()
+    for name, scope in policy.scopes.items():
+        if name in usable:
+            groups.setdefault(scope.category, []).append(name)
+    return list(groups.items())
+
+
+async def render_form(
+    pages: Pages, visitor: Visitor, policy: Policy, form: TokenForm, mistake: FormMistake | None = None
+) -> Template:
+    """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
+    owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
+    expiries = offer_expiries(int(pages.clock()), visitor.latest)
+    form = msgspec.structs.replace(choose_offered(form, expiries), key=pages.random_text())
+    form = mask_form(form, pages.management.mask)
+    return pages.render(
+        "token_new.html",
+        visitor,
+        status=422 if mistake else 200,
+        policy=policy,
+        form=form,
+        mistake=mistake,
+        groups=group_scopes(policy),
+        grantable=grantable(policy, visitor.giver, owner),
+        expiries=expiries,
+        bundles=policy.bundles,
+        policies=visible_policies(pages, visitor),
+    )
+
+
+def render_created(pages: Pages, visitor: Visitor, policy: Policy, created: CreatedToken) -> Template:
+    """The page that shows a token's text, once."""
+    snippets = (
+        ()
+        if is_admin(created.view.record)
+        else build_snippets(policy, *find_example(pages, policy, created.view.record))
+    )
+    return pages.render(
+        "token_created.html",
+        visitor,
+        policy=policy,
+        created=created,
+        variable=variable_name(policy.name),
+        snippets=snippets,
+    )
+
+
+async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
+    if not await pages.visitors.is_first(visitor, form.key):
+        raise FormMistake("", SENT_TWICE)
+
+
+def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
+    """The same; FormMistake for more than the visitor can give."""
+    wanted = as_given(visitor.giver, wanted)
+    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, wanted)
+    if problem:
+        raise FormMistake("", problem)
+    return wanted
+
+
+class ListAddress(msgspec.Struct, frozen=True):
+    """The address of a list, and of lists like it; without a policy it is of all."""
+
+    policy: str
+    project: str
+    owner: str
+    listing: Listing
+
+    def __call__(self, **changes: str | int) -> str:
+        """The address with these changes; another sort or filter begins with the first page."""
+        listing = self.listing
+        values = {
+            "policy": self.policy,
+            "project": self.project,
+            "owner": self.owner,
+            "q": listing.text,
+            "state": listing.state,
+            "sort": listing.sort,
+            **changes,
+        }
+        defaults = {"state": Listing().state, "sort": Listing().sort, "page": 1}
+        return "/tokens?" + urlencode({k: v for k, v in values.items() if v != "" and v != defaults.get(k)})

@@ -1,0 +1,139 @@
+"""Makes the exports of a shaped rule from one document: it stands where a backend would. Read pipeline/fetch.py first.
+
+Order: find the document as any other answer is found, in the cache or at the backend; say that a variant which was made
+of the same one is still good, or render it.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from gateway.adapters.ports import Exports
+from gateway.adapters.streams import collect, give_up
+from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
+from gateway.core.cache import keys
+from gateway.core.cache.fetch import Shaped
+from gateway.core.cache.model import Export
+from gateway.core.errors import BrokenDocument
+from gateway.core.http.fields import is_event_stream, parse_entity_tags
+from gateway.core.http.messages import Fields, RequestHead, Response, field_value, field_values
+from gateway.core.variants.documents import MAXIMUM_DOCUMENT_BYTES
+from gateway.core.variants.exchange_heads import (
+    backend_head,
+    build_unchanged,
+    build_variant,
+    document_request,
+    document_rule,
+)
+from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
+from gateway.pipeline.cache import Retrieval, export_name, stored_export
+
+
+class Renderer(Protocol):
+    """Makes variants of documents."""
+
+    async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
+        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
+        ...
+
+
+class Shaping:
+    """See fetching.Shapes. `documents` finds documents, under rules of their own."""
+
+    def __init__(self, documents: Retrieval, exports: Exports, renderer: Renderer) -> None:
+        self._documents = documents
+        self._exports = exports
+        self._renderer = renderer
+
+    async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
+        """The variant, or 304 where `validators` name its document; raises UpstreamError."""
+        found = document_request(request)
+        document, stored, name = await self._find(found, request, admission)
+        if isinstance(document, Refused):
+            return document
+        head = backend_head(document.head, stored.head if stored else None)
+        shaped = Shaped(
+            answer=Response(head, document.content),
+            began_at=stored.head.stored_at if stored else None,
+            cache_status=_status_of(document) if stored else b"",
+            name=name or "",
+        )
+        if head.status != 200 or admission.wanted is None:
+            return shaped
+        if _names(validators, field_value(head.fields, b"etag")):
+            await give_up(document.content)
+            return msgspec.structs.replace(shaped, answer=build_unchanged(head))
+        try:
+            made = await self._render(shaped.answer, request, admission, admission.wanted)
+        except BrokenDocument:
+            if name is not None:  # the next request asks the backend whether it is still so
+                await self._exports.remove(name)
+            raise
+        return made if isinstance(made, Refused) else msgspec.structs.replace(shaped, answer=made)
+
+    async def _find(
+        self, found: RequestHead, request: RequestHead, admission: Authorized
+    ) -> tuple[Response | Refused, Export | None, str | None]:
+        """The document, what is stored of it where it comes from the cache, and its name there.
+
+        What another request's fetch has brought may have been asked for before a purge that came before this one: it is
+        looked at again, and where it has ended, so is what was brought.
+        """
+        behind, name = await self._behind(found, request, admission)
+        document = await self._documents.answer(found, None, behind)
+        if isinstance(document, Refused):
+            return document, None, name
+        status = _status_of(document)
+        if status.endswith(b"; collapsed"):
+            behind, _ = await self._behind(found, request, admission)
+            if not behind.facts.stored_heads:
+                await give_up(document.content)
+                document = await self._documents.answer(found, None, behind)
+                return document, None, name
+        elif not status.startswith(b"gateway; hit"):
+            return document, None, name
+        return document, stored_export(found, behind), name
+
+    async def _behind(
+        self, found: RequestHead, request: RequestHead, admission: Authorized
+    ) -> tuple[Authorized, str | None]:
+        """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
+        rule = admission.rule
+        whole = document_rule(rule, request)
+        facts = msgspec.structs.replace(admission.facts, stored_heads=(), export_key=keys.export_key(whole, found))
+        behind = Authorized(whole, admission.record, facts)
+        name = export_name(behind)
+        if name is not None and rule.cache is not None:
+            who = keys.entitlement(rule.cache, admission.record)
+            groups = keys.groups_of(rule, request, who, [])
+            heads = await self._exports.document_heads(name, rule.policy.name, groups)
+            facts = msgspec.structs.replace(facts, stored_heads=heads)
+        return msgspec.structs.replace(behind, facts=facts), name
+
+    async def _render(
+        self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
+    ) -> Response | Refused:
+        rule = admission.rule
+        if rule.variants is None:
+            raise ValueError(f"{rule.pattern.text} has no variants")
+        if is_event_stream(document.head.fields):
+            await give_up(document.content)
+            raise BrokenDocument("$", "a stream of events is no document")
+        content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
+        if not isinstance(content, bytes):
+            await give_up(content)
+            raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
+        made = await self._renderer.render(content, rule.variants.form, wanted)
+        if isinstance(made, InvalidOptions):
+            return refuse_options(rule, admission.facts, made)
+        return build_variant(rule, wanted, request, document.head, made)
+
+
+def _status_of(answer: Response) -> bytes:
+    """Cache-Status as our own cache has it: the last one."""
+    return b"".join(field_values(answer.head.fields, b"cache-status")[-1:])
+
+
+def _names(validators: Fields, tag: bytes | None) -> bool:
+    known = parse_entity_tags(field_values(validators, b"if-none-match")) or []
+    return tag is not None and tag in known

@@ -1,0 +1,122 @@
+"""Between ASGI and the gateway's own heads and contents: how Litestar is asked, which serves the gateway's addresses.
+
+Its answers are small and there at once, so they are collected and sent like any other.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import unquote
+
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
+
+from gateway.core.http.client_address import plain_address
+from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead
+from gateway.server.requests import Received, RequestContent
+from gateway.server.responses import ending_of
+
+
+def read_scope(scope: HTTPScope) -> Received:
+    """The head of a request that an ASGI application was given.
+
+    White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there.
+    """
+    peer = plain_address(scope["client"][0]) if scope["client"] else ""
+    fields: list[Field] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
+    return Received(scope["method"], scope["raw_path"], scope["query_string"], fields, peer, scope["scheme"])
+
+
+async def ask(application: ASGIApp, received: Received, content: RequestContent | None) -> Response:
+    """What an ASGI application answers; ClientGone where the client leaves before its content is complete."""
+    status, fields, pieces = int(HTTPStatus.INTERNAL_SERVER_ERROR), list[Field](), list[bytes]()
+
+    async def receive() -> HTTPReceiveMessage:
+        piece = b""
+        if content is not None:
+            async for piece in content:
+                return {"type": "http.request", "body": piece, "more_body": True}
+        return {"type": "http.request", "body": piece, "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            fields.extend((name.lower(), value) for name, value in message["headers"])
+        elif message["type"] == "http.response.body":
+            pieces.append(message["body"])
+
+    await application(cast(Any, _build_scope(received)), cast(Receive, receive), cast(Send, send))
+    return Response(ResponseHead(status, fields), b"".join(pieces))
+
+
+async def reply(response: Response, send: Send, receive: Receive | None = None) -> None:
+    """Gives an ASGI server a response, and notes its end; raises what a stream raises that breaks off.
+
+    A stream is given up when the client leaves, as `receive` tells: a server takes what is sent to nobody.
+    """
+    ended, cause, sent = Ended.STOPPED, "", _Sent()
+    try:
+        await _send(response, send, receive, sent)
+        ended = Ended.CLIENT_GONE if sent.is_left else Ended.COMPLETE
+    except OSError:  # what a server raises for a client that has left
+        ended = Ended.CLIENT_GONE
+        raise
+    except Exception as error:
+        ended, cause = ending_of(error)
+        raise
+    finally:
+        if response.note_end is not None:
+            response.note_end(ended, sent.bytes, cause)
+
+
+class _Sent:
+    """What has become of an answer so far."""
+
+    bytes = 0
+    """Of its content, that were given to the server."""
+    is_left = False
+    """Whether the client has left."""
+
+
+async def _send(response: Response, send: Send, receive: Receive | None, sent: _Sent) -> None:
+    content = response.content
+    await send({"type": "http.response.start", "status": response.head.status, "headers": response.head.fields})
+    if isinstance(content, bytes):
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+        sent.bytes = len(content)
+        return
+    leaving = asyncio.create_task(_give_up_when_left(content, receive, sent)) if receive is not None else None
+    try:
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent.bytes += len(piece)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        if leaving is not None:
+            leaving.cancel()
+        await content.aclose()
+
+
+async def _give_up_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    sent.is_left = True
+    await content.aclose()
+
+
+def _build_scope(received: Received) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": received.method,
+        "scheme": received.scheme,
+        "path": unquote(received.path.decode("latin-1")),
+        "raw_path": received.path,
+        "query_string": received.query,
+        "root_path": "",
+        "headers": received.fields,
+        "client": (received.peer, 0) if received.peer else None,
+        "server": None,
+        "state": {},
+    }

@@ -1,0 +1,447 @@
+"""One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
+
+This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
+own protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
+
+When the other end of a connection has to have done something. All connections are looked through once a second:
+a timer for each request would cost more than all else that the server does with it.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable
+from functools import partial
+from math import inf
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from gateway.adapters.ports import Clock
+from gateway.adapters.streams import PIECE_BYTES
+from gateway.core.errors import StreamRevoked
+from gateway.core.http.client_address import LOCAL, plain_address
+from gateway.core.http.messages import Ended, Response, ResponseHead
+from gateway.core.http.reasons import Reason
+from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
+from gateway.server.requests import Received, RequestContent, RequestReader, Turn
+from gateway.server.responses import (
+    CONTINUE,
+    LAST,
+    PLAIN,
+    Outgoing,
+    build_start,
+    ending_of,
+    id_of,
+    is_reset,
+    reset,
+    was_refused,
+)
+
+LOOK_SECONDS = 1.0
+"""How much later than its deadline a connection may be noticed."""
+NEVER = inf
+
+
+class Expiring(Protocol):
+    """A connection with a deadline."""
+
+    deadline: float
+    """By the clock of Deadlines; NEVER while nothing is expected."""
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        ...
+
+
+class Deadlines:
+    """The open connections. `clock` says when to look; without it, the event loop does."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._connections: set[Expiring] = set()
+        self._is_looking = False
+
+    def add(self, connection: Expiring) -> Clock:
+        """Looks at the connection's deadline from now on, which is by the clock that comes back."""
+        self._connections.add(connection)
+        self._clock = self._clock or asyncio.get_running_loop()
+        if not self._is_looking:
+            self._is_looking = True
+            self._wait(self._clock)
+        return self._clock
+
+    def discard(self, connection: Expiring) -> None:
+        """The connection is gone."""
+        self._connections.discard(connection)
+
+    def _wait(self, clock: Clock) -> None:
+        clock.call_at(clock.time() + LOOK_SECONDS, partial(self._look, clock))
+
+    def _look(self, clock: Clock) -> None:
+        now = clock.time()
+        for connection in [one for one in self._connections if one.deadline <= now]:
+            connection.expire(now)
+        self._is_looking = bool(self._connections)
+        if self._is_looking:
+            self._wait(clock)
+
+
+HEAD_SECONDS = 10.0
+"""For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
+IDLE_SECONDS = 75.0
+"""Between requests, as nginx: longer than load balancers keep one (60 s), so that we do not end it under them."""
+CONTENT_SECONDS = 60.0
+"""For the next piece of content that a backend waits for, as nginx."""
+STALLED_SECONDS = 60.0
+"""For a client to take anything at all of what waits for it, as nginx."""
+LINGER_SECONDS = 2.0
+"""For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+ASK_SECONDS = 2.0
+"""After a client has closed its side, until it is asked whether it is there, and then until it is looked at again."""
+HALF_CLOSED_SECONDS = 5.0
+"""For which an answer to such a client may pause: nothing but more of it could tell whether anybody is there."""
+REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
+"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+STOPPING = build_close(GOING_AWAY)
+"""The last frame of one that is open when a stop has waited long enough."""
+
+logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """What answers requests: the "application" that uvicorn loads."""
+
+    @property
+    def deadlines(self) -> Deadlines: ...
+
+    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """The response to a request, or to one at fault; `content` is None where it has none.
+
+        So many requests are under way with it.
+        """
+        ...
+
+
+class Loaded(Protocol):
+    """What is needed of `uvicorn.Config`."""
+
+    loaded_app: Any
+    """The Listener."""
+
+
+class ServerState(Protocol):
+    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    total_requests: int
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's `http`. Its server passes all arguments by their names."""
+
+    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+        self.deadline = NEVER
+        self._listener: Listener = config.loaded_app
+        self._server = server_state
+        self._loop = asyncio.get_running_loop()
+        self._clock: Clock
+        self._transport: asyncio.Transport
+        self._reader: RequestReader
+        self._outgoing: Outgoing
+        self._turns: deque[Turn] = deque()
+        """Requests that wait for the answer before theirs."""
+        self._task: asyncio.Task[None] | None = None
+        self._terms = PLAIN
+        self._is_lost = False
+        self._is_half_closed = False
+        """The client sends no more, and may still read."""
+        self._is_asked = False
+        """Whether it is there, since then."""
+        self._is_held = False
+        """The content of a request comes faster than its backend takes it."""
+        self._unsent_bytes = 0
+        self._seen_bytes = 0
+        """Of an answer to a client that has closed its side, when that was looked at last."""
+
+    # -- what the event loop and the server call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._outgoing = Outgoing(self._transport, self._await_client)
+        address = plain_address(_address_of(self._transport))
+        scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
+        make_content = partial(RequestContent, self)
+        self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
+        self._server.connections.add(self)
+        self._clock = self._listener.deadlines.add(self)
+        self.deadline = self._clock.time() + HEAD_SECONDS
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        was_in_head = reader.is_in_head
+        reader.feed(data)
+        if reader.is_in_head and not was_in_head and self._task is None:
+            self.deadline = self._clock.time() + HEAD_SECONDS
+
+    def eof_received(self) -> bool:
+        """The client sends no more. It is answered all the same: it may have closed its own side only (RFC 9293 3.6).
+
+        What closes both sides looks the same until it is sent something.
+        """
+        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
+            return False
+        self._is_half_closed = True
+        self._seen_bytes = self._outgoing.sent_bytes
+        content = self._reader.content
+        if content is not None and not content.is_complete:
+            content.break_off()
+        self._rest()
+        return True
+
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+        return self._is_lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._listener.deadlines.discard(self)
+        self._is_lost = True
+        self._turns.clear()
+        if self._outgoing.tunnel is not None and self._reader.content is not None:
+            self._reader.content.break_off()  # what came before the end is still passed on
+        elif self._task is not None:
+            self._task.cancel()
+        self._reader.forget()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._outgoing.pause()
+
+    def resume_writing(self) -> None:
+        self._outgoing.resume()
+
+    def shutdown(self) -> None:
+        """The server stops: what is under way goes on, until it ends or the server cancels it."""
+        if self._task is None:
+            self._transport.close()
+        else:
+            self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+
+    def expire(self, now: float) -> None:
+        """The client has not done in time what it should have."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and (unsent < self._unsent_bytes or not self._unsent_bytes):
+            self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
+        elif unsent:
+            reset(self._transport)
+        elif self._is_half_closed and self._task is not None:
+            self._look_for_client()
+        elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
+            self._transport.close()
+        elif self._task is None:
+            self._reader.refuse(Reason.REQUEST_TIMEOUT)
+        elif self._reader.content is not None:
+            self._reader.content.break_off(Reason.REQUEST_TIMEOUT)
+
+    def _look_for_client(self) -> None:
+        """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
+        sent_bytes = self._outgoing.sent_bytes
+        if is_reset(self._transport) or (self._outgoing.has_begun and sent_bytes == self._seen_bytes):
+            self._transport.abort()
+        elif not (self._outgoing.has_begun or self._is_asked or self._terms.is_http_1_0):
+            self._is_asked = True
+            self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
+        self._seen_bytes = sent_bytes
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is expected of the client but that it is there."""
+        seconds = HALF_CLOSED_SECONDS if self._outgoing.has_begun else ASK_SECONDS
+        self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
+
+    # -- requests, in their order
+
+    def _take(self, turn: Turn) -> None:
+        if self._task is None and not self._turns:
+            self._begin(turn)
+        else:
+            self._turns.append(turn)
+            self._set_reading()
+
+    def _begin(self, turn: Turn) -> None:
+        self._terms = turn[2]
+        self._outgoing.expect()
+        self.deadline = NEVER
+        if self._is_half_closed:
+            self._rest()
+        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
+
+    async def _serve(self, received: Received, content: RequestContent | None) -> None:
+        response: Response | None = None
+        is_answered = False
+        ended, cause = Ended.STOPPED, ""
+        last_frame = b""
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        try:
+            response = await self._listener.answer(received, content, len(self._server.tasks))
+            if content is not None and (content.awaits_invitation or content.fault is not None):
+                # Whether the rest comes, and where it ends, cannot be told any more.
+                self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+            if (
+                isinstance(response.content, bytes)
+                and len(response.content) <= PIECE_BYTES
+                and self._outgoing.may_write
+            ):
+                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+            else:
+                await self._outgoing.send(response.head, response.content, self._terms)
+            await self._outgoing.drain()  # in progress until the client has it: so there is a limit to all that waits
+            is_answered = True
+            ended = Ended.COMPLETE
+            if self._is_half_closed or self._is_lost:
+                ended = await self._find_end()
+        except asyncio.CancelledError:
+            if not self._is_lost:
+                last_frame = STOPPING
+                raise
+            ended = self._note_refused() if is_answered else Ended.CLIENT_GONE
+        except Exception as error:
+            ended, cause = ending_of(error)
+            last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
+            _tell(ended, error, response)
+        finally:
+            self._server.tasks.discard(cast(Any, self._task))
+            self._task = None
+            if response is not None and response.note_end is not None:
+                response.note_end(ended, self._outgoing.sent_bytes, cause)
+            if not self._is_lost:
+                self._end_turn(received, content, is_answered, last_frame)
+
+    async def _find_end(self) -> Ended:
+        """How an answer ended that was sent to the end, but perhaps to nobody."""
+        if self._is_lost:  # a tunnel's end, which is not cancelled
+            return Ended.CLIENT_GONE
+        return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
+
+    def _note_refused(self) -> Ended:
+        """Nobody was there for an answer that was sent."""
+        self._outgoing.sent_bytes = 0
+        return Ended.CLIENT_GONE
+
+    def _inform(self, head: ResponseHead) -> None:
+        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        outgoing = self._outgoing
+        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+            self._transport.write(build_start(head.status, head.fields))
+
+    def _end_turn(
+        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    ) -> None:
+        self._server.total_requests += 1
+        is_all_read = content is None or content.is_complete
+        fault = None if content is None else content.fault
+        if fault is not None and not (is_answered or self._outgoing.has_begun):
+            # Its content is at fault: that is what there is to say.
+            self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
+        elif not is_answered:
+            self._break_off(content, last_frame)
+        elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
+            # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
+            self._close(is_all_read)
+        else:
+            if content is not None and not is_all_read:
+                content.discard()
+            self._outgoing.has_begun = False
+            self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
+            if self._turns:
+                self._begin(self._turns.popleft())
+                self._set_reading()
+
+    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+
+        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
+        that is possible at once: its client may say goodbye, too.
+        """
+        if content is not None and self._outgoing.close_tunnel(last_frame):
+            content.discard()
+            self._close(is_all_read=False)
+            return
+        must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
+        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+            reset(self._transport)
+        else:
+            self._transport.close()
+
+    def _close(self, is_all_read: bool) -> None:
+        if is_all_read or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self.deadline = self._clock.time() + LINGER_SECONDS
+
+    # -- content that comes in
+
+    def invite(self) -> None:
+        """The client waits with its content until it is asked for (RFC 9110 10.1.1)."""
+        if not self._outgoing.has_begun:
+            self._transport.write(CONTINUE)
+
+    def await_content(self, is_awaited: bool) -> None:
+        """Somebody waits for the client to send on, or no longer does."""
+        if self._outgoing.tunnel is None:
+            if is_awaited:
+                self.deadline = self._clock.time() + CONTENT_SECONDS
+            else:
+                self._rest()
+
+    def hold_content(self, is_held: bool) -> None:
+        """The client is to wait, or no longer."""
+        self._is_held = is_held
+        self._set_reading()
+
+    def cut_off(self) -> None:
+        """The client sends too much of what nobody wants."""
+        self._transport.close()
+
+    def end(self) -> None:
+        """The rest of a request that is answered is malformed."""
+        self._close(is_all_read=False)
+
+    def _await_client(self, is_awaited: bool) -> None:
+        """Nothing can be sent until the client takes some of it, or now it can."""
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        if is_awaited:
+            self.deadline = self._clock.time() + STALLED_SECONDS
+        else:
+            self._rest()
+
+    def _set_reading(self) -> None:
+        """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
+        if self._is_held or self._turns:
+            self._transport.pause_reading()
+        elif not self._is_half_closed:
+            self._transport.resume_reading()
+
+
+def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
+    """Logs why an answer broke off; a client that left is nothing that went wrong here."""
+    if ended is Ended.INTERNAL_ERROR:
+        logger.error("request %s: the gateway made a mistake", id_of(response), exc_info=error)
+    elif ended is not Ended.CLIENT_GONE:
+        logger.warning("request %s: the content broke off: %s", id_of(response), error)
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
+    try:
+        peer = transport.get_extra_info("peername")
+    except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
+        return ""
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    own = transport.get_extra_info("socket")
+    return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

@@ -1,1 +1,0 @@
-"""Speaks Litestar and ASGI. Translates; decides nothing."""
