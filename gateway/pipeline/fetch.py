@@ -352,7 +352,7 @@ class Fetching:
         if objection is not None or streams_through:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
-            return _pass_through(answer, it.why)
+            return _pass_through(answer, it.why, objection or "")
         with self._contents.held.begin() as hold:
             whole = await collect(answer.content, storing.maximum_bytes(rule), hold)
             if not isinstance(whole, bytes):
@@ -371,14 +371,14 @@ class Fetching:
             plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
-                return _pass_through(Response(head, encoded), it.why)
+                return _pass_through(Response(head, encoded), it.why, storing.BROKEN_CODING)
             head, whole = ResponseHead(head.status, content_coding.build_decoded_fields(head.fields)), plain
         hold.grow(len(whole))
         before = it.stored.head if it.stored is not None else None
         make = functools.partial(storing.make_head, it.admission, it.request, head, whole, it.began_at, before)
         made = await asyncio.to_thread(make) if len(whole) > LONG_BYTES else make()
         stored = await self._store(it, made, head, whole, is_new=True) if objection is None else None
-        status = it.cache_status(stored)
+        status = it.cache_status(stored, objection=objection or "")
         export = build_export(made, passes_cache_control=objection is not None or it.cache.passes_cache_control)
         return await self._reply(it, export, whole, head, status, is_stored=stored == "stored", hold=hold)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from litestar import Litestar, Request, Response, WebSocket, asgi, get, websocket
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
@@ -278,3 +279,21 @@ def test_a_websocket_presents_its_token_as_a_subprotocol(plugin: GatewayPlugin, 
         with pytest.raises(WebSocketDisconnect) as closed, refused:
             pass
         assert 1008 == closed.value.code
+
+
+def test_a_session_cookie_is_told_as_what_keeps_an_answer_from_being_stored(
+    plugin: GatewayPlugin, token: dict[str, str]
+) -> None:
+    """Cache-Status says so; the handler is asked again."""
+    asked: list[int] = []
+
+    @get("/kept", guards=[requires("read")], response_cookies=[Cookie("session", "s1")])
+    async def kept() -> str:
+        asked.append(1)
+        return "kept"
+
+    with TestClient(Litestar([kept], plugins=[plugin])) as client:
+        for _ in range(2):
+            answer = client.get("/kept", headers=token)
+            assert "gateway; fwd=uri-miss; detail=set-cookie" == answer.headers["cache-status"]
+    assert 2 == len(asked)

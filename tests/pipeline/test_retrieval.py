@@ -154,7 +154,7 @@ async def test_what_one_client_forbids_ends_nothing_for_others() -> None:
         await room.ask("GET /export")
         private = await room.ask("GET /export", (b"cache-control", b"no-store"))
         assert b"own" == private.content
-        assert b"gateway; fwd=request" == cache_status(private)
+        assert b"gateway; fwd=request; detail=client-no-store" == cache_status(private)
         assert b"content" == (await room.ask("GET /export")).content
 
 
@@ -191,7 +191,7 @@ async def test_a_stream_of_events_is_passed_on_as_it_comes(status: int) -> None:
         async with asyncio.timeout(10):
             answers = list(await asyncio.gather(*(room.ask("GET /export") for _ in range(3))))
             answers.append(await room.ask("GET /export"))
-            assert {b"gateway; fwd=uri-miss"} == {cache_status(answer) for answer in answers}
+            assert {b"gateway; fwd=uri-miss; detail=event-stream"} == {cache_status(answer) for answer in answers}
             assert {None} == {field(answer, b"etag") for answer in answers}
             for answer in answers:
                 assert not isinstance(answer.content, bytes)
@@ -259,7 +259,7 @@ async def test_if_match_is_for_the_backend_to_evaluate() -> None:
         conditions = [(b"if-match", b'"old"'), (b"if-unmodified-since", b"Sat, 21 Nov 2026 06:00:00 GMT")]
         refused = await room.ask("GET /export", *conditions, (b"if-none-match", b'"x"'))
         assert 412 == refused.head.status
-        assert b"gateway; fwd=request" == cache_status(refused)
+        assert b"gateway; fwd=request; detail=precondition" == cache_status(refused)
         assert [value for _, value in conditions] == [asked(room, 1, name) for name, _ in conditions]
         assert b'"v1"' == asked(room, 1, b"if-none-match")
         assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))

@@ -176,7 +176,7 @@ async def test_what_cannot_be_taken_out_of_its_coding_is_stored_for_nobody(field
             )
             assert content == sent
             assert dict(fields)[b"content-encoding"] == field(answer, b"content-encoding")
-            assert b"gateway; fwd=uri-miss" == field(answer, b"cache-status")
+            assert b"gateway; fwd=uri-miss; detail=content-encoding" == field(answer, b"cache-status")
         assert 2 == len(room.upstreams.sent)
 
 

@@ -114,13 +114,13 @@ class Fetch(msgspec.Struct, frozen=True):
             return self.admission.facts.stored_now
         return self.lead.began_at
 
-    def cache_status(self, stored: Stored | None, status: int | None = None) -> bytes:
+    def cache_status(self, stored: Stored | None, status: int | None = None, objection: str = "") -> bytes:
         """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told.
 
-        `stored` is None where there was nothing to store.
+        `stored` is None where there was nothing to store; `objection` is what spoke against it.
         """
         if self.shaped is not None and self.shaped.cache_status:
             return self.shaped.cache_status
-        detail = DETAILS.get(stored, "") if stored else ""
+        detail = DETAILS.get(stored, "") if stored else objection
         is_stored = stored == "stored"
         return reuse.build_cache_status_forwarded(self.why, is_stored=is_stored, status=status, detail=detail)
