@@ -1,7 +1,7 @@
 """One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
 
 This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
-own protocol does beyond that, for any application, costs as much as an admission (measured: ARCHITECTURE.md).
+own protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
 
 When the other end of a connection has to have done something. All connections are looked through once a second:
 a timer for each request would cost more than all else that the server does with it.
@@ -430,9 +430,9 @@ class Connection(asyncio.Protocol):
 def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
     """Logs why an answer broke off; a client that left is nothing that went wrong here."""
     if ended is Ended.INTERNAL_ERROR:
-        logger.error("request %s: the gateway made a mistake", id_of(response), exc_info=error)
+        logger.error("request %s: internal error", id_of(response), exc_info=error)
     elif ended is not Ended.CLIENT_GONE:
-        logger.warning("request %s: the content broke off: %s", id_of(response), error)
+        logger.warning("request %s: the response was aborted: %s", id_of(response), error)
 
 
 def _address_of(transport: asyncio.Transport) -> str:

@@ -168,6 +168,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
         request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", "", 0)
         permission = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
+        permission.follow()
         await look(room)
         assert [] == ended
         rules[0] = None
@@ -178,6 +179,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
         permission.close()
         other = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(other, Permission)
+        other.follow()
         other.close()
         await look(room)
         assert [Reason.NO_MATCHING_RULE] == ended
