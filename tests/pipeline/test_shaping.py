@@ -261,6 +261,23 @@ async def test_modes_in_the_path_are_variants_of_one_document() -> None:
         assert ["/internal/a"] == [sent.target for sent in room.upstreams.sent]
 
 
+async def test_modes_have_the_names_that_designers_give_them() -> None:
+    """In the path and in the query, percent-encoded; what there is not is told with what there is."""
+    own = {"name": "a", "type": "number", "value": 1, "modes": {"High contrast": 2, "Größe/100%": 3}}
+    content = msgspec.json.encode({"modes": ["Mode 1", "High contrast", "Größe/100%"], "tokens": [own]})
+    policy = POLICY + DESIGN + DESIGN.replace("/modes/{mode}", "").replace('{ parameter = "{mode}" }', "{}")
+    async with open_room(ok(content=content), ok(content=content), policy=policy) as room:
+        first = await room.ask("GET /tokensets/a/modes/Mode%201/export")
+        assert b":root {\n  --a: 1;\n}\n" == first.content
+        assert b":root {\n  --a: 2;\n}\n" == (await room.ask("GET /tokensets/a/modes/High%20contrast/export")).content
+        assert 400 == (await room.ask("GET /tokensets/a/modes/Gr%C3%B6%C3%9Fe%2F100%25/export")).head.status
+        asked = await room.ask("GET /tokensets/a/export?mode=Gr%C3%B6%C3%9Fe%2F100%25")
+        assert b":root {\n  --a: 3;\n}\n" == asked.content
+        refused = await room.ask("GET /tokensets/a/export?mode=dark")
+        assert 400 == refused.head.status
+        assert "The option mode must be one of Mode 1, High contrast, Größe/100%." in refused.content.decode()
+
+
 async def test_a_group_by_mode_ends_the_document_that_modes_share() -> None:
     """Its source names no mode, and it was asked for by another mode's request: the purged mode is made anew."""
 

@@ -6,7 +6,6 @@ numbers, words of a closed list, and font names: so every renderer can write it 
 
 import re
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -46,18 +45,18 @@ class _Range(msgspec.Struct, frozen=True):
 
     def has(self, number: float) -> bool:
         """Whether it may be this number; a hue of 360 degrees is one of 0."""
-        return self.least <= number < self.most if self.is_hue else self.least <= number <= self.most
+        return self.least <= number <= self.most and not (self.is_hue and number == self.most)
 
     @property
     def words(self) -> str:
         """For messages."""
-        if self.most == inf:
-            return "any number" if self.least == -inf else f"{self.least:g} or more"
+        if self.most == _MAXIMUM_NUMBER:
+            return f"within {self.most:g}" if self.least < 0 else f"{self.least:g} or more"
         return f"{self.least:g} to {'less than ' if self.is_hue else ''}{self.most:g}"
 
 
 _UNIT, _PERCENT, _HUE = _Range(0, 1), _Range(0, 100), _Range(0, 360, is_hue=True)
-_ANY, _CHROMA = _Range(-inf, inf), _Range(0, inf)
+_ANY, _CHROMA = _Range(-_MAXIMUM_NUMBER, _MAXIMUM_NUMBER), _Range(0, _MAXIMUM_NUMBER)
 _COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
     **dict.fromkeys(("srgb", "srgb-linear", "display-p3", "a98-rgb", "prophoto-rgb", "rec2020"), (_UNIT, _UNIT, _UNIT)),
     **dict.fromkeys(("hsl", "hwb"), (_HUE, _PERCENT, _PERCENT)),
@@ -187,12 +186,13 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
         raise BrokenDocument(place, "a color has three components")
     found = []
     for index, (component, allowed) in enumerate(zip(components, _COLOR_SPACES[space], strict=True)):
-        here = f"{place}[{index}]"
-        plain = _plain(component, here, aliases)
-        if plain != "none":
-            plain = _part("number", plain, here, aliases)
-            if not allowed.has(plain):
-                raise BrokenDocument(here, f"out of range: in {space} it is {allowed.words}")
+        plain = component
+        if type(component) not in (int, float):  # most are: nothing is to be looked up
+            here = f"{place}[{index}]"
+            plain = _plain(component, here, aliases)
+            plain = plain if plain == "none" else _part("number", plain, here, aliases)
+        if plain != "none" and not allowed.has(plain):
+            raise BrokenDocument(f"{place}[{index}]", f"out of range: in {space} it is {allowed.words}")
         found.append(plain)
     return found
 
