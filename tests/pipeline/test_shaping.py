@@ -275,6 +275,7 @@ async def test_modes_have_the_names_that_designers_give_them() -> None:
         assert b":root {\n  --a: 3;\n}\n" == asked.content
         refused = await room.ask("GET /tokensets/a/export?mode=dark")
         assert 400 == refused.head.status
+        assert isinstance(refused.content, bytes)
         assert "The option mode must be one of Mode 1, High contrast, Größe/100%." in refused.content.decode()
 
 

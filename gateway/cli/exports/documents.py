@@ -46,16 +46,19 @@ path_option = click.option("--path", metavar="PATH", help="With --policy: the pa
 
 @export.command()
 @click.argument("source", metavar="FILE|URL")
+@click.option("--format", "formats", multiple=True, metavar="NAME", help="Only as this format; may be repeated.")
 @kind_option
 @policy_option
 @path_option
-def check(source: str, kind: str | None, policy_file: str | None, path: str | None) -> None:
+def check(source: str, formats: tuple[str, ...], kind: str | None, policy_file: str | None, path: str | None) -> None:
     """Find every mistake in a document: what the gateway would answer 502 for, and where.
 
     FILE may be - for standard input. Exit code 1 where there is a mistake.
     """
     content, form, is_tree = _read(source, kind, policy_file, path)
-    mistakes = find_mistakes(content, form)
+    for name in formats:
+        _check_format(form.kind, name)
+    mistakes = find_mistakes(content, form, formats)
     for mistake in mistakes:
         click.echo(_without_wrapping(mistake, is_tree), err=True)
     if mistakes:
@@ -102,11 +105,15 @@ def _build_variant(kind: DocumentKind, chosen: dict[str, Any]) -> Variant:
     for name in chosen:
         if name not in OFFERED[kind]:
             raise click.UsageError(f"--{name} is not for {kind}")
-    if chosen.get("format", "json") not in FORMATS[kind]:
-        raise click.UsageError(f"--format of {kind} must be one of {', '.join(FORMATS[kind])}")
+    _check_format(kind, chosen.get("format", "json"))
     for name in LISTS & chosen.keys():
         chosen[name] = tuple(sorted({one.strip() for one in chosen[name].split(",")}))
     return Variant(**chosen)
+
+
+def _check_format(kind: DocumentKind, name: str) -> None:
+    if name not in FORMATS[kind]:
+        raise click.UsageError(f"--format of {kind} must be one of {', '.join(FORMATS[kind])}")
 
 
 def _write(found: Rendered, output: str | None) -> None:

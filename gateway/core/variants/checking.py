@@ -28,8 +28,11 @@ DOCUMENTS: dict[DocumentKind, type[TranslationsDocument] | type[DesignTokensDocu
 }
 
 
-def find_mistakes(content: bytes, form: DocumentForm) -> list[str]:
-    """Every mistake in the document, `place: problem`; none if every export of it can be made."""
+def find_mistakes(content: bytes, form: DocumentForm, formats: tuple[str, ...] = ()) -> list[str]:
+    """Every mistake in the document, `place: problem`; none if every export of it can be made.
+
+    Without `formats` it is looked at in all formats but those that limit names.
+    """
     found: dict[str, None] = {}
 
     def report(broken: BrokenDocument) -> None:
@@ -49,7 +52,7 @@ def find_mistakes(content: bytes, form: DocumentForm) -> list[str]:
             _find_inside(content, form, report)
         except BrokenDocument as broken:
             report(broken)
-    return list(found) or list(_find_unwritable(content, form))
+    return list(found) or list(_find_unwritable(content, form, formats))
 
 
 def _find_inside(content: bytes, form: DocumentForm, report: Any) -> None:
@@ -95,18 +98,20 @@ def _try_shape(document: Any, form: DocumentForm) -> BrokenDocument | None:
     return None
 
 
-def _find_unwritable(content: bytes, form: DocumentForm) -> Iterator[str]:
+def _find_unwritable(content: bytes, form: DocumentForm, formats: tuple[str, ...]) -> Iterator[str]:
     """Mistakes of formats: two names that become one, a key that is a group too."""
     told: dict[str, list[str]] = {}
     for name, written in FORMATS[form.kind].items():
+        if name not in formats if formats else written.limits_names:
+            continue
         for shape in ("nested", "flat") if "shape" in written.heeds else ("nested",):
             try:
                 render(content, form, Variant(format=name, shape=shape))
             except BrokenDocument as broken:
                 as_what = f"{name} (shape={shape})" if "shape" in written.heeds else name
                 told.setdefault(str(broken), []).append(as_what)
-    for mistake, formats in told.items():
-        yield f"{mistake} [as {', '.join(formats)}]"
+    for mistake, those in told.items():
+        yield f"{mistake} [as {', '.join(those)}]"
 
 
 class _Object(dict[str, Any]):

@@ -16,6 +16,8 @@ class Format(msgspec.Struct, frozen=True):
     media_type: str
     extension: str
     heeds: tuple[Setting, ...] = ()
+    limits_names: bool = False
+    """Whether it cannot have every name: a check looks at it only if it is asked to."""
 
 
 _TEXT = "text/plain; charset=utf-8"
@@ -33,6 +35,8 @@ FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
         "scss": Format(_TEXT, "scss"),
         "js": Format("text/javascript; charset=utf-8", "js", ("shape", "pretty")),
         "ts": Format(_TEXT, "ts", ("shape", "pretty")),
+        "less": Format(_TEXT, "less", limits_names=True),
+        "tailwind": Format("text/css; charset=utf-8", "css"),
         "dtcg": Format("application/design-tokens+json", "tokens.json", ("pretty",)),
     },
 }

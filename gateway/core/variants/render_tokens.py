@@ -11,6 +11,7 @@ Design tokens as objects: plain JSON, ECMAScript and TypeScript modules, and the
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -168,12 +169,24 @@ _KEBAB = re.compile("[A-Z]")
 _NO_IDENTIFIER = re.compile(r"[\x01-\x2c./:-@\[-^`{-\x7f]")
 _BLANK = re.compile(r"[\x01-\x20\x7f]")
 """By their numbers, as postcss ends a property's name at a blank, also at an escaped one."""
+_LESS_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LESS_EVALUATES = re.compile(r"\bcolor\(|\bnone\b")
+_EXPONENT = re.compile(r"(?<![\w#.])-?[0-9.]+[eE][+-]?[0-9]+")
 _DIGIT_FIRST = re.compile(r"^(-?)([0-9])")
 
 
 def render_css(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
     """A rule for the root element."""
-    yield b":root {\n"
+    return _write_properties(":root", tokens)
+
+
+def render_tailwind(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
+    """Theme variables of Tailwind 4: a token's name says which classes there are, `--color-blue` makes `bg-blue`."""
+    return _write_properties("@theme", tokens)
+
+
+def _write_properties(head: str, tokens: ResolvedTokens) -> Iterator[bytes]:
+    yield f"{head} {{\n".encode()
     names = _name_all(tokens)
     _refuse_repeated((name, token) for name, token, _ in names)
     yield from _batches(f"  --{name}: {value};\n" for name, _, value in names)
@@ -185,6 +198,25 @@ def render_scss(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
     names = _name_all(tokens)
     _refuse_repeated((name.replace("_", "-"), token) for name, token, _ in names)
     yield from _batches(f"${_escape_first(name)}: {value};\n" for name, _, value in names)
+
+
+def render_less(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
+    """Variables. Less has no escapes in names: a token that would need one is told."""
+    names = _name_all(tokens)
+    _refuse_repeated((name, token) for name, token, _ in names)
+    for name, token, _value in names:
+        if _LESS_NAME.fullmatch(name) is None:
+            raise BrokenDocument("$", f"the token {token!r} has no name in Less: a to z, digits, - and _ can be in one")
+    yield from _batches(f"@{name}: {_write_less(value)};\n" for name, _, value in names)
+
+
+def _write_less(value: str | float) -> str:
+    """A value that Less leaves as it is: it knows no exponents, and evaluates `color()` as a function of its own."""
+    text = value if isinstance(value, str) else _number(value)
+    if '"' in text:
+        return text  # of fonts; an alias in braces, which Less would replace, is in none of their names
+    text = _EXPONENT.sub(lambda match: format(Decimal(match[0]), "f"), text)
+    return f'~"{text}"' if _LESS_EVALUATES.search(text) else text
 
 
 def write_identifier(text: str) -> str:

@@ -15,7 +15,9 @@ from gateway.core.variants.render_tokens import (
     render_css,
     render_dtcg,
     render_js,
+    render_less,
     render_scss,
+    render_tailwind,
     render_token_json,
     render_ts,
 )
@@ -32,6 +34,8 @@ RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[
         "scss": render_scss,
         "js": render_js,
         "ts": render_ts,
+        "less": render_less,
+        "tailwind": render_tailwind,
         "dtcg": render_dtcg,
     },
 }

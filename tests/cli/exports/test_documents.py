@@ -85,7 +85,7 @@ def test_what_there_is_not_is_told_with_what_there_is(tree: str) -> None:
     made = run_command("export", "render", tree, "--mode", "dark")
     assert (1, "The option --mode must be one of Dark/AA.\n") == (made.exit_code, made.stderr)
     made = run_command("export", "render", tree, "--format", "yaml")
-    assert "--format of design-tokens must be one of json, css, scss, js, ts, dtcg" in made.stderr
+    assert "--format of design-tokens must be one of json, css, scss, js, ts, less, tailwind, dtcg" in made.stderr
     assert "--lang is not for design-tokens" in run_command("export", "render", tree, "--lang", "de").stderr
 
 

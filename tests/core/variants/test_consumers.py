@@ -1,4 +1,4 @@
-"""What builds do with exports of design tokens: css-tree, postcss, lightningcss, sass and style-dictionary read them.
+"""What builds do with exports of design tokens: css-tree, postcss, lightningcss, sass and others read them.
 
 They come from npm, once, into pytest's cache; without Node or a registry these tests are left out and say so.
 """
@@ -107,4 +107,46 @@ def test_style_dictionary_reads_what_dtcg_says(consumers: Read) -> None:
         "color.blue": written["color"]["blue"]["$value"],
         "color.link": written["color"]["link"]["$value"],
         "gap": written["gap"]["$value"],
+    } == found
+
+
+def test_less_leaves_values_as_they_are(consumers: Read) -> None:
+    """It knows no exponents, and evaluates `color()` as a function of its own."""
+    given = {
+        "plain": ("color", "#1f5fd6", "#1f5fd6"),
+        "half": ("color", {"colorSpace": "srgb", "components": [0, 0, 0], "alpha": 0.5}, "rgba(0, 0, 0, 0.5)"),
+        "vivid": ("color", {"colorSpace": "display-p3", "components": [1, 0.5, 0]}, "color(display-p3 1 0.5 0)"),
+        "missing": ("color", {"colorSpace": "srgb", "components": ["none", 0, 0]}, "rgb(none 0 0)"),
+        "soft": ("color", {"colorSpace": "oklch", "components": [0.5, 0.1, 250]}, "oklch(0.5 0.1 250)"),
+        "tiny": ("dimension", "1e-7px", "0.0000001px"),
+        "small": ("number", 1e-7, "0.0000001"),
+        "font": ("fontFamily", ["Inter", "serif"], '"Inter", serif'),
+        "1-ease": ("cubicBezier", [0.5, 0, 1, 1], "cubic-bezier(0.5, 0, 1, 1)"),
+    }
+    content = tokens(*(token(name, kind, value) for name, (kind, value, _) in given.items()))
+    less = rendered(content, DESIGN_TOKENS, format="less").decode()
+    found = consumers(less=less, uses=[(f"p-{name}", f"@{name}") for name in given])["less"]
+    assert {f"p-{name}": expected for name, (_, _, expected) in given.items()} == found
+
+
+def test_tailwind_makes_classes_of_a_theme(consumers: Read) -> None:
+    """A token's name is that of a theme variable; blanks and all."""
+    content = tokens(
+        token("color.blue", "color", "#1f5fd6"),
+        token("color.half", "color", {"colorSpace": "srgb", "components": [0, 0, 0], "alpha": 0.5}),
+        token("spacing.gap", "dimension", "4px"),
+        token("font.body", "fontFamily", ["Inter", "ui-serif"]),
+        token("a b", "number", 1),
+    )
+    theme = rendered(content, DESIGN_TOKENS, format="tailwind").decode()
+    found = consumers(tailwind=theme, uses=["bg-blue", "bg-half", "p-gap", "font-body"])["tailwind"]
+    assert {
+        ":root, :host --color-blue": "#1f5fd6",
+        ":root, :host --color-half": "rgb(0 0 0 / 0.5)",
+        ":root, :host --spacing-gap": "4px",
+        ":root, :host --font-body": '"Inter", ui-serif',
+        ".bg-blue background-color": "var(--color-blue)",
+        ".bg-half background-color": "var(--color-half)",
+        ".p-gap padding": "var(--spacing-gap)",
+        ".font-body font-family": "var(--font-body)",
     } == found

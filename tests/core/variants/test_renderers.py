@@ -231,6 +231,13 @@ def test_two_tokens_of_one_property_are_both_named(format_: str, first: str, sec
     assert f"{min(first, second)!r} and {max(first, second)!r}" in broken.value.problem
 
 
+def test_a_name_that_less_cannot_have_is_told() -> None:
+    """It has no escapes, so the name would be cut, or no variable."""
+    with pytest.raises(BrokenDocument) as broken:
+        rendered(tokens(token("a b", "number", 1)), DESIGN_TOKENS, format="less")
+    assert "$: the token 'a b' has no name in Less: a to z, digits, - and _ can be in one" == str(broken.value)
+
+
 def test_a_token_that_is_a_group_is_told_with_both() -> None:
     """Groups have no place for both; CSS and flat objects have."""
     content = tokens(token("a", "number", 1), token("a.b", "number", 2))

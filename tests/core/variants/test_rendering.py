@@ -88,7 +88,7 @@ MANY_TOKENS = tokens(
 )
 DIGESTS = {
     "1": "1d2ef61ca446e2d8ec12d3235201c34b7f4f8c558cb14f79b87cac5ee22a10e0",
-    "2": "7949f8a24d25b7ee3aff972f34339979e79cebe7d90ac9b7b00b896f113008ff",
+    "2": "585af87961f82b56cb8436fd0992a711189e55598ae96559339d5e58f5794c52",
 }
 """RENDERING to what was made then."""
 
@@ -108,7 +108,8 @@ def test_other_bytes_are_another_version_of_the_renderers() -> None:
         "mode": [None, "dark"],
     }
     for kind, content, form, own in kinds:
-        for format_, shape, pretty in product(FORMATS[kind], ("nested", "flat"), (False, True)):
+        formats = [name for name, one in FORMATS[kind].items() if not one.limits_names]
+        for format_, shape, pretty in product(formats, ("nested", "flat"), (False, True)):
             for chosen in product(*(choices[name] for name in own)):
                 named = dict(zip(own, chosen, strict=True))
                 made.update(rendered(content, form, format=format_, shape=shape, pretty=pretty, **named))

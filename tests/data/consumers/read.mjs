@@ -5,7 +5,7 @@ import { transform } from "lightningcss";
 import postcss from "postcss";
 import * as sass from "sass";
 
-const { css, scss, uses, dtcg } = JSON.parse(readFileSync(0, "utf8"));
+const { css, scss, less, tailwind, uses, dtcg } = JSON.parse(readFileSync(0, "utf8"));
 const found = {};
 
 if (css !== undefined) {
@@ -29,6 +29,19 @@ if (scss !== undefined) {
   const compiled = sass.compileString(`${scss}\na {\n${lines}\n}`, { logger: sass.Logger.silent });
   found.sass = {};
   postcss.parse(compiled.css).walkDecls((one) => { found.sass[one.prop] = one.value; });
+}
+if (less !== undefined) {
+  const { default: compiler } = await import("less");
+  const lines = uses.map(([property, text]) => `${property}: ${text};`).join("\n");
+  const compiled = await compiler.render(`${less}\na {\n${lines}\n}`);
+  found.less = {};
+  postcss.parse(compiled.css).walkDecls((one) => { found.less[one.prop] = one.value; });
+}
+if (tailwind !== undefined) {
+  const { compile } = await import("tailwindcss");
+  const compiled = (await compile(`${tailwind}\n@tailwind utilities;`)).build(uses);
+  found.tailwind = {};
+  postcss.parse(compiled).walkDecls((one) => { found.tailwind[`${one.parent.selector} ${one.prop}`] = one.value; });
 }
 if (dtcg !== undefined) {
   const { default: StyleDictionary } = await import("style-dictionary");
