@@ -7,7 +7,9 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,16 @@ def consumers(pytestconfig: pytest.Config) -> Read:
     if node is None or npm is None:
         pytest.skip("needs node and npm")
     digest = hashlib.sha256(b"".join(one.read_bytes() for one in sorted(SOURCES.iterdir()))).hexdigest()[:16]
-    folder = pytestconfig.cache.mkdir(f"consumers-{digest}")
-    if not (folder / "installed").exists():
-        for source in SOURCES.iterdir():
-            shutil.copy(source, folder)
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-        done = subprocess.run(command, cwd=folder, timeout=MAXIMUM_SECONDS, capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip("needs a registry of npm packages")
-        (folder / "installed").touch()
+    folder = pytestconfig.cache.mkdir("consumers") / digest
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+            made = shutil.copytree(SOURCES, Path(unfinished) / "consumers")
+            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+            done = subprocess.run(command, cwd=made, timeout=MAXIMUM_SECONDS, capture_output=True, check=False)
+            if done.returncode:
+                pytest.skip("needs a registry of npm packages")
+            with suppress(OSError):  # another process of these tests was faster
+                made.rename(folder)
 
     def read(**exports: Any) -> dict[str, Any]:
         given = json.dumps(exports).encode()
