@@ -32,7 +32,7 @@ from gateway.cli.common import (
 )
 from gateway.cli.connecting import NamesInFolder, load_policies, operator, with_management, with_policies
 from gateway.cli.lazy import LazyGroup, Listed
-from gateway.cli.token_show import describe_view, print_json
+from gateway.cli.token_show import describe_created, describe_token, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.admin_tokens import NAME as ADMIN
@@ -106,7 +106,7 @@ def update(identity: str, policies: str, redis_url: str | None, as_json: bool, *
             values["expires_at"] = parse_end(ends, now)
         return await management.update_token(operator(), identity, TokenChange(**values), now=now)
 
-    described = describe_view(with_management(redis_url, work, policies))
+    described = describe_token(with_management(redis_url, work, policies))
     if as_json:
         print_json(described)
     else:
@@ -179,9 +179,9 @@ def create(
         return await management.create_child(operator(), parent, request, now=now)
 
     created = with_management(redis_url, work, policies, pepper)
-    described = describe_view(created.view)
+    described = describe_created(created)
     if as_json:
-        print_json({**described, "token": created.text})
+        print_json(described)
         return
     click.echo(f"Created token {described['id']} ({described['name']}). This is its text; it is not shown again:")
     click.echo(created.text)
@@ -222,7 +222,7 @@ def import_token(
         request = read_request(wanted, now)
         return await management.import_token(operator(), policy.name, request, imported, now=now)
 
-    described = describe_view(with_management(redis_url, work, policies, pepper))
+    described = describe_token(with_management(redis_url, work, policies, pepper))
     if as_json:
         print_json(described)
     else:
@@ -290,7 +290,7 @@ def override(
         request = None if remove else _read_request(wanted, now)
         return await management.override_quota(operator(), identity, quota, request, now=now)
 
-    described = describe_view(with_management(redis_url, work, policies))
+    described = describe_token(with_management(redis_url, work, policies))
     if as_json:
         print_json(described)
     elif remove:
@@ -371,7 +371,7 @@ def revoke(
             revoked = await management.revoke_all(operator(), policy_name or "", project, owner)
         return [await management.get_token(one) for one in revoked]
 
-    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
+    described = [describe_token(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
     if as_json:
         print_json(described)
         return
@@ -388,7 +388,7 @@ def _revoke_one(identity: str, redis_url: str | None, as_json: bool) -> None:
 
     view, lineage, made, children = with_management(redis_url, work)
     if as_json:
-        print_json(describe_view(view))
+        print_json(describe_token(view))
         return
     click.echo(f"Revoked token {identity} ({view.record.name}).")
     if children:
@@ -439,7 +439,7 @@ def rotate(
     if rotated.warning:
         click.echo(f"gateway: {rotated.warning}", err=True)
     if as_json:
-        print_json({**describe_view(rotated.view), "token": rotated.text, "predecessor_expires": ends})
+        print_json(describe_created(rotated))
         return
     click.echo(f"Rotated token {identity} ({old.record.name}), which ends {ends}.")
     click.echo(f"Its successor is {rotated.view.identity}. This is its text; it is not shown again:")

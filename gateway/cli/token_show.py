@@ -33,51 +33,33 @@ from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.model import Window
 from gateway.core.tokens.changes import idle_since
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.views import TokenView, why_not_found
+from gateway.core.tokens.views import (
+    CreatedToken,
+    ShownToken,
+    TokenView,
+    show_created,
+    show_token,
+    why_not_found,
+)
 from gateway.management import Management
 
-TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires", "made_by")
+TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created_at", "last_used_at", "expires_at", "made_by")
 """The columns of lists; `show` and --json have all there is."""
 
 
-def describe_view(view: TokenView) -> dict[str, Any]:
-    """All that may be shown of a token. Its digest is not secret, but of no use to anybody."""
-    record = view.record
-    return {
-        "id": view.identity,
-        "name": record.name,
-        "description": record.description or None,
-        "shown": record.shown,
-        "state": view.state,
-        "policy": record.policy or None,
-        "plan": record.plan or None,
-        "scopes": record.scopes.split(),
-        "project": record.project or None,
-        "owner": record.owner or None,
-        "created": format_time(record.created_at),
-        "updated": format_time(record.updated_at),
-        "last_used": format_time(view.last_use),
-        "not_before": format_time(record.not_before),
-        "expires": format_time(record.expires_at),
-        "predecessor": record.predecessor or None,
-        "successor": record.successor or None,
-        "parent": record.parent or None,
-        "made_by": record.made_by or None,
-        "disabled_by": record.disabled_by or None,
-        "number": record.number or None,
-        "overrides": [
-            {
-                "quota": override.counter,
-                "limit": override.limit,
-                "capacity": override.capacity,
-                "until": format_time(override.until),
-                "reason": override.reason,
-                "author": override.author,
-                "set": format_time(override.set_at),
-            }
-            for override in record.overrides
-        ],
-    }
+def describe_token(view: TokenView) -> dict[str, Any]:
+    """Return all that may be shown of a token, as the management API shows it."""
+    return _describe_shown(show_token(view))
+
+
+def describe_created(created: CreatedToken) -> dict[str, Any]:
+    """Return the same of a new token, with its text."""
+    return _describe_shown(show_created(created))
+
+
+def _describe_shown(shown: ShownToken) -> dict[str, Any]:
+    described: dict[str, Any] = msgspec.to_builtins(shown)
+    return described
 
 
 def print_json(value: object) -> None:
@@ -110,7 +92,7 @@ def _text(value: object) -> str:
         return ", ".join(f"{name} {each}" for name, each in value.items())
     if isinstance(value, dict):
         return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
-    return "-" if value is None else str(value)
+    return "-" if value in (None, "") else str(value)
 
 
 @click.command()
@@ -259,7 +241,7 @@ def list_tokens(
         latest = await management.now() - (unused or 0)
         return [view for view in views if unused is None or idle_since(view.record) <= latest]
 
-    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
+    described = [describe_token(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
     if as_json:
         print_json(described)
     else:
@@ -272,19 +254,25 @@ def list_tokens(
 @redis_option
 @json_option
 def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
-    """Show all that is known of a token, none of it secret."""
+    """Show all that is known of a token, none of it secret.
+
+    JSON is the token as the management API shows it. Without --json, the token's children, what was made with it, and
+    its requests of the last seven days stand behind it.
+    """
 
     async def work(management: Management) -> dict[str, Any]:
-        described = describe_view(await management.get_token(identity))
+        described = describe_token(await management.get_token(identity))
+        if as_json:
+            return described
         relatives = {"children": management.list_children, "made": management.list_made}
         return described | {name: [one.identity for one in await find(identity)] for name, find in relatives.items()}
 
     described = with_policies(redis_url, work, NamesInFolder(policies))
-    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
     if as_json:
         print_json(described)
-    else:
-        print_lines(described)
+        return
+    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
+    print_lines(described)
 
 
 async def _find_requests(connection: RedisConnection, identity: str) -> dict[str, int]:
