@@ -30,6 +30,7 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.records import AccessRecord, TokenRecord
 from gateway.core.tokens.text import build_checksum
+from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import Retrieval
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import Contents, Fetching
@@ -96,9 +97,8 @@ class Room:
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
-            failures=failures,
+            authenticator=Authenticator(failures, pepper=b""),
             access_log=self,
-            pepper=b"",
             clock=lambda: NOW / 1000,
         )
 
