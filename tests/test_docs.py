@@ -17,6 +17,7 @@ from gateway.core.http.problems import PROBLEMS
 from gateway.core.metrics import gather_metrics
 from gateway.core.pages.export_urls import build_snippets
 from gateway.core.policies.schema import CacheTable
+from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
@@ -88,6 +89,15 @@ def test_every_key_of_a_cache_is_documented() -> None:
     """README's table of the cache is the table that a policy file may have."""
     documented = [row[0].strip("`") for row in rows(README, "key")]
     assert [field.name for field in msgspec.structs.fields(CacheTable)] == documented
+
+
+def test_every_algorithm_is_documented() -> None:
+    """ARCHITECTURE's table of algorithms is that of core/quotas/algorithms.py, and the example policy names each."""
+    assert [[name, one.keeps, one.admits, one.resets] for name, one in ALGORITHMS.items()] == rows(
+        ARCHITECTURE, "algorithm"
+    )
+    example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
+    assert [] == [name for name in ALGORITHMS if f'"{name}"' not in example]
 
 
 def test_every_command_is_documented() -> None:

@@ -1,12 +1,13 @@
--- The algorithms of quotas. core/quotas/charging.py is their twin and says what each of them counts.
+-- The algorithms of quotas. core/quotas/algorithms.py is their twin: it has the table of them, and says what each counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
 -- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
 -- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
--- hash, or under a key of its own, which then has the `kind`. All algorithms that count the same limit, as while a
--- changed policy file is rolled out, share the field: each has its part, behind its mark. Of each algorithm
+-- hash, or under a key of its own, which then has the `kind`; the field says until when that key is there. All algorithms
+-- that count the same limit, as while a changed policy file is rolled out, share the field: each has its part, behind its
+-- mark. Of each algorithm
 --   read       reads the state and gives its units as `used`
 --   take       charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
 --              so long
@@ -29,7 +30,21 @@ local ALGORITHMS = {
   ['fixed-window'] = fixed, ['sliding-window-counter'] = sliding, ['moving-window'] = moving,
   ['token-bucket'] = bucket, ['concurrent'] = leases,
 }
-local MARKED = { [''] = 'fixed-window', s = 'sliding-window-counter', m = 'moving-window', b = 'token-bucket' }
+
+-- The algorithm of a quota. One that is not known here ends the script: nothing is admitted, and nothing is charged.
+local function algorithm_of(quota)
+  local algorithm = ALGORITHMS[quota[ALGORITHM] or 'fixed-window']
+  return algorithm or error('unknown quota algorithm ' .. tostring(quota[ALGORITHM]), 0)
+end
+
+-- The name and the algorithm of a mark, or nil: another version of the gateway may know more. Rarely looked for.
+local function find_marked(mark)
+  for name, algorithm in pairs(ALGORITHMS) do
+    if algorithm.mark == mark and not algorithm.takes then
+      return name, algorithm
+    end
+  end
+end
 
 -- The part of an algorithm in a field, or nil, and the other parts as they are, or nil: nearly always the one is all.
 local function split(field, mark)
