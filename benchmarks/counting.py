@@ -62,7 +62,19 @@ async def measure() -> None:
         Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
         for record in (make_record(f"sml_{number}") for number in range(100))
     ]
-    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "small.example", "small.example", 0.0)
+    head = RequestHead(
+        method="GET",
+        path="/export",
+        query="",
+        fields=[],
+        scheme="http",
+        client="",
+        forwarded_for="",
+        id="id",
+        host="small.example",
+        authority="small.example",
+        received_at=0.0,
+    )
 
     def run(exchange: Exchange) -> float:
         began = time.process_time_ns()

@@ -18,7 +18,17 @@ def present(*texts: str, client: str = "192.0.2.1") -> RequestHead:
     """A request with a credential for each text."""
     fields = [(b"authorization", f"Bearer {text}".encode()) for text in texts]
     return RequestHead(
-        "GET", "/export", "", fields, "http", client, client, "build-42", "small.example", "small.example", 0.0
+        method="GET",
+        path="/export",
+        query="",
+        fields=fields,
+        scheme="http",
+        client=client,
+        forwarded_for=client,
+        id="build-42",
+        host="small.example",
+        authority="small.example",
+        received_at=0.0,
     )
 
 

@@ -143,7 +143,19 @@ class Room:
             own.append((b"authorization", f"Bearer {text}".encode()))
         host = "small.example"
         head = RequestHead(
-            method, path, query, own, "http", client, client, "build-42", host, host, NOW / 1000, upgrade, inform
+            method=method,
+            path=path,
+            query=query,
+            fields=own,
+            scheme="http",
+            client=client,
+            forwarded_for=client,
+            id="build-42",
+            host=host,
+            authority=host,
+            received_at=NOW / 1000,
+            upgrade=upgrade,
+            inform=inform,
         )
         answer = await self.exchange.answer(head, content)
         if answer.note_end is not None:
