@@ -15,10 +15,9 @@ from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
 from gateway.cli.common import format_day, format_time, json_option, policies_option, read_duration, redis_option
-from gateway.cli.connecting import NamesInFolder, load_policies, with_connection, with_policies, with_tokens
+from gateway.cli.connecting import NamesInFolder, awaited, load_policies, open_connection, open_management
 from gateway.core.admission.explanation import (
     Check,
-    Standing,
     build_facts,
     explain_decision,
     first_failure,
@@ -41,7 +40,7 @@ from gateway.core.tokens.views import (
     show_token,
     why_not_found,
 )
-from gateway.management import Management
+from gateway.management.building import build_management
 
 TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created_at", "last_used_at", "expires_at", "made_by")
 """The columns of lists; `show` and --json have all there is."""
@@ -104,7 +103,8 @@ def _text(value: object) -> str:
 @redis_option
 @json_option
 @click.pass_context
-def explain(
+@awaited
+async def explain(
     context: click.Context,
     identity: str,
     request: str,
@@ -122,20 +122,17 @@ def explain(
     if METHOD.fullmatch(method) is None:
         raise click.UsageError(f'{request!r} is no request: write "GET /path"')
     found = load_policies(policies)
-
     path = target.partition("?")[0]
 
-    async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
+    async with open_connection(redis_url) as connection:
+        tokens = RedisTokens(connection)
         record = await tokens.find(identity)
         if record is None:
             raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
         standing = await tokens.standing(identity, rule, project_of(rule, path), address)
-        if standing is None:
-            raise NotFound(why_not_found(identity))
-        return rule, checks, standing
-
-    rule, checks, standing = with_tokens(redis_url, work)
+    if standing is None:
+        raise NotFound(why_not_found(identity))
     windows = standing.windows
     if rule is not None:
         checks += explain_decision(rule, standing, build_facts(rule, standing))
@@ -221,7 +218,8 @@ USAGE_DAYS = 7
 @policies_option
 @redis_option
 @json_option
-def list_tokens(
+@awaited
+async def list_tokens(
     policy_name: str | None,
     project: str | None,
     owner: str | None,
@@ -236,12 +234,11 @@ def list_tokens(
     A policy that is in no file and was never seen is an error, and so are a project and an owner without any token.
     """
 
-    async def work(management: Management) -> list[TokenView]:
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
         views = await management.list_known(policy_name, project, owner, maker)
         latest = await management.now() - (unused or 0)
-        return [view for view in views if unused is None or idle_since(view.record) <= latest]
-
-    described = [describe_token(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
+    meant = [view for view in views if unused is None or idle_since(view.record) <= latest]
+    described = [describe_token(view) for view in meant]
     if as_json:
         print_json(described)
     else:
@@ -253,26 +250,26 @@ def list_tokens(
 @policies_option
 @redis_option
 @json_option
-def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
+@awaited
+async def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """Show all that is known of a token, none of it secret.
 
     JSON is the token as the management API shows it. Without --json, the token's children, what was made with it, and
     its requests of the last seven days stand behind it.
     """
 
-    async def work(management: Management) -> dict[str, Any]:
+    async with open_connection(redis_url) as connection:
+        management = build_management(connection, NamesInFolder(policies), "")
         described = describe_token(await management.get_token(identity))
-        if as_json:
-            return described
-        relatives = {"children": management.list_children, "made": management.list_made}
-        return described | {name: [one.identity for one in await find(identity)] for name, find in relatives.items()}
-
-    described = with_policies(redis_url, work, NamesInFolder(policies))
+        if not as_json:
+            relatives = {"children": management.list_children, "made": management.list_made}
+            for name, find in relatives.items():
+                described[name] = [one.identity for one in await find(identity)]
+            described["requests"] = await _find_requests(connection, identity)
     if as_json:
         print_json(described)
-        return
-    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
-    print_lines(described)
+    else:
+        print_lines(described)
 
 
 async def _find_requests(connection: RedisConnection, identity: str) -> dict[str, int]:
