@@ -6,6 +6,7 @@ The composition root of this role, as app.py is of the proxy.
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -27,9 +28,8 @@ from gateway.adapters.redis.connection import EMBEDDED, EmbeddedStore
 from gateway.app import Gateway, open_policies, request_ids
 from gateway.cli.audit import audit
 from gateway.cli.cache import cache
-from gateway.cli.owner import owner
+from gateway.cli.main import owner, token
 from gateway.cli.policy import policy as policy_group
-from gateway.cli.token import token
 from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.core.policies.model import Policy, PolicySet
 from gateway.core.policies.reading import unknown_name
@@ -106,6 +106,8 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._time: int | None = None
         self._store = EmbeddedStore() if self.settings.redis_url == EMBEDDED else None
         self._gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
+        self._here: tuple[weakref.ref[asyncio.AbstractEventLoop], Gateway] | None = None
+        """The loop that was last, and its gateway: nearly always the only one."""
         self._handlers: WeakKeyDictionary[Gateway, AppUpstreams] = WeakKeyDictionary()
         self._needed: dict[str, str] = {}
         """The scopes that guards name, each with a handler that needs it."""
@@ -124,6 +126,8 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
     def gateway(self) -> Gateway:
         """The gateway of the present event loop: connections belong to the loop that has opened them."""
         loop = asyncio.get_running_loop()
+        if self._here is not None and self._here[0]() is loop:
+            return self._here[1]
         gateway = self._gateways.get(loop)
         if gateway is None:
             client = self._store.open_client() if self._store is not None else None
@@ -131,6 +135,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
             gateway = self._gateways[loop] = Gateway(self.settings, client, handlers, self.policies)
             self._handlers[gateway] = handlers
             gateway.set_time(self._time)
+        self._here = weakref.ref(loop), gateway
         return gateway
 
     @property
@@ -214,6 +219,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         if self._store is not None:
             self._store.clear()
             self._gateways.clear()
+            self._here = None
 
     def now(self) -> float:
         """Unix seconds, by the clock or as `set_time` has set them."""
@@ -234,6 +240,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
                 await self._handlers[gateway].finish()
         finally:
             self._gateways.pop(asyncio.get_running_loop(), None)
+            self._here = None
 
     def _warn_of_reads(self, handler: HTTPRouteHandler, path: str) -> None:
         """Warns of a handler whose answer is stored for others, and depends on the one who asks."""

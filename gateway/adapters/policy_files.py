@@ -93,7 +93,7 @@ class PolicyFiles:
             try:
                 return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
             except Exception:  # whoever watches the files goes on, and so do hangups
-                logger.exception("policies unchanged: the gateway made a mistake while it read them")
+                logger.exception("policies unchanged: internal error while reading them")
                 return False
             finally:
                 sys.setswitchinterval(before)

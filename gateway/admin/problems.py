@@ -149,7 +149,7 @@ def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         title=HTTPStatus(status).phrase,
         status=status,
         code=CODES.get(status, "invalid"),
-        detail="The call is not as it should be." if status == 400 else HTTPStatus(status).phrase,
+        detail="The request is invalid; `errors` names the fields." if status == 400 else HTTPStatus(status).phrase,
         errors=errors,
     )
     return _refuse(request, problem, error.headers)
@@ -157,7 +157,7 @@ def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 
 def refuse_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A mistake of the gateway: told in the log, and not to the caller."""
-    logger.error("%s %s: the gateway made a mistake", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s: internal error", request.method, request.url.path, exc_info=error)
     return _refuse(request, Problem(title="Internal Server Error", status=500, code="internal_error"))
 
 

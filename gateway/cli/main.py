@@ -7,8 +7,8 @@ import sys
 import click
 
 from gateway import __version__
-from gateway.cli.common import mask_errors
 from gateway.cli.lazy import LazyGroup, Listed
+from gateway.cli.process.masked import mask_errors
 from gateway.core.errors import ChangeRefused, GatewayError
 
 COMMANDS = {
@@ -19,8 +19,8 @@ COMMANDS = {
         "gateway.cli.serve:serve",
         "Serve requests until stopped (SIGTERM, Ctrl+C), then let those under way end.",
     ),
-    "token": Listed("gateway.cli.token:token", "Mint, list, change, rotate and revoke tokens."),
-    "owner": Listed("gateway.cli.owner:owner", "Say what the owners of tokens may do, and block or remove them."),
+    "token": Listed("gateway.cli.main:token", "Mint, list, change, rotate and revoke tokens."),
+    "owner": Listed("gateway.cli.main:owner", "Say what the owners of tokens may do, and block or remove them."),
     "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
@@ -30,6 +30,64 @@ COMMANDS = {
         "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",
     ),
 }
+
+TOKEN = {
+    "create": Listed("gateway.cli.token:create", "Mint a token. Its text is printed now and never again."),
+    "import": Listed(
+        "gateway.cli.token:import_token",
+        "Take over a token that exists elsewhere: its text stays valid, and nothing of it is kept but its beginning.",
+    ),
+    "list": Listed(
+        "gateway.cli.token_show:list_tokens",
+        "List tokens, newest first: never their text, only its first characters.",
+    ),
+    "show": Listed("gateway.cli.token_show:show", "Show all that is known of a token, none of it secret."),
+    "update": Listed(
+        "gateway.cli.token:update",
+        "Change a token in place: its text stays valid, the change acts on the next request.",
+    ),
+    "override": Listed(
+        "gateway.cli.token:override",
+        'Give a token a limit of its own for a while: LIMIT is a number, or "1000/minute" of the quota\'s window.',
+    ),
+    "rotate": Listed(
+        "gateway.cli.token:rotate",
+        "Mint a successor of a token, with its settings and its counters; the old one ends after the overlap.",
+    ),
+    "revoke": Listed(
+        "gateway.cli.token:revoke", "End tokens for good: the next request with one is refused, everywhere."
+    ),
+    "explain": Listed(
+        "gateway.cli.token_show:explain",
+        "Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.",
+    ),
+}
+
+OWNER = {
+    "set": Listed(
+        "gateway.cli.owner:set_owner",
+        "Say what an owner may do, and its plan; it acts on the next request of each of its tokens.",
+    ),
+    "show": Listed("gateway.cli.owner:show", "Show what an owner may do, and how many tokens it has."),
+    "remove": Listed(
+        "gateway.cli.owner:remove",
+        "Refuse all tokens of an owner until it is set again; `token revoke --owner` ends them for good.",
+    ),
+    "list": Listed(
+        "gateway.cli.owner:list_owners",
+        "List a policy's owners that have a record. Those without one are names only, and bound nothing.",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, table=TOKEN)
+def token() -> None:
+    """Mint, list, change, rotate and revoke tokens."""
+
+
+@click.group(cls=LazyGroup, table=OWNER)
+def owner() -> None:
+    """Say what the owners of tokens may do, and block or remove them."""
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)

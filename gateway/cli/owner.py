@@ -1,11 +1,4 @@
-"""`gateway owner`: its commands stand in the files beside this one.
-
-What is shown of owners.
-
-`gateway owner set` and `remove`.
-
-`gateway owner show` and `list`.
-"""
+"""`gateway owner`: its commands. Their group is in main.py."""
 
 from typing import Any
 
@@ -13,34 +6,11 @@ import click
 
 from gateway.cli.common import json_option, policies_option, redis_option
 from gateway.cli.connecting import NamesInFolder, PolicyFolder, awaited, open_management, operator
-from gateway.cli.lazy import LazyGroup, Listed
 from gateway.cli.token import find_policy
 from gateway.cli.token_show import print_json
 from gateway.core.errors import NotFound
 from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus
 from gateway.management import Management
-
-COMMANDS = {
-    "set": Listed(
-        "gateway.cli.owner:set_owner",
-        "Say what an owner may do, and its plan; it acts on the next request of each of its tokens.",
-    ),
-    "show": Listed("gateway.cli.owner:show", "Show what an owner may do, and how many tokens it has."),
-    "remove": Listed(
-        "gateway.cli.owner:remove",
-        "Refuse all tokens of an owner until it is set again; `token revoke --owner` ends them for good.",
-    ),
-    "list": Listed(
-        "gateway.cli.owner:list_owners",
-        "List a policy's owners that have a record. Those without one are names only, and bound nothing.",
-    ),
-}
-
-
-@click.group(cls=LazyGroup, table=COMMANDS)
-def owner() -> None:
-    """Say what the owners of tokens may do, and block or remove them."""
-
 
 policy_option = click.option("--policy", "policy_name", required=True, help="The policy whose tokens it owns.")
 

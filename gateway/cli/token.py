@@ -1,15 +1,4 @@
-"""`gateway token`: its commands stand in the files beside this one.
-
-`gateway token update`.
-
-`gateway token create` and `import`.
-
-`gateway token override`.
-
-`gateway token revoke`: one token, its lineage, or all of a project or an owner.
-
-`gateway token rotate`.
-"""
+"""`gateway token`: the commands that change tokens. Their group is in main.py."""
 
 import sys
 from collections.abc import Callable
@@ -31,7 +20,6 @@ from gateway.cli.common import (
     redis_option,
 )
 from gateway.cli.connecting import NamesInFolder, PolicyFolder, awaited, load_policies, open_management, operator
-from gateway.cli.lazy import LazyGroup, Listed
 from gateway.cli.token_show import describe_created, describe_token, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.model import Policy
@@ -41,43 +29,6 @@ from gateway.core.tokens.lifecycle import ByDigest, ByText
 from gateway.core.tokens.overrides import OverrideRequest
 from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.core.tokens.views import TokenView
-
-COMMANDS = {
-    "create": Listed("gateway.cli.token:create", "Mint a token. Its text is printed now and never again."),
-    "import": Listed(
-        "gateway.cli.token:import_token",
-        "Take over a token that exists elsewhere: its text stays valid, and nothing of it is kept but its beginning.",
-    ),
-    "list": Listed(
-        "gateway.cli.token_show:list_tokens",
-        "List tokens, newest first: never their text, only its first characters.",
-    ),
-    "show": Listed("gateway.cli.token_show:show", "Show all that is known of a token, none of it secret."),
-    "update": Listed(
-        "gateway.cli.token:update",
-        "Change a token in place: its text stays valid, the change acts on the next request.",
-    ),
-    "override": Listed(
-        "gateway.cli.token:override",
-        'Give a token a limit of its own for a while: LIMIT is a number, or "1000/minute" of the quota\'s window.',
-    ),
-    "rotate": Listed(
-        "gateway.cli.token:rotate",
-        "Mint a successor of a token, with its settings and its counters; the old one ends after the overlap.",
-    ),
-    "revoke": Listed(
-        "gateway.cli.token:revoke", "End tokens for good: the next request with one is refused, everywhere."
-    ),
-    "explain": Listed(
-        "gateway.cli.token_show:explain",
-        "Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.",
-    ),
-}
-
-
-@click.group(cls=LazyGroup, table=COMMANDS)
-def token() -> None:
-    """Mint, list, change, rotate and revoke tokens."""
 
 
 @click.command()

@@ -163,7 +163,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamBusy(UpstreamError):
-    """The backend has all the requests that it may have at once."""
+    """The backend is at capacity; retry later."""
 
     cause = Cause.BUSY
     retry_after = 1

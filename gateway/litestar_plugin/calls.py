@@ -30,11 +30,8 @@ class OwnCall:
         self._ended: StreamRevoked | None = None
 
     def end(self, reason: Reason) -> None:
-        """Break the answer off, wherever the handler waits; one that has not begun is given if it comes at once."""
+        """Break the answer off, wherever the handler waits."""
         self._ended = StreamRevoked(reason)
-        self._break_off()
-
-    def _break_off(self) -> None:
         if self._has_begun:
             self._task.cancel()
 
@@ -65,8 +62,8 @@ class OwnCall:
                 fields = [field for field in fields if field[0] != b"date"]
             await self._send(cast(Any, {**message, "headers": fields}))
             self._has_begun = True
-            if self._ended is not None:
-                asyncio.get_running_loop().call_soon(self._break_off)
+            # An answer that is all there ends before that, as nearly all do.
+            asyncio.get_running_loop().call_soon(self._permission.follow)
             return
         await self._send(message)
         if message["type"] == "http.response.body":

@@ -7,12 +7,13 @@ Rule 3: a handler runs in the request's own ASGI call (calls.py), behind all mid
 may be stored, which is then made for others too, is collected first (handlers.py).
 """
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, cast
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 from litestar.enums import ScopeType
@@ -147,7 +148,7 @@ class Gate:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
             # Returning without an end makes the server close the connection: nobody takes the content for whole.
-            logger.warning("request %s: the content broke off: %s", request.id, error)
+            logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
         self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
@@ -166,7 +167,7 @@ class Gate:
         except ClientGone:
             return
         except (StreamRevoked, UpstreamError) as error:
-            logger.warning("request %s: the content broke off: %s", request.id, error)
+            logger.warning("request %s: the response was aborted: %s", request.id, error)
         finally:
             CALL.reset(token)
         await call.finish()
@@ -188,6 +189,7 @@ class Gate:
             await deny(_without_intermediary(permission), scope, send)
             return
         try:
+            permission.follow()
             await permission.begin(ResponseHead(101, []))
             self._admit(scope, request, permission.admission)
             await socket.serve(app, scope)
@@ -210,16 +212,14 @@ class Gate:
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
         """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
-        raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0]
-        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-        seen = cast(HTTPScope, {"method": "GET", **scope, "raw_path": raw_path, "scheme": scheme})
+        received = read_scope(scope)
         masking = self._parts.policies.current.masking
-        request = accept(read_scope(seen), self._clock(), self._new_id(), self._terms.trusted, masking)
+        request = accept(received, self._clock(), self._new_id(), self._terms.trusted, masking)
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
             fault = request.fault or Reason.MALFORMED_TARGET
             return msgspec.structs.replace(request, fault=fault)
-        return msgspec.structs.replace(request, path=path)
+        return request if path == request.path else msgspec.structs.replace(request, path=path)
 
     def _is_excluded(self, scope: Scope) -> bool:
         key, excluded = self._terms.exclude_opt_key, self._excluded
@@ -296,6 +296,7 @@ class Gate:
             scope["user"], scope["auth"] = admitted.principal, admitted.principal.scopes
 
 
+@functools.lru_cache(maxsize=1024)
 def inner_path(path: str, root_path: str) -> str | None:
     """The path below the app's own, without a slash at its end, as Litestar's router reads it; None for two readings.
 
@@ -314,7 +315,7 @@ def inner_path(path: str, root_path: str) -> str | None:
 
 def _is_what_was_routed(scope: Scope, path: str) -> bool:
     """Whether the router has read the same; of a mounted app it keeps what is below the mount."""
-    read = unquote(path)
+    read = unquote(path) if "%" in path else path
     if not getattr(scope["route_handler"], "is_mount", False):
         return read == scope["path"]
     return f"{read.rstrip('/')}/".endswith(f"{scope['path'].rstrip('/')}/")

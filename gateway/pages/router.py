@@ -48,17 +48,17 @@ def build_pages(pages: Pages) -> Router:
 
 FORGED = (
     "It was sent by another site, or by a page from before you signed in. Nothing was changed. "
-    "Open the page anew and send it again."
+    "Reload the page and send the form again."
 )
-AWAY = "Tokens cannot be read or changed at the moment, and nothing was changed. It is looked for again all the time."
+AWAY = "Redis does not answer, so tokens cannot be read or changed. Nothing was changed. Try again in a moment."
 _TITLES = {
-    400: "That cannot be read",
-    403: "Not for you",
-    404: "Nothing is here",
-    405: "That is not a page",
-    413: "That is too much",
+    400: "Invalid request",
+    403: "Access denied",
+    404: "Page not found",
+    405: "Method not allowed",
+    413: "Form too large",
 }
-_DETAILS = {404: "No page has this address. Check it, or begin at the start."}
+_DETAILS = {404: "There is no page at this address. Check it, or go to the start page."}
 
 
 def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
@@ -75,15 +75,15 @@ def tell_http(pages: Pages, error: HTTPException) -> Template:
     status = error.status_code
     own = error.detail if status in (403, 404) and error.detail.endswith(".") else ""
     detail = own or _DETAILS.get(status, "Nothing was changed.")
-    page = _tell(pages, status, _TITLES.get(status, "That did not work"), detail)
+    page = _tell(pages, status, _TITLES.get(status, "Something went wrong"), detail)
     page.headers |= error.headers or {}
     return page
 
 
 def _tell_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
     """A mistake of the gateway: told in the log, and not to the visitor."""
-    logger.error("%s %s: the gateway made a mistake", request.method, request.url.path, exc_info=error)
-    return _tell(pages, 500, "That did not work", "The gateway made a mistake. Its log says which.")
+    logger.error("%s %s: internal error", request.method, request.url.path, exc_info=error)
+    return _tell(pages, 500, "Something went wrong", "Internal error. The gateway's log has the details.")
 
 
 def _tell(pages: Pages, status: int, title: str, detail: str) -> Template:

@@ -232,7 +232,7 @@ class Retrieval:
         except (UpstreamError, MemoryFull) as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:
-            logger.exception("request %s: the gateway made a mistake behind it", fetch.request.id)
+            logger.exception("request %s: background revalidation failed", fetch.request.id)
         finally:
             del self._refreshing[name]
 

@@ -251,18 +251,16 @@ class Exchange:
     ) -> "Permission | Response":
         """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
 
-        The request is in flight until the permission is closed. If another one would be refused before that, `end` is
-        called, once.
+        The request is in flight until the permission is closed. From `follow` on, `end` is called, once, if another
+        request would be refused.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         flight = self._settlements.in_flight(rule, admission.facts)
         flight.__enter__()
-        forget = self._streams.follow(
-            admission.facts, Asking(self._policies, request, find_rule, self._authenticator), end
-        )
-        return Permission(self, request, admission, flight, forget)
+        asking = Asking(self._policies, request, find_rule, self._authenticator)
+        return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
@@ -337,7 +335,7 @@ class Permission:
         request: RequestHead,
         admission: Authorized,
         flight: Flight,
-        forget: Callable[[], None],
+        follow: Callable[[], Callable[[], None]],
     ) -> None:
         self.request = request
         self.admission = admission
@@ -347,7 +345,8 @@ class Permission:
         """Whether the answer was given to its end."""
         self._exchange = exchange
         self._flight = flight
-        self._forget = forget
+        self._follow = follow
+        self._forget = _nothing
         self._begun: Response | None = None
         self._is_closed = False
 
@@ -355,6 +354,11 @@ class Permission:
         """Return the head that the client gets: `head`, and what every answer carries."""
         self._begun = await self._exchange.begin(self, head)
         return self._begun.head
+
+    def follow(self) -> None:
+        """Watch from now on whether another request would be refused, for what takes its time."""
+        if not self._is_closed:
+            self._forget = self._follow()
 
     def close(self, error: BaseException | None = None) -> None:
         """End the request, with the error that ended it, if any; what never began was for a client that has left.
@@ -365,7 +369,7 @@ class Permission:
             return
         self._is_closed = True
         self._forget()
-        self._forget = _nothing  # what it held leads back here: only the garbage collector would end that
+        self._follow, self._forget = _do_nothing, _nothing  # what they hold leads back here: that would be garbage
         self._flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
@@ -388,6 +392,11 @@ class Permission:
 
 def _nothing() -> None:
     """Does nothing."""
+
+
+def _do_nothing() -> Callable[[], None]:
+    """Follows nothing."""
+    return _nothing
 
 
 def _end_of(request: RequestHead) -> Ended:

@@ -6,24 +6,32 @@ Its answers are small and there at once, so they are collected and sent like any
 import asyncio
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send, WebSocketScope
 
 from gateway.core.http.client_address import plain_address
 from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead
 from gateway.server.requests import Received, RequestContent
 from gateway.server.responses import ending_of
 
+HTTP_SCHEMES = {"ws": "http", "wss": "https"}
+"""What a WebSocket's scheme is before it is one (RFC 6455 4.1)."""
 
-def read_scope(scope: HTTPScope) -> Received:
-    """The head of a request that an ASGI application was given.
 
-    White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there.
+def read_scope(scope: HTTPScope | WebSocketScope) -> Received:
+    """The head of a request that an ASGI application was given, also of a WebSocket's handshake.
+
+    White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there. Test clients give no
+    raw path, or one with the query.
     """
     peer = plain_address(scope["client"][0]) if scope["client"] else ""
     fields: list[Field] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
-    return Received(scope["method"], scope["raw_path"], scope["query_string"], fields, peer, scope["scheme"])
+    path = scope.get("raw_path") or quote(scope["path"]).encode()
+    if b"?" in path:
+        path = path.partition(b"?")[0]
+    method, scheme = str(scope.get("method", "GET")), scope["scheme"]
+    return Received(method, path, scope["query_string"], fields, peer, HTTP_SCHEMES.get(scheme, scheme))
 
 
 async def ask(application: ASGIApp, received: Received, content: RequestContent | None) -> Response:

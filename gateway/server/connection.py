@@ -430,9 +430,9 @@ class Connection(asyncio.Protocol):
 def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
     """Logs why an answer broke off; a client that left is nothing that went wrong here."""
     if ended is Ended.INTERNAL_ERROR:
-        logger.error("request %s: the gateway made a mistake", id_of(response), exc_info=error)
+        logger.error("request %s: internal error", id_of(response), exc_info=error)
     elif ended is not Ended.CLIENT_GONE:
-        logger.warning("request %s: the content broke off: %s", id_of(response), error)
+        logger.warning("request %s: the response was aborted: %s", id_of(response), error)
 
 
 def _address_of(transport: asyncio.Transport) -> str:

@@ -61,7 +61,7 @@ class ForwardAuth:
         try:
             return await exchange.check(original, proxy)
         except Exception:
-            logger.exception("request %s: the gateway made a mistake", request.id)
+            logger.exception("request %s: internal error", request.id)
             return translate(proxy, exchange.refuse(original, Reason.INTERNAL_ERROR))
 
 

@@ -133,5 +133,5 @@ class Proxy:
         except ClientGone:
             raise
         except Exception:
-            logger.exception("request %s: the gateway made a mistake", request.id)
+            logger.exception("request %s: internal error", request.id)
             return exchange.refuse(request, Reason.INTERNAL_ERROR)

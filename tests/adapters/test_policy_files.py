@@ -136,7 +136,7 @@ async def test_a_reload_that_fails_is_not_the_last(
     with monkeypatch.context() as patched:
         patched.setattr(files, "reload", lambda **_: 1 // 0)
         assert not await files.reload_beside()
-    assert ["policies unchanged: the gateway made a mistake while it read them"] == caplog.messages
+    assert ["policies unchanged: internal error while reading them"] == caplog.messages
     assert await files.reload_beside(is_asked_for=True)
 
 

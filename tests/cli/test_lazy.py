@@ -67,7 +67,18 @@ def test_a_listed_command_is_what_the_list_says(group: LazyGroup) -> None:
 def test_the_help_imports_no_command() -> None:
     """`gateway --help` is printed from the table: neither a command nor a library of any is imported."""
     imported = imported_by("--help")
-    known = {"", ".cli", ".cli.lazy", ".cli.main", ".cli.masked", ".core", ".core.errors", ".core.upstream_causes"}
+    known = {
+        "",
+        ".cli",
+        ".cli.lazy",
+        ".cli.main",
+        ".cli.process",
+        ".cli.process.masked",
+        ".core",
+        ".core.errors",
+        ".core.upstream",
+        ".core.upstream.causes",
+    }
     assert {f"gateway{name}" for name in known} == {name for name in imported if name.split(".")[0] == "gateway"}
     assert set() == imported & {*STORE, *SERVER, *BACKENDS, *OTHERS, "msgspec"}
 

@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 import pytest
 
-from gateway.cli.common import MaskedText, find_folder, mask
+from gateway.cli.process.masked import MaskedText, find_folder, mask
 from gateway.core.tokens.text import TokenFormat, mint
 from tests.support.policies import SMALL
 

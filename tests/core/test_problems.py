@@ -137,7 +137,7 @@ def test_two_credentials_are_an_invalid_request() -> None:
     """Ambiguous credentials have the error code of RFC 6750 3.1 for them."""
     expected = (
         b'Bearer realm="shop", error="invalid_request", '
-        b'error_description="The request carries more than one credential."'
+        b'error_description="The request has more than one credential; send one."'
     )
     assert [expected] == challenges(Reason.AMBIGUOUS_CREDENTIALS)
 
@@ -177,7 +177,7 @@ def test_a_quota_tells_when_to_come_back() -> None:
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Quota Exceeded",
         "status": 429,
-        "detail": "The quota is used up for now.",
+        "detail": "The quota is exceeded; retry later.",
         "code": "quota_exceeded",
         "violated-policies": ["minute", "day"],
         "request_id": "request-1",

@@ -209,7 +209,7 @@ def test_a_mistake_of_the_gateway_is_a_page_and_a_line_of_the_log(
     monkeypatch.setattr("gateway.pages.token_list.select", fail)
     answer = operator.client.get("/tokens")
     assert [500, "text/html; charset=utf-8"] == [answer.status_code, answer.headers["content-type"]]
-    assert "The gateway made a mistake" in answer.text
+    assert "Internal error" in answer.text
     assert "a cause" not in answer.text
     assert "a cause" in caplog.text
 

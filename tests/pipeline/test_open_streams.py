@@ -180,6 +180,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
         )
         permission = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
+        permission.follow()
         await look(room)
         assert [] == ended
         rules[0] = None
@@ -190,6 +191,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
         permission.close()
         other = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(other, Permission)
+        other.follow()
         other.close()
         await look(room)
         assert [Reason.NO_MATCHING_RULE] == ended

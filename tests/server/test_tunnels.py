@@ -129,4 +129,6 @@ async def test_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
     await stream.put(StreamRevoked(Reason.PARENT_ENDED))
     await asyncio.sleep(0)
     (record,) = caplog.records
-    assert "request -: the content broke off: a request for it would be refused by now: parent_ended" == record.message
+    assert (
+        "request -: the response was aborted: a request for it would be refused by now: parent_ended" == record.message
+    )

@@ -285,7 +285,7 @@ class RedisConnection:
             )
         elif self._refused.get(_identity(caller)) != refusal.code:
             self._refused[_identity(caller)] = refusal.code
-            logger.warning("redis: a command is refused until this ends: %s", error)
+            logger.warning("redis: Redis refuses a command; requests that need it fail until this ends: %s", error)
         return refusal
 
     def _lack_descriptor(self, caller: object) -> StoreUnavailable:

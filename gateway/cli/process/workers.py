@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 from gateway.adapters.logs.error_log import START
 from gateway.adapters.logs.hangups import HANGUPS, held_back
-from gateway.cli.common import mask, mask_errors
 from gateway.cli.lazy import load
+from gateway.cli.process.masked import mask, mask_errors
 from gateway.core.errors import GatewayError, StartFailed
 from gateway.settings import read_log_settings
 

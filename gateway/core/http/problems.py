@@ -38,36 +38,38 @@ _REDUCED_CAPACITY = "Temporarily Reduced Capacity"
 _FORBIDDEN = Problem(403, "Forbidden", "The token may not do this.", challenge="insufficient_scope")
 
 PROBLEMS: Mapping[Reason, Problem] = {
-    Reason.MALFORMED_REQUEST: Problem(400, "Bad Request", "This is no request of HTTP/1.1."),
-    Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "HTTP/1.1 and HTTP/1.0 are spoken here."),
-    Reason.HEAD_TOO_LARGE: Problem(431, "Request Header Fields Too Large", "The request's fields are too many."),
-    Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
-    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host is ambiguous or malformed."),
-    Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
-    Reason.CLIENT_GONE: Problem(499, "Client Closed Request", "The client left before it was answered."),
-    Reason.UNSUPPORTED: Problem(
-        501, "Not Implemented", "Requests with this method or transfer coding are not passed on."
+    Reason.MALFORMED_REQUEST: Problem(400, "Bad Request", "Malformed HTTP request."),
+    Reason.UNKNOWN_VERSION: Problem(505, "HTTP Version Not Supported", "The server supports HTTP/1.1 and HTTP/1.0."),
+    Reason.HEAD_TOO_LARGE: Problem(
+        431, "Request Header Fields Too Large", "The request's header fields are too large, or there are too many."
     ),
+    Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
+    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host field is malformed or ambiguous."),
+    Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
+    Reason.CLIENT_GONE: Problem(
+        499, "Client Closed Request", "The client closed the connection before it got an answer."
+    ),
+    Reason.UNSUPPORTED: Problem(501, "Not Implemented", "The gateway does not support this method or transfer coding."),
     Reason.OVERLOADED: Problem(
         503,
         _REDUCED_CAPACITY,
-        "The gateway has all the requests that it may have at once.",
+        "The gateway is at capacity; retry later.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
     Reason.MISSING_ORIGINAL: Problem(
-        400, "Bad Request", "The proxy does not say, once and completely, which request it asks about."
+        400, "Bad Request", "The proxy must name the original request completely, with each field once."
     ),
-    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may ask."),
-    Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "Nothing is served here."),
-    Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "A token is needed.", challenge=""),
+    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may use this address."),
+    Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "No rule matches this host, method and path."),
+    Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "The request needs a token.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
     Reason.AMBIGUOUS_CREDENTIALS: Problem(
-        400, "Bad Request", "The request carries more than one credential.", challenge="invalid_request"
+        400, "Bad Request", "The request has more than one credential; send one.", challenge="invalid_request"
     ),
     Reason.TOO_MANY_FAILURES: Problem(
         429,
         "Abnormal Usage Detected",
-        "Too many credentials that are not valid came from this address.",
+        "This address sent too many invalid credentials; retry later.",
         type=_REGISTRY + "abnormal-usage-detected",
     ),
     Reason.UNKNOWN_TOKEN: _INVALID_TOKEN,
@@ -79,36 +81,36 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.OWNER_BLOCKED: msgspec.structs.replace(_FORBIDDEN, detail="The token's owner is not active."),
     Reason.OTHER_PROJECT: msgspec.structs.replace(_FORBIDDEN, detail="The token is not for this project."),
     Reason.INSUFFICIENT_SCOPE: _FORBIDDEN,
-    Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The plan does not include this."),
-    Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that is not offered."),
+    Reason.INSUFFICIENT_PLAN: msgspec.structs.replace(_FORBIDDEN, detail="The token's plan does not include this."),
+    Reason.INVALID_OPTION: Problem(400, "Bad Request", "The request has an option that this rule does not offer."),
     Reason.PRECONDITION_FAILED: Problem(
-        412, "Precondition Failed", "What is here now is not what If-Match or If-Unmodified-Since asks for."
+        412, "Precondition Failed", "The current representation does not match If-Match or If-Unmodified-Since."
     ),
     Reason.QUOTA_EXCEEDED: Problem(
-        429, "Quota Exceeded", "The quota is used up for now.", type=_REGISTRY + "quota-exceeded"
+        429, "Quota Exceeded", "The quota is exceeded; retry later.", type=_REGISTRY + "quota-exceeded"
     ),
     Reason.STORE_UNAVAILABLE: Problem(
         503,
         _REDUCED_CAPACITY,
-        "Tokens cannot be checked at the moment.",
+        "The gateway cannot check tokens at the moment; retry later.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
     Reason.NOT_STORED: Problem(
-        504, "Gateway Timeout", "The request wants nothing but a stored answer, and there is none for it."
+        504, "Gateway Timeout", "The request allows only a stored response (only-if-cached), and none is stored."
     ),
     Reason.UPSTREAM_UNREACHABLE: Problem(502, "Bad Gateway", "The backend cannot be reached."),
     Reason.UPSTREAM_BUSY: Problem(
         503,
         _REDUCED_CAPACITY,
-        "The backend has all the requests that it may have at once.",
+        "The backend is at capacity; retry later.",
         type=_REGISTRY + "temporary-reduced-capacity",
     ),
     Reason.UPSTREAM_TIMEOUT: Problem(504, "Gateway Timeout", "The backend did not answer in time."),
-    Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend's answer was broken."),
+    Reason.UPSTREAM_BROKEN: Problem(502, "Bad Gateway", "The backend sent an invalid response."),
     Reason.LOOP_DETECTED: Problem(508, "Loop Detected", "The backend of this policy is this gateway itself."),
-    Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is not as it should be."),
-    Reason.STOPPED: Problem(503, "Service Unavailable", "The gateway stopped before the request was answered."),
-    Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "The gateway made a mistake."),
+    Reason.BROKEN_DOCUMENT: Problem(502, "Bad Gateway", "The backend's document is invalid."),
+    Reason.STOPPED: Problem(503, "Service Unavailable", "The gateway stopped before it could answer."),
+    Reason.INTERNAL_ERROR: Problem(500, "Internal Server Error", "Internal error."),
 }
 
 

@@ -1,7 +1,7 @@
 """Which of several targets a request goes to, when one is left alone, and what may be sent a second time.
 
 Rule 1: a target that cannot be reached is left alone at once, one that fails in other ways after three failures in a
-row; each time for twice as long. Rule 2: where no target is left, all are: who guards the gate does not brick it up.
+row; each time for twice as long. Rule 2: where no target is left, all are: if every target is ejected, try all of them.
 A target that is alone is given a moment's rest where nobody listens, with one request after each to see (Breaker).
 Rule 3: nothing is sent twice that a backend may have acted upon (RFC 9110 9.2.2).
 
