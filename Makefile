@@ -14,7 +14,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
+.PHONY: install lock demo docs reference test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -35,6 +35,15 @@ $(UV):
 # The story of one token, told by the running gateway. ONCE=1 ends after it.
 demo: install
 	$(BIN)/gateway demo $(if $(ONCE),--once)
+
+# The site of docs/, in dist/site. A warning is an error; the hint at a new generator is none.
+docs: install
+	@$(BIN)/python .ci/install.py $(VENV) docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
+
+# The parts of docs/reference/ that are made from the code.
+reference: install
+	@$(BIN)/python .ci/reference.py
 
 # All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check

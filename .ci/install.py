@@ -2,6 +2,7 @@
 
     python3 .ci/install.py .venv              # make install
     .venv/bin/python .ci/install.py .venv proxies    # the proxies of the extra "proxies", about 100 MB, by themselves
+    .venv/bin/python .ci/install.py .venv docs       # what `make docs` needs beside the rest
 
 Only the standard library: nothing else is there yet. Older Pythons run the first lines, to say that they are too old.
 """
@@ -23,8 +24,8 @@ import tomllib
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
-BY_ITSELF = "proxies"
-"""The extra that only some tests need, and that is as large as all else."""
+BY_THEMSELVES = ("proxies", "docs")
+"""Extras that few people need, and that are as large as all else: each is installed when it is asked for."""
 STEP = 20
 """Packages between two lines of progress."""
 
@@ -32,34 +33,44 @@ STEP = 20
 def main() -> None:
     folder = Path(sys.argv[1])
     pip = folder / "bin" / "pip"
-    if sys.argv[2:] == [BY_ITSELF]:
-        install_locked(pip, read_lock(only=names_of_extra(BY_ITSELF)))
+    alone = {extra: names_of_extra(extra) for extra in BY_THEMSELVES}
+    if len(sys.argv) == 3 and sys.argv[2] in alone:
+        install_locked(pip, [entry for name, entry in read_lock() if name in alone[sys.argv[2]]])
         return
     started = time.monotonic()
     print(f"install: Python {sys.version.split()[0]} into {folder}", flush=True)
     run(sys.executable, "-m", "venv", folder)
-    install_locked(pip, read_lock(without=names_of_extra(BY_ITSELF)))
+    left_out = set().union(*alone.values())
+    install_locked(pip, [entry for name, entry in read_lock() if name not in left_out])
     print("install: the gateway itself, from this folder", flush=True)
     # By the hatchling that the lock pins, not by the newest one.
     run(pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--editable", ROOT)
     print(f"install: done in {time.monotonic() - started:.0f} s", flush=True)
 
 
-def names_of_extra(extra: str) -> set[str]:
-    """Return the normalized names of the packages that an extra of pyproject.toml asks for."""
+def names_of_extra(extra: str) -> "set[str]":
+    """Return the normalized names of the packages that only this extra of pyproject.toml brings along.
+
+    These are the packages that it asks for, and those that the lock has for no other reason than them.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = (re.match(r"[\w.-]+", requirement) for requirement in project["optional-dependencies"][extra])
-    return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in found if name}
+    names = {re.sub(r"[-_.]+", "-", name[0]).lower() for name in found if name}
+    reasons = [(name, read_reasons(entry)) for name, entry in read_lock()]
+    while more := {name for name, wanted_by in reasons if wanted_by <= names} - names:
+        names |= more
+    return names
 
 
-def read_lock(only: "set[str] | None" = None, without: "set[str] | None" = None) -> "list[str]":
-    """Return the entries of the lock, each with its hashes."""
+def read_lock() -> "list[tuple[str, str]]":
+    """Return the entries of the lock, each behind the name of its package. A package may have several, by Pythons."""
     entries = re.findall(r"^[a-z0-9].*\n(?:[ #].*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return [
-        entry
-        for entry in entries
-        if (only is None or entry.split("==")[0] in only) and (without is None or entry.split("==")[0] not in without)
-    ]
+    return [(entry.split("==")[0], entry) for entry in entries]
+
+
+def read_reasons(entry: str) -> "set[str]":
+    """Return the names of what an entry of the lock is there for: packages, or this project."""
+    return set(re.findall(r"^    # (?:via |  )(\S+)", entry, re.MULTILINE))
 
 
 def install_locked(pip: Path, entries: "list[str]") -> None:

@@ -1,12 +1,10 @@
 """The documentation is held to what the code says."""
 
 import re
-from pathlib import Path
 from textwrap import indent
 
 import click
 import msgspec
-import pytest
 from litestar.exceptions import HTTPException
 
 from gateway.adapters.policy_files import read_policies
@@ -24,10 +22,7 @@ from gateway.core.usage import Counted, StoreMemory, Totals
 from gateway.litestar_plugin import refusals
 from gateway.litestar_plugin.refusals import GatewayRefusal
 from gateway.settings import PREFIX, Settings
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+from tests.support.documents import DOCUMENTS, ROOT, page, read
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
@@ -38,14 +33,14 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def test_every_reason_is_documented_with_its_status() -> None:
-    """README's table of answers is the table of core/http/problems.py."""
-    documented = {row[0].strip("`"): int(row[1]) for row in rows(README, "reason")}
+    """The table of answers is the table of core/http/problems.py."""
+    documented = {row[0].strip("`"): int(row[1]) for row in rows(page("reference/errors.md"), "reason")}
     assert {str(reason): problem.status for reason, problem in PROBLEMS.items()} == documented
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    """README's table of settings is the struct of settings.py."""
-    documented = {row[0].strip("`"): row[1].strip("`") for row in rows(README, "variable")}
+    """The table of settings is the struct of settings.py."""
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows(page("reference/settings.md"), "variable")}
     settings = {
         PREFIX + field.name.upper(): "none" if field.default is msgspec.NODEFAULT else str(field.default)
         for field in msgspec.structs.fields(Settings)
@@ -54,54 +49,64 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
-    """README's table of metrics is what `/metrics` tells."""
+    """The table of metrics is what `/metrics` tells."""
     totals = Totals(
         {Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1}
     )
     told = {
         metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})
     }
-    documented = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(README, "metric")}
+    documented = {
+        row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows(page("reference/metrics.md"), "metric")
+    }
     assert told == documented
 
 
 def test_every_field_of_a_record_is_documented() -> None:
-    """README's table of fields is the struct of an access record, and its example is one."""
-    documented = [name for row in rows(README, "field of a record") for name in re.findall(r"`(\w+)`", row[0])]
+    """The table of fields is the struct of an access record, and its example is one."""
+    documented = [
+        name
+        for row in rows(page("reference/access-log.md"), "field of a record")
+        for name in re.findall(r"`(\w+)`", row[0])
+    ]
     fields = AccessRecord.__struct_fields__
     assert sorted(fields) == sorted(documented)
-    (example,) = re.findall(r'^\{"time".*$', README, re.MULTILINE)
+    (example,) = re.findall(r'^\{"time".*$', page("reference/access-log.md"), re.MULTILINE)
     assert example == msgspec.json.encode(msgspec.json.decode(example, type=AccessRecord)).decode()
 
 
 def test_every_end_of_an_answer_is_documented() -> None:
-    """README's table of ends is what a record can say."""
-    assert [str(ended) for ended in Ended] == [row[0].strip("`") for row in rows(README, "end of an answer (`ended`)")]
+    """The table of ends is what a record can say."""
+    assert [str(ended) for ended in Ended] == [
+        row[0].strip("`") for row in rows(page("reference/access-log.md"), "end of an answer (`ended`)")
+    ]
 
 
 def test_every_cause_of_a_failure_is_documented_with_its_advice() -> None:
-    """README's table of causes is the table that the log speaks by."""
-    documented = {row[0].strip("`"): row[1] for row in rows(README, "cause (`upstream_error`)")}
+    """The table of causes is the table that the log speaks by."""
+    documented = {
+        row[0].strip("`"): row[1] for row in rows(page("reference/access-log.md"), "cause (`upstream_error`)")
+    }
     assert {str(cause): ADVICE[cause] for cause in Cause} == documented
 
 
 def test_every_key_of_a_cache_is_documented() -> None:
-    """README's table of the cache is the table that a policy file may have."""
-    documented = [row[0].strip("`") for row in rows(README, "key")]
+    """The table of the cache is the table that a policy file may have."""
+    documented = [row[0].strip("`") for row in rows(page("guide/caching.md"), "key")]
     assert [field.name for field in msgspec.structs.fields(CacheTable)] == documented
 
 
 def test_every_algorithm_is_documented() -> None:
-    """ARCHITECTURE's table of algorithms is that of core/quotas/algorithms.py, and the example policy names each."""
+    """The guide's table of algorithms is that of core/quotas/algorithms.py, and the example policy names each."""
     assert [[name, one.keeps, one.admits, one.resets] for name, one in ALGORITHMS.items()] == rows(
-        ARCHITECTURE, "algorithm"
+        page("guide/limits.md"), "algorithm"
     )
     example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
     assert [] == [name for name in ALGORITHMS if f'"{name}"' not in example]
 
 
 def test_every_command_is_documented() -> None:
-    """README's table of commands is the command line."""
+    """The table of commands is the command line."""
 
     def paths(group: click.Group, prefix: str) -> set[str]:
         found = set()
@@ -109,11 +114,13 @@ def test_every_command_is_documented() -> None:
             found |= paths(command, f"{prefix} {name}") if isinstance(command, click.Group) else {f"{prefix} {name}"}
         return found
 
-    assert paths(commands, "gateway") == {row[0].strip("`") for row in rows(README, "command")}
+    assert paths(commands, "gateway") == {
+        row[0].strip("`") for row in rows(page("reference/command-line.md"), "command")
+    }
 
 
 def test_every_name_in_redis_is_documented() -> None:
-    """ARCHITECTURE's table of names is what adapters/redis/keys.py makes."""
+    """The table of names in docs/development/redis-layout.md is what adapters/redis/keys.py makes."""
     identity = "7f" + "0" * 22
     made = [
         keys.token(identity),
@@ -155,7 +162,7 @@ def test_every_name_in_redis_is_documented() -> None:
         keys.marker(),
         keys.versions(),
     ]
-    documented = re.findall(r"`(gw1:[^`]+)`", ARCHITECTURE.split("## Redis")[1].split("\n## ")[0])
+    documented = re.findall(r"`(gw1:[^`]+)`", page("development/redis-layout.md"))
     patterns = [
         re.compile(re.sub(r"<[a-z]+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")))
         for name in documented
@@ -165,28 +172,23 @@ def test_every_name_in_redis_is_documented() -> None:
 
 
 def test_the_lines_for_a_job_are_those_of_the_developer_page() -> None:
-    """What README tells to pull with is what a test runs (tests/system/test_snippets.py)."""
+    """What the page tells to pull with is what a test runs (tests/system/test_snippets.py)."""
     policy = read_policies(ROOT / "policies", {}).policies["example"]
     url = "https://api.example.com/api/v1/projects/website/translations/export"
-    assert indent(build_snippets(policy, url, "json")[0].text, " " * 4) in README
+    assert indent(build_snippets(policy, url, "json")[0].text, " " * 4) in page("guide/ci.md")
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_make_targets_in_the_documents_exist(document: str) -> None:
+def test_make_targets_in_the_documents_exist() -> None:
     """`make x` is told only where the Makefile has x."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z]+(?:-[a-z]+)*)\b", (ROOT / document).read_text())) - targets <= {"it"}
+    named = {target for file in DOCUMENTS for target in re.findall(r"(?:`|\$ )make ([a-z]+(?:-[a-z]+)*)\b", read(file))}
+    assert set() == named - targets
 
 
 def test_the_plugins_page_names_what_there_is() -> None:
-    """Its exceptions are those of the module, each under the class that it extends; its links lead somewhere."""
-    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    """Its exceptions are those of the module, each under the class that it extends."""
+    text = page("guide/plugin.md")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE)
     kinds = {kind for kind in vars(refusals).values() if isinstance(kind, type) and issubclass(kind, HTTPException)}
     own = {kind for kind in kinds if issubclass(kind, GatewayRefusal)}
     assert {(kind.__name__, kind.__mro__[1].__name__) for kind in own} == {*rows}
-    anchors = {
-        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
-        for title in re.findall(r"^## (.+)$", page, re.MULTILINE)
-    }
-    assert {*re.findall(r"\]\(#([\w-]+)\)", page)} <= anchors

@@ -1,6 +1,7 @@
 """What is installed: the lock, held to pyproject.toml, and what the package says of itself."""
 
 import re
+import runpy
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -105,3 +106,22 @@ def test_pictures_of_the_readme_have_absolute_addresses() -> None:
     assert [] == [picture for picture in pictures if not (ROOT / picture.removeprefix(beginning)).is_file()]
     assert [] == [picture for picture in pictures if not picture.startswith(beginning)]
     assert pictures
+
+
+@pytest.mark.parametrize("extra", ["proxies", "docs"])
+def test_an_extra_that_is_installed_by_itself_takes_nothing_from_the_rest(extra: str) -> None:
+    """`make install` leaves out what only the extra needs; nothing that it installs needs any of that."""
+    install = runpy.run_path(str(ROOT / ".ci" / "install.py"))
+    alone = install["names_of_extra"](extra)
+    wanted_by = [(name, install["read_reasons"](entry)) for name, entry in install["read_lock"]()]
+    others = [
+        canonicalize_name(Requirement(text).name)
+        for named, texts in {**PROJECT["optional-dependencies"], "": PROJECT["dependencies"]}.items()
+        for text in texts
+        if named != extra
+    ]
+    assert set() == alone - {name for name, _ in wanted_by}
+    assert set() == alone & {*others}
+    assert [] == [
+        (name, reasons) for name, reasons in wanted_by if name in alone and reasons - alone - {PROJECT["name"]}
+    ]

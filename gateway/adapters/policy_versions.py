@@ -17,7 +17,7 @@ from gateway.core.policies.versions import Mixtures, Serving, gather_versions
 LOOK_SECONDS = 5.0
 KEEP_SECONDS = 16.0
 """For how long a process counts that nothing is heard of: it may miss two looks."""
-ADVICE = 'see "Roll out a changed policy" in the README; `gateway policy versions` shows them'
+ADVICE = 'see "Roll out a changed policy" in docs/guide/policies.md; `gateway policy versions` shows them'
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ class GatewayRefusal:
     any other of these are found before the gateway's own."""
 
     reason: Reason
-    """Why the request is refused: a code of the README's table. It is for the app: clients are told less of tokens."""
+    """Why the request is refused: a code of docs/reference/errors.md. It is for the app: clients are told less."""
     response: Response
     """The policy's answer."""
 

@@ -1,7 +1,7 @@
 """One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
 
 This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
-own protocol does beyond that, for any application, costs as much as an admission (measured: ARCHITECTURE.md).
+own protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
 
 When the other end of a connection has to have done something. All connections are looked through once a second:
 a timer for each request would cost more than all else that the server does with it.

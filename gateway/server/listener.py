@@ -62,7 +62,7 @@ class PublicListener:
     """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
 
     Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
-    what the server does (measured: ARCHITECTURE.md). Requests come from server/connection.py; by ASGI come only the
+    what the server does (docs/decisions/0006). Requests come from server/connection.py; by ASGI come only the
     start and the end of the process.
     """
 

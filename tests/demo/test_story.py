@@ -19,7 +19,7 @@ from tests.demo.shell import commands_in, paste
 from tests.support.client import ask
 from tests.support.processes import Process, free_port, is_listening, wait_until
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+QUICKSTART = (Path(__file__).parents[2] / "docs" / "guide" / "quickstart.md").read_text(encoding="utf-8")
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 DEMO_SECONDS = 60
 STATUSES = ["401", "200", "304", "403", "200", "200", "200", "200", "429", "200", "401"]
@@ -161,9 +161,9 @@ def test_every_printed_command_works_when_pasted(running: str, store: str, shell
     ]
 
 
-def test_the_readme_has_the_story(running: str, store: str) -> None:
-    """README shows what the demo prints; the steps are the same ones with each store."""
-    shown = README.partition("\n## See it\n")[2].partition("```text\n")[2].partition("```")[0]
+def test_the_quickstart_has_the_story(running: str, store: str) -> None:
+    """The quickstart shows what the demo prints; the steps are the same ones with each store."""
+    shown = QUICKSTART.partition("\n## Run the demo instead\n")[2].partition("```text\n")[2].partition("```")[0]
     shown, told = without_variable_parts(shown), without_variable_parts(running)
     if store == "redis":
         shown, told = (text.partition("\n1. ")[2].partition("\nOpen the developer page")[0] for text in (shown, told))

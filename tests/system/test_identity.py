@@ -17,8 +17,8 @@ from tests.support.client import Answer, ask
 from tests.support.processes import GatewayServer, wait_until
 from tests.system.conftest import Serve, Share, mint
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-IN_README = "http://127.0.0.1:8080/-/jwks.json"
+PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "backends.md").read_text(encoding="utf-8")
+ON_PAGE = "http://127.0.0.1:8080/-/jwks.json"
 MIRROR = "/api/v1/whoami"
 """Shows the request as it reached the backend."""
 EXPORT = "/api/v1/projects/website/translations/export"
@@ -44,17 +44,17 @@ def received(answer: Answer) -> dict[str, str]:
 
 
 def code_of(language: str, beginning: str) -> str:
-    """The block of README that begins so."""
-    found = re.search(rf"```{language}\n({re.escape(beginning)}.*?)```", README, re.DOTALL)
+    """The block of docs/guide/backends.md that begins so."""
+    found = re.search(rf"```{language}\n({re.escape(beginning)}.*?)```", PAGE, re.DOTALL)
     assert found is not None
     return found[1]
 
 
 @functools.cache
 def verifier(port: int) -> Callable[[str, str, str], dict[str, Any]]:
-    """README's way to verify in Python, with the keys of this gateway."""
+    """The page's way to verify in Python, with the keys of this gateway."""
     names: dict[str, Any] = {}
-    exec(code_of("python", "import jwt").replace(IN_README, f"http://127.0.0.1:{port}/-/jwks.json"), names)
+    exec(code_of("python", "import jwt").replace(ON_PAGE, f"http://127.0.0.1:{port}/-/jwks.json"), names)
     verify: Callable[[str, str, str], dict[str, Any]] = names["who_asks"]
     return verify
 
@@ -62,7 +62,7 @@ def verifier(port: int) -> Callable[[str, str, str], dict[str, Any]]:
 def test_a_backend_verifies_who_asks(
     share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None]
 ) -> None:
-    """README's Python, by the published keys: the token, its scopes and project, for this request and for no other."""
+    """The page's Python, by the published keys: the token, its scopes and project, for this request and no other."""
     upstream('assertion = { audience = "shop" }')
     gateway = share("trusting")
     created = mint(redis_url, policies, "--scope", "read")
@@ -89,7 +89,7 @@ def test_a_backend_verifies_who_asks(
 def test_an_expired_assertion_is_refused(
     share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
 ) -> None:
-    """By README's Python: one that was signed by the same key, for this request, and has ended."""
+    """By the page's Python: one that was signed by the same key, for this request, and has ended."""
     upstream('assertion = { audience = "shop" }')
     gateway = share("trusting")
     (published,) = ask(gateway.port, "GET", "/-/jwks.json").json()["keys"]
@@ -104,7 +104,7 @@ def test_an_expired_assertion_is_refused(
 def test_a_backend_in_javascript_verifies_who_asks(
     share: Share, redis_url: str, policies: Path, upstream: Callable[[str], None], tmp_path: Path
 ) -> None:
-    """README's lines for Node, with nothing but what Node brings along."""
+    """The page's lines for Node, with nothing but what Node brings along."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node on this machine")
@@ -112,7 +112,7 @@ def test_a_backend_in_javascript_verifies_who_asks(
     gateway = share("trusting")
     created = mint(redis_url, policies)
     assertion = received(ask(gateway.port, "GET", MIRROR, token=created["token"]))["x-gateway-assertion"]
-    code = code_of("js", "import {").replace(IN_README, f"http://127.0.0.1:{gateway.port}/-/jwks.json")
+    code = code_of("js", "import {").replace(ON_PAGE, f"http://127.0.0.1:{gateway.port}/-/jwks.json")
     tries = """
 const refused = (...shown) => { try { whoAsks(...shown); return false } catch { return true } };
 const [assertion, path] = process.argv.slice(2);

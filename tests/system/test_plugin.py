@@ -26,6 +26,7 @@ from tests.support.processes import Process, RedisServer, free_port, is_listenin
 from tests.support.redis_clock import wait_for_next_millisecond
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "guide" / "plugin.md"
 POLICY = ROOT / "tests" / "examples" / "plugin_policy.toml"
 APP = "tests.examples.plugin_app:app"
 EXPORT = "/projects/website/export"
@@ -390,10 +391,8 @@ def test_what_is_open_ends_when_its_token_may_no_longer(app: App, mint: Mint, ch
 
 
 def test_a_stop_gives_websockets_time(redis_url: str, tmp_path: Path) -> None:
-    """With the README's option for uvicorn: they go on like requests, and are closed with 1001 when that is over."""
-    (option,) = re.findall(
-        r"--ws \S+ --timeout-graceful-shutdown \d+", (ROOT / "README.md").read_text(encoding="utf-8")
-    )
+    """With the page's option for uvicorn they go on like requests, and are closed with 1001 when that is over."""
+    (option,) = re.findall(r"--ws \S+ --timeout-graceful-shutdown \d+", PAGE.read_text(encoding="utf-8"))
     app = App(tmp_path, redis_url, *option.split()[:-1], "2")
     try:
         own = ("--policy", "own", "--project", "website", "--name", "CI", "--plan", "pro")
@@ -535,14 +534,11 @@ def test_the_sample_repository_passes_its_own_tests(tmp_path: Path) -> None:
     assert "5 passed" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("page", "part"), [("README.md", "### In a Litestar app"), ("docs/plugin.md", "## A complete app")]
-)
-def test_the_app_of_the_docs_runs(redis_url: str, tmp_path: Path, page: str, part: str) -> None:
-    """A page's app with its policy, by its commands."""
-    readme = (ROOT / page).read_text(encoding="utf-8").partition(part)[2]
-    (tmp_path / "app.py").write_text(readme.partition("```python\n")[2].partition("```")[0])
-    (tmp_path / "own.toml").write_text(readme.partition("```toml\n")[2].partition("```")[0])
+def test_the_app_of_the_docs_runs(redis_url: str, tmp_path: Path) -> None:
+    """The app of the plugin's page with its policy, by its commands."""
+    part = PAGE.read_text(encoding="utf-8").partition("## A complete app")[2]
+    (tmp_path / "app.py").write_text(part.partition("```python\n")[2].partition("```")[0])
+    (tmp_path / "own.toml").write_text(part.partition("```toml\n")[2].partition("```")[0])
     environment = {"GATEWAY_REDIS_URL": redis_url, "GATEWAY_POLICIES": str(tmp_path / "own.toml")}
     port = free_port()
     command = [sys.executable, "-m", "litestar", "--app-dir", str(tmp_path), "--app", "app:app"]

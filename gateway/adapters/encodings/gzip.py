@@ -1,4 +1,4 @@
-"""The coding gzip (RFC 1952) by zlib. What is kept of it is measured in ARCHITECTURE.md, Decisions."""
+"""The coding gzip (RFC 1952) by zlib. What is kept of it is measured in docs/decisions/0026."""
 
 import zlib
 

@@ -2,8 +2,8 @@
 
 redis-py opens the connection (address, TLS, user, database); what it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
-ARCHITECTURE.md). So the line takes the open connection over, and at the first thing that is not as usual gives it back:
-redis-py knows what to do then.
+docs/decisions/0019). So the line takes the open connection over, and at the first thing that is not as usual gives it
+back: redis-py knows what to do then.
 """
 
 import asyncio

@@ -265,7 +265,7 @@ class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The backend gives one canonical document of JSON, the gateway every variant of it that is asked for."""
 
     document: DocumentKind
-    """What it is about; README has the schema of each."""
+    """What it is about; `gateway policy schema --document` prints what each may have."""
     source: Annotated[str, Meta(pattern=r"^/[!-~]*" + END, description="A path and query in ASCII")] | None = None
     """Where the backend has it, with parameters of the rule's path: "/internal/{project}"; absent: the rule's path."""
     filename: str = "export"

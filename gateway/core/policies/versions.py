@@ -1,8 +1,8 @@
 """Which versions of policies are served at one moment, by processes that share a Redis.
 
 A version is named by a digest of what the policy's file says, so comments, the order of keys and the file's own tests
-make no new one. While a changed file is rolled out there are two. What they share in Redis is safe then: README, "Roll
-out a changed policy", says what is not.
+make no new one. While a changed file is rolled out there are two. What they share in Redis is safe then;
+docs/guide/policies.md, "Roll out a changed policy", says what is not.
 """
 
 import hashlib

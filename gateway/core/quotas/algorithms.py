@@ -1,7 +1,7 @@
 """What the algorithms of quotas count: the twin of adapters/scripts/quotas.lua.
 
-Rule: ALGORITHMS is the one table of them. A new algorithm is a class and a row here, a table with the same name in
-quotas.lua, a row in ARCHITECTURE.md and a line in policies/example.toml; what is forgotten fails a test and readiness.
+Rule: ALGORITHMS is the one table of them. docs/development/contributing.md lists what a new one touches; what is
+forgotten fails a test, and readiness.
 
 Only whole numbers are computed with: milliseconds, units of cost, and ticks (see Quota.tick). What has run out reads as
 new.
@@ -196,7 +196,7 @@ State: TypeAlias = FixedWindow | SlidingCounter | MovingLog | TokenBucket | Leas
 
 
 class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to know of an algorithm besides how it counts. The texts are a row of ARCHITECTURE.md."""
+    """What there is to know of an algorithm besides how it counts. The texts are a row of docs/guide/limits.md."""
 
     new: State
     """The state before the first request."""
@@ -218,19 +218,20 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     FIXED_WINDOW: Algorithm(
         new=FixedWindow(0, 0),
         keeps="two numbers",
-        admits="the limit in a window that starts with the first request; up to twice that around its end",
+        admits="the limit in a window that starts with the first request; up to twice the limit around the end of a "
+        "window",
         resets="until the window ends",
     ),
     "sliding-window-counter": Algorithm(
         new=SlidingCounter(0, 0, 0),
         keeps="three numbers",
-        admits="the same without the double burst: the window before fades out",
+        admits="the same without the double burst, because the window before fades out",
         resets="until a unit of the window before has faded",
     ),
     "moving-window": Algorithm(
         new=MovingLog(),
-        keeps="an entry a request",
-        admits="the limit in any window, exactly; up to 100,000",
+        keeps="an entry for each request",
+        admits="the limit in any window, exactly; limits up to 100,000",
         resets="until the oldest request leaves",
         own_key="log",
         maximum_limit=MAXIMUM_LOGGED,

@@ -1,4 +1,4 @@
-"""README's documents and variants: what it shows is what the gateway makes of them."""
+"""The documents and variants of docs/guide/exports.md: what it shows is what the gateway makes of them."""
 
 import re
 
@@ -8,13 +8,13 @@ from gateway.core.variants.model import Rendered, Variant
 from gateway.core.variants.options import parse_variant
 from gateway.core.variants.rendering import render
 from tests.core.samples import load
-from tests.test_docs import README
+from tests.support.documents import page
 
-SECTION = README.split("### One document, many variants")[1].split("\n### ")[0]
-BLOCKS = re.findall(r"^(?:`([^`\n]+)`[^\n]*\n\n)?```(\w+)\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+PAGE = page("guide/exports.md")
+BLOCKS = re.findall(r"^(?:`([^`\n]+)`[^\n]*\n\n)?```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 """What stands between backticks in the line before it, its language, its text."""
 HEADER = """
-name = "readme"
+name = "page"
 upstream = "http://127.0.0.1:9001"
 token = { prefixes = ["rme_"] }
 scopes = { read = "Read", "exports:read" = "Pull exports" }
@@ -35,7 +35,7 @@ def examples() -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize(("policy", "document", "asked", "content"), examples(), ids=[one[2] for one in examples()])
-def test_a_variant_is_as_readme_shows_it(policy: str, document: str, asked: str, content: str) -> None:
+def test_a_variant_is_as_the_page_shows_it(policy: str, document: str, asked: str, content: str) -> None:
     """Byte for byte, but for the line breaks of CSV."""
     path, _, query = asked.partition("?")
     full = f"/api/v1/tokensets/brand{path}" if path else "/api/v1/projects/website/export"
@@ -50,7 +50,7 @@ def test_a_variant_is_as_readme_shows_it(policy: str, document: str, asked: str,
     assert content == made.content.decode().replace("\r\n", "\n")
 
 
-def test_readme_shows_one_document_in_four_variants() -> None:
+def test_the_page_shows_one_document_in_four_variants() -> None:
     """Translations as nested and flat JSON, CSV and XML; and a document of design tokens as CSS."""
     shown = [
         (document, language)
