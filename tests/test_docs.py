@@ -19,6 +19,7 @@ from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.variants.formats import FORMATS
 from gateway.litestar_plugin import refusals
 from gateway.litestar_plugin.refusals import GatewayRefusal
 from gateway.settings import PREFIX, Settings
@@ -103,6 +104,18 @@ def test_every_algorithm_is_documented() -> None:
     )
     example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
     assert [] == [name for name in ALGORITHMS if f'"{name}"' not in example]
+
+
+def test_every_format_is_documented() -> None:
+    """The guide's table of options has the formats of core/variants/formats.py, and the example policy names each."""
+    documented = [
+        re.findall(r"`([\w-]+)`", row[2]) for row in rows(page("guide/exports.md"), "option") if "`format`" in row
+    ]
+    assert [list(formats) for formats in FORMATS.values()] == documented
+    example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^# format = .*$", example, re.MULTILINE)
+    named = re.findall(r"\w+", line)
+    assert [] == [name for formats in FORMATS.values() for name in formats if name not in named]
 
 
 def test_every_command_is_documented() -> None:
