@@ -271,8 +271,10 @@ def parse_quotas(name: str, text: str, algorithm: str = FIXED_WINDOW, burst: int
         bursting = " and ".join(name for name, one in ALGORITHMS.items() if one.has_burst)
         raise ValueError(f"burst is for {bursting} only, this is {algorithm}")
     if counted.maximum_limit is not None and any(quota.limit > counted.maximum_limit for quota in quotas):
-        unbounded = " or ".join(name for name, one in ALGORITHMS.items() if one.maximum_limit is None)
-        raise ValueError(f"{algorithm} counts limits up to {counted.maximum_limit} only: take {unbounded}")
+        raise ValueError(
+            f"{algorithm} counts limits up to {counted.maximum_limit} only: take another algorithm, such as "
+            "sliding-window-counter"
+        )
     return quotas
 
 

@@ -122,7 +122,7 @@ MISTAKES = {
     ],
     "bad_quota_too_large_to_log": [
         "$.quotas.pull: moving-window counts limits up to 100000 only: "
-        "take fixed-window or sliding-window-counter or token-bucket"
+        "take another algorithm, such as sliding-window-counter"
     ],
     "bad_quota_type": ["$.quotas.pull: Expected `str | object`, got `int`"],
     "bad_quota_name": ["$.plans.free.quotas.Pull: the quota name 'Pull' must match [a-z][a-z0-9_-]*"],
