@@ -24,11 +24,12 @@ local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, ma
 local call, tonumber, unpack, find_text, byte = redis.call, tonumber, unpack, string.find, string.byte
 local NINE = byte('9')
 
-local fixed, sliding, moving = { mark = '' }, { mark = 's' }, { mark = 'm', kind = 'log:' }
-local bucket, leases = { mark = 'b' }, { mark = 'l', kind = 'leases:', takes = 1 }
 local ALGORITHMS = {
-  ['fixed-window'] = fixed, ['sliding-window-counter'] = sliding, ['moving-window'] = moving,
-  ['token-bucket'] = bucket, ['concurrent'] = leases,
+  ['fixed-window'] = { mark = '' },
+  ['sliding-window-counter'] = { mark = 's' },
+  ['moving-window'] = { mark = 'm', kind = 'log:' },
+  ['token-bucket'] = { mark = 'b' },
+  ['concurrent'] = { mark = 'l', kind = 'leases:', takes = 1 },
 }
 
 -- The algorithm of a quota. One that is not known here ends the script: nothing is admitted, and nothing is charged.
@@ -73,6 +74,8 @@ local function join(mark, state, others)
   return mark == '' and state or mark .. state
 end
 
+local fixed = ALGORITHMS['fixed-window']
+
 function fixed.read(quota, state, now)
   if state then
     local resets_at, used = match(state, '^(%d+):(%d+)$')
@@ -105,6 +108,8 @@ function fixed.give_back(quota, state, units, charged_at, now)
 end
 
 -- field: start of the window:units of the window before:units
+local sliding = ALGORITHMS['sliding-window-counter']
+
 function sliding.read(quota, state, now)
   local length = quota[WINDOW]
   local window = { start = now - now % length, before = 0, current = 0, is_new = true }
@@ -154,6 +159,8 @@ function sliding.give_back(quota, state, units, charged_at, now)
 end
 
 -- field: until when there is a list, which has the state. An entry of it: time:units:all units of the list up to and including these.
+local moving = ALGORITHMS['moving-window']
+
 local function log_entry(log, index)
   local at, units, total = match(call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
   return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
@@ -241,6 +248,8 @@ function moving.give_back(quota, _, units, charged_at, now, log)
 end
 
 -- field: time:debt at that time:until when the hash is known to live
+local bucket = ALGORITHMS['token-bucket']
+
 function bucket.read(quota, state, now)
   local at, debt, lives_until = match(state or '', '^(%d+):(%d+):(%d+)$')
   local window = { at = now, debt = 0, lives_until = tonumber(lives_until) or 0 }
@@ -285,6 +294,8 @@ function bucket.give_back(quota, state, units, charged_at, now)
 end
 
 -- A concurrency limit's sorted set: a lease for each request in flight, by the moment at which it ends by itself.
+local leases = ALGORITHMS['concurrent']
+
 function leases.read(_, _, now, key)
   return { used = call('ZCOUNT', key, format('(%d', now), '+inf'), key = key, now = now }
 end

@@ -22,7 +22,7 @@ over, nothing of a debt that was repaid meanwhile, and of a moving window nothin
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,30 @@ MAXIMUM_LATER = 1000
 """Entries of a moving window behind the one that something is given back to: that many are written anew."""
 RETRY_MILLISECONDS = 1000
 """After this a request that found too many in flight may try again: nobody knows when one of them ends."""
+
+
+class State(Protocol):
+    """What an algorithm has counted for one quota."""
+
+    def advance(self, quota: Quota, now: int) -> Self:
+        """The same at a later moment."""
+        ...
+
+    def units(self, quota: Quota, now: int) -> int:
+        """Units used, once advanced to `now`."""
+        ...
+
+    def take(self, quota: Quota, cost: int, now: int) -> Self:
+        """The same with `cost` more units used."""
+        ...
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        """When units that find no room now, but fewer than the capacity, will."""
+        ...
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
+        """The same without units that were charged earlier, None where they no longer count."""
+        ...
 
 
 class FixedWindow(msgspec.Struct, frozen=True):
@@ -190,9 +214,6 @@ class Leases(msgspec.Struct, frozen=True):
     def release(self, lease: str) -> "Leases":
         """The same without the request of this lease."""
         return Leases(tuple(one for one in self.ends if one[0] != lease), self.at)
-
-
-State: TypeAlias = FixedWindow | SlidingCounter | MovingLog | TokenBucket | Leases
 
 
 class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
