@@ -7,6 +7,7 @@ The answer is a 304 from the cache, the commonest one of many that are counted, 
 import asyncio
 import statistics
 import time
+from typing import Any
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.settlements import RedisSettlements
@@ -44,14 +45,36 @@ async def measure() -> None:
     counting = RedisCounting(connection, {}, time.time)
 
     def build(counting: RedisCounting | None) -> Exchange:
-        parts = (Policies(), None, None, settlements, None, None, b"", time.time)
-        return Exchange(*parts, counting)  # type: ignore[arg-type]  # what comes before the end is left out
+        left_out: Any = None  # what comes before the end
+        return Exchange(
+            policies=Policies(),
+            admissions=left_out,
+            retrieval=left_out,
+            settlements=settlements,
+            streams=left_out,
+            authenticator=left_out,
+            access_log=None,
+            clock=time.time,
+            counting=counting,
+        )
 
     outcomes = [
         Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
         for record in (make_record(f"sml_{number}") for number in range(100))
     ]
-    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "small.example", "small.example", 0.0)
+    head = RequestHead(
+        method="GET",
+        path="/export",
+        query="",
+        fields=[],
+        scheme="http",
+        client="",
+        forwarded_for="",
+        id="id",
+        host="small.example",
+        authority="small.example",
+        received_at=0.0,
+    )
 
     def run(exchange: Exchange) -> float:
         began = time.process_time_ns()

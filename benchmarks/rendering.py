@@ -17,6 +17,7 @@ import msgspec
 
 from benchmarks.documents import build_tokens, build_translations
 from gateway.adapters.renderer import ProcessRenderer
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, DocumentKind, Rendered, Variant
 from gateway.core.variants.rendering import render
 
@@ -35,10 +36,7 @@ ROWS: dict[str, tuple[DocumentKind, Variant]] = {
     "texts, xml": ("translations", Variant(format="xml")),
     "texts, xml, flat": ("translations", Variant(format="xml", shape="flat")),
     "texts, xml, one language": ("translations", Variant(format="xml", lang=("de",))),
-    **{
-        f"tokens, {name}": ("design-tokens", Variant(format=name, mode="dark"))
-        for name in ("css", "scss", "json", "js", "ts", "dtcg")
-    },
+    **{f"tokens, {name}": ("design-tokens", Variant(format=name, mode="dark")) for name in FORMATS["design-tokens"]},
 }
 HEADINGS = (
     "",

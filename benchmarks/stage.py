@@ -15,6 +15,8 @@ import redis
 
 from benchmarks.backend import HUGE_TARGET, LARGE_TARGET
 from benchmarks.usage import Cores, pinned
+from gateway.core.quotas.algorithms import ALGORITHMS
+from gateway.core.quotas.model import FIXED_WINDOW
 from tests.support.client import ask
 from tests.support.processes import Process, RedisServer, free_port, is_listening, wait_until
 
@@ -34,6 +36,13 @@ UVICORN = ("-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-acc
 ALIKE = ("--no-server-header", "--no-date-header", "--no-proxy-headers")
 """As `gateway serve` runs it."""
 NAIVE_TOKEN = "naive-0123456789abcdef0123456789abcdef"
+OTHERS = [name for name in ALGORITHMS if name != FIXED_WINDOW]
+"""The algorithms that are measured beside the usual one, each in a plan of its name."""
+PLANS = "".join(
+    f'[plans.{name}.quotas]\nminute = {{ limit = "{limit}", algorithm = "{name}" }}\n'
+    for name, maximum in ((name, ALGORITHMS[name].maximum_limit) for name in OTHERS)
+    for limit in (f"{maximum}/second" if maximum else "1000000000/minute",)
+)
 POLICY = """
 name = "bench"
 upstream = "http://127.0.0.1:{port}"
@@ -52,13 +61,7 @@ second = "1000000000/second"
 minute = "1000000000/minute"
 hour = "1000000000/hour"
 day = "1000000000/day"
-[plans.sliding-window-counter.quotas]
-minute = {{ limit = "1000000000/minute", algorithm = "sliding-window-counter" }}
-[plans.moving-window.quotas]
-minute = {{ limit = "100000/second", algorithm = "moving-window" }}
-[plans.token-bucket.quotas]
-minute = {{ limit = "1000000000/minute", algorithm = "token-bucket" }}
-[[rules]]
+{algorithms}[[rules]]
 match = "GET /export/**"
 scopes = ["read"]
 cache = {{ fresh = "1h" }}
@@ -151,7 +154,7 @@ class Stage:
     def _gateway(self) -> Iterator[Row]:
         policies = self._folder / "policies"
         policies.mkdir()
-        (policies / "bench.toml").write_text(POLICY.format(port=self._backend))
+        (policies / "bench.toml").write_text(POLICY.format(port=self._backend, algorithms=PLANS))
         common = ("--policies", str(policies), "--redis", self.redis_url)
         port, pid = self._serve_gateway("gateway", common)
         one, four = ((*CLIENT_FIELDS, self._mint(plan, common)) for plan in ("one", "four"))
@@ -168,7 +171,7 @@ class Stage:
         yield Row("gateway: cached export, br", pid, port, "/export", coded, 200, hit, True)
         yield Row("gateway: cached export, 64 KiB, br", pid, port, LARGE_TARGET, coded, 200, hit, True)
         yield Row("gateway: cached export, 4 quotas", pid, port, "/export", four, 200, hit, True)
-        for algorithm in ("sliding-window-counter", "moving-window", "token-bucket"):
+        for algorithm in OTHERS:
             fields = (*CLIENT_FIELDS, self._mint(algorithm, common))
             yield Row(f"gateway: cached export, {algorithm}", pid, port, "/export", fields, 200, hit, True)
         yield Row("gateway: cached export, 304", pid, port, "/export", not_modified, 304, hit, True)

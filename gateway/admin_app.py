@@ -38,6 +38,7 @@ from gateway.management.building import build_management
 from gateway.pages.common import Pages, build_templates
 from gateway.pages.router import build_pages, tell_http
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
+from gateway.pipeline.authenticator import Authenticator
 from gateway.settings import (
     Settings,
     authority_of,
@@ -74,19 +75,21 @@ class Administration:
             self.exports_redis = BoundedConnection(open_client(url, ADMIN_TIMEOUT_SECONDS), ADMIN_TIMEOUT_SECONDS)
         self.exports = RedisExports(self.exports_redis, 0, history=RedisAudit(self.redis) if url else None)
         trusted = parse_trusted_proxies(settings)
+        failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.access = Access(
             admissions=RedisAdmissions(self.redis),
-            failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
-            pepper=settings.token_pepper.encode(),
+            authenticator=Authenticator(failures, settings.token_pepper.encode()),
             clock=clock,
             new_id=request_ids().__next__,
             trusted=trusted,
             masking=self.masking,
         )
-        sessions, failures = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
+        sessions, wrong_sign_ins = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
         self.pages = Pages(
-            visitors=Visitors(sessions, self.management, self.policies, kinds, failures, clock, secrets.token_bytes),
+            visitors=Visitors(
+                sessions, self.management, self.policies, kinds, wrong_sign_ins, clock, secrets.token_bytes
+            ),
             management=self.management,
             tokens=self.tokens,
             usage=self.usage,

@@ -40,6 +40,7 @@ from gateway.core.durability import Readiness
 from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
 from gateway.management.product_api import ProductApi
+from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import Retrieval
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import Contents, Fetching
@@ -101,15 +102,16 @@ class Gateway:
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
+        failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
+        self.authenticator = Authenticator(failures, settings.token_pepper.encode())
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
-            failures=FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None,
+            authenticator=self.authenticator,
             access_log=self.access_log,
-            pepper=settings.token_pepper.encode(),
             clock=time.time,
             counting=self.counting,
             issuer=issuer,
@@ -230,6 +232,8 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     new_id = request_ids().__next__
     proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
     forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
-    whoami = Whoami(gateway.exchange, gateway.policies, gateway.tokens, time.time, new_id, trusted)
+    whoami = Whoami(
+        gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, time.time, new_id, trusted
+    )
     operations = build_operations(gateway, whoami, run, gateway.own)
     return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

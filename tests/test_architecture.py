@@ -150,6 +150,13 @@ def test_tokens_are_changed_by_management_only() -> None:
     ]
 
 
+def test_a_credential_is_checked_in_one_place() -> None:
+    """Only the authenticator makes a digest of what a request presents, so none forgets the guard against guessing."""
+    both = {"gateway.core.tokens.credentials.find_credential", "gateway.core.tokens.text.digest"}
+    found = [name_of(file) for file in FILES if file not in CORE and both <= {one for _, one in imports_of(file)}]
+    assert ["gateway/pipeline/authenticator.py"] == found
+
+
 def test_core_imports_nothing_that_does_io() -> None:
     """Core knows no server, no Redis, no clock, no randomness, no environment and no files."""
     assert [] == [

@@ -15,9 +15,11 @@ from gateway.core.http.problems import PROBLEMS
 from gateway.core.metrics import gather_metrics
 from gateway.core.pages.export_urls import build_snippets
 from gateway.core.policies.schema import CacheTable
+from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.upstream.causes import ADVICE, Cause
 from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.variants.formats import FORMATS
 from gateway.litestar_plugin import refusals
 from gateway.litestar_plugin.refusals import GatewayRefusal
 from gateway.settings import PREFIX, Settings
@@ -93,6 +95,27 @@ def test_every_key_of_a_cache_is_documented() -> None:
     """The table of the cache is the table that a policy file may have."""
     documented = [row[0].strip("`") for row in rows(page("guide/caching.md"), "key")]
     assert [field.name for field in msgspec.structs.fields(CacheTable)] == documented
+
+
+def test_every_algorithm_is_documented() -> None:
+    """The guide's table of algorithms is that of core/quotas/algorithms.py, and the example policy names each."""
+    assert [[name, one.keeps, one.admits, one.resets] for name, one in ALGORITHMS.items()] == rows(
+        page("guide/limits.md"), "algorithm"
+    )
+    example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
+    assert [] == [name for name in ALGORITHMS if f'"{name}"' not in example]
+
+
+def test_every_format_is_documented() -> None:
+    """The guide's table of options has the formats of core/variants/formats.py, and the example policy names each."""
+    documented = [
+        re.findall(r"`([\w-]+)`", row[2]) for row in rows(page("guide/exports.md"), "option") if "`format`" in row
+    ]
+    assert [list(formats) for formats in FORMATS.values()] == documented
+    example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^# format = .*$", example, re.MULTILINE)
+    named = re.findall(r"\w+", line)
+    assert [] == [name for formats in FORMATS.values() for name in formats if name not in named]
 
 
 def test_every_command_is_documented() -> None:

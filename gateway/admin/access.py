@@ -22,8 +22,9 @@ from litestar.typing import FieldDefinition
 from msgspec.structs import replace
 
 from gateway.adapters.admin_ports import Usage
-from gateway.adapters.ports import Admissions, Exports, FailedCredentials
-from gateway.core.admission.decision import FAILED_CREDENTIALS, Asked, Deny, decide
+from gateway.adapters.ports import Admissions, Exports
+from gateway.core.admission.decision import Asked, Deny, decide
+from gateway.core.admission.outcomes import Refused
 from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.problems import build_refusal
@@ -31,9 +32,9 @@ from gateway.core.http.reasons import Reason
 from gateway.core.masking import Masking
 from gateway.core.tokens.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
 from gateway.core.tokens.audit import Actor
-from gateway.core.tokens.credentials import find_credential
-from gateway.core.tokens.text import BYTE_ORDER_MARK, digest
+from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.management import Management
+from gateway.pipeline.authenticator import Authenticator
 from gateway.server.asgi import read_scope
 from gateway.server.requests import accept
 
@@ -61,8 +62,7 @@ class Access:
     def __init__(
         self,
         admissions: Admissions,
-        failures: FailedCredentials | None,
-        pepper: bytes,
+        authenticator: Authenticator,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         trusted: TrustedProxies,
@@ -70,8 +70,7 @@ class Access:
     ) -> None:
         self._masking = masking
         self._admissions = admissions
-        self._failures = failures
-        self._pepper = pepper
+        self._authenticator = authenticator
         self._clock = clock
         self._new_id = new_id
         self._trusted = trusted
@@ -91,35 +90,24 @@ class Access:
             connection.state.actor = await self._identify(request, scope)
 
     async def _identify(self, request: RequestHead, scope: str) -> Actor:
-        credential = find_credential(request.fields, ADMIN)
-        if credential is Reason.MISSING_CREDENTIALS:
-            raise self._refuse(request, credential)
-        blocked_for = self._failures.retry_after(request.client) if self._failures else None
-        if blocked_for is not None:  # before it is known whether the credential would have been good
-            raise self._refuse(request, Reason.TOO_MANY_FAILURES, blocked_for)
-        if isinstance(credential, Reason):
-            self._note_guess(request, credential)
-            raise self._refuse(request, credential)
         rule = RULES[scope]
-        facts = await self._admissions.admit(Asked(rule, digest(credential, self._pepper)))
+        presented = self._authenticator.authenticate(request, rule)
+        if isinstance(presented, Refused):
+            raise _build_refusal(request, presented)
+        facts = await self._admissions.admit(Asked(rule, presented))
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny) or verdict.record is None:
-            reason = verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN
-            if not facts.exists:
-                self._note_guess(request, reason)
-            raise self._refuse(request, reason, scope=scope)
+            refused = Refused(verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, rule)
+            raise _build_refusal(request, refused if facts.exists else self._authenticator.refuse(request, refused))
         return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
 
-    def _note_guess(self, request: RequestHead, reason: Reason) -> None:
-        if self._failures is not None and reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
 
-    def _refuse(
-        self, request: RequestHead, reason: Reason, retry_after: int | None = None, scope: str = ""
-    ) -> AccessRefused:
-        required = (scope,) if reason is Reason.INSUFFICIENT_SCOPE else ()
-        response = build_refusal(reason, REALM, request.id, retry_after=retry_after, required_scopes=required)
-        return AccessRefused(response)
+def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:
+    """Return what ends the call. Only a token without the scope is told which one is needed."""
+    required = refused.rule.scopes if refused.rule and refused.reason is Reason.INSUFFICIENT_SCOPE else ()
+    return AccessRefused(
+        build_refusal(refused.reason, REALM, request.id, retry_after=refused.retry_after, required_scopes=required)
+    )
 
 
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")

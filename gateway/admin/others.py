@@ -31,13 +31,13 @@ from gateway.admin.schemas import (
     show_owner,
     show_policy,
     to_seconds,
-    to_time,
 )
 from gateway.admin.tokens import MAXIMUM_PAGE
 from gateway.core.cache.invalidation import Purge
 from gateway.core.errors import NotFound
 from gateway.core.tokens.audit import Action, AuditQuery
 from gateway.core.tokens.owners import OwnerChange
+from gateway.core.tokens.views import to_time
 from gateway.core.usage import DAY_HOURS, MAXIMUM_HOURS, UsagePoint
 from gateway.core.variants.options import build_offer
 from gateway.management.purging import purge as end_exports

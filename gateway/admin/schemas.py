@@ -11,7 +11,7 @@ What the management API gives. Times are RFC 3339 in UTC; what is not there is n
 What the management API gives of policies: what there is to choose from when a token is made.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from litestar.openapi.spec import Schema
@@ -21,10 +21,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.audit import Action, AuditEntry
-from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
+from gateway.core.tokens.changes import TokenChange, TokenRequest
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
 from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_DESCRIPTION_LENGTH, MAXIMUM_NAME_LENGTH
-from gateway.core.tokens.views import CreatedToken, TokenView
+from gateway.core.tokens.views import ShownToken, to_time
 from gateway.core.variants.options import Offer
 
 if TYPE_CHECKING:
@@ -216,54 +216,6 @@ def build_schema(described: dict[str, Any], components: dict[str, Any]) -> Schem
     return Schema(**values)
 
 
-class ShownOverride(msgspec.Struct, frozen=True):
-    """A limit of the token's own."""
-
-    quota: str
-    limit: int
-    until: datetime
-    reason: str
-    author: str
-
-
-class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token; nothing in it is secret."""
-
-    id: str
-    number: int | None
-    name: str
-    description: str | None
-    shown: str
-    """The beginning of its text."""
-    state: TokenState
-    is_active: bool
-    """False where it was disabled."""
-    policy: str
-    plan: str | None
-    scopes: list[str]
-    project: str | None
-    owner: str | None
-    created_at: datetime
-    updated_at: datetime | None
-    last_used_at: datetime | None
-    not_before: datetime | None
-    expires_at: datetime | None
-    predecessor: str | None
-    successor: str | None
-    parent: str | None
-    made_by: str | None
-    """The token that was presented to make this one; null: none was, or it is older than this note."""
-    disabled_by: str | None
-    """The policy's own token that disabled this one; null: an operator did, or nobody."""
-    overrides: list[ShownOverride]
-    version: str
-    """The entity tag of the token, without its quotation marks."""
-    token: str | UnsetType = UNSET
-    """Its text: in the answer to its creation or rotation, and in no other."""
-    warning: str | UnsetType = UNSET
-    """Why a rotation may be undone: Redis did not confirm in time that it is on its disk."""
-
-
 class TokenPage(msgspec.Struct, frozen=True):
     """Some of the tokens, the newest first."""
 
@@ -341,46 +293,6 @@ class Purged(msgspec.Struct, frozen=True):
     purged: int
 
 
-def show_token(view: TokenView) -> ShownToken:
-    """All that may be shown of a token."""
-    record = view.record
-    return ShownToken(
-        id=view.identity,
-        number=record.number or None,
-        name=record.name,
-        description=record.description or None,
-        shown=record.shown,
-        state=view.state,
-        is_active=record.is_active,
-        policy=record.policy,
-        plan=record.plan or None,
-        scopes=record.scopes.split(),
-        project=record.project or None,
-        owner=record.owner or None,
-        created_at=to_time(record.created_at),
-        updated_at=to_time_or_none(record.updated_at),
-        last_used_at=to_time_or_none(view.last_use),
-        not_before=to_time_or_none(record.not_before),
-        expires_at=to_time_or_none(record.expires_at),
-        predecessor=record.predecessor or None,
-        successor=record.successor or None,
-        parent=record.parent or None,
-        made_by=record.made_by or None,
-        disabled_by=record.disabled_by or None,
-        overrides=[
-            ShownOverride(one.counter, one.limit, to_time(one.until), one.reason, one.author)
-            for one in record.overrides
-        ],
-        version=view.version,
-    )
-
-
-def show_created(created: CreatedToken) -> ShownToken:
-    """A new token with its text."""
-    warning = created.warning or UNSET
-    return msgspec.structs.replace(show_token(created.view), token=created.text, warning=warning)
-
-
 def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwner:
     """An owner, with a record or without."""
     return ShownOwner(
@@ -397,7 +309,7 @@ def show_entry(entry: AuditEntry) -> ShownEntry:
     """A change."""
     return ShownEntry(
         id=entry.id,
-        time=datetime.fromtimestamp(entry.time, UTC),
+        time=to_time(entry.time),
         actor=entry.actor.title,
         actor_kind=entry.actor.kind,
         actor_token=entry.actor.token or None,
@@ -411,16 +323,6 @@ def show_entry(entry: AuditEntry) -> ShownEntry:
         owner=entry.owner or None,
         changes={field: list(pair) for field, pair in entry.changes.items()},
     )
-
-
-def to_time(seconds: int) -> datetime:
-    """The time of Unix seconds."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def to_time_or_none(seconds: int | None) -> datetime | None:
-    """The same, of None None."""
-    return None if seconds is None else to_time(seconds)
 
 
 class ShownProject(msgspec.Struct, frozen=True):

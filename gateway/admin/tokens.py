@@ -16,17 +16,14 @@ from gateway.admin.schemas import (
     NewRotation,
     NewToken,
     Revoked,
-    ShownToken,
     ShownTokens,
     TokenPage,
     TokenPatch,
     said,
-    show_created,
-    show_token,
     to_seconds,
 )
 from gateway.core.tokens.changes import TokenState
-from gateway.core.tokens.views import TokenView
+from gateway.core.tokens.views import ShownToken, TokenView, show_created, show_token
 from gateway.management import Management
 
 MAXIMUM_PAGE = 500

@@ -9,11 +9,10 @@ import click
 import msgspec
 
 from gateway.cli.common import format_time, json_option, parse_when, policies_option, redis_option
-from gateway.cli.connecting import NamesInFolder, with_policies
+from gateway.cli.connecting import NamesInFolder, awaited, open_management
 from gateway.cli.token_show import print_json
 from gateway.core.quotas.model import parse_duration
 from gateway.core.tokens.audit import DONE, AuditEntry, AuditQuery
-from gateway.management import Management
 
 PIECE = 1000
 """Entries that are exported in one go."""
@@ -53,10 +52,11 @@ def audit() -> None:
 @policies_option
 @redis_option
 @json_option
-def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+@awaited
+async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
     """Print the last changes and purges, the newest at the end."""
 
-    async def work(management: Management) -> None:
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
         query = read_query(wanted, await management.now())
         entries = await management.ask_audit(query, lines)
         _print(entries[::-1], as_json)
@@ -68,8 +68,6 @@ def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json
             _print([entry for entry in reversed(found) if entry.id not in seen], as_json)
             entries = found or entries
 
-    with_policies(redis_url, work, NamesInFolder(policies))
-
 
 @audit.command()
 @query_options
@@ -77,13 +75,12 @@ def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json
 @policies_option
 @redis_option
 @json_option
-def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+@awaited
+async def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
     """Print the changes that are meant, the newest first."""
 
-    async def work(management: Management) -> list[AuditEntry]:
-        return await management.ask_audit(read_query(wanted, await management.now()), lines)
-
-    entries = with_policies(redis_url, work, NamesInFolder(policies))
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
+        entries = await management.ask_audit(read_query(wanted, await management.now()), lines)
     if as_json:
         print_json(list(map(describe, entries)))
     else:
@@ -94,16 +91,15 @@ def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wa
 @query_options
 @policies_option
 @redis_option
-def export(policies: str, redis_url: str | None, **wanted: Any) -> None:
+@awaited
+async def export(policies: str, redis_url: str | None, **wanted: Any) -> None:
     """Print all of the history that is kept, one JSON object a line, the newest first."""
 
-    async def work(management: Management) -> None:
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
         query, before = read_query(wanted, await management.now()), ""
         while entries := await management.ask_audit(query, PIECE, before):
             _print(entries, as_json=True)
             before = entries[-1].id
-
-    with_policies(redis_url, work, NamesInFolder(policies))
 
 
 def read_query(wanted: dict[str, Any], now: int) -> AuditQuery:

@@ -10,7 +10,7 @@ from gateway.adapters.redis.audit import RedisAudit
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.exports import RedisExports
 from gateway.cli.common import exports_redis_option, json_option, policies_option, redis_option
-from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, NamesInFolder, operator, with_connection
+from gateway.cli.connecting import COMMAND_TIMEOUT_SECONDS, NamesInFolder, awaited, open_connection, operator
 from gateway.core.cache.invalidation import Purge, find_groups
 from gateway.core.errors import ChangeRefused
 from gateway.management.building import build_management
@@ -34,7 +34,8 @@ def cache() -> None:
 @redis_option
 @exports_redis_option
 @json_option
-def purge(
+@awaited
+async def purge(
     policy_name: str,
     url: str | None,
     group: str | None,
@@ -62,12 +63,10 @@ def purge(
     except ChangeRefused as error:
         raise click.UsageError(str(error)) from error
 
-    async def work(connection: RedisConnection) -> int:
+    async with open_connection(redis_url) as connection:
         management = build_management(connection, NamesInFolder(policies), "")
         async with open_exports(connection, exports_redis_url) as exports:
-            return await end_exports(management, exports, operator(), policy_name, meant)
-
-    purged = with_connection(redis_url, work)
+            purged = await end_exports(management, exports, operator(), policy_name, meant)
     click.echo(json.dumps({"purged": purged}) if as_json else f"Purged {purged} stored export(s) of {policy_name}.")
 
 

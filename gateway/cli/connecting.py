@@ -6,13 +6,13 @@ Tokens, owners and policies, as a command's options name them.
 import asyncio
 import getpass
 import os
-from collections.abc import Awaitable, Callable
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.audit import Actor
@@ -23,6 +23,7 @@ from gateway.settings import NO_REDIS
 COMMAND_TIMEOUT_SECONDS = 5.0
 """A person waits longer for Redis than a request may."""
 
+Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
 
 
@@ -35,21 +36,28 @@ def operator() -> Actor:
     return Actor(name, "operator")
 
 
-def with_connection(redis_url: str | None, work: Callable[[RedisConnection], Awaitable[Answer]]) -> Answer:
-    """Run `work` on the Redis at the URL, and close the connection."""
+def awaited(work: Callable[Parameters, Coroutine[Any, Any, Answer]]) -> Callable[Parameters, Answer]:
+    """Return the function that runs the coroutine to its end, as click calls a command: the innermost decorator."""
+
+    @wraps(work)
+    def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> Answer:
+        return asyncio.run(work(*arguments, **options))
+
+    return run
+
+
+@asynccontextmanager
+async def open_connection(redis_url: str | None) -> AsyncIterator[RedisConnection]:
+    """Yield a connection to the Redis at the URL, closed at the end; ConfigurationError where there can be none."""
     if not redis_url:
         raise ConfigurationError(NO_REDIS)
     if redis_url == EMBEDDED:
         raise ConfigurationError("redis: the embedded store lives inside `gateway serve`; name a real Redis here")
-
-    async def run() -> Answer:
-        connection = RedisConnection(open_client(redis_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    connection = RedisConnection(open_client(redis_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def load_policies(folder: str) -> PolicySet:
@@ -60,7 +68,10 @@ def load_policies(folder: str) -> PolicySet:
 
 
 class PolicyFolder:
-    """The policies in a folder, read when they are first asked for: most commands ask for none."""
+    """The policies in a folder, read when they are first asked for: most commands ask for none.
+
+    Without a folder there are none: for commands that change nothing which a policy has a say in.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -68,7 +79,7 @@ class PolicyFolder:
     @cached_property
     def current(self) -> PolicySet:
         """All of them; ConfigurationError has all mistakes."""
-        return load_policies(self._folder)
+        return load_policies(self._folder) if self._folder else PolicySet({}, {})
 
 
 class NamesInFolder(PolicyFolder):
@@ -83,30 +94,8 @@ class NamesInFolder(PolicyFolder):
             return PolicySet({}, {})
 
 
-class NoPolicies(PolicyFolder):
-    """For commands that change nothing which a policy has a say in."""
-
-    current = PolicySet({}, {})
-
-
-def with_management(
-    redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: str = "", pepper: str = ""
-) -> Answer:
-    """Run `work` on tokens and owners in the Redis at the URL, under the policies of a folder."""
-    return with_policies(redis_url, work, PolicyFolder(policies) if policies else NoPolicies(""), pepper)
-
-
-def with_policies(
-    redis_url: str | None, work: Callable[[Management], Awaitable[Answer]], policies: PolicyFolder, pepper: str = ""
-) -> Answer:
-    """Run `work` on tokens and owners in the Redis at the URL, under these policies."""
-
-    def build(connection: RedisConnection) -> Management:
-        return build_management(connection, policies, pepper)
-
-    return with_connection(redis_url, lambda connection: work(build(connection)))
-
-
-def with_tokens(redis_url: str | None, work: Callable[[RedisTokens], Awaitable[Answer]]) -> Answer:
-    """Run `work` on the token records of the Redis at the URL."""
-    return with_connection(redis_url, lambda connection: work(RedisTokens(connection)))
+@asynccontextmanager
+async def open_management(redis_url: str | None, policies: PolicyFolder, pepper: str = "") -> AsyncIterator[Management]:
+    """Yield what sees and changes tokens and owners in the Redis at the URL, under these policies."""
+    async with open_connection(redis_url) as connection:
+        yield build_management(connection, policies, pepper)

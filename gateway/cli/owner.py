@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from gateway.cli.common import json_option, policies_option, redis_option
-from gateway.cli.connecting import NamesInFolder, operator, with_management, with_policies
+from gateway.cli.connecting import NamesInFolder, PolicyFolder, awaited, open_management, operator
 from gateway.cli.token import find_policy
 from gateway.cli.token_show import print_json
 from gateway.core.errors import NotFound
@@ -101,16 +101,16 @@ def remove(owner: str, policy_name: str, policies: str, redis_url: str | None, a
     _change(owner, policy_name, change, policies, redis_url, as_json)
 
 
-def _change(
+@awaited
+async def _change(
     owner: str, policy_name: str, change: OwnerChange, policies: str, redis_url: str | None, as_json: bool
 ) -> None:
     find_policy(policies, policy_name)
 
-    async def work(management: Management) -> dict[str, Any]:
+    async with open_management(redis_url, PolicyFolder(policies)) as management:
         record = await management.change_owner(operator(), policy_name, owner, change)
-        return describe(owner, policy_name, record, len(await management.list_tokens(policy_name, owner=owner)))
-
-    described = with_management(redis_url, work, policies)
+        tokens = await management.list_tokens(policy_name, owner=owner)
+    described = describe(owner, policy_name, record, len(tokens))
     if as_json:
         print_json(described)
     else:
@@ -123,13 +123,12 @@ def _change(
 @policies_option
 @redis_option
 @json_option
-def show(owner: str, policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
+@awaited
+async def show(owner: str, policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """Show what an owner may do, and how many tokens it has."""
 
-    async def work(management: Management) -> dict[str, Any]:
-        return describe(owner, policy_name, *await find(management, policy_name, owner))
-
-    described = with_policies(redis_url, work, NamesInFolder(policies))
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
+        described = describe(owner, policy_name, *await find(management, policy_name, owner))
     if as_json:
         print_json(described)
         return
@@ -147,14 +146,13 @@ def show(owner: str, policy_name: str, policies: str, redis_url: str | None, as_
 @policies_option
 @redis_option
 @json_option
-def list_owners(policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
+@awaited
+async def list_owners(policy_name: str, policies: str, redis_url: str | None, as_json: bool) -> None:
     """List a policy's owners that have a record. Those without one are names only, and bound nothing."""
 
-    async def work(management: Management) -> list[dict[str, Any]]:
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
         owners = await management.list_owners(policy_name)
-        return [describe(owner, policy_name, record, None) for owner, record in owners.items()]
-
-    described = with_policies(redis_url, work, NamesInFolder(policies))
+    described = [describe(owner, policy_name, record, None) for owner, record in owners.items()]
     if as_json:
         print_json(described)
         return

@@ -57,9 +57,14 @@ def check(path: str | None, policies: str, own_prefix: str) -> None:
 def versions(redis_url: str | None, as_json: bool) -> None:
     """Show which versions of each policy are served, and by whom. Exit code 1 where a policy has more than one."""
     from gateway.adapters.policy_versions import RedisVersions  # noqa: PLC0415 - checking files needs no Redis
-    from gateway.cli.connecting import with_connection  # noqa: PLC0415
+    from gateway.cli.connecting import awaited, open_connection  # noqa: PLC0415
 
-    served = with_connection(redis_url, lambda connection: RedisVersions(connection).find())
+    @awaited
+    async def find() -> dict[str, dict[str, list[str]]]:
+        async with open_connection(redis_url) as connection:
+            return await RedisVersions(connection).find()
+
+    served = find()
     if as_json:
         click.echo(json.dumps(served, indent=2))
     for name, processes in served.items() if not as_json else ():

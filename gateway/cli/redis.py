@@ -10,7 +10,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.readiness import RedisReadiness, read_store_facts
 from gateway.cli.common import json_option, redis_option
-from gateway.cli.connecting import with_connection
+from gateway.cli.connecting import awaited, open_connection
 from gateway.core.durability import StoreFacts, StoreReport, promise_of
 
 
@@ -22,18 +22,22 @@ def redis() -> None:
 @redis.command()
 @redis_option
 @json_option
-def check(redis_url: str | None, as_json: bool) -> None:
+@awaited
+async def check(redis_url: str | None, as_json: bool) -> None:
     """Say what Redis' settings mean for tokens, and what to set. Exit code 1 if the gateway could not serve on it."""
-    report = with_connection(redis_url, read_report)
+    async with open_connection(redis_url) as connection:
+        report = await read_report(connection)
     click.echo(json.dumps(msgspec.to_builtins(report)) if as_json else "\n".join(report.lines()))
     sys.exit(1 if report.failures else 0)
 
 
 @redis.command()
 @redis_option
-def init(redis_url: str | None) -> None:
+@awaited
+async def init(redis_url: str | None) -> None:
     """Say that a Redis without tokens is meant to be empty: unknown tokens are 401 then, and no longer 503."""
-    is_new = with_connection(redis_url, mark)
+    async with open_connection(redis_url) as connection:
+        is_new = await mark(connection)
     click.echo("Marked: this store is meant to be empty." if is_new else "Nothing to do: this store has its marker.")
 
 

@@ -19,12 +19,12 @@ from gateway.adapters.policy_files import read_policies
 from gateway.adapters.redis.connection import EMBEDDED, open_client
 from gateway.adapters.redis.readiness import read_store_facts
 from gateway.adapters.signing_keys import SigningKeys
-from gateway.cli.connecting import with_connection
+from gateway.cli.connecting import awaited, open_connection
 from gateway.cli.process.first_process import leave_first_process
 from gateway.cli.process.listening import open_listeners, url_of
 from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
-from gateway.core.durability import check_store
+from gateway.core.durability import StoreFacts, check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.policies.model import PolicySet
 from gateway.settings import (
@@ -161,6 +161,12 @@ def check_settings(settings: Settings) -> PolicySet:
     return found
 
 
+@awaited
+async def _read_store_facts(redis_url: str) -> StoreFacts | None:
+    async with open_connection(redis_url) as connection:
+        return await read_store_facts(connection)
+
+
 def check_redis(settings: Settings) -> None:
     """Say what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
 
@@ -169,7 +175,7 @@ def check_redis(settings: Settings) -> None:
     if settings.redis_url == EMBEDDED:
         return
     try:
-        facts = with_connection(settings.redis_url, read_store_facts)
+        facts = _read_store_facts(settings.redis_url)
     except StoreUnavailable as error:
         logger.warning("%s; requests get 503 until it answers", error)
         return

@@ -19,8 +19,8 @@ from gateway.cli.common import (
     read_duration,
     redis_option,
 )
-from gateway.cli.connecting import NamesInFolder, load_policies, operator, with_management, with_policies
-from gateway.cli.token_show import describe_view, print_json
+from gateway.cli.connecting import NamesInFolder, PolicyFolder, awaited, load_policies, open_management, operator
+from gateway.cli.token_show import describe_created, describe_token, print_json
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.admin_tokens import NAME as ADMIN
@@ -28,8 +28,7 @@ from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.lifecycle import ByDigest, ByText
 from gateway.core.tokens.overrides import OverrideRequest
 from gateway.core.tokens.text import BYTE_ORDER_MARK
-from gateway.core.tokens.views import CreatedToken, TokenView
-from gateway.management import Management
+from gateway.core.tokens.views import TokenView
 
 
 @click.command()
@@ -44,20 +43,20 @@ from gateway.management import Management
 @policies_option
 @redis_option
 @json_option
-def update(identity: str, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+@awaited
+async def update(identity: str, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
     """Change a token in place: its text stays valid, the change acts on the next request."""
     starts, ends = wanted.pop("not_before"), wanted.pop("expires")
     values = {name: value for name, value in wanted.items() if value not in (None, ())}
 
-    async def work(management: Management) -> TokenView:
+    async with open_management(redis_url, PolicyFolder(policies)) as management:
         now = await management.now()
         if starts:
             values["not_before"] = parse_start(starts, now)
         if ends:
             values["expires_at"] = parse_end(ends, now)
-        return await management.update_token(operator(), identity, TokenChange(**values), now=now)
-
-    described = describe_view(with_management(redis_url, work, policies))
+        view = await management.update_token(operator(), identity, TokenChange(**values), now=now)
+    described = describe_token(view)
     if as_json:
         print_json(described)
     else:
@@ -97,7 +96,8 @@ def new_token_options(command: Command) -> Command:
 @policies_option
 @redis_option
 @json_option
-def create(
+@awaited
+async def create(
     policies: str,
     redis_url: str | None,
     as_json: bool,
@@ -119,20 +119,20 @@ def create(
     if not is_admin and not policy_name and not parent:
         raise click.UsageError("Missing option '--policy'.")
 
-    async def work(management: Management) -> CreatedToken:
+    async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
         now = await management.now()
         request = read_request(wanted, now)
-        if not parent:
-            return await management.create_token(operator(), ADMIN if is_admin else policy_name or "", request, now=now)
-        policy = (await management.get_token(parent)).record.policy
-        if policy_name not in (None, policy):
-            raise ChangeRefused(f"a child has the policy of its parent, {policy}")
-        return await management.create_child(operator(), parent, request, now=now)
-
-    created = with_management(redis_url, work, policies, pepper)
-    described = describe_view(created.view)
+        if parent:
+            policy = (await management.get_token(parent)).record.policy
+            if policy_name not in (None, policy):
+                raise ChangeRefused(f"a child has the policy of its parent, {policy}")
+            created = await management.create_child(operator(), parent, request, now=now)
+        else:
+            meant = ADMIN if is_admin else policy_name or ""
+            created = await management.create_token(operator(), meant, request, now=now)
+    described = describe_created(created)
     if as_json:
-        print_json({**described, "token": created.text})
+        print_json(described)
         return
     click.echo(f"Created token {described['id']} ({described['name']}). This is its text; it is not shown again:")
     click.echo(created.text)
@@ -147,7 +147,8 @@ def create(
 @policies_option
 @redis_option
 @json_option
-def import_token(
+@awaited
+async def import_token(
     policies: str,
     redis_url: str | None,
     as_json: bool,
@@ -168,12 +169,11 @@ def import_token(
     policy = find_policy(policies, policy_name)
     imported = ByText(_read_text()) if digest is None else ByDigest(digest, shown or "")
 
-    async def work(management: Management) -> TokenView:
+    async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
         now = await management.now()
         request = read_request(wanted, now)
-        return await management.import_token(operator(), policy.name, request, imported, now=now)
-
-    described = describe_view(with_management(redis_url, work, policies, pepper))
+        view = await management.import_token(operator(), policy.name, request, imported, now=now)
+    described = describe_token(view)
     if as_json:
         print_json(described)
     else:
@@ -225,7 +225,8 @@ def read_request(options: dict[str, Any], now: int) -> TokenRequest:
 @policies_option
 @redis_option
 @json_option
-def override(
+@awaited
+async def override(
     identity: str, quota: str, policies: str, redis_url: str | None, remove: bool, as_json: bool, **wanted: Any
 ) -> None:
     """Give a token a limit of its own for a while: LIMIT is a number, or "1000/minute" of the quota's window.
@@ -236,12 +237,11 @@ def override(
     if any(asked) if remove else not all(asked):
         raise click.UsageError("name LIMIT, --until and --reason, or --remove")
 
-    async def work(management: Management) -> TokenView:
+    async with open_management(redis_url, PolicyFolder(policies)) as management:
         now = await management.now()
         request = None if remove else _read_request(wanted, now)
-        return await management.override_quota(operator(), identity, quota, request, now=now)
-
-    described = describe_view(with_management(redis_url, work, policies))
+        view = await management.override_quota(operator(), identity, quota, request, now=now)
+    described = describe_token(view)
     if as_json:
         print_json(described)
     elif remove:
@@ -310,19 +310,7 @@ def revoke(
         _revoke_one(identity, redis_url, as_json)
         return
 
-    async def work(management: Management) -> list[TokenView]:
-        if identity:
-            return [await management.get_token(one) for one in await management.revoke_with_made(operator(), identity)]
-        all_of = management.list_lineage(lineage) if lineage else management.list_known(policy_name, project, owner)
-        meant = await all_of
-        _check_number(meant, has_consent=yes or as_json)
-        if lineage:
-            revoked = await management.revoke_lineage(operator(), lineage)
-        else:
-            revoked = await management.revoke_all(operator(), policy_name or "", project, owner)
-        return [await management.get_token(one) for one in revoked]
-
-    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
+    described = _revoke_many(redis_url, policies, named, has_consent=yes or as_json)
     if as_json:
         print_json(described)
         return
@@ -331,15 +319,32 @@ def revoke(
     click.echo(f"Revoked {len(described)} token(s).")
 
 
-def _revoke_one(identity: str, redis_url: str | None, as_json: bool) -> None:
-    async def work(management: Management) -> tuple[TokenView, list[TokenView], list[TokenView], int]:
-        view = await management.revoke_token(operator(), identity)
-        relatives, made = await management.list_lineage(identity), await management.list_made(identity)
-        return view, relatives, made, len(await management.list_children(identity))
+@awaited
+async def _revoke_many(
+    redis_url: str | None, policies: str, named: dict[str, str | None], has_consent: bool
+) -> list[dict[str, Any]]:
+    """End the tokens that are named as in WAYS; of an ID, also what was made with it."""
+    lineage, policy_name, project, owner = (named[name] for name in ("lineage", "policy", "project", "owner"))
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
+        if named["ID"]:
+            revoked = await management.revoke_with_made(operator(), named["ID"])
+        elif lineage:
+            _check_number(await management.list_lineage(lineage), has_consent)
+            revoked = await management.revoke_lineage(operator(), lineage)
+        else:
+            _check_number(await management.list_known(policy_name, project, owner), has_consent)
+            revoked = await management.revoke_all(operator(), policy_name or "", project, owner)
+        return [describe_token(await management.get_token(one)) for one in revoked]
 
-    view, lineage, made, children = with_management(redis_url, work)
+
+@awaited
+async def _revoke_one(identity: str, redis_url: str | None, as_json: bool) -> None:
+    async with open_management(redis_url, PolicyFolder("")) as management:
+        view = await management.revoke_token(operator(), identity)
+        lineage, made = await management.list_lineage(identity), await management.list_made(identity)
+        children = len(await management.list_children(identity))
     if as_json:
-        print_json(describe_view(view))
+        print_json(describe_token(view))
         return
     click.echo(f"Revoked token {identity} ({view.record.name}).")
     if children:
@@ -371,7 +376,8 @@ def _check_number(meant: list[TokenView], has_consent: bool) -> None:
 @policies_option
 @redis_option
 @json_option
-def rotate(
+@awaited
+async def rotate(
     identity: str, overlap: int, expires: str | None, pepper: str, policies: str, redis_url: str | None, as_json: bool
 ) -> None:
     """Mint a successor of a token, with its settings and its counters; the old one ends after the overlap.
@@ -379,18 +385,16 @@ def rotate(
     The successor's text is printed now and never again.
     """
 
-    async def work(management: Management) -> CreatedToken:
+    async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
         now = await management.now()
-        ends = parse_end(expires, now) if expires else msgspec.UNSET
-        return await management.rotate_token(operator(), identity, overlap, ends, now=now)
-
-    rotated = with_management(redis_url, work, policies, pepper)
+        new_end = parse_end(expires, now) if expires else msgspec.UNSET
+        rotated = await management.rotate_token(operator(), identity, overlap, new_end, now=now)
     old = rotated.predecessor or rotated.view
     ends = format_time(old.record.expires_at)
     if rotated.warning:
         click.echo(f"gateway: {rotated.warning}", err=True)
     if as_json:
-        print_json({**describe_view(rotated.view), "token": rotated.text, "predecessor_expires": ends})
+        print_json(describe_created(rotated))
         return
     click.echo(f"Rotated token {identity} ({old.record.name}), which ends {ends}.")
     click.echo(f"Its successor is {rotated.view.identity}. This is its text; it is not shown again:")

@@ -15,10 +15,9 @@ from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
 from gateway.cli.common import format_day, format_time, json_option, policies_option, read_duration, redis_option
-from gateway.cli.connecting import NamesInFolder, load_policies, with_connection, with_policies, with_tokens
+from gateway.cli.connecting import NamesInFolder, awaited, load_policies, open_connection, open_management
 from gateway.core.admission.explanation import (
     Check,
-    Standing,
     build_facts,
     explain_decision,
     first_failure,
@@ -33,51 +32,33 @@ from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.model import Window
 from gateway.core.tokens.changes import idle_since
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.tokens.views import TokenView, why_not_found
-from gateway.management import Management
+from gateway.core.tokens.views import (
+    CreatedToken,
+    ShownToken,
+    TokenView,
+    show_created,
+    show_token,
+    why_not_found,
+)
+from gateway.management.building import build_management
 
-TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created", "last_used", "expires", "made_by")
+TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created_at", "last_used_at", "expires_at", "made_by")
 """The columns of lists; `show` and --json have all there is."""
 
 
-def describe_view(view: TokenView) -> dict[str, Any]:
-    """All that may be shown of a token. Its digest is not secret, but of no use to anybody."""
-    record = view.record
-    return {
-        "id": view.identity,
-        "name": record.name,
-        "description": record.description or None,
-        "shown": record.shown,
-        "state": view.state,
-        "policy": record.policy or None,
-        "plan": record.plan or None,
-        "scopes": record.scopes.split(),
-        "project": record.project or None,
-        "owner": record.owner or None,
-        "created": format_time(record.created_at),
-        "updated": format_time(record.updated_at),
-        "last_used": format_time(view.last_use),
-        "not_before": format_time(record.not_before),
-        "expires": format_time(record.expires_at),
-        "predecessor": record.predecessor or None,
-        "successor": record.successor or None,
-        "parent": record.parent or None,
-        "made_by": record.made_by or None,
-        "disabled_by": record.disabled_by or None,
-        "number": record.number or None,
-        "overrides": [
-            {
-                "quota": override.counter,
-                "limit": override.limit,
-                "capacity": override.capacity,
-                "until": format_time(override.until),
-                "reason": override.reason,
-                "author": override.author,
-                "set": format_time(override.set_at),
-            }
-            for override in record.overrides
-        ],
-    }
+def describe_token(view: TokenView) -> dict[str, Any]:
+    """Return all that may be shown of a token, as the management API shows it."""
+    return _describe_shown(show_token(view))
+
+
+def describe_created(created: CreatedToken) -> dict[str, Any]:
+    """Return the same of a new token, with its text."""
+    return _describe_shown(show_created(created))
+
+
+def _describe_shown(shown: ShownToken) -> dict[str, Any]:
+    described: dict[str, Any] = msgspec.to_builtins(shown)
+    return described
 
 
 def print_json(value: object) -> None:
@@ -110,7 +91,7 @@ def _text(value: object) -> str:
         return ", ".join(f"{name} {each}" for name, each in value.items())
     if isinstance(value, dict):
         return "{quota} {limit} until {until} by {author} ({reason})".format(**value)
-    return "-" if value is None else str(value)
+    return "-" if value in (None, "") else str(value)
 
 
 @click.command()
@@ -122,7 +103,8 @@ def _text(value: object) -> str:
 @redis_option
 @json_option
 @click.pass_context
-def explain(
+@awaited
+async def explain(
     context: click.Context,
     identity: str,
     request: str,
@@ -140,20 +122,17 @@ def explain(
     if METHOD.fullmatch(method) is None:
         raise click.UsageError(f'{request!r} is no request: write "GET /path"')
     found = load_policies(policies)
-
     path = target.partition("?")[0]
 
-    async def work(tokens: RedisTokens) -> tuple[Rule | None, list[Check], Standing]:
+    async with open_connection(redis_url) as connection:
+        tokens = RedisTokens(connection)
         record = await tokens.find(identity)
         if record is None:
             raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
         standing = await tokens.standing(identity, rule, project_of(rule, path), address)
-        if standing is None:
-            raise NotFound(why_not_found(identity))
-        return rule, checks, standing
-
-    rule, checks, standing = with_tokens(redis_url, work)
+    if standing is None:
+        raise NotFound(why_not_found(identity))
     windows = standing.windows
     if rule is not None:
         checks += explain_decision(rule, standing, build_facts(rule, standing))
@@ -239,7 +218,8 @@ USAGE_DAYS = 7
 @policies_option
 @redis_option
 @json_option
-def list_tokens(
+@awaited
+async def list_tokens(
     policy_name: str | None,
     project: str | None,
     owner: str | None,
@@ -254,12 +234,11 @@ def list_tokens(
     A policy that is in no file and was never seen is an error, and so are a project and an owner without any token.
     """
 
-    async def work(management: Management) -> list[TokenView]:
+    async with open_management(redis_url, NamesInFolder(policies)) as management:
         views = await management.list_known(policy_name, project, owner, maker)
         latest = await management.now() - (unused or 0)
-        return [view for view in views if unused is None or idle_since(view.record) <= latest]
-
-    described = [describe_view(view) for view in with_policies(redis_url, work, NamesInFolder(policies))]
+    meant = [view for view in views if unused is None or idle_since(view.record) <= latest]
+    described = [describe_token(view) for view in meant]
     if as_json:
         print_json(described)
     else:
@@ -271,16 +250,22 @@ def list_tokens(
 @policies_option
 @redis_option
 @json_option
-def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
-    """Show all that is known of a token, none of it secret."""
+@awaited
+async def show(identity: str, policies: str, redis_url: str | None, as_json: bool) -> None:
+    """Show all that is known of a token, none of it secret.
 
-    async def work(management: Management) -> dict[str, Any]:
-        described = describe_view(await management.get_token(identity))
-        relatives = {"children": management.list_children, "made": management.list_made}
-        return described | {name: [one.identity for one in await find(identity)] for name, find in relatives.items()}
+    JSON is the token as the management API shows it. Without --json, the token's children, what was made with it, and
+    its requests of the last seven days stand behind it.
+    """
 
-    described = with_policies(redis_url, work, NamesInFolder(policies))
-    described["requests"] = with_connection(redis_url, lambda connection: _find_requests(connection, identity))
+    async with open_connection(redis_url) as connection:
+        management = build_management(connection, NamesInFolder(policies), "")
+        described = describe_token(await management.get_token(identity))
+        if not as_json:
+            relatives = {"children": management.list_children, "made": management.list_made}
+            for name, find in relatives.items():
+                described[name] = [one.identity for one in await find(identity)]
+            described["requests"] = await _find_requests(connection, identity)
     if as_json:
         print_json(described)
     else:

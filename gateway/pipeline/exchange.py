@@ -16,14 +16,13 @@ from gateway.adapters.admin_ports import Counting
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
-    FailedCredentials,
     Flight,
     PolicySource,
     Settlements,
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
-from gateway.core.admission.decision import FAILED_CREDENTIALS, Allow, Asked, Deny, Facts, decide
+from gateway.core.admission.decision import Allow, Asked, Deny, Facts, decide
 from gateway.core.admission.outcomes import (
     Authorized,
     Refused,
@@ -58,11 +57,10 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.masking import Masking
 from gateway.core.policies.model import PolicySet, Rule
-from gateway.core.tokens.credentials import find_credential
-from gateway.core.tokens.text import digest
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
 from gateway.core.variants.exchange_heads import build_options, find_wanted
 from gateway.core.variants.model import InvalidOptions
+from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import Retrieval
 
 STORE_RETRY_SECONDS = 1
@@ -104,9 +102,8 @@ class Exchange:
         retrieval: Retrieval,
         settlements: Settlements,
         streams: Streams,
-        failures: FailedCredentials | None,
+        authenticator: Authenticator,
         access_log: AccessLog | None,
-        pepper: bytes,
         clock: Callable[[], float],
         counting: Counting | None = None,
         issuer: Issuer | None = None,
@@ -119,10 +116,9 @@ class Exchange:
         self._retrieval = retrieval
         self._settlements = settlements
         self._streams = streams
-        self._failures = failures
+        self._authenticator = authenticator
         self._access_log = access_log
         self._clock = clock
-        self._pepper = pepper
         self._counting = counting
 
     @property
@@ -145,7 +141,7 @@ class Exchange:
         rule = rule or policies.match(request.host, request.method, segments)
         if rule is None:
             return refuse_unmatched(Reason.NO_MATCHING_RULE, policies, request.host)
-        presented = "" if rule.is_public else self.read_credential(request, rule)
+        presented = "" if rule.is_public else self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             return presented
         wanted = find_wanted(rule, request, segments)
@@ -163,7 +159,7 @@ class Exchange:
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
             refused = refuse(rule, verdict)
-            return refused if facts.exists else self.refuse_credential(request, refused)
+            return refused if facts.exists else self._authenticator.refuse(request, refused)
         if isinstance(wanted, InvalidOptions):
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
@@ -193,7 +189,7 @@ class Exchange:
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        asking = Asking(self._policies, request, find_rule, self._pepper)
+        asking = Asking(self._policies, request, find_rule, self._authenticator)
         watched = self._streams.watch(admission.facts, asking, stream)
         return msgspec.structs.replace(response, content=watched)
 
@@ -263,7 +259,7 @@ class Exchange:
             return self.finish(request, admission, build_refused(request, admission))
         flight = self._settlements.in_flight(rule, admission.facts)
         flight.__enter__()
-        asking = Asking(self._policies, request, find_rule, self._pepper)
+        asking = Asking(self._policies, request, find_rule, self._authenticator)
         return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
@@ -271,24 +267,6 @@ class Exchange:
         request, admission = permission.request, permission.admission
         await self._retrieval.invalidate(request, admission.rule.policy, head)
         return self.finish(request, admission, Response(head, b""))
-
-    def read_credential(self, request: RequestHead, rule: Rule) -> str | Refused:
-        """The digest of the presented token, found without IO."""
-        credential = find_credential(request.fields, rule.policy)
-        if credential is Reason.MISSING_CREDENTIALS:
-            return Refused(credential, rule)
-        blocked_for = self._failures.retry_after(request.client) if self._failures else None
-        if blocked_for is not None:  # before it is known whether the credential would have been good
-            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
-        if isinstance(credential, Reason):
-            return self.refuse_credential(request, Refused(credential, rule))
-        return digest(credential, self._pepper)
-
-    def refuse_credential(self, request: RequestHead, refused: Refused) -> Refused:
-        """The refusal of a credential of which there is no token, counted where it may be a guess."""
-        if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
-        return refused
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
         """Settles what the request cost, counts it, and adds what every answer carries.
@@ -430,11 +408,13 @@ def _end_of(request: RequestHead) -> Ended:
 class Asking:
     """What an admission of a request would be asked by the policies of the moment: found anew when these change."""
 
-    def __init__(self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, pepper: bytes) -> None:
+    def __init__(
+        self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator
+    ) -> None:
         self._policies = policies
         self._request = request
         self._find_rule = find_rule or self._match
-        self._pepper = pepper
+        self._authenticator = authenticator
         self._found_in: PolicySet | None = None
         self._found: Asked | Reason = Reason.NO_MATCHING_RULE
 
@@ -452,12 +432,8 @@ class Asking:
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
             return Asked(rule, project=project)
-        credential = find_credential(self._request.fields, rule.policy)
-        return (
-            credential
-            if isinstance(credential, Reason)
-            else Asked(rule, digest(credential, self._pepper), project=project)
-        )
+        presented = self._authenticator.read(self._request, rule.policy)
+        return presented if isinstance(presented, Reason) else Asked(rule, presented, project=project)
 
     def _match(self) -> Rule | None:
         request = self._request

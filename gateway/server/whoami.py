@@ -16,6 +16,7 @@ from gateway.core.http.messages import RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import token_id
 from gateway.core.tokens.whoami import build_identity, candidate_rules
+from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.exchange import STORE_RETRY_SECONDS, Exchange
 from gateway.server.asgi import read_scope, reply
 from gateway.server.requests import accept
@@ -27,6 +28,7 @@ class Whoami:
     def __init__(
         self,
         exchange: Exchange,
+        authenticator: Authenticator,
         policies: PolicySource,
         tokens: Tokens,
         clock: Callable[[], float],
@@ -34,6 +36,7 @@ class Whoami:
         trusted: TrustedProxies,
     ) -> None:
         self._exchange = exchange
+        self._authenticator = authenticator
         self._policies = policies
         self._tokens = tokens
         self._clock = clock
@@ -51,7 +54,7 @@ class Whoami:
         """Whose token it is. Of several policies that it looks right for, the one that it was minted for."""
         outcome, exists = Refused(Reason.NO_MATCHING_RULE), False
         for rule in candidate_rules(self._policies.current, request):
-            presented = self._exchange.read_credential(request, rule)
+            presented = self._authenticator.authenticate(request, rule)
             if isinstance(presented, Refused):
                 return presented
             try:
@@ -65,7 +68,7 @@ class Whoami:
                     return Authorized(rule, verdict.record, verdict.facts)
                 outcome = refuse(rule, verdict)
                 break
-        return outcome if exists else self._exchange.refuse_credential(request, outcome)
+        return outcome if exists else self._authenticator.refuse(request, outcome)
 
 
 def _build_answer(admission: Authorized) -> Response:

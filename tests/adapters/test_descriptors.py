@@ -41,7 +41,7 @@ async def test_redis_is_not_blamed(redis_url: str, caplog: pytest.LogCaptureFixt
                 with no_descriptor(), pytest.raises(StoreUnavailable, match="no file descriptor is left") as refused:
                     await ping(connection)
                 assert "EMFILE" == refused.value.code
-                assert not connection.is_open
+                assert not connection.is_circuit_open
             await ping(connection)
         assert [
             "redis: no file descriptor is left for a connection; raise the limit of open files (LimitNOFILE= of "

@@ -27,6 +27,7 @@ from gateway.admin.app import answer_options
 from gateway.admin.schemas import BodySchemas
 from gateway.core.http.client_address import TrustedProxies
 from gateway.management import Management
+from gateway.pipeline.authenticator import Authenticator
 from tests.management.policies import FixedPolicies
 from tests.support.app_client import client_of
 from tests.support.command_line import run_json
@@ -52,8 +53,7 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute", cors: COR
     numbers = count(1)
     access = Access(
         admissions=RedisAdmissions(connection),
-        failures=FailedCredentials(failed_credentials),
-        pepper=b"",
+        authenticator=Authenticator(FailedCredentials(failed_credentials), b""),
         clock=lambda: NOW,
         new_id=lambda: f"call-{next(numbers)}",
         trusted=TrustedProxies(),

@@ -254,7 +254,7 @@ def test_admin_tokens_are_made_at_the_command_line(api: Api, mint_admin: Mint) -
         check_refusal(403, "not_grantable", answer)
     rotated = api.post(f"{TOKENS}/{own['id']}/rotations", json={"overlap_seconds": 0}, headers=with_own)
     assert 201 == rotated.status_code
-    assert own["expires"] == rotated.json()["expires_at"]
+    assert own["expires_at"] == rotated.json()["expires_at"]
     assert 401 == api.get(TOKENS, headers=with_own).status_code
     assert 204 == api.delete(f"{TOKENS}/{other}").status_code
 

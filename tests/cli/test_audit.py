@@ -88,7 +88,7 @@ def test_a_misspelled_name_is_no_empty_history(
 def test_an_admin_token_is_minted_in_the_place_of_a_policys(where: tuple[str, ...]) -> None:
     """It is listed with the others, named as nobody's; with a policy or a project it is refused."""
     created = run_json("token", "create", "--admin", "--name", "ops", "--scope", "read", *where)
-    assert None is created["policy"]
+    assert "" == created["policy"]
     assert ["read"] == created["scopes"]
     assert created["token"].startswith("gwa_")
     assert [created["id"]] == [token["id"] for token in run_json("token", "list", *where[:2])]

@@ -14,7 +14,7 @@ import redis
 
 from tests.conftest import POLICIES
 from tests.support.client import Answer, ask
-from tests.support.command_line import run_command, run_json
+from tests.support.command_line import read_lines, run_command, run_json
 from tests.support.processes import GatewayServer
 
 
@@ -137,6 +137,11 @@ class Operator:
         """What is known of a token."""
         shown: dict[str, Any] = self.run("token", "show", identity)
         return shown
+
+    def show_lines(self, identity: str) -> dict[str, str]:
+        """What the same command shows people, with what stands beside the token."""
+        command = ("token", "show", identity)
+        return read_lines(*command, *self._where(command))
 
     def set_owner(self, owner: str, *options: str) -> None:
         """What an owner may do from now on."""

@@ -194,9 +194,9 @@ def test_C11_last_use_is_recorded_and_the_name_is_in_the_log(
 ) -> None:
     """The product is told the key's name too, so that its history can say who it was."""
     key = operator.create("--project", "5", name="github-actions-release")
-    assert None is operator.show(key["id"])["last_used"]
+    assert None is operator.show(key["id"])["last_used_at"]
     answer = user.ask(TRANSLATIONS, key["token"])
-    assert operator.show(key["id"])["last_used"] >= key["created"]
+    assert operator.show(key["id"])["last_used_at"] >= key["created_at"]
     fields = product.received[0].fields
     assert key["id"] == fields["x-gateway-token-id"]
     assert "github-actions-release" == fields["x-gateway-token-name"]

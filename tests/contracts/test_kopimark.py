@@ -76,7 +76,9 @@ def test_K2_a_tokens_text_is_shown_once(port: int, product: Product, tokens: Com
     assert text[:12] == listed["shown"]
     assert "CI" == listed["name"]
     assert listed.get("token") is None
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed[date]) for date in ("created", "last_used"))
+    assert all(
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed[date]) for date in ("created_at", "last_used_at")
+    )
     changed = run_json("token", "update", created["id"], "--name", "CD", *options, *tokens.policies)
     assert "CD" == changed["name"]
     everything = "".join([str([listed, shown, changed]), *dump(tokens.redis_url)])

@@ -131,12 +131,13 @@ def test_A3_all_there_is_to_know_of_a_token_is_shown_and_none_of_it_is_secret(
     assert bound.get("--owner") == shown["owner"]
     assert bound.get("--project") == shown["project"]
     assert created["scopes"] == shown["scopes"]
-    assert created["expires"] == shown["expires"]
+    assert created["expires_at"] == shown["expires_at"]
     assert shown["scopes"]
     assert all(
-        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown[name]) for name in ("created", "last_used", "expires")
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown[name])
+        for name in ("created_at", "last_used_at", "expires_at")
     )
-    assert created["expires"] > shown["last_used"] >= shown["created"]
+    assert created["expires_at"] > shown["last_used_at"] >= shown["created_at"]
     listed = operator.run("token", "list")
     assert shown["id"] in [one["id"] for one in listed]
     assert created["token"].removeprefix(created["shown"]) not in f"{shown}{listed}"

@@ -100,13 +100,13 @@ def test_T5_a_listing_shows_name_dates_and_the_first_12_characters(gateway: Gate
     """Name, creation, last use and twelve characters are listed; the text is nowhere."""
     created = tokens.create("acme", name="Nightly")
     (before,) = tokens.list("acme")
-    assert None is before["last_used"]
+    assert None is before["last_used_at"]
     ask(gateway.port, "GET", "/api/v1/workspaces", token=created["token"])
     (after,) = tokens.list("acme")
     assert "Nightly" == after["name"]
     assert created["token"][:12] == after["shown"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", after["created"])
-    assert after["last_used"] >= after["created"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", after["created_at"])
+    assert after["last_used_at"] >= after["created_at"]
     assert created["token"] not in str(after)
 
 

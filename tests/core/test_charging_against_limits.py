@@ -32,7 +32,7 @@ from limits.strategies import STRATEGIES, RateLimiter
 
 from gateway.core.quotas.algorithms import State
 from gateway.core.quotas.charging import charge
-from gateway.core.quotas.model import Algorithm, Quota
+from gateway.core.quotas.model import Quota
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import Step, histories, make_quota, quotas_of
 
@@ -109,7 +109,7 @@ def ours(quota: Quota, steps: Sequence[Step]) -> list[bool]:
     return admitted
 
 
-def examples(algorithm: Algorithm) -> st.SearchStrategy[tuple[Quota, list[Step]]]:
+def examples(algorithm: str) -> st.SearchStrategy[tuple[Quota, list[Step]]]:
     return quotas_of(algorithm).flatmap(
         lambda quota: st.tuples(st.just(quota), histories([quota.window_seconds], [quota.capacity]))
     )

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quotas.algorithms import MAXIMUM_LATER, NEW, MovingLog, State
+from gateway.core.quotas.algorithms import MAXIMUM_LATER, MovingLog, State, new_state
 from gateway.core.quotas.charging import charge, give_back
-from gateway.core.quotas.model import Algorithm, Quota
+from gateway.core.quotas.model import Quota
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
 
@@ -41,7 +41,7 @@ def test_nobody_has_more_than_without_the_charge(
     quota: Quota, history: Sequence[tuple[int, int, int]], delay: int, order: Sequence[int], later: int
 ) -> None:
     """In whatever order and however late units are given back: at least as much counts as had they never been taken."""
-    state = truth = NEW[quota.algorithm]
+    state = truth = new_state(quota.algorithm)
     now, charged = START, []
     for gap, units, surplus in history:
         now += gap
@@ -61,10 +61,10 @@ def test_nobody_has_more_than_without_the_charge(
 
 
 @given(st.sampled_from(ALGORITHMS), st.integers(60, 86400), st.integers(1, 12), st.integers(1, 12))
-def test_what_is_given_back_at_once_counts_no_more(algorithm: Algorithm, seconds: int, one: int, other: int) -> None:
+def test_what_is_given_back_at_once_counts_no_more(algorithm: str, seconds: int, one: int, other: int) -> None:
     """At the instant of the charge itself nothing of the units is left, in any algorithm."""
     quota, units, surplus = make_quota(algorithm, 12, seconds), max(one, other), min(one, other)
-    state = take(quota, NEW[quota.algorithm], units, START)
+    state = take(quota, new_state(quota.algorithm), units, START)
     assert units - surplus == used(quota, give_back([quota], [state], surplus, START, START)[0] or state, START)
 
 
@@ -82,10 +82,10 @@ def test_what_is_given_back_at_once_counts_no_more(algorithm: Algorithm, seconds
         ("token-bucket", 36_000, 4),
     ],
 )
-def test_what_was_given_back_late_is_what_still_counts(algorithm: Algorithm, after: int, left: int) -> None:
+def test_what_was_given_back_late_is_what_still_counts(algorithm: str, after: int, left: int) -> None:
     """Ten units charged, six given back: in the window all six; of a debt only what was not repaid meanwhile."""
     quota = make_quota(algorithm, 10, 60)
-    state = take(quota, NEW[algorithm], 10, START)
+    state = take(quota, new_state(algorithm), 10, START)
     (rest,) = give_back([quota], [state], 6, START, START + after)
     assert rest is not None
     assert left == used(quota, rest, START + after)
@@ -94,7 +94,7 @@ def test_what_was_given_back_late_is_what_still_counts(algorithm: Algorithm, aft
 def test_the_next_window_is_not_touched() -> None:
     """Units of a fixed window that is over are gone with it."""
     quota = make_quota("fixed-window", 10, 60)
-    state = take(quota, take(quota, NEW["fixed-window"], 5, START), 3, START + 60_000)
+    state = take(quota, take(quota, new_state("fixed-window"), 5, START), 3, START + 60_000)
     assert (state,) == give_back([quota], [state], 5, START, START + 60_001)
 
 

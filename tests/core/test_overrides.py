@@ -56,7 +56,7 @@ def test_a_quota_is_overridden_as_it_is_counted(
         ("minute", {"limit": "many"}, "'many' is not a rate limit: "),
         ("minute", {"limit": str(MAXIMUM_NUMBER + 1)}, "is too much to count"),
         ("minute", {"burst": 5}, "burst is for token-bucket only"),
-        ("log", {"limit": "100001"}, "its limit may not be above 100000"),
+        ("log", {"limit": "100001"}, "moving-window counts limits up to 100000 only"),
         ("steady", {"limit": "0"}, "a token bucket that never fills admits nothing"),
         ("parallel", {}, "parallel counts requests in flight: write a number from 1 to 10000"),
         ("parallel", {"limit": "0"}, "write a number from 1 to 10000"),

@@ -228,7 +228,19 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
 async def test_a_mistake_of_the_gateway_is_recorded_like_any_other_answer() -> None:
     """500 without a word of it, under the request's id; one line in the access log says so."""
     async with open_room() as room:
-        head = RequestHead("GET", "/export", "", [], "http", "", "", "build-42", "", "", NOW / 1000)
+        head = RequestHead(
+            method="GET",
+            path="/export",
+            query="",
+            fields=[],
+            scheme="http",
+            client="",
+            forwarded_for="",
+            id="build-42",
+            host="",
+            authority="",
+            received_at=NOW / 1000,
+        )
         answer = room.exchange.refuse(head, Reason.INTERNAL_ERROR)
         assert answer.note_end is not None
         answer.note_end(Ended.COMPLETE, 0, "")

@@ -165,7 +165,19 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
     ended: list[Reason] = []
     async with open_room() as room:
         fields = [(b"authorization", b"Bearer " + TEXT.encode())]
-        request = RequestHead("GET", "/talk", "", fields, "http", "::1", "::1", "id", "", "", 0)
+        request = RequestHead(
+            method="GET",
+            path="/talk",
+            query="",
+            fields=fields,
+            scheme="http",
+            client="::1",
+            forwarded_for="::1",
+            id="id",
+            host="",
+            authority="",
+            received_at=0,
+        )
         permission = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
         permission.follow()

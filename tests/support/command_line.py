@@ -21,3 +21,10 @@ def run_json(*arguments: str, stdin: bytes = b"") -> Any:
     result = run_command(*arguments, "--json", stdin=stdin)
     assert result.exit_code == 0, f"{result.output}{result.exception!r}"
     return json.loads(result.stdout)
+
+
+def read_lines(*arguments: str) -> dict[str, str]:
+    """What the command printed for people, a name and a text in each line; an error of it is an error of the test."""
+    result = run_command(*arguments)
+    assert result.exit_code == 0, f"{result.output}{result.exception!r}"
+    return {name: text for name, _, text in (line.strip().partition("  ") for line in result.stdout.splitlines())}

@@ -2,30 +2,30 @@
 
 from hypothesis import strategies as st
 
-from gateway.core.quotas.model import Algorithm, Quota
+from gateway.core.quotas import algorithms
+from gateway.core.quotas.model import Quota
 
-ALGORITHMS: tuple[Algorithm, ...] = ("fixed-window", "sliding-window-counter", "moving-window", "token-bucket")
+ALGORITHMS = tuple(algorithms.ALGORITHMS)
 
 Step = tuple[int, int]
 """Milliseconds since the step before, and the cost."""
 
 
-def make_quota(
-    algorithm: Algorithm, limit: int, window_seconds: int, burst: int | None = None, name: str = "q"
-) -> Quota:
+def make_quota(algorithm: str, limit: int, window_seconds: int, burst: int | None = None, name: str = "q") -> Quota:
     """A quota; a token bucket's burst is the limit where it is not said."""
-    filled = limit if burst is None and algorithm == "token-bucket" else burst
+    filled = limit if burst is None and algorithms.ALGORITHMS[algorithm].has_burst else burst
     return Quota(name, limit, window_seconds, algorithm, filled)
 
 
-def quotas_of(algorithm: Algorithm, name: str = "q") -> st.SearchStrategy[Quota]:
+def quotas_of(algorithm: str, name: str = "q") -> st.SearchStrategy[Quota]:
     """Quotas of an algorithm, small enough to be met and now and then too large for a tick of a millisecond."""
     seconds = st.sampled_from([60, 61, 3600, 86400, 30 * 86400])  # shorter ones could end while a test runs
-    least = 1 if algorithm == "token-bucket" else 0
+    known = algorithms.ALGORITHMS[algorithm]
+    least = 1 if known.has_burst else 0
     small = st.integers(least, 12)
-    limits = small if algorithm == "moving-window" else st.one_of(small, small, st.integers(10**6, 10**12 - 1))
+    limits = small if known.maximum_limit else st.one_of(small, small, st.integers(10**6, 10**12 - 1))
     quotas = st.builds(make_quota, st.just(algorithm), limits, seconds, st.none(), st.just(name))
-    if algorithm != "token-bucket":
+    if not known.has_burst:
         return quotas
     # A small burst of a large limit fills, and its state ends, within milliseconds: also while the test's clock stands.
     return quotas | st.builds(make_quota, st.just(algorithm), small, seconds, st.integers(1, 20), st.just(name))

@@ -30,6 +30,7 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.records import AccessRecord, TokenRecord
 from gateway.core.tokens.text import build_checksum
+from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import Retrieval
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import Contents, Fetching
@@ -96,9 +97,8 @@ class Room:
             retrieval=self.retrieval,
             settlements=self.settlements,
             streams=self.streams,
-            failures=failures,
+            authenticator=Authenticator(failures, pepper=b""),
             access_log=self,
-            pepper=b"",
             clock=lambda: NOW / 1000,
         )
 
@@ -143,7 +143,19 @@ class Room:
             own.append((b"authorization", f"Bearer {text}".encode()))
         host = "small.example"
         head = RequestHead(
-            method, path, query, own, "http", client, client, "build-42", host, host, NOW / 1000, upgrade, inform
+            method=method,
+            path=path,
+            query=query,
+            fields=own,
+            scheme="http",
+            client=client,
+            forwarded_for=client,
+            id="build-42",
+            host=host,
+            authority=host,
+            received_at=NOW / 1000,
+            upgrade=upgrade,
+            inform=inform,
         )
         answer = await self.exchange.answer(head, content)
         if answer.note_end is not None:

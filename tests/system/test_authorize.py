@@ -88,7 +88,7 @@ def test_a_question_costs_what_the_request_costs(asked: GatewayServer, redis_url
     ]
     left = [(a.field("ratelimit") or "").partition(";t=")[0] for a in answers]
     assert [f'"minute";r={n}' for n in (999, 998, 997)] == left
-    assert run_json("token", "show", created["id"], "--redis", redis_url)["last_used"] is not None
+    assert run_json("token", "show", created["id"], "--redis", redis_url)["last_used_at"] is not None
 
 
 def test_failed_credentials_count_for_the_client(serve: Serve, redis_url: str, policies: Path) -> None:
@@ -126,9 +126,9 @@ def test_whoami_tells_a_token_who_it_is_and_charges_nothing(
     def who() -> Answer:
         return ask(asked.port, "GET", "/-/whoami", token=created["token"])
 
-    assert "never" in str(run_json("token", "show", created["id"], "--redis", redis_url)["last_used"] or "never")
+    assert "never" in str(run_json("token", "show", created["id"], "--redis", redis_url)["last_used_at"] or "never")
     assert [1000, 1000] == [who().json()["quotas"][0]["remaining"] for _ in range(2)]
-    assert run_json("token", "show", created["id"], "--redis", redis_url)["last_used"] is None
+    assert run_json("token", "show", created["id"], "--redis", redis_url)["last_used_at"] is None
     ask(asked.port, "GET", "/api/v1/whoami", token=created["token"])
     answers = [who(), who()]
     assert [(200, "no-store", "application/json")] * 2 == [

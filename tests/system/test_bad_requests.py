@@ -107,7 +107,7 @@ def test_an_expired_token_is_refused(gateway: SharedGateway, redis_url: str, pol
     token = mint(redis_url, policies, "--expires", "1m")
     passing = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])
     assert 200 == passing.status
-    assert token["expires"] == passing.field("x-token-expires-at")
+    assert token["expires_at"] == passing.field("x-token-expires-at")
 
     expire(redis_url, token["id"])
     refused = ask(gateway.port, "GET", "/api/v1/whoami", token=token["token"])

@@ -15,10 +15,10 @@ from gateway.core.tokens.text import build_checksum, token_id
 from tests.conftest import run_with_tokens
 from tests.support.crowd import send_crowd
 from tests.support.policies import make_record
+from tests.support.quotas import ALGORITHMS
 from tests.support.revoking import revoke_all
 from tests.system.conftest import NODES, Share, mint
 
-ALGORITHMS = ("fixed-window", "sliding-window-counter", "moving-window", "token-bucket")
 LIMIT = 500
 """In thirty days: no window ends and no unit drips back while a test runs."""
 ASKED = 3 * LIMIT

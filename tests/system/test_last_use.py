@@ -17,5 +17,5 @@ def test_a_killed_worker_loses_no_last_use(serve: Serve, redis_url: str, policie
         assert 200 == answer.status
         assert -signal.SIGKILL == gateway.popen.wait()
         shown = run_json("token", "show", created["id"], "--redis", redis_url)
-        assert created["last_used"] is None
-        assert shown["last_used"] >= created["created"]
+        assert created["last_used_at"] is None
+        assert shown["last_used_at"] >= created["created_at"]

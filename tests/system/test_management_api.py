@@ -52,6 +52,34 @@ def test_what_the_api_changes_acts_on_the_next_request(serve: Serve, redis_url: 
     assert all(path.startswith("/api/v1/") for path in document["paths"])
 
 
+def test_a_token_is_the_same_json_everywhere(serve: Serve, redis_url: str, policies: Path) -> None:
+    """What `gateway token` prints with --json is what the API answers: made, shown, listed, changed and rotated."""
+    where = ("--policies", str(policies), "--redis", redis_url)
+    admin = run_json("token", "create", "--admin", "--name", "ops", *where)
+    gateway = serve(redis_url, admin=True)
+
+    def shown(identity: str) -> Any:
+        return call(gateway, admin["token"], f"GET /api/v1/tokens/{identity}").json()
+
+    made = mint(redis_url, policies, "--expires", "30d", "--not-before", "now")
+    child = run_json("token", "create", "--parent", made["id"], "--name", "child", *where)
+    reason = ("--until", "1d", "--reason", "a launch", "--by", "ada")
+    run_json("token", "override", made["id"], "minute", "2000", *reason, *where)
+    rotated = run_json("token", "rotate", made["id"], "--overlap", "1h", *where)
+    changed = run_json("token", "update", child["id"], "--disable", "--description", "x", *where)
+    assert changed == shown(child["id"])
+    for identity in (admin["id"], made["id"], child["id"], rotated["id"]):
+        assert shown(identity) == run_json("token", "show", identity, *where)
+    listed = call(gateway, admin["token"], "GET /api/v1/tokens?policy=system").json()["tokens"]
+    assert listed == run_json("token", "list", "--policy", "system", *where)
+    body = {"policy": "system", "project": "website", "name": "CI"}
+    answer = call(gateway, admin["token"], "POST /api/v1/tokens", body).json()
+    assert list(answer) == list(made)
+    again = call(gateway, admin["token"], f"POST /api/v1/tokens/{answer['id']}/rotations", {}).json()
+    assert list(again) == list(rotated)
+    assert again["predecessor_expires_at"] == shown(answer["id"])["expires_at"]
+
+
 async def test_a_crowd_that_manages_tokens_is_in_nobodys_way(share: Share, redis_url: str, policies: Path) -> None:
     """More than Redis has connections for list tokens at once: all are answered, and so are the others meanwhile."""
     file = policies / "system.toml"

@@ -208,9 +208,9 @@ class RedisConnection:
         """The error code for which the circuit was opened; empty if Redis did not answer."""
 
     @property
-    def is_open(self) -> bool:
+    def is_circuit_open(self) -> bool:
         """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
-        return self._probing is not None or (self._follow is not None and self._follow.is_open)
+        return self._probing is not None or (self._follow is not None and self._follow.is_circuit_open)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses.
@@ -220,7 +220,7 @@ class RedisConnection:
         return await self._run(command, lambda: self._run_on_live_connection(command), more_seconds)
 
     async def _run(self, caller: object, command: Callable[[], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
-        if self.is_open:
+        if self.is_circuit_open:
             raise StoreUnavailable("Redis has not answered yet", self._open_for)
         try:
             async with _bound(self.timeout_seconds + more_seconds):

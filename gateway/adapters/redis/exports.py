@@ -372,7 +372,7 @@ class RedisExports:
     def _fail(self, event: str, what: str, error: StoreUnavailable) -> None:
         """Counts what failed, and logs it once until an export is stored. Of a Redis that is away others say so."""
         self.counts[event] += 1
-        if what not in self._failing and not self._connection.is_open:
+        if what not in self._failing and not self._connection.is_circuit_open:
             self._failing.add(what)
             logger.warning("%s: %s; this is said once until an export is stored", what, error)
 

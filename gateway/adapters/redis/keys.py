@@ -51,6 +51,7 @@ mistaken for the end of the name is percent-encoded, but where it is the end.
 import re
 
 from gateway.core.cache.model import MARK_LENGTH
+from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.quotas.model import Partition, Quota
 from gateway.core.tokens.records import LAST_USE_OFFSET, LAST_USE_WIDTH, TokenRecord
 from gateway.core.tokens.text import bucket_of
@@ -97,11 +98,10 @@ def leases(per: Partition, policy: str, who: str, counter: str) -> str:
 
 def counter(quota: Quota, policy: str, who: str) -> str:
     """The key that has the state of a quota."""
-    if quota.algorithm == "moving-window":
-        return quota_log(quota.per, policy, who, quota.counter)
     if quota.is_concurrency:
         return leases(quota.per, policy, who, quota.counter)
-    return quotas(quota.per, policy, who)
+    own = ALGORITHMS[quota.algorithm].own_key
+    return f"{_of_holder(own, quota.per, policy, who)}:{quota.counter}" if own else quotas(quota.per, policy, who)
 
 
 def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:

@@ -15,6 +15,8 @@ from gateway.adapters.redis.scripts import EMPTY_STORE, read_script
 from gateway.adapters.redis.usage import run_each
 from gateway.core.durability import Finding, Readiness, StoreFacts, check_store
 from gateway.core.errors import StoreUnavailable
+from gateway.core.quotas.algorithms import ALGORITHMS
+from gateway.core.quotas.model import CONCURRENT
 from gateway.core.tokens.text import ID_LENGTH
 
 
@@ -69,6 +71,7 @@ class RedisReadiness:
         self._admit = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
         self._write = read_script("audit.lua", "ready.lua")
         self._missing = read_script("missing_commands.lua")
+        self._unknown = read_script("quotas.lua", "unknown_algorithms.lua")
         self._check: asyncio.Task[Readiness] | None = None
         self._failing: dict[str, str] = {}
 
@@ -97,6 +100,7 @@ class RedisReadiness:
             "revocation": await self._try(self._write, redis_keys.ready(), []),
         }
         failures["data"] = await self._data()
+        failures["quotas"] = await self._quotas()
         findings = await self._findings()
         if not self._allows_eviction:
             failures["eviction"] = "; ".join(str(one) for one in findings if one.kind == "eviction")
@@ -112,6 +116,14 @@ class RedisReadiness:
         except StoreUnavailable:
             return ""  # the two checks before have said so
         return "" if is_there else EMPTY_STORE
+
+    async def _quotas(self) -> str:
+        try:
+            found = await self._connection.run_script(self._unknown, [], [*ALGORITHMS, CONCURRENT])
+        except StoreUnavailable:
+            return ""  # the two checks before have said so
+        names = ", ".join(name.decode() for name in found)
+        return f"the scripts of this version cannot count by {names}: install the gateway again" if names else ""
 
     async def _findings(self) -> tuple[Finding, ...]:
         try:

@@ -132,7 +132,7 @@ class ScriptLine:
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         """`answered` gets the answer, or StoreUnavailable, or another error where an argument cannot be sent."""
         line = self._line
-        if line is None or not line.is_open or self._connection.is_open:
+        if line is None or not line.is_open or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)
             return
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)

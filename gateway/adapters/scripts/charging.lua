@@ -71,14 +71,14 @@ end
 
 -- Adds to a window what other algorithms have counted for the same limit, and keeps their parts as long as these count.
 -- Processes do not read a changed policy file all at one moment: what they admit together stays within the limit.
-local function add_others(window, quota, others, log_prefix, now)
+local function add_others(window, quota, others, prefix, holder, now)
   local limit, kept = quota[LIMIT] or quota[CAPACITY], {}
   for mark, state in string.gmatch(others, '(%a?)(%S+)') do
-    local name, log = MARKED[mark], nil
-    local algorithm = ALGORITHMS[name]
-    if algorithm == moving then
+    local name, algorithm = find_marked(mark)
+    local log
+    if algorithm and algorithm.kind then
       local of, rule = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
-      log = table.concat({ log_prefix, of, ':', name, rule })
+      log = table.concat({ prefix, algorithm.kind, holder, ':', of, ':', name, rule })
     end
     if not algorithm then
       kept[#kept + 1] = mark .. state
@@ -104,7 +104,7 @@ local function read(prefix, holder, quotas, windows, now)
   local fields = call('HMGET', key, unpack(fields_of(quotas)))
   for i = 1, #quotas do
     local quota, state, others = quotas[i], fields[i], nil
-    local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
+    local algorithm = algorithm_of(quota)
     if state then
       state, others = split(state, algorithm.mark)
     end
@@ -112,7 +112,7 @@ local function read(prefix, holder, quotas, windows, now)
     local window = algorithm.read(quota, state, now, own_key)
     window.algorithm = algorithm -- a fixed window has it: a table that grows costs more
     if others then
-      add_others(window, quota, others, table.concat({ prefix, moving.kind, holder, ':' }), now)
+      add_others(window, quota, others, prefix, holder, now)
     end
     windows[number + i] = window
   end

@@ -1,12 +1,13 @@
--- The algorithms of quotas. core/quotas/charging.py is their twin and says what each of them counts.
+-- The algorithms of quotas. core/quotas/algorithms.py is their twin: it has the table of them, and says what each counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
 -- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
 -- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
--- hash, or under a key of its own, which then has the `kind`. All algorithms that count the same limit, as while a
--- changed policy file is rolled out, share the field: each has its part, behind its mark. Of each algorithm
+-- hash, or under a key of its own, which then has the `kind`; the field says until when that key is there. All algorithms
+-- that count the same limit, as while a changed policy file is rolled out, share the field: each has its part, behind its
+-- mark. Of each algorithm
 --   read       reads the state and gives its units as `used`
 --   take       charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
 --              so long
@@ -23,13 +24,28 @@ local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, ma
 local call, tonumber, unpack, find_text, byte = redis.call, tonumber, unpack, string.find, string.byte
 local NINE = byte('9')
 
-local fixed, sliding, moving = { mark = '' }, { mark = 's' }, { mark = 'm', kind = 'log:' }
-local bucket, leases = { mark = 'b' }, { mark = 'l', kind = 'leases:', takes = 1 }
 local ALGORITHMS = {
-  ['fixed-window'] = fixed, ['sliding-window-counter'] = sliding, ['moving-window'] = moving,
-  ['token-bucket'] = bucket, ['concurrent'] = leases,
+  ['fixed-window'] = { mark = '' },
+  ['sliding-window-counter'] = { mark = 's' },
+  ['moving-window'] = { mark = 'm', kind = 'log:' },
+  ['token-bucket'] = { mark = 'b' },
+  ['concurrent'] = { mark = 'l', kind = 'leases:', takes = 1 },
 }
-local MARKED = { [''] = 'fixed-window', s = 'sliding-window-counter', m = 'moving-window', b = 'token-bucket' }
+
+-- The algorithm of a quota. One that is not known here ends the script: nothing is admitted, and nothing is charged.
+local function algorithm_of(quota)
+  local algorithm = ALGORITHMS[quota[ALGORITHM] or 'fixed-window']
+  return algorithm or error('unknown quota algorithm ' .. tostring(quota[ALGORITHM]), 0)
+end
+
+-- The name and the algorithm of a mark, or nil: another version of the gateway may know more. Rarely looked for.
+local function find_marked(mark)
+  for name, algorithm in pairs(ALGORITHMS) do
+    if algorithm.mark == mark and not algorithm.takes then
+      return name, algorithm
+    end
+  end
+end
 
 -- The part of an algorithm in a field, or nil, and the other parts as they are, or nil: nearly always the one is all.
 local function split(field, mark)
@@ -57,6 +73,8 @@ local function join(mark, state, others)
   end
   return mark == '' and state or mark .. state
 end
+
+local fixed = ALGORITHMS['fixed-window']
 
 function fixed.read(quota, state, now)
   if state then
@@ -90,6 +108,8 @@ function fixed.give_back(quota, state, units, charged_at, now)
 end
 
 -- field: start of the window:units of the window before:units
+local sliding = ALGORITHMS['sliding-window-counter']
+
 function sliding.read(quota, state, now)
   local length = quota[WINDOW]
   local window = { start = now - now % length, before = 0, current = 0, is_new = true }
@@ -139,6 +159,8 @@ function sliding.give_back(quota, state, units, charged_at, now)
 end
 
 -- field: until when there is a list, which has the state. An entry of it: time:units:all units of the list up to and including these.
+local moving = ALGORITHMS['moving-window']
+
 local function log_entry(log, index)
   local at, units, total = match(call('LINDEX', log, index) or '', '^(%d+):(%d+):(%d+)$')
   return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
@@ -226,6 +248,8 @@ function moving.give_back(quota, _, units, charged_at, now, log)
 end
 
 -- field: time:debt at that time:until when the hash is known to live
+local bucket = ALGORITHMS['token-bucket']
+
 function bucket.read(quota, state, now)
   local at, debt, lives_until = match(state or '', '^(%d+):(%d+):(%d+)$')
   local window = { at = now, debt = 0, lives_until = tonumber(lives_until) or 0 }
@@ -270,6 +294,8 @@ function bucket.give_back(quota, state, units, charged_at, now)
 end
 
 -- A concurrency limit's sorted set: a lease for each request in flight, by the moment at which it ends by itself.
+local leases = ALGORITHMS['concurrent']
+
 function leases.read(_, _, now, key)
   return { used = call('ZCOUNT', key, format('(%d', now), '+inf'), key = key, now = now }
 end

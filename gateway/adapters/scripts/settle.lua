@@ -17,7 +17,7 @@ for i = 1, tonumber(ARGV[2]) do
 end
 
 local function give_back(key, quota, units, charged_at)
-  local algorithm = ALGORITHMS[quota[ALGORITHM]] or fixed
+  local algorithm = algorithm_of(quota)
   if algorithm.kind then
     algorithm.give_back(quota, nil, units, charged_at, now, key)
     return

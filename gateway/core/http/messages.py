@@ -27,8 +27,11 @@ Inform: TypeAlias = Callable[[ResponseHead], None]
 """Takes an interim answer (RFC 9110 15.2) on its way to the client; one that cannot be sent any more is dropped."""
 
 
-class RequestHead(msgspec.Struct, frozen=True):
-    """What a client asked for. `path` and `query` are as received, still percent-encoded."""
+class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asked for. `path` and `query` are as received, still percent-encoded.
+
+    It is built by keyword: most fields are texts, and one would be taken for its neighbour.
+    """
 
     method: str
     path: str

@@ -46,8 +46,17 @@ from gateway.core.policies.model import (
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.schema import CacheTable, CostTable, PolicyDocument, QuotaTable, RuleTable, ScopeTable
+from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.quotas.costs import Cost, Outcome
-from gateway.core.quotas.model import LEASE_SECONDS, MAXIMUM_NUMBER, PARTITIONS, Algorithm, Quota, parse_duration
+from gateway.core.quotas.model import (
+    CONCURRENT,
+    FIXED_WINDOW,
+    LEASE_SECONDS,
+    MAXIMUM_NUMBER,
+    PARTITIONS,
+    Quota,
+    parse_duration,
+)
 from gateway.core.tokens.scopes import Bundle, Scope
 
 Made = TypeVar("Made")
@@ -207,9 +216,6 @@ def _check_names(draft: Draft, kind: str, named: Mapping[str, object], known: Ma
 
 QUOTA_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """A name that is valid as a String and as a Token of RFC 9651: the draft may still move from one to the other."""
-MAXIMUM_LOGGED = 100_000
-"""Limit of a moving window: it keeps every request for as long, up to 3 MB a token."""
-
 _SEPARATOR = re.compile("[,;|]")
 _LIMIT = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]+)?\s*([a-z]+)\s*", re.IGNORECASE)
 _DAY = 86400
@@ -238,9 +244,7 @@ def parse_limits(text: str) -> list[Limit]:
     return limits
 
 
-def parse_quotas(
-    name: str, text: str, algorithm: Algorithm = "fixed-window", burst: int | None = None
-) -> tuple[Quota, ...]:
+def parse_quotas(name: str, text: str, algorithm: str = FIXED_WINDOW, burst: int | None = None) -> tuple[Quota, ...]:
     """The quotas of one policy entry; ValueError says what is wrong.
 
     Several limits in one text are told apart by their granularity: "1/second; 100/minute" under the name `pull` is
@@ -260,14 +264,16 @@ def parse_quotas(
     if len(set(names)) < len(names):
         raise ValueError(f"{text!r} limits the same granularity twice: give each limit its own name")
     quotas = tuple(Quota(n, one.amount, one.seconds, algorithm) for n, one in zip(names, limits, strict=True))
-    if algorithm == "token-bucket":
+    counted = ALGORITHMS[algorithm]
+    if counted.has_burst:
         return tuple(_fill_bucket(quota, burst, len(quotas)) for quota in quotas)
     if burst is not None:
-        raise ValueError(f"burst is for token-bucket only, this is {algorithm}")
-    if algorithm == "moving-window" and any(quota.limit > MAXIMUM_LOGGED for quota in quotas):
+        bursting = " and ".join(name for name, one in ALGORITHMS.items() if one.has_burst)
+        raise ValueError(f"burst is for {bursting} only, this is {algorithm}")
+    if counted.maximum_limit is not None and any(quota.limit > counted.maximum_limit for quota in quotas):
         raise ValueError(
-            f"a moving window keeps every request, so its limit may not be above {MAXIMUM_LOGGED}: "
-            "take sliding-window-counter"
+            f"{algorithm} counts limits up to {counted.maximum_limit} only: take another algorithm, such as "
+            "sliding-window-counter"
         )
     return quotas
 
@@ -308,11 +314,11 @@ def _parse_entry(name: str, entry: QuotaTable) -> tuple[Quota, ...]:
     if (entry.limit is None) == (entry.concurrent is None):
         raise ValueError("write one of limit and concurrent")
     if entry.limit is not None:
-        return parse_quotas(name, entry.limit, entry.algorithm or "fixed-window", entry.burst)
+        return parse_quotas(name, entry.limit, entry.algorithm or FIXED_WINDOW, entry.burst)
     if entry.algorithm is not None or entry.burst is not None:
         raise ValueError("concurrent counts the requests in flight: it has no algorithm and no burst")
     _check_name(name)
-    return (Quota(name, entry.concurrent or 0, LEASE_SECONDS, "concurrent"),)
+    return (Quota(name, entry.concurrent or 0, LEASE_SECONDS, CONCURRENT),)
 
 
 def compile_cost(table: int | CostTable) -> Cost:

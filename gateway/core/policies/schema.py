@@ -43,7 +43,8 @@ from gateway.core.policies.grammar import (
     Url,
 )
 from gateway.core.policies.model import Operation
-from gateway.core.quotas.model import MAXIMUM_NUMBER, Algorithm, Partition
+from gateway.core.quotas.algorithms import AlgorithmName
+from gateway.core.quotas.model import MAXIMUM_NUMBER, Partition
 from gateway.core.variants.model import DocumentKind, Setting
 
 MemberName = Annotated[
@@ -81,7 +82,7 @@ class QuotaTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """In the grammar of the library limits, such as "100/minute"."""
     concurrent: Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENT)] | None = None
     """In the place of a limit: how many requests may be in flight at once."""
-    algorithm: Algorithm | None = None
+    algorithm: AlgorithmName | None = None
     """How a limit is counted; absent: fixed-window. moving-window is exact and keeps every request."""
     burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
     """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""

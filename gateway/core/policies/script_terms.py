@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.policies.model import Allotment, Rule
-from gateway.core.quotas.model import Quota
+from gateway.core.quotas.model import FIXED_WINDOW, Quota
 
 
 def encode_terms(rule: Rule) -> bytes:
@@ -46,7 +46,7 @@ def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
 def _quota_terms(quota: Quota) -> list[str | int | bool]:
     """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
     terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
-    if quota.algorithm != "fixed-window" or quota.is_shadow:
+    if quota.algorithm != FIXED_WINDOW or quota.is_shadow:
         terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
     if quota.is_shadow:
         terms.append(True)

@@ -1,5 +1,8 @@
 """What the algorithms of quotas count: the twin of adapters/scripts/quotas.lua.
 
+Rule: ALGORITHMS is the one table of them. docs/development/contributing.md lists what a new one touches; what is
+forgotten fails a test, and readiness.
+
 Only whole numbers are computed with: milliseconds, units of cost, and ticks (see Quota.tick). What has run out reads as
 new.
 
@@ -18,16 +21,41 @@ over, nothing of a debt that was repaid meanwhile, and of a moving window nothin
 """
 
 from bisect import bisect_right
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 
-from gateway.core.quotas.model import Quota
+from gateway.core.quotas.model import CONCURRENT, FIXED_WINDOW, Quota
 
 MAXIMUM_LATER = 1000
 """Entries of a moving window behind the one that something is given back to: that many are written anew."""
 RETRY_MILLISECONDS = 1000
 """After this a request that found too many in flight may try again: nobody knows when one of them ends."""
+
+
+class State(Protocol):
+    """What an algorithm has counted for one quota."""
+
+    def advance(self, quota: Quota, now: int) -> Self:
+        """The same at a later moment."""
+        ...
+
+    def units(self, quota: Quota, now: int) -> int:
+        """Units used, once advanced to `now`."""
+        ...
+
+    def take(self, quota: Quota, cost: int, now: int) -> Self:
+        """The same with `cost` more units used."""
+        ...
+
+    def fits_at(self, quota: Quota, cost: int) -> int:
+        """When units that find no room now, but fewer than the capacity, will."""
+        ...
+
+    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
+        """The same without units that were charged earlier, None where they no longer count."""
+        ...
 
 
 class FixedWindow(msgspec.Struct, frozen=True):
@@ -188,13 +216,64 @@ class Leases(msgspec.Struct, frozen=True):
         return Leases(tuple(one for one in self.ends if one[0] != lease), self.at)
 
 
-State: TypeAlias = FixedWindow | SlidingCounter | MovingLog | TokenBucket | Leases
+class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to know of an algorithm besides how it counts. The texts are a row of docs/guide/limits.md."""
 
-NEW: dict[str, State] = {
-    "fixed-window": FixedWindow(0, 0),
-    "sliding-window-counter": SlidingCounter(0, 0, 0),
-    "moving-window": MovingLog(),
-    "token-bucket": TokenBucket(0, 0),
-    "concurrent": Leases(),
+    new: State
+    """The state before the first request."""
+    keeps: str
+    admits: str
+    resets: str
+    """What `t` of the RateLimit field says."""
+    own_key: str = ""
+    """What the name of its key begins with, if its state has a key of its own: `kind` in quotas.lua."""
+    has_burst: bool = False
+    maximum_limit: int | None = None
+    """The highest limit that it can count; None: any."""
+
+
+MAXIMUM_LOGGED = 100_000
+"""The highest limit of an algorithm that keeps every request: each is an entry of a list in Redis."""
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    FIXED_WINDOW: Algorithm(
+        new=FixedWindow(0, 0),
+        keeps="two numbers",
+        admits="the limit in a window that starts with the first request; up to twice the limit around the end of a "
+        "window",
+        resets="until the window ends",
+    ),
+    "sliding-window-counter": Algorithm(
+        new=SlidingCounter(0, 0, 0),
+        keeps="three numbers",
+        admits="the same without the double burst, because the window before fades out",
+        resets="until a unit of the window before has faded",
+    ),
+    "moving-window": Algorithm(
+        new=MovingLog(),
+        keeps="an entry for each request",
+        admits="the limit in any window, exactly; limits up to 100,000",
+        resets="until the oldest request leaves",
+        own_key="log",
+        maximum_limit=MAXIMUM_LOGGED,
+    ),
+    "token-bucket": Algorithm(
+        new=TokenBucket(0, 0),
+        keeps="three numbers",
+        admits="the burst at once, then the limit as a steady rate (GCRA)",
+        resets="until the next unit",
+        has_burst=True,
+    ),
 }
-"""The state of each algorithm before its first request."""
+"""The algorithms that a policy may name for a limit."""
+
+if TYPE_CHECKING:
+    AlgorithmName: TypeAlias = str
+else:
+    AlgorithmName = Literal[tuple(ALGORITHMS)]
+"""The type of a name of the table, for the schema of policy files."""
+
+
+def new_state(algorithm: str) -> State:
+    """Return the state of an algorithm before its first request; KeyError for a name that is none."""
+    return Leases() if algorithm == CONCURRENT else ALGORITHMS[algorithm].new

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.quotas.algorithms import NEW, FixedWindow, Leases, State
+from gateway.core.quotas.algorithms import FixedWindow, Leases, State, new_state
 from gateway.core.quotas.model import Quota, Window
 
 
@@ -26,7 +26,9 @@ def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, n
 
     `states` are those of the charge before, None at first, in the order of `quotas`; `lease` names the request.
     """
-    advanced = [(NEW[q.algorithm] if s is None else s).advance(q, now) for q, s in zip(quotas, states, strict=True)]
+    advanced = [
+        (new_state(q.algorithm) if s is None else s).advance(q, now) for q, s in zip(quotas, states, strict=True)
+    ]
     fits = [s.units(q, now) + q.units_of(cost) <= q.capacity for q, s in zip(quotas, advanced, strict=True)]
     is_charged = all(fit or quota.is_shadow for quota, fit in zip(quotas, fits, strict=True))
     changed, windows = list(states), []

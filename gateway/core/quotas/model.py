@@ -1,7 +1,7 @@
 """Quotas: how many requests may be made in a window of time or at once, and how far somebody has come.
 
-How they are written is in policies/quota_rules.py; charging.py says what each algorithm counts. The counting itself
-happens in Redis, in adapters/scripts/quotas.lua.
+How they are written is in policies/compile_rules.py; algorithms.py has the table of algorithms and says what each of
+them counts. The counting itself happens in Redis, in adapters/scripts/quotas.lua.
 
 Durations as operators write them: a whole number and one of s, m, h, d, w.
 """
@@ -25,7 +25,10 @@ LEASE_SECONDS = 15
 NEAR_SHARE = 0.8
 """Used to this share of its capacity, a quota is marked as near in the access log."""
 
-Algorithm: TypeAlias = Literal["fixed-window", "sliding-window-counter", "moving-window", "token-bucket"]
+FIXED_WINDOW = "fixed-window"
+"""The algorithm of a limit that names none; the script takes it for granted."""
+CONCURRENT = "concurrent"
+"""The algorithm of a concurrency limit, which no policy file names."""
 Partition: TypeAlias = Literal["token", "owner", "project", "plan", "address"]
 """Who shares a counter: a token's lineage, an owner, a project, the tokens of a plan, a client address."""
 PARTITIONS: tuple[Partition, ...] = ("token", "owner", "project", "plan", "address")
@@ -38,7 +41,8 @@ class Quota(msgspec.Struct, frozen=True):
     limit: int
     window_seconds: int
     """Of a concurrency limit: for how long a request counts when nothing is heard of its worker."""
-    algorithm: Algorithm | Literal["concurrent"] = "fixed-window"
+    algorithm: str = FIXED_WINDOW
+    """A name of algorithms.ALGORITHMS, or CONCURRENT."""
     burst: int | None = None
     """Of a token bucket: the units that may be taken at once; None: the limit."""
     per: Partition = "token"
@@ -50,7 +54,7 @@ class Quota(msgspec.Struct, frozen=True):
     @property
     def counter(self) -> str:
         """Its own name: a changed window or algorithm makes it another quota, a changed limit does not."""
-        own = "" if self.algorithm == "fixed-window" else f":{self.algorithm}"
+        own = "" if self.algorithm == FIXED_WINDOW else f":{self.algorithm}"
         return f"{self.name}:{self.window_seconds}{own}{f':{self.rule}' if self.rule else ''}"
 
     @property
@@ -66,11 +70,11 @@ class Quota(msgspec.Struct, frozen=True):
     @property
     def is_concurrency(self) -> bool:
         """Whether it counts requests in flight, and no units."""
-        return self.algorithm == "concurrent"
+        return self.algorithm == CONCURRENT
 
     def units_of(self, cost: int) -> int:
         """What a request of this cost takes: of a concurrency limit always one."""
-        return 1 if self.algorithm == "concurrent" else cost
+        return 1 if self.is_concurrency else cost
 
     @property
     def capacity(self) -> int:
@@ -165,7 +169,7 @@ class Window(msgspec.Struct, frozen=True):
         if self.quota.is_concurrency:
             return self
         used = max(0, self.used - units)
-        ends = now if used == 0 and self.quota.algorithm != "fixed-window" else self.resets_at
+        ends = now if used == 0 and self.quota.algorithm != FIXED_WINDOW else self.resets_at
         return Window(self.quota, used, ends, self.fits_at)
 
     def reset_seconds(self, now: int) -> int:
@@ -179,7 +183,7 @@ class Window(msgspec.Struct, frozen=True):
     def spread_seconds(self, now: int) -> int:
         """Over how many seconds those who wait come back: where units return bit by bit, no more than the wait."""
         share = self.quota.window_seconds // JITTER_SHARE
-        return share if self.quota.algorithm == "fixed-window" else min(share, self.wait_seconds(now))
+        return share if self.quota.algorithm == FIXED_WINDOW else min(share, self.wait_seconds(now))
 
 
 def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:

@@ -13,6 +13,7 @@ from gateway.core.policies.compile_rules import parse_quotas
 from gateway.core.policies.model import Policy
 from gateway.core.policies.reading import unknown_name
 from gateway.core.policies.schema import MAXIMUM_CONCURRENT
+from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.quotas.model import Override, Quota
 from gateway.core.tokens.records import TokenRecord
 
@@ -82,15 +83,14 @@ def _own_quotas(policy: Policy, plan: str, name: str) -> list[Quota]:
 def _read_limit(quota: Quota, request: OverrideRequest) -> tuple[int, int]:
     """Limit and capacity, under the same bounds as a policy's."""
     text, is_number = request.limit, request.limit.isascii() and request.limit.isdigit()
-    if quota.algorithm == "concurrent":
+    if quota.is_concurrency:
         if request.burst is not None or not is_number or not 1 <= int(text[:12]) <= MAXIMUM_CONCURRENT:
             raise ChangeRefused(
                 f"{quota.name} counts requests in flight: write a number from 1 to {MAXIMUM_CONCURRENT}"
             )
         return int(text), int(text)
     written = f"{text} per {quota.window_seconds} second" if is_number else text
-    bucket = quota.algorithm == "token-bucket"
-    burst = quota.burst if bucket and request.burst is None else request.burst
+    burst = quota.burst if ALGORITHMS[quota.algorithm].has_burst and request.burst is None else request.burst
     try:
         (parsed,) = parse_quotas(quota.name, written, quota.algorithm, burst)
     except ValueError as error:

@@ -1,10 +1,16 @@
-"""What may be seen of a token: its record as it counts at the moment, and what the record does not say."""
+"""What may be seen of a token: its record as it counts at the moment, and what the record does not say.
+
+Rule: a token as JSON is ShownToken, whoever gives it.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from gateway.core.quotas.model import Override
 from gateway.core.tokens.audit import id_or_nothing
 from gateway.core.tokens.changes import TokenState, state_of
 from gateway.core.tokens.lifecycle import bound_by
@@ -60,6 +66,62 @@ class CreatedToken(msgspec.Struct, frozen=True):
         return f"CreatedToken({self.view!r})"
 
 
+class ShownOverride(msgspec.Struct, frozen=True):
+    """A limit of the token's own."""
+
+    quota: str
+    limit: int
+    capacity: int
+    """The most units at once: of a token bucket its burst, else the limit."""
+    until: datetime
+    reason: str
+    author: str
+    set_at: datetime
+
+
+class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as JSON, the same by the management API and by the command line; nothing in it is secret.
+
+    Times are RFC 3339 in UTC; what is not there is null.
+    """
+
+    id: str
+    number: int | None
+    name: str
+    description: str | None
+    shown: str
+    """The beginning of its text."""
+    state: TokenState
+    is_active: bool
+    """False where it was disabled."""
+    policy: str
+    plan: str | None
+    scopes: list[str]
+    project: str | None
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime | None
+    last_used_at: datetime | None
+    not_before: datetime | None
+    expires_at: datetime | None
+    predecessor: str | None
+    successor: str | None
+    parent: str | None
+    made_by: str | None
+    """The token that was presented to make this one; null: none was, or it is older than this note."""
+    disabled_by: str | None
+    """The policy's own token that disabled this one; null: an operator did, or nobody."""
+    overrides: list[ShownOverride]
+    version: str
+    """The entity tag of the token, without its quotation marks."""
+    token: str | UnsetType = UNSET
+    """Its text: in the answer to its creation or rotation, and in no other."""
+    predecessor_expires_at: datetime | UnsetType | None = UNSET
+    """The end of the token that was rotated: in the answer to a rotation, and in no other."""
+    warning: str | UnsetType = UNSET
+    """Why a rotation may be undone: Redis did not confirm in time that it is on its disk."""
+
+
 def build_views(
     records: Sequence[TokenRecord],
     parents: Mapping[str, TokenRecord],
@@ -93,3 +155,67 @@ def version_of(record: TokenRecord, is_revoked: bool) -> str:
     """A digest of all that a change can change."""
     settings = without_use(encode_record(record))
     return hashlib.sha256(settings + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]
+
+
+def show_token(view: TokenView) -> ShownToken:
+    """Return all that may be shown of a token. Its digest is not secret, but of no use to anybody."""
+    record = view.record
+    return ShownToken(
+        id=view.identity,
+        number=record.number or None,
+        name=record.name,
+        description=record.description or None,
+        shown=record.shown,
+        state=view.state,
+        is_active=record.is_active,
+        policy=record.policy,
+        plan=record.plan or None,
+        scopes=record.scopes.split(),
+        project=record.project or None,
+        owner=record.owner or None,
+        created_at=to_time(record.created_at),
+        updated_at=to_time_or_none(record.updated_at),
+        last_used_at=to_time_or_none(view.last_use),
+        not_before=to_time_or_none(record.not_before),
+        expires_at=to_time_or_none(record.expires_at),
+        predecessor=record.predecessor or None,
+        successor=record.successor or None,
+        parent=record.parent or None,
+        made_by=record.made_by or None,
+        disabled_by=record.disabled_by or None,
+        overrides=[_show_override(one) for one in record.overrides],
+        version=view.version,
+    )
+
+
+def show_created(created: CreatedToken) -> ShownToken:
+    """Return a new token with its text; of a rotation, also when its predecessor ends."""
+    old = created.predecessor
+    return msgspec.structs.replace(
+        show_token(created.view),
+        token=created.text,
+        predecessor_expires_at=UNSET if old is None else to_time_or_none(old.record.expires_at),
+        warning=created.warning or UNSET,
+    )
+
+
+def _show_override(override: Override) -> ShownOverride:
+    return ShownOverride(
+        quota=override.counter,
+        limit=override.limit,
+        capacity=override.capacity,
+        until=to_time(override.until),
+        reason=override.reason,
+        author=override.author,
+        set_at=to_time(override.set_at),
+    )
+
+
+def to_time(seconds: float) -> datetime:
+    """Return the time of Unix seconds, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def to_time_or_none(seconds: int | None) -> datetime | None:
+    """Return the same, and None for None."""
+    return None if seconds is None else to_time(seconds)

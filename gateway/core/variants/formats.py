@@ -1,4 +1,5 @@
-"""The formats of each kind of document. A new one is a line here, a file under renderers/ and a line in rendering.py.
+"""The formats of each kind of document. A new one is a line here, a renderer and a line in
+rendering.py: docs/development/contributing.md lists what else; what is forgotten fails a test.
 
 Policies are read with this table alone: no renderer is imported to check a policy file or to mint a token.
 """

@@ -19,7 +19,7 @@ SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"
 """Part of cache keys. Another one whenever a document may give other bytes than before: then nothing that an older
-gateway made is given out as ours. A test knows when that is."""
+gateway made is given out as ours. A test knows when that is; a new format is no reason."""
 
 LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 """What can be an element of a list of languages or statuses: nothing in it is a comma or needs escaping."""

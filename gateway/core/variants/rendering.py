@@ -8,35 +8,25 @@ from typing import Any
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.http.etags import build_weak_tag
+from gateway.core.variants import render_text, render_tokens
 from gateway.core.variants.design_tokens import select_tokens
 from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
-from gateway.core.variants.render_text import render_csv, render_json, render_xml
-from gateway.core.variants.render_tokens import (
-    render_css,
-    render_dtcg,
-    render_js,
-    render_less,
-    render_scss,
-    render_tailwind,
-    render_token_json,
-    render_ts,
-)
 from gateway.core.variants.translations import select_texts
 
 MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
 """A document can be written so that a variant is many times larger than it."""
 
 RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[bytes]]]] = {
-    "translations": {"json": render_json, "csv": render_csv, "xml": render_xml},
+    "translations": {"json": render_text.render_json, "csv": render_text.render_csv, "xml": render_text.render_xml},
     "design-tokens": {
-        "json": render_token_json,
-        "css": render_css,
-        "scss": render_scss,
-        "js": render_js,
-        "ts": render_ts,
-        "less": render_less,
-        "tailwind": render_tailwind,
-        "dtcg": render_dtcg,
+        "json": render_tokens.render_token_json,
+        "css": render_tokens.render_css,
+        "scss": render_tokens.render_scss,
+        "js": render_tokens.render_js,
+        "ts": render_tokens.render_ts,
+        "less": render_tokens.render_less,
+        "tailwind": render_tokens.render_tailwind,
+        "dtcg": render_tokens.render_dtcg,
     },
 }
 """What writes each format of formats.py."""

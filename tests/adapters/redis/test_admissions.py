@@ -145,7 +145,19 @@ async def test_a_plan_that_the_policy_no_longer_has_permits_nothing(bench: Bench
 async def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(bench: Bench) -> None:
     """A token of the project gets the stored head, a token of another project does not."""
     rule = rule_for("GET /export")
-    head = RequestHead("GET", "/export", "", [], "http", "", "", "id", "", "", 0.0)
+    head = RequestHead(
+        method="GET",
+        path="/export",
+        query="",
+        fields=[],
+        scheme="http",
+        client="",
+        forwarded_for="",
+        id="id",
+        host="",
+        authority="",
+        received_at=0.0,
+    )
     mine, other = make_record("a", plan="open"), make_record("b", plan="open", project="other")
     key = export_key(rule, head)
     for record in (mine, other):

@@ -48,7 +48,7 @@ async def test_an_absent_redis_is_said_at_once() -> None:
     async with open_connection(f"redis://127.0.0.1:{free_port()}/0", TIMEOUT_SECONDS) as connection:
         with pytest.raises(StoreUnavailable, match="did not answer"):
             await connection.run(lambda client: client.ping())
-        assert connection.is_open
+        assert connection.is_circuit_open
         with pytest.raises(StoreUnavailable, match="not answered yet"):
             await connection.run(lambda client: client.ping())
 
@@ -72,7 +72,7 @@ async def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(
         return_exceptions=True,
     )
     assert {StoreUnavailable} == {type(answer) for answer in answers}
-    assert connection.is_open
+    assert connection.is_circuit_open
     with pytest.raises(StoreUnavailable):
         await connection.run(lambda client: client.ping())
     own_redis.send(signal.SIGCONT)
@@ -99,7 +99,7 @@ async def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(o
             while loop.time() < held_until:
                 pass
             assert (await admitted).is_charged
-        assert not connection.is_open
+        assert not connection.is_circuit_open
 
 
 async def test_a_restarted_redis_is_given_its_scripts_again(
@@ -143,7 +143,7 @@ async def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(
     await connection.client.config_set("min-replicas-to-write", 1)
     with pytest.raises(StoreUnavailable, match="refused"):
         await admissions.admit(Asked(rule_for("GET /export"), record.digest))
-    assert not connection.is_open
+    assert not connection.is_circuit_open
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", ""])
@@ -188,4 +188,4 @@ async def test_many_commands_at_once_do_not_open_the_circuit(redis_url: str, mon
         monkeypatch.setattr(connection.client.connection_pool, "max_connections", 150)
         answers = await asyncio.gather(*(tokens.find("00" * 12) for _ in range(400)), return_exceptions=True)
         assert [answer for answer in answers if isinstance(answer, StoreUnavailable)]
-        assert not connection.is_open
+        assert not connection.is_circuit_open

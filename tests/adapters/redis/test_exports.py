@@ -122,7 +122,7 @@ async def test_a_full_redis_stores_nothing_and_says_so(
         await connection.client.config_set("maxmemory", "1")
         store = exports(connection)
         assert "refused" == await store.write(STORING)
-        assert not connection.is_open
+        assert not connection.is_circuit_open
         await connection.client.config_set("maxmemory", "0")
         assert "stored" == await store.write(STORING)
     assert "could not be stored" in caplog.text

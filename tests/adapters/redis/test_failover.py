@@ -53,7 +53,7 @@ async def test_a_demoted_master_decides_nothing(own_redis: RedisServer, other_re
         for record in RECORDS:
             with pytest.raises(StoreUnavailable):
                 await admissions.admit(Asked(rule, record.digest))
-        assert connection.is_open
+        assert connection.is_circuit_open
         relay.lead_to(other_redis.port)
         async with asyncio.timeout(10):
             await connection.until_closed()

@@ -37,7 +37,7 @@ async def test_a_disk_that_is_late_is_told(own_redis: RedisServer) -> None:
         async with open_connection(told.url) as connection:
             with pytest.raises(NotKept, match=r"done and in effect.*within 3 s.*again"):
                 await RedisTokens(connection).keep()
-            assert not connection.is_open
+            assert not connection.is_circuit_open
             told.answer = (1, 0)
             await RedisTokens(connection).keep()
 

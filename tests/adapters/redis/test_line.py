@@ -75,7 +75,7 @@ async def test_a_line_that_goes_before_the_answer_costs_no_request(own_redis: Re
         own_redis.send(signal.SIGCONT)
         await admitted
         await admit(admissions)
-        assert not connection.is_open
+        assert not connection.is_circuit_open
 
 
 @pytest.mark.redis

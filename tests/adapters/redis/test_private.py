@@ -88,7 +88,7 @@ async def test_admissions_go_through_redis_py_if_nothing_can_be_taken_over(
     for _ in range(5):
         facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
         assert facts.is_charged
-    assert not connection.is_open
+    assert not connection.is_circuit_open
     assert len(await connection.client.client_list()) <= 2
     warned = [item for item in caplog.records if item.levelno >= logging.WARNING]
     assert (outcome == "raises") == bool(warned)

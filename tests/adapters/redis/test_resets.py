@@ -53,12 +53,12 @@ async def test_a_reset_before_the_first_probe_does_not_end_the_probing(own_redis
         own_redis.send(signal.SIGSTOP)
         with pytest.raises(StoreUnavailable):
             await admit(admissions)
-        assert connection.is_open
+        assert connection.is_circuit_open
         relay.reset()
         own_redis.send(signal.SIGCONT)
         async with asyncio.timeout(10):
             await connection.until_closed()
-        assert not connection.is_open
+        assert not connection.is_circuit_open
         await admit(admissions)
 
 
@@ -73,7 +73,7 @@ async def test_a_reset_of_idle_connections_costs_no_command(own_redis: RedisServ
         commands = [connection.run(lambda client: client.ping()) for _ in range(5)]
         await asyncio.gather(*commands, *(admit(admissions) for _ in range(3)))
         await RedisTokens(connection).revoke("00" * 12)
-        assert not connection.is_open
+        assert not connection.is_circuit_open
 
 
 async def test_the_probe_survives_whatever_a_library_raises() -> None:
@@ -92,4 +92,4 @@ async def test_the_probe_survives_whatever_a_library_raises() -> None:
     async with asyncio.timeout(10):
         await connection.until_closed()
     assert [] == raised
-    assert not connection.is_open
+    assert not connection.is_circuit_open

@@ -120,7 +120,7 @@ def test_the_state_of_a_token_is_explained(where: tuple[str, ...]) -> None:
 def test_an_ended_token_is_explained(where: tuple[str, ...]) -> None:
     """With the moment of its end."""
     created = run_json(*CREATE, *where)
-    ended = run_json("token", "rotate", created["id"], "--overlap", "0s", *where)["predecessor_expires"]
+    ended = run_json("token", "rotate", created["id"], "--overlap", "0s", *where)["predecessor_expires_at"]
     assert {"expired_token": f"it ended {ended}"} == failed(explain(where, created["id"], "GET /export")[1])
 
 

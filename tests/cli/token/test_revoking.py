@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from gateway.adapters.redis import keys
-from tests.support.command_line import CREATE, run_command, run_json
+from tests.support.command_line import CREATE, read_lines, run_command, run_json
 
 pytestmark = pytest.mark.redis
 
@@ -154,8 +154,8 @@ def test_a_leak_is_ended_by_one_command(where: tuple[str, ...]) -> None:
             record = json.loads(client.get(keys.token(one)) or b"")
             client.set(keys.token(one), json.dumps([*record, "", "", "", [], "", None, 0, maker]))
             client.sadd(keys.made(maker), one)
-    shown = run_json("token", "show", made, *where[:2])
-    assert [leaked, [later]] == [shown["made_by"], shown["made"]]
+    shown = read_lines("token", "show", made, *where[:2])
+    assert [leaked, later] == [shown["made_by"], shown["made"]]
     listed = run_json("token", "list", "--made-by", leaked, *where[:2])
     assert {made, later} == {one["id"] for one in listed}
     assert {leaked: None, other: None, made: leaked, later: made} == {

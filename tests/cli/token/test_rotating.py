@@ -31,15 +31,15 @@ def test_both_tokens_show_their_relation(where: tuple[str, ...]) -> None:
     """In `show` and in `list --json`; the settings are the same, and so is the successor's end."""
     first = run_json(*CREATE, "--scope", "read", "--plan", "pro", "--expires", "90d", "--owner", "ada", *where)
     second = run_json("token", "rotate", first["id"], "--overlap", "2h", *where)
-    same = ("name", "policy", "plan", "scopes", "project", "owner", "not_before", "expires", "state")
+    same = ("name", "policy", "plan", "scopes", "project", "owner", "not_before", "expires_at", "state")
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     listed = {one["id"]: one for one in run_json("token", "list", *where[:2])}
     assert None is listed[first["id"]]["predecessor"]
     assert second["id"] == listed[first["id"]]["successor"]
     assert first["id"] == listed[second["id"]]["predecessor"]
     assert None is listed[second["id"]]["successor"]
-    assert second["predecessor_expires"] == listed[first["id"]]["expires"]
-    overlap = moment(second["predecessor_expires"]) - moment(second["created"])
+    assert second["predecessor_expires_at"] == listed[first["id"]]["expires_at"]
+    overlap = moment(second["predecessor_expires_at"]) - moment(second["created_at"])
     assert 7199 <= overlap.total_seconds() <= 7201
     assert f"successor  {second['id']}" in run_command("token", "show", first["id"], *where[:2]).stdout
 
@@ -59,7 +59,7 @@ def test_without_overlap_the_old_token_ends_at_once(where: tuple[str, ...]) -> N
     second = run_json("token", "rotate", first["id"], "--overlap", "0s", "--expires", "1d", *where)
     assert [False, True] == [facts.is_charged for facts in admit(where[1], [first["token"], second["token"]])]
     assert "expired" == run_json("token", "show", first["id"], *where[:2])["state"]
-    assert None is not second["expires"]
+    assert None is not second["expires_at"]
 
 
 def _refuse(where: tuple[str, ...], identity: str, *options: str) -> str:

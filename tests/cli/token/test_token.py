@@ -40,18 +40,21 @@ def test_create_prints_one_object(where: tuple[str, ...]) -> None:
         "project": "website",
         "owner": "ada",
         "not_before": None,
-        "expires": "2099-01-31T00:00:00Z",
-        "last_used": None,
+        "expires_at": "2099-01-31T00:00:00Z",
+        "last_used_at": None,
         "predecessor": None,
         "successor": None,
         "parent": None,
         "made_by": None,
         "disabled_by": None,
         "description": None,
-        "updated": None,
+        "updated_at": None,
+        "is_active": True,
         "number": None,
         "overrides": [],
-    } == {name: value for name, value in created.items() if name not in ("id", "token", "shown", "created")}
+    } == {
+        name: value for name, value in created.items() if name not in ("id", "token", "shown", "created_at", "version")
+    }
     assert created["token"].startswith(created["shown"])
 
 
@@ -97,8 +100,8 @@ def test_a_token_is_changed_in_place(where: tuple[str, ...]) -> None:
     assert "Nightly" == changed["name"]
     assert ["read"] == changed["scopes"]
     assert "pro" == changed["plan"]
-    assert None is not changed["expires"]
-    assert None is run_json("token", "update", identity, "--expires", "never", *where)["expires"]
+    assert None is not changed["expires_at"]
+    assert None is run_json("token", "update", identity, "--expires", "never", *where)["expires_at"]
     assert "disabled" == run_json("token", "update", identity, "--disable", *where)["state"]
     assert "active" == run_json("token", "update", identity, "--enable", *where)["state"]
     assert "Nightly" == run_json("token", "show", identity, *where[:2])["name"]
@@ -134,7 +137,7 @@ def test_a_beginning_and_an_end_must_leave_time_between_them(where: tuple[str, .
     assert "the token would end before it begins" == str(refused.exception)
     shown = run_json("token", "show", created["id"], *where[:2])
     assert created["not_before"] == shown["not_before"]
-    assert created["expires"] == shown["expires"]
+    assert created["expires_at"] == shown["expires_at"]
 
 
 @pytest.mark.parametrize("command", ["show", "update", "rotate", "revoke"])

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.http.targets import parse_path
 from gateway.core.pages.export_urls import Build, build
 from gateway.core.policies.model import Rule
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import InvalidOptions, Variant
 from gateway.core.variants.options import parse_variant
 from tests.core.variants.samples import rule_of
@@ -51,7 +52,7 @@ def test_the_address_names_every_option() -> None:
 
 @pytest.mark.parametrize(
     ("format_", "shape", "pretty", "lang", "status"),
-    list(product(["json", "csv", "xml"], ["nested", "flat"], ["false", "true"], ["", "de", "fr, de"], ["", "draft"])),
+    list(product(FORMATS["translations"], ["nested", "flat"], ["false", "true"], ["", "de", "fr, de"], ["", "draft"])),
 )
 def test_every_choice_is_one_that_the_gateway_understands(
     format_: str, shape: str, pretty: str, lang: str, status: str
@@ -109,5 +110,5 @@ def test_a_mode_in_the_path_is_filled_in_like_a_parameter() -> None:
 
 def test_every_format_has_a_sample() -> None:
     """Of both kinds of documents."""
-    for format_ in ("css", "scss", "json", "js", "ts", "dtcg"):
+    for format_ in FORMATS["design-tokens"]:
         assert built(TOKENS, p_set=["a"], p_mode=["light"], o_format=[format_]).sample

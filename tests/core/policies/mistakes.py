@@ -121,8 +121,8 @@ MISTAKES = {
         "$.quotas.pull: a token bucket that never fills admits nothing: its limit must be above 0"
     ],
     "bad_quota_too_large_to_log": [
-        "$.quotas.pull: a moving window keeps every request, so its limit may not be above 100000: "
-        "take sliding-window-counter"
+        "$.quotas.pull: moving-window counts limits up to 100000 only: "
+        "take another algorithm, such as sliding-window-counter"
     ],
     "bad_quota_type": ["$.quotas.pull: Expected `str | object`, got `int`"],
     "bad_quota_name": ["$.plans.free.quotas.Pull: the quota name 'Pull' must match [a-z][a-z0-9_-]*"],

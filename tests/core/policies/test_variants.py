@@ -4,6 +4,7 @@ import pytest
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm
 from gateway.core.variants.options import Option, VariantRule
 from tests.conftest import POLICIES
@@ -39,7 +40,7 @@ def test_a_table_with_nothing_else_is_enough() -> None:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("format = {}", Option("format", "format", ("json", "csv", "xml"), ("json",))),
+        ("format = {}", Option("format", "format", tuple(FORMATS["translations"]), ("json",))),
         ('format = ["csv", "json"]', Option("format", "format", ("csv", "json"), ("csv",))),
         ('type = { sets = "format", values = ["xml"] }', Option("type", "format", ("xml",), ("xml",))),
         ("pretty = {}", Option("pretty", "pretty", ("false", "true"), ("false",))),

@@ -37,7 +37,7 @@ match = "GET /tokensets/{set}/{mode}"
 [rules.variants]
 document = "design-tokens"
 [rules.variants.options]
-format = ["css", "scss", "json", "js", "ts", "dtcg"]
+format = ["css", "scss", "json", "js", "ts", "less", "tailwind", "dtcg"]
 shape = {}
 pretty = {}
 mode = { parameter = "{mode}" }

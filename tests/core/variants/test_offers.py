@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.options import build_offer
 from tests.core.variants.samples import POLICY, variants_of
 
@@ -14,7 +15,7 @@ def test_the_options_are_told_as_data() -> None:
     assert {
         "name": "format",
         "in": "query",
-        "values": ("json", "csv", "xml"),
+        "values": tuple(FORMATS["translations"]),
         "default": ("json",),
         "several": False,
         "all": None,
@@ -31,7 +32,7 @@ def test_the_options_are_told_as_data() -> None:
     } == offer["options"][4]
     assert "translations" == offer["document"]
     assert "/projects/{project}/export" == offer["path"]
-    assert ["json", "csv", "xml"] == list(offer["media_types"])
+    assert [*FORMATS["translations"]] == list(offer["media_types"])
 
 
 def test_what_statuses_leave_out_is_told() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
 from gateway.core.variants.options import parse_variant
 from tests.core.variants.samples import POLICY, variants_of
@@ -88,7 +89,8 @@ def test_an_unknown_option_is_refused_with_those_that_there_are() -> None:
 
 def test_an_unknown_value_is_refused_with_those_that_there_are() -> None:
     """K7: an unknown value is told with the values that are allowed."""
-    expected = OptionMistake("format", "The option format must be one of json, csv, xml.", ("json", "csv", "xml"))
+    formats = tuple(FORMATS["translations"])
+    expected = OptionMistake("format", f"The option format must be one of {', '.join(formats)}.", formats)
     assert [expected] == mistakes("format=yaml")
     values = ("draft", "approved", "shipped")
     expected = OptionMistake(

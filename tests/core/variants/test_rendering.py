@@ -2,15 +2,16 @@
 
 import hashlib
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants import rendering
-from gateway.core.variants.formats import FORMATS, OFFERED
+from gateway.core.variants.formats import FORMATS, OFFERED, Format
 from gateway.core.variants.model import RENDERING, DocumentForm, DocumentKind, Rendered, Variant
-from gateway.core.variants.rendering import render
+from gateway.core.variants.rendering import RENDERERS, render
+from tests import test_docs
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, rendered, texts, token, tokens
 
 BEFORE = texts(entry("a", "approved", de="x", fr="y"), entry("b", "draft", de="z"))
@@ -86,31 +87,88 @@ MANY_TOKENS = tokens(
     token("line", "border", {"color": "{color.blue}", "width": "1px", "style": "solid"}),
     token("glow", "gradient", [{"color": "{color.link}", "position": 0}, {"color": "#fff", "position": 1}]),
 )
-DIGESTS = {
-    "1": "1d2ef61ca446e2d8ec12d3235201c34b7f4f8c558cb14f79b87cac5ee22a10e0",
-    "2": "585af87961f82b56cb8436fd0992a711189e55598ae96559339d5e58f5794c52",
+PLAIN_TOKENS = tokens(
+    token("color-blue", "color", {"colorSpace": "display-p3", "components": [1, 0.5, 0]}, dark="#1f5fd6cc"),
+    token("Gap_1", "dimension", "1e-7rem"),
+    token("font", "fontFamily", ["Inter", "sans-serif"]),
+)
+"""For a format that cannot have every name."""
+DIGESTS: dict[str, dict[tuple[DocumentKind, str], str]] = {
+    "1": {
+        ("translations", "json"): "f22d0573c0c8a063b5b56c387da1734ea59f00854906a21919cbdcd9bc04d2bc",
+        ("translations", "csv"): "91c0731ed8ccfab85b0907cfbd2cb68ab200554e8d55d95ba12ddbf3e98ebf0f",
+        ("translations", "xml"): "6ead19a9fc198144434d5966f92a48542b83d3038adbb00fc838c9df9f1f9457",
+        ("design-tokens", "json"): "6a0f5a41eb62488b788254ae3572c99142ce653159c55048e58af4287a9552b0",
+        ("design-tokens", "css"): "075ff806276d6d92e0d67cd094a446e925e5d4ce0bbc9ebe2a9fc14e2ccba974",
+        ("design-tokens", "scss"): "0bb0d4c13f9d9b412277672a29edcba013517fcd1d364fe0dbee892c87009ba5",
+        ("design-tokens", "js"): "e173e1ff2276bdc7433c9340c0845ce0b36f5555d31f468653e3531e4dd43b65",
+        ("design-tokens", "ts"): "7aeec2f3508513c98bc2ab29153e2d1c6518fa8034c2811ab4fbe6398fc5230e",
+        ("design-tokens", "dtcg"): "2bbb0cb393e37bd673b97471b04df5609e3aa9d7c528a30c6c41a0fd771ef974",
+    },
+    "2": {
+        ("translations", "json"): "f22d0573c0c8a063b5b56c387da1734ea59f00854906a21919cbdcd9bc04d2bc",
+        ("translations", "csv"): "91c0731ed8ccfab85b0907cfbd2cb68ab200554e8d55d95ba12ddbf3e98ebf0f",
+        ("translations", "xml"): "6ead19a9fc198144434d5966f92a48542b83d3038adbb00fc838c9df9f1f9457",
+        ("design-tokens", "json"): "6a0f5a41eb62488b788254ae3572c99142ce653159c55048e58af4287a9552b0",
+        ("design-tokens", "css"): "8380efbd3753670a3de077e42aa0c6fc49d3f3725e82fe3b3764a03524b6450e",
+        ("design-tokens", "scss"): "df6ee2222f9402b463af7061895b377ce11dff69740ed973b1a2f1ca5a161729",
+        ("design-tokens", "js"): "e173e1ff2276bdc7433c9340c0845ce0b36f5555d31f468653e3531e4dd43b65",
+        ("design-tokens", "ts"): "7aeec2f3508513c98bc2ab29153e2d1c6518fa8034c2811ab4fbe6398fc5230e",
+        ("design-tokens", "less"): "4568f2c76f8fa2022bed78273e4b3503eef241b6aea1727b354e263ec0362daa",
+        ("design-tokens", "tailwind"): "759571fa3937271b2084301fb67bd426d5f5438dbd9e3958dd99fe5e88596352",
+        ("design-tokens", "dtcg"): "2bbb0cb393e37bd673b97471b04df5609e3aa9d7c528a30c6c41a0fd771ef974",
+    },
 }
-"""RENDERING to what was made then."""
+"""RENDERING to what was made then of each format. A new format is a new line, and leaves the others as they are."""
+CHOICES: dict[str, list[Any]] = {
+    "lang": [None, ("de",)],
+    "status": [None, ("shipped",)],
+    "key": ["named", "id"],
+    "mode": [None, "dark"],
+}
+OWN: dict[DocumentKind, tuple[bytes, DocumentForm, tuple[str, ...]]] = {
+    "translations": (MANY_TEXTS, TRANSLATIONS, ("lang", "status", "key")),
+    "design-tokens": (MANY_TOKENS, DESIGN_TOKENS, ("mode",)),
+}
+EVERY_FORMAT = [(kind, format_) for kind, formats in FORMATS.items() for format_ in formats]
 
 
-def test_other_bytes_are_another_version_of_the_renderers() -> None:
-    """If this fails, what you changed gives a document other bytes: give RENDERING a value that is not here yet, and
-    add it with the digest."""
+@pytest.mark.parametrize(("kind", "format_"), EVERY_FORMAT)
+def test_other_bytes_are_another_version_of_the_renderers(kind: DocumentKind, format_: str) -> None:
+    """If this fails for a format that was there before, what you changed gives a document other bytes: give RENDERING a
+    value that is not here yet, and add it with the digests. If the format is new, add its digest.
+    """
+    content, form, own = OWN[kind]
+    if FORMATS[kind][format_].limits_names:
+        content = PLAIN_TOKENS
     made = hashlib.sha256()
-    kinds: tuple[tuple[DocumentKind, bytes, DocumentForm, tuple[str, ...]], ...] = (
-        ("translations", MANY_TEXTS, TRANSLATIONS, ("lang", "status", "key")),
-        ("design-tokens", MANY_TOKENS, DESIGN_TOKENS, ("mode",)),
-    )
-    choices: dict[str, list[Any]] = {
-        "lang": [None, ("de",)],
-        "status": [None, ("shipped",)],
-        "key": ["named", "id"],
-        "mode": [None, "dark"],
+    for shape, pretty in product(("nested", "flat"), (False, True)):
+        for chosen in product(*(CHOICES[name] for name in own)):
+            named = dict(zip(own, chosen, strict=True))
+            made.update(rendered(content, form, format=format_, shape=shape, pretty=pretty, **named))
+    assert DIGESTS[RENDERING].get((kind, format_)) == made.hexdigest()
+
+
+def test_every_format_has_a_renderer() -> None:
+    """And every renderer is of a format that a policy may name."""
+    assert {kind: list(formats) for kind, formats in FORMATS.items()} == {
+        kind: list(renderers) for kind, renderers in RENDERERS.items()
     }
-    for kind, content, form, own in kinds:
-        formats = [name for name, one in FORMATS[kind].items() if not one.limits_names]
-        for format_, shape, pretty in product(formats, ("nested", "flat"), (False, True)):
-            for chosen in product(*(choices[name] for name in own)):
-                named = dict(zip(own, chosen, strict=True))
-                made.update(rendered(content, form, format=format_, shape=shape, pretty=pretty, **named))
-    assert DIGESTS[RENDERING] == made.hexdigest()
+
+
+def test_a_format_that_is_only_in_the_table_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the renderers, by what is kept of the bytes of each, and by the documents."""
+    formats = cast(dict[str, Format], FORMATS["translations"])
+    monkeypatch.setitem(formats, "yaml", Format("application/yaml", "yaml"))
+    with pytest.raises(AssertionError, match="yaml"):
+        test_every_format_has_a_renderer()
+    with pytest.raises(AssertionError, match="yaml"):
+        test_docs.test_every_format_is_documented()
+    with pytest.raises(KeyError, match="yaml"):
+        test_other_bytes_are_another_version_of_the_renderers("translations", "yaml")
+    monkeypatch.setitem(cast(dict[str, Any], RENDERERS["translations"]), "yaml", RENDERERS["translations"]["json"])
+    test_every_format_has_a_renderer()
+    with pytest.raises(AssertionError, match="None"):
+        test_other_bytes_are_another_version_of_the_renderers("translations", "yaml")
+    for format_ in set(formats) - {"yaml"}:
+        test_other_bytes_are_another_version_of_the_renderers("translations", format_)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants import translations
 from gateway.core.variants.documents import read_document
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from gateway.core.variants.rendering import render
 from gateway.core.variants.translations import TranslationsDocument
@@ -148,7 +149,7 @@ def test_a_key_that_is_an_entry_and_a_group_is_told_with_both() -> None:
 def test_order_in_the_document_means_nothing() -> None:
     """A backend that answers in any order gives the same bytes, so the same entity tag."""
     entries = [entry("b", de="1", en="2"), entry("a", en="3", de="4"), entry("c.d", fr="5")]
-    for format_ in ("json", "csv", "xml"):
+    for format_ in FORMATS["translations"]:
         found = render(texts(*entries), TRANSLATIONS, Variant(format=format_))
         assert found == render(texts(*reversed(entries)), TRANSLATIONS, Variant(format=format_))
 
@@ -265,7 +266,7 @@ nearly = st.fixed_dictionaries(
 )
 
 
-@given(anything | nearly, st.sampled_from(["json", "csv", "xml"]), st.sampled_from(["nested", "flat"]))
+@given(anything | nearly, st.sampled_from([*FORMATS["translations"]]), st.sampled_from(["nested", "flat"]))
 def test_any_json_is_rendered_or_refused(document: Any, format_: str, shape: str) -> None:
     """Whatever a backend sends is an export, or a broken document with its place."""
     try:

@@ -1,0 +1,44 @@
+"""Whose request it is, before anything is looked up: one place for the public listener and the management API.
+
+Rule: no other module turns the credential of a request into a digest, and no other counts a credential as a guess.
+"""
+
+from gateway.adapters.ports import FailedCredentials
+from gateway.core.admission.decision import FAILED_CREDENTIALS
+from gateway.core.admission.outcomes import Refused
+from gateway.core.http.messages import RequestHead
+from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.text import digest
+
+
+class Authenticator:
+    """Reads credentials. `failures` is the guard against guessing, None where it is off."""
+
+    def __init__(self, failures: FailedCredentials | None, pepper: bytes) -> None:
+        self._failures = failures
+        self._pepper = pepper
+
+    def authenticate(self, request: RequestHead, rule: Rule) -> str | Refused:
+        """Return the digest of the token that the request presents, or the refusal, without IO."""
+        presented = find_credential(request.fields, rule.policy)
+        if presented is Reason.MISSING_CREDENTIALS:
+            return Refused(presented, rule)
+        blocked_for = self._failures.retry_after(request.client) if self._failures else None
+        if blocked_for is not None:  # before it is known whether the credential would have been good
+            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
+        if isinstance(presented, Reason):
+            return self.refuse(request, Refused(presented, rule))
+        return digest(presented, self._pepper)
+
+    def read(self, request: RequestHead, policy: Policy) -> str | Reason:
+        """Return the same for a request that was authenticated before: it meets no guard, and is no guess."""
+        presented = find_credential(request.fields, policy)
+        return presented if isinstance(presented, Reason) else digest(presented, self._pepper)
+
+    def refuse(self, request: RequestHead, refused: Refused) -> Refused:
+        """Return the refusal of a credential of which there is no token, and count it if it may be a guess."""
+        if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
+            self._failures.note(request.client)
+        return refused
