@@ -27,6 +27,7 @@ FIXTURES = {
     "proxy_kind": "proxies",
     "real_backend": "backends",
     "backend_port": "system",
+    "consumers": "system",
 }
 """A test that uses the fixture, directly or through another one, has the marker."""
 collect_ignore_glob = ["examples/*"]

@@ -39,9 +39,11 @@ def consumers(pytestconfig: pytest.Config) -> Read:
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
             made = shutil.copytree(SOURCES, Path(unfinished) / "consumers")
-            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-            done = subprocess.run(command, cwd=made, timeout=MAXIMUM_SECONDS, capture_output=True, check=False)
-            if done.returncode:
+            quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent")
+            command = [npm, "install", "--fetch-retries=1", *quietly]
+            try:
+                subprocess.run(command, cwd=made, timeout=MAXIMUM_SECONDS, capture_output=True, check=True)
+            except subprocess.SubprocessError:
                 pytest.skip("needs a registry of npm packages")
             with suppress(OSError):  # another process of these tests was faster
                 made.rename(folder)
