@@ -115,6 +115,7 @@ def test_a_redis_of_exports_that_is_away_or_silent_is_missed_by_nobody(
         assert 200 == ask(gateway.port, "GET", "/-/ready").status
     exports_redis.send(signal.SIGCONT)
     wait_until(lambda: "; hit" in status_of(ask(gateway.port, "GET", EXPORT, token=token)), "exports are used again")
+    wait_until(lambda: "answers again" in gateway.text(), "the log tells that it has ended")
     said = [line for line in gateway.text().splitlines() if "Redis of the exports" in line or "stored" in line]
     assert 2 == len(said), said
     assert "backends are asked for exports" in said[0]

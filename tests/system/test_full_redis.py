@@ -118,5 +118,6 @@ def test_what_finds_no_room_is_told(serve: Serve, own_redis: RedisServer, polici
         wait_until(lambda: FULL in ask(gateway.admin_port, "GET", "/metrics").content, "the metrics tell it")
         client.delete("others")
         assert "stored" in status_of(ask(gateway.port, "GET", "/sets/a/export", token=token))
+        wait_until(lambda: "exports are stored again" in gateway.text(), "the log tells that it has ended")
     said = [line for line in gateway.text().splitlines() if "redis: exports" in line]
     assert 2 == len(said), said
