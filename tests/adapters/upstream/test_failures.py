@@ -29,6 +29,8 @@ from tests.adapters.raw_backend import (
 )
 
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+KEY_USAGE = "keyUsage=critical,keyCertSign,digitalSignature"
+"""Python 3.13 and later want it of an authority (VERIFY_X509_STRICT, RFC 5280 4.2.1.3)."""
 SETTINGS = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"
 """What a server of HTTP/2 says first (RFC 9113 3.4)."""
 
@@ -51,7 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
     for name in ("ca", "other", "self"):
         openssl(folder, "req", "-x509", *NEW_KEY, "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
+                "-addext", "subjectAltName=DNS:localhost", "-addext", KEY_USAGE, "-keyout", f"{name}.key",
+                "-out", f"{name}.pem")  # fmt: skip
     issue(folder, "good", "localhost")
     issue(folder, "elsewhere", "app.internal")
     issue(folder, "strange", "localhost", authority="other")
