@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from gateway.admin.api import build_api, build_openapi
 from gateway.admin.app import build_admin
 from gateway.admin.listener import AdminListener
 from gateway.admin.metrics import build_metrics
-from gateway.app import process_name, request_ids
+from gateway.app import end_tasks, process_name, request_ids
 from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
@@ -159,10 +159,7 @@ def build_application(administration: Administration) -> Litestar:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end_tasks(tasks)
             await administration.versions.close()
             await administration.close()
 

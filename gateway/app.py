@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -161,10 +161,7 @@ class Gateway:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end_tasks(tasks)
             await self.versions.close()
             await self.close()
 
@@ -204,6 +201,14 @@ def open_policies(settings: Settings) -> PolicyFiles:
 def process_name() -> str:
     """How this process is called among those that share a Redis: others may have its host's name and its number."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+
+
+async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    """Cancels what runs beside the requests, and waits for its end."""
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def request_ids() -> Iterator[str]:

@@ -345,8 +345,8 @@ class Permission:
         """Whether the answer was given to its end."""
         self._exchange = exchange
         self._flight = flight
-        self._follow = follow
-        self._forget = _nothing
+        self._follow: Callable[[], Callable[[], None]] | None = follow
+        self._forget: Callable[[], None] | None = None
         self._begun: Response | None = None
         self._is_closed = False
 
@@ -357,8 +357,8 @@ class Permission:
 
     def follow(self) -> None:
         """Watch from now on whether another request would be refused, for what takes its time."""
-        if not self._is_closed:
-            self._forget = self._follow()
+        if self._follow is not None:
+            self._forget, self._follow = self._follow(), None
 
     def close(self, error: BaseException | None = None) -> None:
         """End the request, with the error that ended it, if any; what never began was for a client that has left.
@@ -368,8 +368,9 @@ class Permission:
         if self._is_closed:
             return
         self._is_closed = True
-        self._forget()
-        self._follow, self._forget = _do_nothing, _nothing  # what they hold leads back here: that would be garbage
+        if self._forget is not None:
+            self._forget()
+        self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
         self._flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
@@ -388,15 +389,6 @@ class Permission:
             case OSError():  # what a server raises for a client that has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
-
-
-def _nothing() -> None:
-    """Does nothing."""
-
-
-def _do_nothing() -> Callable[[], None]:
-    """Follows nothing."""
-    return _nothing
 
 
 def _end_of(request: RequestHead) -> Ended:
