@@ -51,7 +51,7 @@ def main() -> None:
             *build_latency_table(alone),
             "",
             f"2 KiB of content, one worker, {CONNECTIONS} keep-alive connections (10 MiB: {FEW_CONNECTIONS}), the "
-            f"server on {apart}, load by {client}; median (lowest–highest) "  # noqa: RUF001
+            f"server on {apart}, load by {client}; median (lowest–highest) "  # noqa: RUF001 - a range has an en dash
             f"of {options.rounds} rounds of {options.seconds} s.",
             *build_notes(samples, stage.missing),
         ]

@@ -124,7 +124,7 @@ async def _lateness(work: Callable[[], Awaitable[object]]) -> list[float]:
 
 
 def _reset_peak() -> None:
-    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel, not of a folder
         file.write("5")
 
 
@@ -137,7 +137,7 @@ def _peak_kib() -> int:
 
 
 def _status(name: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel, not of a folder
         for line in file:
             if line.startswith(name):
                 return int(line.split()[1])
