@@ -44,6 +44,7 @@ from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import Retrieval
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import Contents, Fetching
+from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import Shaping
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
@@ -74,6 +75,7 @@ class Gateway:
         upstreams: "Upstreams | None" = None,
         policies: PolicyFiles | None = None,
     ) -> None:
+        self.settings = settings
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
         self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
@@ -102,8 +104,8 @@ class Gateway:
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
-        failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
-        self.authenticator = Authenticator(failures, settings.token_pepper.encode())
+        self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
+        self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -116,6 +118,23 @@ class Gateway:
             counting=self.counting,
             issuer=issuer,
             product_api=ProductApi(self.management),
+        )
+
+    def build_recognition(self, new_id: Callable[[], str]) -> Recognition:
+        """Return what answers requests whose bytes were seen before."""
+        return Recognition(
+            policies=self.policies,
+            admissions=self.admissions,
+            releases=self.settlements,
+            recall=self.exports.recall,
+            offered=self.encoder.offered,
+            access_log=self.access_log,
+            counting=self.counting,
+            failures=self.failures,
+            counts=self.cache_counts,
+            clock=time.time,
+            new_id=new_id,
+            verifies=self.settings.recognition == "verify",
         )
 
     def set_time(self, milliseconds: int | None) -> None:
@@ -241,4 +260,6 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
         gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, time.time, new_id, trusted
     )
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))
+    recognition = gateway.build_recognition(new_id) if settings.recognition != "off" else None
+    capacity = Capacity(settings.max_requests)
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)

@@ -62,6 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: Annotated[int, Meta(ge=1)] = 2000
     """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
     quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
+    recognition: Literal["on", "off", "verify"] = "on"
+    """Whether a request whose bytes were seen before is answered without reading them again. Redis is asked anyway.
+    `verify` also answers it the long way, compares both, and logs each difference."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests under way are given to end when the gateway stops."""
     failed_credentials: str = ""

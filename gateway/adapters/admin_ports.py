@@ -14,7 +14,7 @@ from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
 from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsagePoint
+from gateway.core.usage import BusyToken, Noted, PolicyUsage, StoreMemory, Totals, UsagePoint
 
 
 class Tokens(Protocol):
@@ -199,6 +199,10 @@ class Counting(Protocol):
 
     def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Counts it in memory; never blocks and never raises."""
+        ...
+
+    def count(self, noted: Noted) -> None:
+        """Count one request as `note` does, by what it counts as (usage.note_of)."""
         ...
 
 

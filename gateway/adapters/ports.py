@@ -6,7 +6,7 @@ The clock that time-outs are measured by: a parameter, so that a test can let ti
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized, Refused
@@ -15,6 +15,8 @@ from gateway.core.http.messages import ContentStream, Field, Inform, Response, S
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.policies.model import Upstream as UpstreamAddress
+from gateway.core.quotas.model import Quota
+from gateway.core.recognition.lesson import Answered
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
@@ -33,6 +35,10 @@ class Admissions(Protocol):
 
     def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
+        ...
+
+    def admit_answered(self, asked: Asked, answered: Answered) -> "asyncio.Future[Facts]":
+        """Return the same out of what Redis has said already, if it was asked the same; else ask."""
         ...
 
     def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
@@ -144,6 +150,26 @@ class Settlements(Protocol):
         ...
 
 
+Recall: TypeAlias = Callable[[str, bytes, bytes], bytes | None]
+"""Gives the content with this name, digest and coding, if this worker has it."""
+
+
+class Releases(Protocol):
+    """What counts requests in flight, for requests that are answered at once."""
+
+    def new_lease(self) -> str:
+        """Return a name of its own for a request."""
+        ...
+
+    def leased(self, rule: Rule, facts: Facts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        ...
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: it is soon counted no longer."""
+        ...
+
+
 class Upstreams(Protocol):
     """The backends."""
 
@@ -198,6 +224,14 @@ class AccessLog(Protocol):
 
     def append(self, record: AccessRecord) -> None:
         """Takes one record; never blocks and never raises."""
+        ...
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        ...
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `encode` makes it; never blocks and never raises."""
         ...
 
 

@@ -27,6 +27,8 @@ REFUSED = "redis-refused:"
 """Events that begin with this count commands that Redis refused, by its error code."""
 LOST = "usage-lost"
 """The event that says how much could not be counted."""
+RECOGNITION = "recognition:"
+"""Events that begin with this say what became of requests whose bytes were seen before."""
 RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
 LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 """The events that say how much a log did not take, and which one."""

@@ -133,7 +133,8 @@ class Exchange:
         """
         if request.fault is not None:
             return Refused(request.fault)
-        policies = self._policies.current
+        answered, lesson = request.answered, request.lesson
+        policies = self._policies.current if answered is None else answered.policies
         segments = parse_path(request.path)
         if segments is None:
             reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
@@ -145,17 +146,25 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
-        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(asked)
+        key = export_key(rule, request, wanted)
+        lease = self._settlements.lease_for(rule) if answered is None else answered.lease
+        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease, lesson is not None)
+        admissions = self._admissions
+        facts_to_come = admissions.admit(asked) if answered is None else admissions.admit_answered(asked, answered)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
+            if answered is not None and answered.is_left:
+                self._leave_left(request, rule, None)
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
             self._admissions.tell(asked, facts_to_come, leave)
             raise
+        if answered is not None and answered.is_left:
+            self._leave_left(request, rule, facts)
+        if lesson is not None:
+            lesson.request, lesson.policies, lesson.asked, lesson.facts = request, policies, asked, facts
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
             refused = refuse(rule, verdict)
@@ -237,6 +246,8 @@ class Exchange:
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
             assertion = build_assertion(self._issuer, request, admission, request.target)
+            if request.lesson is not None:
+                request.lesson.is_check = not assertion
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def refuse(
@@ -282,6 +293,8 @@ class Exchange:
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
+        if request.lesson is not None:
+            request.lesson.outcome, request.lesson.response = outcome, response
         if self._access_log is None:
             return response
         return Response(
@@ -299,6 +312,11 @@ class Exchange:
             with self._settlements.in_flight(rule, verdict.facts):
                 pass
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
+
+    def _leave_left(self, request: RequestHead, rule: Rule, facts: Facts | None) -> None:
+        """Take in an admission whose client left while Redis was asked; raises ClientGone."""
+        self._leave_unanswered(request, rule, Ended.CLIENT_GONE, facts)
+        raise ClientGone
 
     def leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
         """Counts and records a request that is not answered: nobody is there. It stays charged."""

@@ -25,6 +25,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
+from gateway.core.recognition.lesson import Answered, Lesson
 from gateway.core.upstream.client_fields import IS_IDENTITY
 from gateway.server.responses import LAST, PLAIN, Terms
 
@@ -56,6 +57,10 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     inform: Inform | None = None
     """See RequestHead."""
     is_gone: Callable[[], bool] | None = None
+    """See RequestHead."""
+    answered: Answered | None = None
+    """See RequestHead."""
+    lesson: Lesson | None = None
     """See RequestHead."""
     fault: Reason | None = None
     """Why it is no request; then it is what was read of one, and what could not be read is empty."""
@@ -93,6 +98,9 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies,
     What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
     holds nothing that looks like a token.
     """
+    answered = received.answered
+    if answered is not None:
+        now, new_id = answered.received_at, answered.request_id
     fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
     single = single_values(fields)
     if STATE_FIELD in single or len(single) < len(fields):
@@ -116,6 +124,8 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies,
         inform=received.inform,
         fault=received.fault or _find_fault(received, named is not None),
         is_gone=received.is_gone,
+        answered=answered,
+        lesson=received.lesson,
     )
 
 
@@ -282,6 +292,11 @@ class RequestReader:
         """Nothing more is read: the connection ends with the last request."""
         self.content: RequestContent | None = None
         """Of the last request."""
+        self.begun_requests = 0
+        self.answered: Answered | None = None
+        """What Redis has said of the next request already."""
+        self.lesson: Lesson | None = None
+        """What is learnt of the next request."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -300,6 +315,11 @@ class RequestReader:
         self._begun: Turn | None = None
         """The last request that began in the present piece: it is given away when all of that is read."""
         self._is_stopped_at_content = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the last request is complete, nothing of the next one is here, and a next one may come."""
+        return not (self.is_in_head or self.is_over) and (self.content is None or self.content.is_complete)
 
     def feed(self, data: bytes) -> None:
         """What has arrived."""
@@ -402,6 +422,7 @@ class RequestReader:
         self._fields = []
         self._head_bytes = 0
         self._has_advanced = self.is_in_head = True
+        self.begun_requests += 1
 
     def on_url(self, target: bytes) -> None:
         if self.is_in_head:
@@ -434,7 +455,10 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
         inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        answered, lesson, self.answered, self.lesson = self.answered, self.lesson, None, None
+        received = Received(
+            method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone, answered, lesson
+        )
         self.is_in_head = False
         self._begin((received, content, terms))
 

@@ -191,13 +191,14 @@ class Outgoing:
         else:
             await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, terms)
 
-    def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
-        """Sends an answer that is all there, at once; raises UnsendableResponse."""
+    def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> bytes:
+        """Send an answer that is all there, at once, and return its bytes; raises UnsendableResponse."""
         answer = build_whole(head, content, terms)
         self.has_begun = True
         self._transport.write(answer)
         if content and not terms.is_head and head.status not in WITHOUT_CONTENT:
             self.sent_bytes = len(content)
+        return answer
 
     async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
         """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""

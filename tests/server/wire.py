@@ -81,6 +81,7 @@ class Wire:
         self.received: list[Received] = []
         self.faults: list[Received] = []
         self.deadlines = Deadlines(self.clock)
+        self.recognition = None
         self.server = ServerState()
         self.transport = transport or Transport()
         self._answer = answer

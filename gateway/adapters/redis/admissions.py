@@ -19,6 +19,7 @@ from gateway.adapters.redis.scripts import read_facts, read_script
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.client_address import client_network
+from gateway.core.recognition.lesson import Answered, Question, Take
 from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 
@@ -28,9 +29,10 @@ LEAST_SECONDS = 0.02
 """A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
 
 
-class _Waiting(msgspec.Struct, frozen=True):
-    asked: Asked
-    facts: "asyncio.Future[Facts]"
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
+    question: Question
+    lease: str
+    take: Take
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
     Never, if no call was before: then the line bounds the wait."""
@@ -51,14 +53,29 @@ class RedisAdmissions:
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
-        """What Redis knows of the token; see protocols.Admissions."""
+    def ask(self, question: Question, lease: str, take: Take) -> None:
+        """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
+
+        After StoreUnavailable it may be called once more, with what came too late.
+        """
         loop = asyncio.get_running_loop()
-        facts: asyncio.Future[Facts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
-        self._waiting.append(_Waiting(asked, facts, late_at))
+        self._waiting.append(_Waiting(question, lease, take, late_at))
+
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+        """What Redis knows of the token; see protocols.Admissions."""
+        facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
+        self.ask(build_question(asked), asked.lease, partial(self._resolve, asked, facts))
+        return facts
+
+    def admit_answered(self, asked: Asked, answered: Answered) -> "asyncio.Future[Facts]":
+        """What Redis has said of the request already, if it was asked the same; else as `admit`."""
+        if answered.question != build_question(asked):
+            return self.admit(asked)
+        facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
+        self._resolve(asked, facts, answered.now, answered.reply)
         return facts
 
     def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
@@ -98,19 +115,23 @@ class RedisAdmissions:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
             _fail(batch, answer)
-            for waiting in batch if self._told else ():
-                self._tell(waiting.asked, None)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
-            if waiting.facts.done():  # its request may have gone meanwhile
-                if self._told:
-                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
-                continue
+            waiting.take(now, reply)
+
+    def _resolve(self, asked: Asked, facts: "asyncio.Future[Facts]", now: int, reply: Any) -> None:
+        is_failed = isinstance(reply, Exception)
+        if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
+            if self._told:
+                self._tell(asked, None if is_failed else read_facts(asked, now, reply))
+        elif is_failed:
+            facts.set_exception(reply)
+        else:
             try:
-                waiting.facts.set_result(read_facts(waiting.asked, now, reply))
+                facts.set_result(read_facts(asked, now, reply))
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
-                waiting.facts.set_exception(error)
+                facts.set_exception(error)
 
     def _tell(self, asked: Asked, facts: Facts | None) -> None:
         told = self._told.pop(id(asked), None)
@@ -121,15 +142,21 @@ class RedisAdmissions:
         numbers: dict[bytes, int] = {}
         admissions: list[str | int] = []
         for waiting in batch:
-            asked = waiting.asked
-            number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
-            network = client_network(asked.address) if asked.rule.counts_addresses else ""
-            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
-        keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]
+            _, digest, terms, export_key, project, network = waiting.question
+            number = numbers.setdefault(terms, len(numbers) + 1)
+            admissions += (digest, number, export_key, project, network, waiting.lease)
+        keys = [waiting.question[0] for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
+
+
+def build_question(asked: Asked) -> Question:
+    """Return what the script is asked, but for the lease: two requests with equal questions get equal answers."""
+    rule = asked.rule
+    network = client_network(asked.address) if rule.counts_addresses else ""
+    key = redis_keys.token(token_id(asked.digest))
+    return (key, digest_rest(asked.digest), rule.terms, asked.export_key, asked.project, network)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
-        if not waiting.facts.done():
-            waiting.facts.set_exception(error)
+        waiting.take(0, error)

@@ -67,6 +67,7 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
         lease=asked.lease if is_charged else "",
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
+        reply=reply if asked.keeps_reply else (),
     )
 
 

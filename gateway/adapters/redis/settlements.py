@@ -127,6 +127,26 @@ class RedisSettlements:
         """A name for a request; empty where the rule does not count those in flight."""
         return self._new_id() if rule.has_leases else ""
 
+    def new_lease(self) -> str:
+        """Return a name of its own for a request."""
+        return self._new_id()
+
+    def leased(self, rule: Rule, facts: Facts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        if not facts.lease:
+            return ()
+        return tuple(
+            [
+                (_key(rule, facts, window.quota), window.quota)
+                for window in facts.windows
+                if window.fits_at is None and window.quota.is_concurrency
+            ]
+        )
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: it is soon counted no longer."""
+        self._add([_Change(key, quota, "release", lease) for key, quota in leased])
+
     def settle(self, outcome: Authorized | Refused) -> None:
         """Gives what is left of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
@@ -143,11 +163,7 @@ class RedisSettlements:
 
     def in_flight(self, rule: Rule, facts: Facts) -> Flight:
         """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
-        renewals = [
-            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in (facts.windows if facts.lease else ())
-            if window.fits_at is None and window.quota.is_concurrency
-        ]
+        renewals = [_Change(key, quota, "renew", facts.lease) for key, quota in self.leased(rule, facts)]
         if not renewals:
             return UNCOUNTED
         self._held[facts.lease] = renewals

@@ -196,10 +196,14 @@ class RedisCounting:
 
     def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Counts a request; see usage.Counting. On the path of every request: half a microsecond."""
+        self.count(note_of(outcome, head))
+
+    def count(self, noted: Noted) -> None:
+        """Count a request by what it counts as; see usage.Counting."""
         if not self._noted:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._noted[note_of(outcome, head)] += 1
+        self._noted[noted] += 1
 
     async def flush(self) -> None:
         """Adds what was counted to what is in Redis, as far as Redis takes it; the rest is kept."""

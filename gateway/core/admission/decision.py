@@ -9,8 +9,8 @@ let anybody in: the verdict is made here, from the facts.
 """
 
 import functools
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Asked(msgspec.Struct, frozen=True):
     """The client's, as far as trusted proxies tell."""
     lease: str = ""
     """Names the request among those in flight; empty where the rule does not count these."""
+    keeps_reply: bool = False
+    """Whether the facts shall have the reply that they were read from."""
 
 
 class Kin(msgspec.Struct, frozen=True):
@@ -78,6 +80,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether there is a token of this id at all, if only one of another policy."""
     exports_at: int | None = None
     """The clock of the Redis that has the exports, if they have one of their own; None: `now` is theirs."""
+    reply: Sequence[Any] = ()
+    """What they were read from, if that was asked for."""
 
     @property
     def stored_now(self) -> int:

@@ -6,11 +6,14 @@ Field lines are ordered pairs of bytes with names in lower case. Repeats and the
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
 from gateway.core.http.reasons import Reason
+
+if TYPE_CHECKING:  # which is made of messages
+    from gateway.core.recognition.lesson import Answered, Lesson
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = Sequence[Field]
@@ -57,6 +60,10 @@ class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is refused before anything else is looked at: it is no request, or none that is ever passed on."""
     is_gone: Callable[[], bool] | None = None
     """Whether the client has left; None where nobody can tell."""
+    answered: "Answered | None" = None
+    """What Redis has said of the request already; None: nobody has asked."""
+    lesson: "Lesson | None" = None
+    """What is learnt of the request's bytes; None: nothing."""
 
     @property
     def target(self) -> str:
