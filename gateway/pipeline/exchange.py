@@ -55,7 +55,6 @@ from gateway.core.http.messages import Ended, RequestHead, Response, ResponseHea
 from gateway.core.http.problems import PROBLEMS
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
-from gateway.core.masking import Masking
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
 from gateway.core.variants.exchange_heads import build_options, find_wanted
@@ -120,11 +119,6 @@ class Exchange:
         self._access_log = access_log
         self._clock = clock
         self._counting = counting
-
-    @property
-    def masking(self) -> Masking:
-        """What looks like a token of the policies of the moment."""
-        return self._policies.current.masking
 
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
@@ -220,7 +214,7 @@ class Exchange:
         return self.finish(request, admission, response)
 
     def _refuse_failure(self, admission: Authorized, error: UpstreamError) -> Refused:
-        detail = self.masking.mask(str(error)) if isinstance(error, BrokenDocument) else ""
+        detail = self._policies.current.masking.mask(str(error)) if isinstance(error, BrokenDocument) else ""
         return Refused(
             UPSTREAM_REASONS[type(error)],
             admission.rule,

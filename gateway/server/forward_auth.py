@@ -7,14 +7,14 @@ import logging
 import math
 from collections.abc import Callable
 
-from gateway.core.http.client_address import TrustedProxies, is_trusted
+from gateway.core.http.client_address import is_trusted
 from gateway.core.http.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.http.messages import Response
 from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.listener import RETRY_SECONDS
-from gateway.server.requests import Received, RequestContent, accept
+from gateway.server.requests import Received, RequestAcceptor, RequestContent
 
 QUIET_SECONDS = 60.0
 """A proxy that asks wrongly does so with every request: each mistake is told once in this time, and then how often."""
@@ -23,27 +23,19 @@ logger = logging.getLogger(__name__)
 
 
 class ForwardAuth:
-    """The web's side of `Exchange.check`. The subrequest's content, if it has any, is not read."""
+    """The server's side of `Exchange.check`. The subrequest's content, if it has any, is not read."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-        own: OwnAddresses,
-    ) -> None:
+    def __init__(self, exchange: Exchange, acceptor: RequestAcceptor, own: OwnAddresses) -> None:
         self._address = f"{own.path(AUTHORIZE)}/"
         self._exchange = exchange
-        self._clock = clock
-        self._new_id = new_id
-        self._trusted = trusted
-        self._lacking = LackingLog(clock)
+        self._acceptor = acceptor
+        self._trusted = acceptor.trusted
+        self._lacking = LackingLog(acceptor.clock)
 
     async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         exchange = self._exchange
-        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
+        request = self._acceptor.accept(received)
         found = find_proxy(received.path.decode("latin-1").removeprefix(self._address))
         if found is None:
             return exchange.refuse(request, Reason.NO_MATCHING_RULE)

@@ -6,14 +6,13 @@ What waits in a queue is answered late, after its client has given up; a refusal
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import ClientGone
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Response
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
@@ -21,7 +20,7 @@ from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
-from gateway.server.requests import Received, RequestContent, accept
+from gateway.server.requests import Received, RequestAcceptor, RequestContent
 
 RETRY_SECONDS = 1
 """Retry-After of what is refused: a worker that is full answers all it has within about a second."""
@@ -108,24 +107,16 @@ class PublicListener:
 
 
 class Proxy:
-    """The web's side of `Exchange.answer`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
+    """The server's side of `Exchange.answer`."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-    ) -> None:
+    def __init__(self, exchange: Exchange, acceptor: RequestAcceptor) -> None:
         self._exchange = exchange
-        self._trusted = trusted
-        self._clock = clock
-        self._new_id = new_id
+        self._acceptor = acceptor
 
     async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
         exchange = self._exchange
-        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
+        request = self._acceptor.accept(received)
         if not has_room:
             return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, TypeAlias
 import httptools
 import msgspec
 
+from gateway.adapters.ports import PolicySource
 from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import TrustedProxies, find_origin
 from gateway.core.http.fields import parse_authority
@@ -87,36 +88,54 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
-    """The head of the request, without what only the gateway may say of it; at `fault`, if it is to be refused.
+class RequestAcceptor:
+    """Accepts requests: what any listener has read becomes the head that the rest of the gateway believes.
 
-    What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
-    holds nothing that looks like a token.
+    `clock` gives Unix seconds, `new_id` an id for each request without one. `policies` say what looks like a token:
+    nothing that does becomes a part of logs and traces. What a `trusted` proxy says of where a request comes from is
+    believed.
     """
-    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
-    single = single_values(fields)
-    if STATE_FIELD in single or len(single) < len(fields):
-        fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    origin = find_origin(fields, received.peer, received.scheme, trusted)
-    named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
-    host, authority = named or ("", "")
-    return RequestHead(
-        method=received.method,
-        path=received.path.decode("latin-1"),
-        query=received.query.decode("latin-1"),
-        fields=fields,
-        scheme=origin.scheme,
-        client=origin.client,
-        forwarded_for=origin.forwarded_for,
-        id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
-        host=host,
-        authority=authority,
-        received_at=now,
-        upgrade=received.upgrade,
-        inform=received.inform,
-        fault=received.fault or _find_fault(received, named is not None),
-        is_gone=received.is_gone,
-    )
+
+    def __init__(
+        self,
+        policies: PolicySource,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: TrustedProxies,
+    ) -> None:
+        self.clock = clock
+        self.trusted = trusted
+        self.policies = policies
+        self._new_id = new_id
+
+    def accept(self, received: Received) -> RequestHead:
+        """Return the head without what only the gateway may say of it; its `fault` says why it is to be refused."""
+        fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
+        single = single_values(fields)
+        masking = self.policies.current.masking
+        if STATE_FIELD in single or len(single) < len(fields):
+            fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
+        origin = find_origin(fields, received.peer, received.scheme, self.trusted)
+        named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
+        host, authority = named or ("", "")
+        presented_id = single.get(b"x-request-id")
+        return RequestHead(
+            method=received.method,
+            path=received.path.decode("latin-1"),
+            query=received.query.decode("latin-1"),
+            fields=fields,
+            scheme=origin.scheme,
+            client=origin.client,
+            forwarded_for=origin.forwarded_for,
+            id=(presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            host=host,
+            authority=authority,
+            received_at=self.clock(),
+            upgrade=received.upgrade,
+            inform=received.inform,
+            fault=received.fault or _find_fault(received, named is not None),
+            is_gone=received.is_gone,
+        )
 
 
 def _find_fault(received: Received, has_host: bool) -> Reason | None:
@@ -129,7 +148,7 @@ def _find_fault(received: Received, has_host: bool) -> Reason | None:
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
     """The client's X-Request-Id where it is one that is safe to log."""
-    is_safe = value and _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
+    is_safe = _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
     return value.decode("ascii") if is_safe else None
 
 

@@ -1,7 +1,5 @@
 """`/-/whoami`: a token is told who it is. Nothing is charged, and no use is noted."""
 
-from collections.abc import Callable
-
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
@@ -11,7 +9,6 @@ from gateway.core.admission.decision import Deny, decide
 from gateway.core.admission.explanation import build_facts
 from gateway.core.admission.outcomes import Authorized, Refused, build_refused, refuse
 from gateway.core.errors import StoreUnavailable
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import token_id
@@ -19,7 +16,7 @@ from gateway.core.tokens.whoami import build_identity, candidate_rules
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.exchange import STORE_RETRY_SECONDS, Exchange
 from gateway.server.asgi import read_scope, reply
-from gateway.server.requests import accept
+from gateway.server.requests import RequestAcceptor
 
 
 class Whoami:
@@ -31,21 +28,17 @@ class Whoami:
         authenticator: Authenticator,
         policies: PolicySource,
         tokens: Tokens,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
+        acceptor: RequestAcceptor,
     ) -> None:
         self._exchange = exchange
         self._authenticator = authenticator
         self._policies = policies
         self._tokens = tokens
-        self._clock = clock
-        self._new_id = new_id
-        self._trusted = trusted
+        self._acceptor = acceptor
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One question, answered with JSON or with the refusal that any request would get."""
-        request = accept(read_scope(scope), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
+        request = self._acceptor.accept(read_scope(scope))
         outcome = Refused(request.fault) if request.fault else await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)
         await reply(self._exchange.finish(request, outcome, response), send)
