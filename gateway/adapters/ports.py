@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
@@ -31,11 +30,16 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Tells what comes of an admission that nobody awaits any more: it is made all the same.
 
         `facts` are what `admit` gave for it; None is told if Redis did not answer.
@@ -139,7 +143,7 @@ class Settlements(Protocol):
         """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+    def in_flight(self, facts: AdmissionFacts) -> Flight:
         """The flight of an admitted request, which is among those in flight already."""
         ...
 
@@ -170,12 +174,14 @@ class Streams(Protocol):
     reason none would be asked at all.
     """
 
-    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
+    def watch(
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
+    ) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
         """Calls `end` when a request for what is open would be refused; until what it returns is called."""
         ...

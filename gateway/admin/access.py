@@ -22,8 +22,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Admissions, Exports
-from gateway.core.admission.decision import Asked, Deny, decide
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import AdmissionRequest, Refused, decide
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
@@ -76,12 +75,12 @@ class Access:
         presented = self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             raise _build_refusal(request, presented)
-        facts = await self._admissions.admit(Asked(rule, presented))
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny) or verdict.record is None:
-            refused = Refused(verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, rule)
+        facts = await self._admissions.admit(AdmissionRequest(rule, presented))
+        verdict, record = decide(facts), facts.record
+        if isinstance(verdict, Refused) or record is None:
+            refused = Refused(verdict.reason if isinstance(verdict, Refused) else Reason.UNKNOWN_TOKEN, rule)
             raise _build_refusal(request, refused if facts.exists else self._authenticator.refuse(request, refused))
-        return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
+        return Actor(record.name, "admin", record.identity, request.client)
 
 
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:

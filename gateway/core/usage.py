@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.http.messages import Fields, ResponseHead
 from gateway.core.http.reasons import Reason
 

@@ -23,8 +23,8 @@ from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebS
 from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized, Refused, build_refused
+from gateway.core.admission.decision import Authorized, Refused, effective_scopes
+from gateway.core.admission.outcomes import build_refused
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
@@ -278,7 +278,7 @@ class Gate:
 
     def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
         """Tells the handler who asks, and keeps the credential from it."""
-        rule, record = admission.rule, admission.record
+        rule, record = admission.rule, admission.facts.record
         kept = _KEPT[rule.policy.credential_fields]
         fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
         _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])

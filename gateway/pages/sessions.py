@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
-from gateway.core.admission.decision import Allow
+from gateway.core.admission.decision import Authorized
 from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
 from gateway.core.pages.sessions import (
     ID_BYTES,
@@ -195,7 +195,7 @@ class Visitors:
     async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
         """The record of a token that may sign in, and what its holder may see; None for one that may not."""
         verdict = await self._management.examine(identity, self._find_rule)
-        record = verdict.record if isinstance(verdict, Allow) else None
+        record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
         reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)

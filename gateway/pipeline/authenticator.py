@@ -4,8 +4,7 @@ Rule: no other module turns the credential of a request into a digest, and no ot
 """
 
 from gateway.adapters.ports import FailedCredentials
-from gateway.core.admission.decision import FAILED_CREDENTIALS
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import FAILED_CREDENTIALS, Refused
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import Policy, Rule

@@ -15,7 +15,7 @@ import msgspec
 from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.streams import PIECE_BYTES, give_up
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
 from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
@@ -251,6 +251,6 @@ def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
 
 def export_name(admission: Authorized) -> str | None:
     """The name under which the admission script looked for the export; None where it has none."""
-    cache, key = admission.rule.cache, admission.facts.export_key
-    who = keys.entitlement(cache, admission.record) if cache and key else ""
+    cache, key = admission.rule.cache, admission.facts.request.export_key
+    who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
     return redis_keys.export(cache.shared_by, who, key) if cache and who else None

@@ -22,14 +22,11 @@ from gateway.adapters.ports import (
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
-from gateway.core.admission.decision import Allow, Asked, Deny, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused, decide
 from gateway.core.admission.outcomes import (
-    Authorized,
-    Refused,
     add_token_state,
     build_access_record,
     build_refused,
-    refuse,
     refuse_options,
     refuse_unmatched,
     settle,
@@ -140,23 +137,22 @@ class Exchange:
             return presented
         wanted = find_wanted(rule, request, segments)
         key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
-        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(asked)
+        question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
+        facts_to_come = self._admissions.admit(question)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(asked, facts_to_come, leave)
+            self._admissions.tell(question, facts_to_come, leave)
             raise
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny):
-            refused = refuse(rule, verdict)
-            return refused if facts.exists else self._authenticator.refuse(request, refused)
+        verdict = decide(facts)
+        if isinstance(verdict, Refused):
+            return verdict if facts.exists else self._authenticator.refuse(request, verdict)
         if isinstance(wanted, InvalidOptions):
             return refuse_options(rule, facts, wanted)
-        return Authorized(rule, verdict.record, facts, wanted)
+        return verdict if wanted is None else Authorized(rule, facts, wanted)
 
     async def answer(
         self,
@@ -173,7 +169,7 @@ class Exchange:
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
-        with self._settlements.in_flight(admission.rule, admission.facts) as flight:
+        with self._settlements.in_flight(admission.facts) as flight:
             try:
                 response = flight.until_sent(await self._answer(request, content, admission))
             except (CancelledError, ClientGone) as error:
@@ -229,7 +225,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+        with self._settlements.in_flight(admission.facts):  # its end is nothing that we see
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
@@ -251,7 +247,7 @@ class Exchange:
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
-        flight = self._settlements.in_flight(rule, admission.facts)
+        flight = self._settlements.in_flight(admission.facts)
         flight.__enter__()
         asking = Asking(self._policies, request, find_rule, self._authenticator)
         return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
@@ -286,15 +282,15 @@ class Exchange:
             response.refused,
         )
 
-    def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: Facts | None) -> None:
+    def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: AdmissionFacts | None) -> None:
         """Takes in an admission whose client has left: what it holds is released."""
-        verdict = decide(rule, facts) if facts is not None else None
-        if isinstance(verdict, Allow):
-            with self._settlements.in_flight(rule, verdict.facts):
+        verdict = decide(facts) if facts is not None else None
+        if isinstance(verdict, Authorized):
+            with self._settlements.in_flight(verdict.facts):
                 pass
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
-    def leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
+    def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
         """Counts and records a request that is not answered: nobody is there. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
@@ -402,24 +398,24 @@ class Asking:
         self._find_rule = find_rule or self._match
         self._authenticator = authenticator
         self._found_in: PolicySet | None = None
-        self._found: Asked | Reason = Reason.NO_MATCHING_RULE
+        self._found: AdmissionRequest | Reason = Reason.NO_MATCHING_RULE
 
-    def __call__(self) -> Asked | Reason:
+    def __call__(self) -> AdmissionRequest | Reason:
         """What is asked, or the reason for which nobody would be."""
         if self._found_in is not self._policies.current:
             self._found_in = self._policies.current
             self._found = self._find()
         return self._found
 
-    def _find(self) -> Asked | Reason:
+    def _find(self) -> AdmissionRequest | Reason:
         rule = self._find_rule()
         if rule is None:
             return Reason.NO_MATCHING_RULE
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
-            return Asked(rule, project=project)
+            return AdmissionRequest(rule, project=project)
         presented = self._authenticator.read(self._request, rule.policy)
-        return presented if isinstance(presented, Reason) else Asked(rule, presented, project=project)
+        return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
 
     def _match(self) -> Rule | None:
         request = self._request

@@ -22,7 +22,7 @@ import msgspec
 
 from gateway.adapters.ports import Exports, Fetches, Upstreams
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
 from gateway.core.cache import reuse as cache_reuse
 from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
@@ -438,7 +438,7 @@ class Fetching:
             return None
         raw = encode_head(made)
         is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
-        who = keys.entitlement(it.cache, it.admission.record)
+        who = keys.entitlement(it.cache, it.admission.facts.record)
         outcome = await self._exports.write(
             Storing(
                 policy=rule.policy.name,

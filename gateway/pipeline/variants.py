@@ -10,7 +10,8 @@ import msgspec
 
 from gateway.adapters.ports import Exports
 from gateway.adapters.streams import collect, give_up
-from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
+from gateway.core.admission.decision import Authorized, Refused
+from gateway.core.admission.outcomes import refuse_options
 from gateway.core.cache import keys
 from gateway.core.cache.fetch import Shaped
 from gateway.core.cache.model import Export
@@ -100,11 +101,14 @@ class Shaping:
         """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
         rule = admission.rule
         whole = document_rule(rule, request)
-        facts = msgspec.structs.replace(admission.facts, stored_heads=(), export_key=keys.export_key(whole, found))
-        behind = Authorized(whole, admission.record, facts)
+        request_for = msgspec.structs.replace(
+            admission.facts.request, rule=whole, export_key=keys.export_key(whole, found)
+        )
+        facts = msgspec.structs.replace(admission.facts, request=request_for, stored_heads=())
+        behind = Authorized(whole, facts)
         name = export_name(behind)
         if name is not None and rule.cache is not None:
-            who = keys.entitlement(rule.cache, admission.record)
+            who = keys.entitlement(rule.cache, admission.facts.record)
             groups = keys.groups_of(rule, request, who, [])
             heads = await self._exports.document_heads(name, rule.policy.name, groups)
             facts = msgspec.structs.replace(facts, stored_heads=heads)

@@ -5,9 +5,9 @@ from litestar.types import HTTPScope, Receive, Send
 
 from gateway.adapters.admin_ports import Tokens
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import Deny, decide
+from gateway.core.admission.decision import AdmissionRequest, Authorized, Refused, decide
 from gateway.core.admission.explanation import build_facts
-from gateway.core.admission.outcomes import Authorized, Refused, build_refused, refuse
+from gateway.core.admission.outcomes import build_refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
@@ -51,23 +51,24 @@ class Whoami:
             if isinstance(presented, Refused):
                 return presented
             try:
-                standing = await self._tokens.standing(token_id(presented), rule, "", request.client)
+                inspection = await self._tokens.inspect(token_id(presented), rule, "", request.client)
             except StoreUnavailable:
                 return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-            outcome, exists = Refused(Reason.UNKNOWN_TOKEN, rule), exists or standing is not None
-            if standing and (standing.record.digest, standing.record.policy) == (presented, rule.policy.name):
-                verdict = decide(rule, build_facts(rule, standing))
-                if not isinstance(verdict, Deny):
-                    return Authorized(rule, verdict.record, verdict.facts)
-                outcome = refuse(rule, verdict)
+            outcome, exists = Refused(Reason.UNKNOWN_TOKEN, rule), exists or inspection is not None
+            if inspection and (inspection.record.digest, inspection.record.policy) == (presented, rule.policy.name):
+                verdict = decide(build_facts(AdmissionRequest(rule, presented, address=request.client), inspection))
+                if not isinstance(verdict, Refused):
+                    return verdict
+                outcome = verdict
                 break
         return outcome if exists else self._authenticator.refuse(request, outcome)
 
 
 def _build_answer(admission: Authorized) -> Response:
-    if admission.record is None:
+    record = admission.facts.record
+    if record is None:
         raise ValueError("the question is no public rule")
-    content = msgspec.json.encode(build_identity(admission, admission.record))
+    content = msgspec.json.encode(build_identity(admission, record))
     fields = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(content)),

@@ -16,7 +16,7 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Patience, RedisConnection
 from gateway.adapters.redis.script_connection import ScriptLine
 from gateway.adapters.redis.scripts import read_facts, read_script
-from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.client_address import client_network
 from gateway.core.tokens.records import digest_rest
@@ -29,8 +29,8 @@ LEAST_SECONDS = 0.02
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    asked: Asked
-    facts: "asyncio.Future[Facts]"
+    asked: AdmissionRequest
+    facts: "asyncio.Future[AdmissionFacts]"
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
     Never, if no call was before: then the line bounds the wait."""
@@ -45,23 +45,28 @@ class RedisAdmissions:
         self._line = ScriptLine(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._patience: Patience | None = None
-        self._told: dict[int, Callable[[Facts | None], None]] = {}
+        self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
         """Who is told of admissions that nobody awaits, by the identity of what was asked."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """What Redis knows of the token; see protocols.Admissions."""
         loop = asyncio.get_running_loop()
-        facts: asyncio.Future[Facts] = loop.create_future()
+        facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
         self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Tells what comes of an admission that nobody awaits any more; see protocols.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
@@ -112,7 +117,7 @@ class RedisAdmissions:
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
 
-    def _tell(self, asked: Asked, facts: Facts | None) -> None:
+    def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
         told = self._told.pop(id(asked), None)
         if told is not None:
             told(facts)

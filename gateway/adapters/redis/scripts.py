@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.admission.decision import NO_KIN, AdmissionFacts, AdmissionRequest, Kin
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.quotas.model import Window, effective_quotas
@@ -42,7 +42,7 @@ def read_script(*parts: str) -> Script:
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 
-def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
+def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> AdmissionFacts:
     """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
     raw, revoked, charged, stored_heads, told, *states = reply
     if revoked == LOST:
@@ -53,18 +53,15 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
         record = None
     windows = read_windows(asked.rule, record, states, now)
     is_charged = charged == 1
-    return Facts(
+    return AdmissionFacts(
+        request=asked,
         now=now,
         record=record,
         is_revoked=revoked == 1,
         is_charged=is_charged,
         windows=windows,
         stored_heads=tuple(stored_heads),
-        project=asked.project,
         kin=kin,
-        address=asked.address,
-        export_key=asked.export_key,
-        lease=asked.lease if is_charged else "",
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
     )

@@ -18,8 +18,7 @@ from gateway.adapters.ports import Flight
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
 from gateway.core.policies.model import Rule
@@ -135,25 +134,26 @@ class RedisSettlements:
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(rule, facts, window.quota), window.quota, "give_back", units, facts.now)
+                _Change(_key(facts, window.quota), window.quota, "give_back", units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]
         )
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+    def in_flight(self, facts: AdmissionFacts) -> Flight:
         """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        lease = facts.request.lease if facts.is_charged else ""
         renewals = [
-            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in (facts.windows if facts.lease else ())
+            _Change(_key(facts, window.quota), window.quota, "renew", lease)
+            for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
         if not renewals:
             return UNCOUNTED
-        self._held[facts.lease] = renewals
+        self._held[lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        return Counted(lambda: self._release(facts.lease))
+        return Counted(lambda: self._release(lease))
 
     async def close(self) -> None:
         """Settles what is left."""
@@ -207,5 +207,6 @@ class RedisSettlements:
             return  # said above
 
 
-def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
-    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
+def _key(facts: AdmissionFacts, quota: Quota) -> str:
+    request = facts.request
+    return redis_keys.counter(quota, request.rule.policy.name, holder_of(quota.per, facts.record, request.address))

@@ -22,7 +22,7 @@ import msgspec
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.admission.decision import (
+    IDENTITY_CHECKS,
     NO_KIN,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
-    Facts,
+    AdmissionFacts,
+    AdmissionRequest,
     Kin,
     lacking_scopes,
     sides_of,
@@ -54,16 +56,14 @@ class Check(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds."""
+class Inspection(msgspec.Struct, frozen=True):
+    """What Redis knew of a token at one instant, whatever it is asked for. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord
     is_revoked: bool
     windows: tuple[Window, ...]
     """Where it stands in the quotas of its plan; none where the rule is of another policy."""
-    project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
     kin: Kin = NO_KIN
 
 
@@ -82,36 +82,36 @@ def project_of(rule: Rule | None, path: str) -> str:
     return rule.project_of(parse_path(path) or ()) if rule else ""
 
 
-def build_facts(rule: Rule, standing: Standing) -> Facts:
-    """What an admission would find under the rule, as if it were charged where there is room."""
-    record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost.reserved)
-    return Facts(
-        now=standing.now,
-        record=record,
-        is_revoked=standing.is_revoked,
-        is_charged=has_room,
-        windows=standing.windows,
+def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionFacts:
+    """Return what the admission of the request would find, as if it were charged where there is room."""
+    rule = request.rule
+    return AdmissionFacts(
+        request=request,
+        now=inspection.now,
+        record=inspection.record if inspection.record.policy == rule.policy.name else None,
+        is_revoked=inspection.is_revoked,
+        is_charged=not exceeded(inspection.windows, rule.cost.reserved),
+        windows=inspection.windows,
         stored_heads=(),
-        project=standing.project,
-        kin=standing.kin,
+        kin=inspection.kin,
     )
 
 
-def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
-    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[Check]:
+    """Return every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
 
     A public rule asks for no token and so checks none.
     """
-    checks: list[Check] = []
-    if rule.is_public:
-        return checks
-    for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
-        is_failed = fails(rule, facts)
-        checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
-        if reason is Reason.UNKNOWN_TOKEN and is_failed:
-            break
-    return checks
+    if request.rule.is_public:
+        return []
+    facts = build_facts(request, inspection)
+    found = [(reason, is_failed(facts)) for reason, is_failed in IDENTITY_CHECKS]
+    if facts.record is not None:
+        found += [(reason, fails(facts.record, facts)) for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
+    return [
+        _check(reason, not is_failed, _note(reason, inspection.record, facts) if is_failed else "")
+        for reason, is_failed in found
+    ]
 
 
 def first_failure(checks: Sequence[Check]) -> Reason | None:
@@ -139,13 +139,14 @@ def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, 
     return "none has this path"
 
 
-def _parent_state(facts: Facts) -> str:
+def _parent_state(facts: AdmissionFacts) -> str:
     parent, is_revoked = facts.kin.parent, facts.kin.is_parent_revoked
     return "gone" if parent is None else state_of(parent, is_revoked, facts.now // 1000)
 
 
-def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
+def _note(reason: Reason, record: TokenRecord, facts: AdmissionFacts) -> str:
     """What an operator needs to know of a check that failed."""
+    rule, named = facts.request.rule, facts.request.project
     policy = rule.policy
     if reason is Reason.UNKNOWN_TOKEN:
         return f"the rule is of the policy {policy.name}, the token of {record.policy}"
@@ -158,11 +159,11 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
     if reason is Reason.OWNER_BLOCKED and facts.kin.owner is not None:
         return f"the owner {record.owner} is {facts.kin.owner.status}"
     if reason is Reason.OTHER_PROJECT:
-        if record.project and facts.project not in ("", record.project):
-            return f"the token is for {record.project}, the request for {facts.project}"
-        return f"the owner {record.owner} has no part in {facts.project or record.project}"
+        if record.project and named not in ("", record.project):
+            return f"the token is for {record.project}, the request for {named}"
+        return f"the owner {record.owner} has no part in {named or record.project}"
     if reason is Reason.INSUFFICIENT_SCOPE:
-        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(facts)]
+        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(record, facts)]
         return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
     if reason is Reason.INSUFFICIENT_PLAN:
         is_owners = facts.kin.owner is not None and facts.kin.owner.plan == record.plan

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.admission.decision import Deny, Facts, ends_at
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused, ends_at
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.problems import PROBLEMS, build_refusal
@@ -17,44 +17,15 @@ from gateway.core.http.ratelimit_fields import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.http.tracing import trace_of
-from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.costs import outcome_of
-from gateway.core.quotas.model import Window, retry_after_seconds
-from gateway.core.tokens.records import AccessRecord, TokenRecord, build_time
+from gateway.core.quotas.model import Window
+from gateway.core.tokens.records import AccessRecord, build_time
 from gateway.core.tokens.text import token_id
-from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
+from gateway.core.variants.model import InvalidOptions
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
 """From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
-
-
-class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `record`; in nobody's where the rule is public."""
-
-    rule: Rule
-    record: TokenRecord | None
-    facts: Facts
-    wanted: Variant | None = None
-    """The variant that is asked for, where the rule has variants."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
-
-    reason: Reason
-    rule: Rule | None = None
-    facts: Facts | None = None
-    retry_after: int | None = None
-    violated_policies: tuple[str, ...] = ()
-    detail: str = ""
-    """What there is to say of this occurrence; empty: what its reason always says."""
-    mistakes: tuple[OptionMistake, ...] = ()
-    policy: Policy | None = None
-    """Whose words are spoken where no rule was matched; None: nobody's."""
-    lacking: str = ""
-    """What a proxy that asks leaves out (core/http/forward_auth.py)."""
-    upstream_error: str = ""
-    """Why the backend failed (core/upstream/causes.py)."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
@@ -64,23 +35,7 @@ def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
     return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
-def refuse(rule: Rule, verdict: Deny) -> Refused:
-    """The refusal that a verdict asks for; over a quota it says when to come back."""
-    facts, windows = verdict.facts, verdict.violated
-    if verdict.reason is not Reason.QUOTA_EXCEEDED or facts is None:
-        return Refused(verdict.reason, rule, facts)
-    return Refused(
-        verdict.reason,
-        rule,
-        facts,
-        retry_after=retry_after_seconds(
-            windows, facts.now, token_id(facts.record.digest) if facts.record else facts.address
-        ),
-        violated_policies=tuple(window.quota.name for window in windows),
-    )
-
-
-def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused:
+def refuse_options(rule: Rule, facts: AdmissionFacts, invalid: InvalidOptions) -> Refused:
     """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
     if invalid.in_path:
         return Refused(Reason.NO_MATCHING_RULE, rule, facts)
@@ -136,7 +91,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
 
 
-def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
+def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
     """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
     allotment = rule.allotment_of(facts.record)
     if allotment is None or not facts.windows:

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.cache import reuse
 from gateway.core.cache.model import Export
 from gateway.core.errors import UpstreamError

@@ -192,9 +192,12 @@ def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:
 
 
 def retry_after_seconds(windows: Sequence[Window], now: int, who: str) -> int:
-    """Seconds until the request fits into all of `windows`, and a share that is the asker's own, always the same."""
-    wait = max(window.wait_seconds(now) for window in windows)
-    spread = max(window.spread_seconds(now) for window in windows)
+    """Return the seconds until the request fits into all of `windows`, and a share that is the asker's own.
+
+    At least one. The share is always the same for the same `who`.
+    """
+    wait = max((window.wait_seconds(now) for window in windows), default=0)
+    spread = max((window.spread_seconds(now) for window in windows), default=0)
     return max(1, wait + zlib.crc32(who.encode()) % (spread + 1))
 
 
