@@ -36,7 +36,7 @@ from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.management import Management
 from gateway.pipeline.authenticator import Authenticator
 from gateway.server.asgi import read_scope
-from gateway.server.requests import accept
+from gateway.server.requests import parse_request
 
 SCOPE = "scope"
 """An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
@@ -77,8 +77,8 @@ class Access:
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """AccessRefused where the call may not be made."""
-        received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
-        request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
+        raw, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
+        request = parse_request(raw, self._clock(), self._new_id(), self._trusted, masking)
         if request.fault is not None:
             raise AccessRefused(build_refusal(request.fault, None, request.id))
         connection.state.mask = masking.mask

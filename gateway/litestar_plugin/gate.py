@@ -43,7 +43,7 @@ from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import read_scope, reply
-from gateway.server.requests import accept
+from gateway.server.requests import parse_request
 
 logger = logging.getLogger(__name__)
 
@@ -212,9 +212,9 @@ class Gate:
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
         """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
-        received = read_scope(scope)
+        raw = read_scope(scope)
         masking = self._parts.policies.current.masking
-        request = accept(received, self._clock(), self._new_id(), self._terms.trusted, masking)
+        request = parse_request(raw, self._clock(), self._new_id(), self._terms.trusted, masking)
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
             fault = request.fault or Reason.MALFORMED_TARGET

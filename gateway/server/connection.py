@@ -25,7 +25,7 @@ from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
-from gateway.server.requests import Received, RequestContent, RequestReader, Turn
+from gateway.server.requests import RawRequest, RequestContent, RequestReader, Turn
 from gateway.server.responses import (
     CONTINUE,
     LAST,
@@ -116,7 +116,7 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def answer(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to a request, or to one at fault; `content` is None where it has none.
 
         So many requests are under way with it.
@@ -279,14 +279,14 @@ class Connection(asyncio.Protocol):
             self._rest()
         self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
 
-    async def _serve(self, received: Received, content: RequestContent | None) -> None:
+    async def _serve(self, raw: RawRequest, content: RequestContent | None) -> None:
         response: Response | None = None
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            response = await self._listener.answer(received, content, len(self._server.tasks))
+            response = await self._listener.answer(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_invitation or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
@@ -318,7 +318,7 @@ class Connection(asyncio.Protocol):
             if response is not None and response.note_end is not None:
                 response.note_end(ended, self._outgoing.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(received, content, is_answered, last_frame)
+                self._end_turn(raw, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
         """How an answer ended that was sent to the end, but perhaps to nobody."""
@@ -337,15 +337,13 @@ class Connection(asyncio.Protocol):
         if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(
-        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
-    ) -> None:
+    def _end_turn(self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._outgoing.has_begun):
             # Its content is at fault: that is what there is to say.
-            self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
+            self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
             self._break_off(content, last_frame)
         elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):

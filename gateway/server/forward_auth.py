@@ -14,7 +14,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.listener import RETRY_SECONDS
-from gateway.server.requests import Received, RequestContent, accept
+from gateway.server.requests import RawRequest, RequestContent, parse_request
 
 QUIET_SECONDS = 60.0
 """A proxy that asks wrongly does so with every request: each mistake is told once in this time, and then how often."""
@@ -40,21 +40,21 @@ class ForwardAuth:
         self._trusted = trusted
         self._lacking = LackingLog(clock)
 
-    async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
+    async def answer(self, raw: RawRequest, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         exchange = self._exchange
-        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
-        found = find_proxy(received.path.decode("latin-1").removeprefix(self._address))
+        request = parse_request(raw, self._clock(), self._new_id(), self._trusted, exchange.masking)
+        found = find_proxy(raw.path.decode("latin-1").removeprefix(self._address))
         if found is None:
             return exchange.refuse(request, Reason.NO_MATCHING_RULE)
         proxy, rest = found
-        if not is_trusted(received.peer, self._trusted.networks):
+        if not is_trusted(raw.peer, self._trusted.networks):
             return translate(proxy, exchange.refuse(request, Reason.UNTRUSTED_PROXY))
         if not has_room:
             return translate(proxy, exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS))
         original = request if request.fault else read_original(proxy, request, rest, self._trusted.field)
         if isinstance(original, Lacking):
-            self._lacking.note(original.what, received.peer, request.id)
+            self._lacking.note(original.what, raw.peer, request.id)
             return translate(proxy, exchange.refuse(request, Reason.MISSING_ORIGINAL, lacking=original.what))
         if isinstance(original, Reason):
             return translate(proxy, exchange.refuse(request, original))

@@ -41,7 +41,7 @@ _SCHEMES = frozenset({b"http", b"https"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Received(msgspec.Struct, frozen=True, gc=False):
+class RawRequest(msgspec.Struct, frozen=True, gc=False):
     """A request's head as it came in: nothing is removed or believed yet."""
 
     method: str
@@ -87,23 +87,23 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
+def parse_request(raw: RawRequest, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
     """The head of the request, without what only the gateway may say of it; at `fault`, if it is to be refused.
 
     What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
     holds nothing that looks like a token.
     """
-    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
+    fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
     single = single_values(fields)
     if STATE_FIELD in single or len(single) < len(fields):
         fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    origin = find_origin(fields, received.peer, received.scheme, trusted)
+    origin = find_origin(fields, raw.peer, raw.scheme, trusted)
     named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
     host, authority = named or ("", "")
     return RequestHead(
-        method=received.method,
-        path=received.path.decode("latin-1"),
-        query=received.query.decode("latin-1"),
+        method=raw.method,
+        path=raw.path.decode("latin-1"),
+        query=raw.query.decode("latin-1"),
         fields=fields,
         scheme=origin.scheme,
         client=origin.client,
@@ -112,19 +112,19 @@ def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies,
         host=host,
         authority=authority,
         received_at=now,
-        upgrade=received.upgrade,
-        inform=received.inform,
-        fault=received.fault or _find_fault(received, named is not None),
-        is_gone=received.is_gone,
+        upgrade=raw.upgrade,
+        inform=raw.inform,
+        fault=raw.fault or _find_fault(raw, named is not None),
+        is_gone=raw.is_gone,
     )
 
 
-def _find_fault(received: Received, has_host: bool) -> Reason | None:
-    if received.method in REFUSED_METHODS:
+def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
+    if raw.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
-    if not has_host or not received.path:
+    if not has_host or not raw.path:
         return Reason.MALFORMED_TARGET
-    return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
+    return Reason.TARGET_TOO_LONG if len(raw.path) + len(raw.query) > MAXIMUM_TARGET_BYTES else None
 
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
@@ -257,7 +257,7 @@ WEBSOCKET = b"websocket"
 """The one protocol that a connection can change to (RFC 6455)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-Turn: TypeAlias = tuple[Received, RequestContent | None, Terms]
+Turn: TypeAlias = tuple[RawRequest, RequestContent | None, Terms]
 """A request, or what there is of one that is at fault; its content, and what it means for its answer."""
 
 
@@ -379,13 +379,13 @@ class RequestReader:
             self.content.break_off(reason)
         self.is_in_head = False
 
-    def _build_refused(self, fault: Reason) -> Received:
+    def _build_refused(self, fault: Reason) -> RawRequest:
         """What there is of a request that is at fault; its method is known once its target is."""
         target = self._target if self.is_in_head else b""
         method = self._parser.get_method().decode("ascii") if target else ""
         path, _, query = target.partition(b"?")
         fields = self._fields if self.is_in_head else []
-        return Received(method, path, query, fields, self._peer, self._scheme, fault=fault)
+        return RawRequest(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
     def _begin(self, turn: Turn) -> None:
         """Nothing that still comes can be held against the request before this one."""
@@ -434,9 +434,9 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
         inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
         self.is_in_head = False
-        self._begin((received, content, terms))
+        self._begin((raw, content, terms))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:

@@ -19,7 +19,7 @@ from gateway.core.tokens.whoami import build_identity, candidate_rules
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.exchange import STORE_RETRY_SECONDS, Exchange
 from gateway.server.asgi import read_scope, reply
-from gateway.server.requests import accept
+from gateway.server.requests import parse_request
 
 
 class Whoami:
@@ -45,7 +45,7 @@ class Whoami:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """One question, answered with JSON or with the refusal that any request would get."""
-        request = accept(read_scope(scope), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
+        request = parse_request(read_scope(scope), self._clock(), self._new_id(), self._trusted, self._exchange.masking)
         outcome = Refused(request.fault) if request.fault else await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)
         await reply(self._exchange.finish(request, outcome, response), send)

@@ -22,7 +22,7 @@ from gateway.server.connection import (
     Connection,
     Deadlines,
 )
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from gateway.server.responses import PLAIN, Outgoing
 from tests.adapters.raw_backend import ManualClock, on_both_loops, settle, until
 from tests.server.wire import GET, refuse, whole
@@ -63,7 +63,7 @@ class Server:
         self.config = Config(app=cast(Any, self), lifespan="off")
         self.config.loaded_app = cast(Any, self)
 
-    async def answer(self, received: Received, content: RequestContent | None, _: int) -> Response:
+    async def answer(self, received: RawRequest, content: RequestContent | None, _: int) -> Response:
         if received.fault is not None:
             return await refuse(received.fault)
         if received.path == b"/endless":
