@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         """The client sends no more, and may still read."""
         self._is_asked = False
         """Whether it is there, since then."""
-        self._is_held = False
+        self._is_paused = False
         """The content of a request comes faster than its backend takes it."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._seen_bytes = self._outgoing.sent_bytes
         content = self._reader.content
         if content is not None and not content.is_complete:
-            content.break_off()
+            content.truncate()
         self._rest()
         return True
 
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._is_lost = True
         self._turns.clear()
         if self._outgoing.tunnel is not None and self._reader.content is not None:
-            self._reader.content.break_off()  # what came before the end is still passed on
+            self._reader.content.truncate()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
         self._reader.forget()
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         elif self._task is None:
             self._reader.refuse(Reason.REQUEST_TIMEOUT)
         elif self._reader.content is not None:
-            self._reader.content.break_off(Reason.REQUEST_TIMEOUT)
+            self._reader.content.truncate(Reason.REQUEST_TIMEOUT)
 
     def _look_for_client(self) -> None:
         """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
             response = await self._listener.answer(raw, content, len(self._server.tasks))
-            if content is not None and (content.awaits_invitation or content.fault is not None):
+            if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
             if (
@@ -345,7 +345,7 @@ class Connection(asyncio.Protocol):
             # Its content is at fault: that is what there is to say.
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
-            self._break_off(content, last_frame)
+            self._abort_response(content, last_frame)
         elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
             # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
             self._close(is_all_read)
@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
                 self._begin(self._turns.popleft())
                 self._set_reading()
 
-    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+    def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
         """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
 
         A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
@@ -383,30 +383,35 @@ class Connection(asyncio.Protocol):
 
     # -- content that comes in
 
-    def invite(self) -> None:
-        """The client waits with its content until it is asked for (RFC 9110 10.1.1)."""
+    def send_continue(self) -> None:
+        """Send 100 (Continue), unless the answer has begun: the client waits for it (RFC 9110 10.1.1)."""
         if not self._outgoing.has_begun:
             self._transport.write(CONTINUE)
 
     def await_content(self, is_awaited: bool) -> None:
-        """Somebody waits for the client to send on, or no longer does."""
+        """Start the deadline for the client's next piece of content, or stop it."""
         if self._outgoing.tunnel is None:
             if is_awaited:
                 self.deadline = self._clock.time() + CONTENT_SECONDS
             else:
                 self._rest()
 
-    def hold_content(self, is_held: bool) -> None:
-        """The client is to wait, or no longer."""
-        self._is_held = is_held
+    def pause_content(self) -> None:
+        """Read no more from the client for now: its content comes faster than it is taken."""
+        self._is_paused = True
         self._set_reading()
 
-    def cut_off(self) -> None:
-        """The client sends too much of what nobody wants."""
+    def resume_content(self) -> None:
+        """Read from the client again, unless requests wait for their turn."""
+        self._is_paused = False
+        self._set_reading()
+
+    def abort(self) -> None:
+        """Close the connection: the client sends too much of what nobody reads."""
         self._transport.close()
 
-    def end(self) -> None:
-        """The rest of a request that is answered is malformed."""
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: what it still sends is malformed."""
         self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
@@ -419,7 +424,7 @@ class Connection(asyncio.Protocol):
 
     def _set_reading(self) -> None:
         """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
-        if self._is_held or self._turns:
+        if self._is_paused or self._turns:
             self._transport.pause_reading()
         elif not self._is_half_closed:
             self._transport.resume_reading()

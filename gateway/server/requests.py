@@ -137,41 +137,45 @@ def _holds_token(value: bytes, masking: Masking) -> bool:
     return masking.holds_token(value.decode("latin-1"))
 
 
-class Flow(Protocol):
-    """The connection that content comes from."""
+class ContentSource(Protocol):
+    """The connection that content comes from: what its reader asks of it."""
 
-    def invite(self) -> None:
-        """The client waits to be asked for its content."""
+    def send_continue(self) -> None:
+        """Send 100 (Continue): the client waits for it with its content (RFC 9110 10.1.1)."""
         ...
 
     def await_content(self, is_awaited: bool) -> None:
-        """Somebody waits for the client, or no longer does."""
+        """Start the deadline for the next piece of content, or stop it."""
         ...
 
-    def hold_content(self, is_held: bool) -> None:
-        """The client is to wait, or no longer."""
+    def pause_content(self) -> None:
+        """Read no more from the client for now: its content comes faster than it is taken."""
         ...
 
-    def cut_off(self) -> None:
-        """It sends too much of what nobody wants."""
+    def resume_content(self) -> None:
+        """Read from the client again."""
         ...
 
-    def end(self) -> None:
-        """What it sends is malformed, and its request is answered: there is nothing left to read or to say."""
+    def abort(self) -> None:
+        """Close the connection: the client sends too much of what nobody reads."""
+        ...
+
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: what it still sends is malformed."""
         ...
 
 
 class RequestContent:
     """What a client sends, for the one who asks for it; ClientGone where the client leaves before the end."""
 
-    def __init__(self, flow: Flow, must_invite: bool) -> None:
+    def __init__(self, source: ContentSource, awaits_continue: bool) -> None:
         self.is_complete = False
         self.has_begun = False
         """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
         """Why it has no end, where it is malformed."""
-        self.awaits_invitation = must_invite
-        self._flow = flow
+        self.awaits_continue = awaits_continue
+        self._source = source
         self._pieces: list[bytes] = []
         self._held_bytes = 0
         self._is_held = self._is_broken = False
@@ -193,31 +197,31 @@ class RequestContent:
         return data
 
     def feed(self, data: bytes) -> None:
-        """More of it."""
-        self.awaits_invitation = False
+        """Append a piece."""
+        self.awaits_continue = False
         self.has_begun = True
         self._held_bytes += len(data)
         if not self._is_wanted:
             if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
-                self._flow.cut_off()
+                self._source.abort()
             return
         self._pieces.append(data)
         if self._held_bytes > HIGH_WATER_BYTES and not self._is_held:
             self._is_held = True
-            self._flow.hold_content(True)
+            self._source.pause_content()
         self._announce()
 
-    def end(self) -> None:
-        """That was all."""
+    def complete(self) -> None:
+        """Mark the content complete."""
         self.is_complete = True
         self._announce()
 
-    def break_off(self, fault: Reason | None = None) -> None:
-        """No more comes, and that was not all; the `fault` is the client's, where there is one."""
+    def truncate(self, fault: Reason | None = None) -> None:
+        """Mark the content truncated, so that its reader raises ClientGone; `fault` says why if it is malformed."""
         self._is_broken = True
         self.fault = fault
         if not self._is_wanted:
-            self._flow.end()
+            self._source.close_lingering()
         self._announce()
 
     def discard(self) -> None:
@@ -230,19 +234,19 @@ class RequestContent:
         self._held_bytes = 0
         if self._is_held:
             self._is_held = False
-            self._flow.hold_content(False)
+            self._source.resume_content()
 
     async def _next_arrival(self) -> None:
-        if self.awaits_invitation:
-            self.awaits_invitation = False
-            self._flow.invite()
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self._source.send_continue()
         self._arrival = asyncio.get_running_loop().create_future()
-        self._flow.await_content(True)
+        self._source.await_content(True)
         try:
             await self._arrival
         finally:
             self._arrival = None
-            self._flow.await_content(False)
+            self._source.await_content(False)
 
     def _announce(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -376,7 +380,7 @@ class RequestReader:
         elif self._begun is not None:
             self._begun = (msgspec.structs.replace(self._begun[0], fault=reason), None, LAST)
         else:
-            self.content.break_off(reason)
+            self.content.truncate(reason)
         self.is_in_head = False
 
     def _build_refused(self, fault: Reason) -> RawRequest:
@@ -428,8 +432,8 @@ class RequestReader:
         self._terms = terms = self._read_terms(method, has_content)
         self.content = content = None
         if terms.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
-            is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
-            self.content = content = self._make_content(is_invited)
+            expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
+            self.content = content = self._make_content(expects_continue)
         self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if terms.is_tunnel else b""
@@ -455,7 +459,7 @@ class RequestReader:
         if self._terms.is_tunnel:
             self.is_over = True
         elif self.content is not None:
-            self.content.end()
+            self.content.complete()
         if not self._terms.stays_open:
             self.is_over = True
 
