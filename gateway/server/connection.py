@@ -30,7 +30,7 @@ from gateway.server.responses import (
     CONTINUE,
     LAST,
     PLAIN,
-    Outgoing,
+    ResponseWriter,
     build_start,
     ending_of,
     id_of,
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._clock: Clock
         self._transport: asyncio.Transport
         self._reader: RequestReader
-        self._outgoing: Outgoing
+        self._writer: ResponseWriter
         self._turns: deque[Turn] = deque()
         """Requests that wait for the answer before theirs."""
         self._task: asyncio.Task[None] | None = None
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._outgoing = Outgoing(self._transport, self._await_client)
+        self._writer = ResponseWriter(self._transport, self._await_client)
         address = plain_address(_address_of(self._transport))
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
@@ -191,10 +191,10 @@ class Connection(asyncio.Protocol):
 
         What closes both sides looks the same until it is sent something.
         """
-        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
+        if self._task is None or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
-        self._seen_bytes = self._outgoing.sent_bytes
+        self._seen_bytes = self._writer.sent_bytes
         content = self._reader.content
         if content is not None and not content.is_complete:
             content.truncate()
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         self._listener.deadlines.discard(self)
         self._is_lost = True
         self._turns.clear()
-        if self._outgoing.tunnel is not None and self._reader.content is not None:
+        if self._writer.tunnel is not None and self._reader.content is not None:
             self._reader.content.truncate()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
@@ -218,10 +218,10 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._outgoing.pause()
+        self._writer.pause()
 
     def resume_writing(self) -> None:
-        self._outgoing.resume()
+        self._writer.resume()
 
     def shutdown(self) -> None:
         """The server stops: what is under way goes on, until it ends or the server cancels it."""
@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
             reset(self._transport)
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
-        elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
+        elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
             self._reader.refuse(Reason.REQUEST_TIMEOUT)
@@ -248,10 +248,10 @@ class Connection(asyncio.Protocol):
 
     def _look_for_client(self) -> None:
         """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
-        sent_bytes = self._outgoing.sent_bytes
-        if is_reset(self._transport) or (self._outgoing.has_begun and sent_bytes == self._seen_bytes):
+        sent_bytes = self._writer.sent_bytes
+        if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
-        elif not (self._outgoing.has_begun or self._is_asked or self._terms.is_http_1_0):
+        elif not (self._writer.has_begun or self._is_asked or self._terms.is_http_1_0):
             self._is_asked = True
             self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
         self._seen_bytes = sent_bytes
@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Nothing is expected of the client but that it is there."""
-        seconds = HALF_CLOSED_SECONDS if self._outgoing.has_begun else ASK_SECONDS
+        seconds = HALF_CLOSED_SECONDS if self._writer.has_begun else ASK_SECONDS
         self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
     # -- requests, in their order
@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, turn: Turn) -> None:
         self._terms = turn[2]
-        self._outgoing.expect()
+        self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
@@ -290,15 +290,11 @@ class Connection(asyncio.Protocol):
             if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            if (
-                isinstance(response.content, bytes)
-                and len(response.content) <= PIECE_BYTES
-                and self._outgoing.may_write
-            ):
-                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+            if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
+                self._writer.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
             else:
-                await self._outgoing.send(response.head, response.content, self._terms)
-            await self._outgoing.drain()  # in progress until the client has it: so there is a limit to all that waits
+                await self._writer.send(response.head, response.content, self._terms)
+            await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
             is_answered = True
             ended = Ended.COMPLETE
             if self._is_half_closed or self._is_lost:
@@ -316,7 +312,7 @@ class Connection(asyncio.Protocol):
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
             if response is not None and response.note_end is not None:
-                response.note_end(ended, self._outgoing.sent_bytes, cause)
+                response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
                 self._end_turn(raw, content, is_answered, last_frame)
 
@@ -328,20 +324,20 @@ class Connection(asyncio.Protocol):
 
     def _note_refused(self) -> Ended:
         """Nobody was there for an answer that was sent."""
-        self._outgoing.sent_bytes = 0
+        self._writer.sent_bytes = 0
         return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
         """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
-        outgoing = self._outgoing
-        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+        writer = self._writer
+        if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
     def _end_turn(self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
-        if fault is not None and not (is_answered or self._outgoing.has_begun):
+        if fault is not None and not (is_answered or self._writer.has_begun):
             # Its content is at fault: that is what there is to say.
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
@@ -352,7 +348,7 @@ class Connection(asyncio.Protocol):
         else:
             if content is not None and not is_all_read:
                 content.discard()
-            self._outgoing.has_begun = False
+            self._writer.has_begun = False
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
             if self._turns:
                 self._begin(self._turns.popleft())
@@ -364,12 +360,12 @@ class Connection(asyncio.Protocol):
         A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
         that is possible at once: its client may say goodbye, too.
         """
-        if content is not None and self._outgoing.close_tunnel(last_frame):
+        if content is not None and self._writer.close_tunnel(last_frame):
             content.discard()
             self._close(is_all_read=False)
             return
         must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
-        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+        if must_take_back or self._writer.tunnel is not None or self._terms.is_http_1_0:
             reset(self._transport)
         else:
             self._transport.close()
@@ -385,12 +381,12 @@ class Connection(asyncio.Protocol):
 
     def send_continue(self) -> None:
         """Send 100 (Continue), unless the answer has begun: the client waits for it (RFC 9110 10.1.1)."""
-        if not self._outgoing.has_begun:
+        if not self._writer.has_begun:
             self._transport.write(CONTINUE)
 
     def await_content(self, is_awaited: bool) -> None:
         """Start the deadline for the client's next piece of content, or stop it."""
-        if self._outgoing.tunnel is None:
+        if self._writer.tunnel is None:
             if is_awaited:
                 self.deadline = self._clock.time() + CONTENT_SECONDS
             else:

@@ -178,7 +178,7 @@ class RequestContent:
         self._source = source
         self._pieces: list[bytes] = []
         self._held_bytes = 0
-        self._is_held = self._is_broken = False
+        self._is_paused = self._is_broken = False
         self._is_wanted = True
         self._arrival: asyncio.Future[None] | None = None
 
@@ -206,8 +206,8 @@ class RequestContent:
                 self._source.abort()
             return
         self._pieces.append(data)
-        if self._held_bytes > HIGH_WATER_BYTES and not self._is_held:
-            self._is_held = True
+        if self._held_bytes > HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
             self._source.pause_content()
         self._announce()
 
@@ -232,8 +232,8 @@ class RequestContent:
     def _empty(self) -> None:
         self._pieces.clear()
         self._held_bytes = 0
-        if self._is_held:
-            self._is_held = False
+        if self._is_paused:
+            self._is_paused = False
             self._source.resume_content()
 
     async def _next_arrival(self) -> None:

@@ -141,8 +141,11 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 """What makes closing a reset."""
 
 
-class Outgoing:
-    """What is sent. `await_client` is told when nothing more is sent before the client takes some, and when it has."""
+class ResponseWriter:
+    """Writes responses to a connection as fast as the client takes them.
+
+    `await_client` is called with True when nothing more is sent before the client takes some, with False when it has.
+    """
 
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
         self.may_write = True
