@@ -25,7 +25,7 @@ from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
-from gateway.server.requests import RawRequest, RequestContent, RequestReader, Turn
+from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
     LAST,
@@ -151,10 +151,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reader: RequestReader
         self._writer: ResponseWriter
-        self._turns: deque[Turn] = deque()
+        self._pending: deque[PendingRequest] = deque()
         """Requests that wait for the answer before theirs."""
         self._task: asyncio.Task[None] | None = None
-        self._terms = PLAIN
+        self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
         """The client sends no more, and may still read."""
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
-        self._turns.clear()
+        self._pending.clear()
         if self._writer.tunnel is not None and self._reader.content is not None:
             self._reader.content.truncate()  # what came before the end is still passed on
         elif self._task is not None:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._transport.close()
         else:
-            self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+            self._options = msgspec.structs.replace(self._options, stays_open=False)
 
     def expire(self, now: float) -> None:
         """The client has not done in time what it should have."""
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         sent_bytes = self._writer.sent_bytes
         if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
-        elif not (self._writer.has_begun or self._is_asked or self._terms.is_http_1_0):
+        elif not (self._writer.has_begun or self._is_asked or self._options.is_http_1_0):
             self._is_asked = True
             self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
         self._seen_bytes = sent_bytes
@@ -264,20 +264,20 @@ class Connection(asyncio.Protocol):
 
     # -- requests, in their order
 
-    def _take(self, turn: Turn) -> None:
-        if self._task is None and not self._turns:
-            self._begin(turn)
+    def _take(self, pending: PendingRequest) -> None:
+        if self._task is None and not self._pending:
+            self._begin(pending)
         else:
-            self._turns.append(turn)
+            self._pending.append(pending)
             self._set_reading()
 
-    def _begin(self, turn: Turn) -> None:
-        self._terms = turn[2]
+    def _begin(self, pending: PendingRequest) -> None:
+        self._options = pending[2]
         self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
-        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
+        self._task = self._loop.create_task(self._serve(pending[0], pending[1]))
 
     async def _serve(self, raw: RawRequest, content: RequestContent | None) -> None:
         response: Response | None = None
@@ -289,11 +289,11 @@ class Connection(asyncio.Protocol):
             response = await self._listener.answer(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
-                self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+                self._options = msgspec.structs.replace(self._options, stays_open=False)
             if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
-                self._writer.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+                self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
             else:
-                await self._writer.send(response.head, response.content, self._terms)
+                await self._writer.send(response.head, response.content, self._options)
             await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
             is_answered = True
             ended = Ended.COMPLETE
@@ -314,7 +314,7 @@ class Connection(asyncio.Protocol):
             if response is not None and response.note_end is not None:
                 response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(raw, content, is_answered, last_frame)
+                self._finish_request(raw, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
         """How an answer ended that was sent to the end, but perhaps to nobody."""
@@ -333,7 +333,9 @@ class Connection(asyncio.Protocol):
         if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes) -> None:
+    def _finish_request(
+        self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
@@ -342,7 +344,7 @@ class Connection(asyncio.Protocol):
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
             self._abort_response(content, last_frame)
-        elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
+        elif fault is not None or not self._options.stays_open or (self._is_half_closed and not self._pending):
             # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
             self._close(is_all_read)
         else:
@@ -350,8 +352,8 @@ class Connection(asyncio.Protocol):
                 content.discard()
             self._writer.has_begun = False
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
-            if self._turns:
-                self._begin(self._turns.popleft())
+            if self._pending:
+                self._begin(self._pending.popleft())
                 self._set_reading()
 
     def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
@@ -365,7 +367,7 @@ class Connection(asyncio.Protocol):
             self._close(is_all_read=False)
             return
         must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
-        if must_take_back or self._writer.tunnel is not None or self._terms.is_http_1_0:
+        if must_take_back or self._writer.tunnel is not None or self._options.is_http_1_0:
             reset(self._transport)
         else:
             self._transport.close()
@@ -420,7 +422,7 @@ class Connection(asyncio.Protocol):
 
     def _set_reading(self) -> None:
         """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
-        if self._is_paused or self._turns:
+        if self._is_paused or self._pending:
             self._transport.pause_reading()
         elif not self._is_half_closed:
             self._transport.resume_reading()

@@ -26,7 +26,7 @@ from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
 from gateway.core.upstream.client_fields import IS_IDENTITY
-from gateway.server.responses import LAST, PLAIN, Terms
+from gateway.server.responses import LAST, PLAIN, ResponseOptions
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
@@ -261,8 +261,8 @@ WEBSOCKET = b"websocket"
 """The one protocol that a connection can change to (RFC 6455)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-Turn: TypeAlias = tuple[RawRequest, RequestContent | None, Terms]
-"""A request, or what there is of one that is at fault; its content, and what it means for its answer."""
+PendingRequest: TypeAlias = tuple[RawRequest, RequestContent | None, ResponseOptions]
+"""A request that is to be answered, or what there is of one that is at fault: its head, content and options."""
 
 
 class RequestReader:
@@ -276,7 +276,7 @@ class RequestReader:
         self,
         peer: str,
         scheme: str,
-        take: Callable[[Turn], None],
+        take: Callable[[PendingRequest], None],
         make_content: Callable[[bool], RequestContent],
         inform: Inform | None = None,
         is_gone: Callable[[], bool] | None = None,
@@ -295,20 +295,20 @@ class RequestReader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
-        self._terms = PLAIN
+        self._options = PLAIN
         self._head_bytes = 0
         """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
         self._has_advanced = False
         """Something of a message began, or came to its end, in the present piece."""
-        self._begun: Turn | None = None
+        self._begun: PendingRequest | None = None
         """The last request that began in the present piece: it is given away when all of that is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
         """What has arrived."""
         if self.is_over:
-            if self._terms.is_tunnel and self.content is not None:
+            if self._options.is_tunnel and self.content is not None:
                 self.content.feed(data)
             return
         self._read(data)
@@ -374,7 +374,7 @@ class RequestReader:
         yet, it never is.
         """
         self.is_over = True
-        self._terms = LAST
+        self._options = LAST
         if self.content is None or self.content.is_complete:
             self._begin((self._build_refused(reason), None, LAST))
         elif self._begun is not None:
@@ -391,11 +391,11 @@ class RequestReader:
         fields = self._fields if self.is_in_head else []
         return RawRequest(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, pending: PendingRequest) -> None:
         """Nothing that still comes can be held against the request before this one."""
         if self._begun is not None:
             self._take(self._begun)
-        self._begun = turn
+        self._begun = pending
 
     # -- what httptools calls
 
@@ -429,18 +429,18 @@ class RequestReader:
         if b"transfer-encoding" in by_name:
             self._check_coding()
         has_content = not _FRAMING.isdisjoint(by_name)
-        self._terms = terms = self._read_terms(method, has_content)
+        self._options = options = self._read_options(method, has_content)
         self.content = content = None
-        if terms.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
-            expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
+        if options.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
+            expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue" and not options.is_http_1_0
             self.content = content = self._make_content(expects_continue)
-        self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
+        self._is_stopped_at_content = content is not None and not options.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields, method)
-        upgrade = WEBSOCKET if terms.is_tunnel else b""
-        inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
+        upgrade = WEBSOCKET if options.is_tunnel else b""
+        inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
         raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
         self.is_in_head = False
-        self._begin((raw, content, terms))
+        self._begin((raw, content, options))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
@@ -456,11 +456,11 @@ class RequestReader:
         self._has_advanced = True
         if self._is_stopped_at_content:
             return
-        if self._terms.is_tunnel:
+        if self._options.is_tunnel:
             self.is_over = True
         elif self.content is not None:
             self.content.complete()
-        if not self._terms.stays_open:
+        if not self._options.stays_open:
             self.is_over = True
 
     # -- what a head says
@@ -483,7 +483,7 @@ class RequestReader:
         is_chunked = coding.rpartition(b",")[2].strip(b" \t") == b"chunked"
         raise _Refused(Reason.UNSUPPORTED if is_chunked else Reason.MALFORMED_REQUEST)
 
-    def _read_terms(self, method: str, has_content: bool) -> Terms:
+    def _read_options(self, method: str, has_content: bool) -> ResponseOptions:
         parser = self._parser
         version, stays_open, upgrades = parser.get_http_version(), parser.should_keep_alive(), parser.should_upgrade()
         if version == "1.1" and stays_open and not upgrades and method != "HEAD":
@@ -493,7 +493,7 @@ class RequestReader:
         is_tunnel = upgrades and _asks_for_websocket(self._fields)
         if is_tunnel and (method != "GET" or has_content):  # what follows could be read as a second request
             raise _Refused(Reason.MALFORMED_REQUEST)
-        return Terms(
+        return ResponseOptions(
             is_head=method == "HEAD",
             is_http_1_0=version == "1.0",
             is_tunnel=is_tunnel,
