@@ -50,7 +50,7 @@ class AdminListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)
 
-    async def answer(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
+    async def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
         """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 
         Who asks for the process's health need name no host, as on the public listener. Which methods an address takes

@@ -56,7 +56,7 @@ class Retrieval:
         self._fetches = fetches
         self._refreshing: dict[str, asyncio.Task[None]] = {}
 
-    async def answer(
+    async def respond(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response | Refused:
         """The response to an authorised request; raises UpstreamError where the backend gives none."""
@@ -82,7 +82,7 @@ class Retrieval:
             return await self._answer_as_get(request, admission)
         self.counts[plan.why] += 1
         if rule.cache is None or request.method != "GET" or request.upgrade:
-            return await self._fetching.pass_on(request, content, admission, plan.why)
+            return await self._fetching.forward(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 
     async def _bring_heads(self, admission: Authorized, heads: Heads) -> Authorized:
@@ -101,7 +101,7 @@ class Retrieval:
         """
         fields = without_fields(request.fields, frozenset({b"range"}))
         whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
-        answer = await self.answer(whole, None, admission)
+        answer = await self.respond(whole, None, admission)
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
         await give_up(answer.content)

@@ -1,7 +1,7 @@
 """One request, from its head to its response. Start reading here.
 
 `authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in cache.py. They order
+proxy that asks; `handle` is the whole, and what cache and backend have to do with it is in cache.py. They order
 what core decides and adapters do; none of them knows HTTP servers or Redis.
 """
 
@@ -85,7 +85,7 @@ FindRule: TypeAlias = Callable[[], Rule | None]
 class ProductApi(Protocol):
     """Who answers rules with `manage`: management/product_api.py."""
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The answer to a request that may pass; raises StoreUnavailable."""
@@ -164,7 +164,7 @@ class Exchange:
             return refuse_options(rule, facts, wanted)
         return Authorized(rule, verdict.record, facts, wanted)
 
-    async def answer(
+    async def handle(
         self,
         request: RequestHead,
         content: AsyncIterator[bytes] | None,
@@ -202,9 +202,9 @@ class Exchange:
             return self.finish(request, admission, own)
         try:
             if admission.rule.manage is not None and self._product_api is not None:
-                response: Response | Refused = await self._product_api.answer(request, content, admission)
+                response: Response | Refused = await self._product_api.handle(request, content, admission)
             else:
-                response = await self._retrieval.answer(request, content, admission)
+                response = await self._retrieval.respond(request, content, admission)
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except MemoryFull:

@@ -269,7 +269,7 @@ class Fetching:
         """Whether the request was passed on under the policy before."""
         return bool(self._instance) and loops.is_in_loop(request.fields, loops.build_mark(self._instance, policy.name))
 
-    async def pass_on(
+    async def forward(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""

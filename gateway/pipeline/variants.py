@@ -80,7 +80,7 @@ class Shaping:
         looked at again, and where it has ended, so is what was brought.
         """
         behind, name = await self._behind(found, request, admission)
-        document = await self._documents.answer(found, None, behind)
+        document = await self._documents.respond(found, None, behind)
         if isinstance(document, Refused):
             return document, None, name
         status = _status_of(document)
@@ -88,7 +88,7 @@ class Shaping:
             behind, _ = await self._behind(found, request, admission)
             if not behind.facts.stored_heads:
                 await give_up(document.content)
-                document = await self._documents.answer(found, None, behind)
+                document = await self._documents.respond(found, None, behind)
                 return document, None, name
         elif not status.startswith(b"gateway; hit"):
             return document, None, name

@@ -116,7 +116,7 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to a request, or to one at fault; `content` is None where it has none.
 
         So many requests are under way with it.
@@ -286,7 +286,7 @@ class Connection(asyncio.Protocol):
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            response = await self._listener.answer(raw, content, len(self._server.tasks))
+            response = await self._listener.handle_request(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._options = msgspec.structs.replace(self._options, stays_open=False)

@@ -40,7 +40,7 @@ class ForwardAuth:
         self._trusted = trusted
         self._lacking = LackingLog(clock)
 
-    async def answer(self, raw: RawRequest, _: RequestContent | None, has_room: bool) -> Response:
+    async def handle(self, raw: RawRequest, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         exchange = self._exchange
         request = parse_request(raw, self._clock(), self._new_id(), self._trusted, exchange.masking)

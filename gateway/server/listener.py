@@ -53,7 +53,7 @@ class Capacity:
 class Traffic(Protocol):
     """What answers a kind of requests."""
 
-    def answer(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
+    def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
         """The response; `content` is None where the request has none, `has_room` False where too much is under way."""
         ...
 
@@ -84,19 +84,19 @@ class PublicListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._operations(scope, receive, send)
 
-    def answer(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to any request; `in_progress` are those of the worker, this one included.
 
         Its own addresses answer however busy it is: what looks after the gateway has to see it then.
         """
         if raw.fault is not None:
-            return self._proxy.answer(raw, content, has_room=True)
+            return self._proxy.handle(raw, content, has_room=True)
         path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
         if name is None:
-            return self._proxy.answer(raw, content, self._capacity.has_room(in_progress))
+            return self._proxy.handle(raw, content, self._capacity.has_room(in_progress))
         if name == AUTHORIZE:
-            return self._forward_auth.answer(raw, content, self._capacity.has_room(in_progress))
+            return self._forward_auth.handle(raw, content, self._capacity.has_room(in_progress))
         return ask(self._operations, raw, content)
 
     def _find_own(self, path: bytes) -> str | None:
@@ -108,7 +108,7 @@ class PublicListener:
 
 
 class Proxy:
-    """The web's side of `Exchange.answer`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
+    """The web's side of `Exchange.handle`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
 
     def __init__(
         self,
@@ -122,14 +122,14 @@ class Proxy:
         self._clock = clock
         self._new_id = new_id
 
-    async def answer(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
+    async def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
         exchange = self._exchange
         request = parse_request(raw, self._clock(), self._new_id(), self._trusted, exchange.masking)
         if not has_room:
             return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await exchange.answer(request, content)
+            return await exchange.handle(request, content)
         except ClientGone:
             raise
         except Exception:

@@ -63,7 +63,7 @@ class Server:
         self.config = Config(app=cast(Any, self), lifespan="off")
         self.config.loaded_app = cast(Any, self)
 
-    async def answer(self, received: RawRequest, content: RequestContent | None, _: int) -> Response:
+    async def handle_request(self, received: RawRequest, content: RequestContent | None, _: int) -> Response:
         if received.fault is not None:
             return await refuse(received.fault)
         if received.path == b"/endless":

@@ -89,7 +89,7 @@ class Wire:
         self.connection = Connection(self.config, self.server, {})
         self.connection.connection_made(self.transport)
 
-    def answer(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         assert len(self.server.tasks) == in_progress
         if raw.fault is not None:
             self.faults.append(raw)

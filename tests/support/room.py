@@ -157,7 +157,7 @@ class Room:
             upgrade=upgrade,
             inform=inform,
         )
-        answer = await self.exchange.answer(head, content)
+        answer = await self.exchange.handle(head, content)
         if answer.note_end is not None:
             answer.note_end(Ended.COMPLETE, len(answer.content) if isinstance(answer.content, bytes) else 0, "")
         return answer
