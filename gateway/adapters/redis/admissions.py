@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.redis.connection import Patience, RedisConnection
-from gateway.adapters.redis.script_connection import ScriptLine
+from gateway.adapters.redis.connection import RedisConnection, StallTolerantTimeout
+from gateway.adapters.redis.script_connection import ScriptRunner
 from gateway.adapters.redis.scripts import read_facts, read_script
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
@@ -33,7 +33,7 @@ class _Waiting(msgspec.Struct, frozen=True):
     facts: "asyncio.Future[Facts]"
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
-    Never, if no call was before: then the line bounds the wait."""
+    Never, if no call was before: then the connection bounds the wait."""
 
 
 class RedisAdmissions:
@@ -42,9 +42,9 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._line = ScriptLine(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
+        self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
-        self._patience: Patience | None = None
+        self._timeout: StallTolerantTimeout | None = None
         self._told: dict[int, Callable[[Facts | None], None]] = {}
         """Who is told of admissions that nobody awaits, by the identity of what was asked."""
         self._is_under_way = False
@@ -73,13 +73,13 @@ class RedisAdmissions:
         keys, arguments = self._arguments(batch)
         self._is_under_way = True
         self._watch(batch)
-        self._line.call(keys, arguments, partial(self._take, batch))
+        self._runner.call(keys, arguments, partial(self._take, batch))
 
     def _watch(self, batch: Sequence[_Waiting]) -> None:
         """Bound the wait of requests that have waited for the call before theirs already."""
         if batch[0].late_at < math.inf:
             left = batch[0].late_at - asyncio.get_running_loop().time()
-            self._patience = Patience(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+            self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
         """Refuse those whose time is over. Redis may still charge them: the call is under way."""
@@ -91,9 +91,9 @@ class RedisAdmissions:
 
     def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
         self._is_under_way = False
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):

@@ -272,9 +272,9 @@ class RedisTokens:
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
-        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
+        (key, _), milliseconds = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
-        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, milliseconds)], DISK_SECONDS)
         if isinstance(kept, Exception):
             return
         if isinstance(written, Exception):
