@@ -15,7 +15,7 @@ from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.costs import Cost
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import TokenRecord
@@ -45,7 +45,7 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 class Bench:

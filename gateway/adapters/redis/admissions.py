@@ -122,7 +122,7 @@ class RedisAdmissions:
         admissions: list[str | int] = []
         for waiting in batch:
             asked = waiting.asked
-            number = numbers.setdefault(asked.rule.terms, len(numbers) + 1)
+            number = numbers.setdefault(asked.rule.script_rule, len(numbers) + 1)
             network = client_network(asked.address) if asked.rule.counts_addresses else ""
             admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
         keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]

@@ -23,7 +23,7 @@ from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_quota
+from gateway.core.policies.script_rules import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
 from gateway.core.quotas.partitions import holder_of
 

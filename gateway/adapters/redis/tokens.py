@@ -290,7 +290,7 @@ class RedisTokens:
 
     async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
         """One script that only reads."""
-        arguments = [rule.terms if rule else b"", project, client_network(address)]
+        arguments = [rule.script_rule if rule else b"", project, client_network(address)]
         now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:

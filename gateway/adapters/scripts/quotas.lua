@@ -3,7 +3,7 @@
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
--- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_rules.py;
 -- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
 -- hash, or under a key of its own, which then has the `kind`; the field says until when that key is there. All algorithms
 -- that count the same limit, as while a changed policy file is rolled out, share the field: each has its part, behind its

@@ -4,7 +4,7 @@
 -- KEYS[i]   the key of a counter, for each thing to be done
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different quotas
--- ARGV[3..] n quotas, JSON (core/policies/script_terms.py)
+-- ARGV[3..] n quotas, JSON (core/policies/script_rules.py)
 -- then, for each key: the number of its quota, 'give_back' with units and the time at which they were charged, or
 -- 'renew' or 'release' with a lease and nothing
 --

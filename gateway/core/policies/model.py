@@ -344,7 +344,7 @@ class Rule(msgspec.Struct, frozen=True):
     """Where in the path the token stands that it is about."""
     source: str = ""
     """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
-    terms: bytes = b""
+    script_rule: bytes = b""
     """The same as the admission script reads it: JSON."""
     allotments: Mapping[str, Allotment] = {}
     """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""
