@@ -6,7 +6,7 @@ What others need of usage: to count it, and to show it.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.explanation import Standing
+from gateway.core.admission.explanation import Inspection
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
@@ -108,7 +108,7 @@ class Tokens(Protocol):
         """Whether each of the tokens is revoked."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+    async def inspect(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """What an admission under the rule would find of the token, at one instant and without a trace.
 
         `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that

@@ -130,16 +130,16 @@ async def explain(
         if record is None:
             raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
-        standing = await tokens.standing(identity, rule, project_of(rule, path), address)
-    if standing is None:
+        inspection = await tokens.inspect(identity, rule, project_of(rule, path), address)
+    if inspection is None:
         raise NotFound(why_not_found(identity))
-    windows = standing.windows
+    windows = inspection.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing))
+        checks += explain_decision(rule, inspection, build_facts(rule, inspection))
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:
-        _print(rule, checks, windows, standing.now)
+        _print(rule, checks, windows, inspection.now)
     context.exit(0 if first_failure(checks) is None else 1)
 
 

@@ -220,11 +220,11 @@ class Reading:
 
     async def examine(self, identity: str, find_rule: Callable[[TokenRecord], Rule | None]) -> Verdict:
         """The verdict on a token, quotas aside, by the rule that its record leads to; without one it is unknown."""
-        standing = await self._tokens.standing(identity, None, "")
-        rule = find_rule(standing.record) if standing else None
-        if standing is None or rule is None:
+        inspection = await self._tokens.inspect(identity, None, "")
+        rule = find_rule(inspection.record) if inspection else None
+        if inspection is None or rule is None:
             return Deny(Reason.UNKNOWN_TOKEN)
-        return decide(rule, build_facts(rule, standing))
+        return decide(rule, build_facts(rule, inspection))
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name; NotFound. Owners without one are names only, and bound nothing."""

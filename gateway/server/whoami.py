@@ -58,12 +58,12 @@ class Whoami:
             if isinstance(presented, Refused):
                 return presented
             try:
-                standing = await self._tokens.standing(token_id(presented), rule, "", request.client)
+                inspection = await self._tokens.inspect(token_id(presented), rule, "", request.client)
             except StoreUnavailable:
                 return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-            outcome, exists = Refused(Reason.UNKNOWN_TOKEN, rule), exists or standing is not None
-            if standing and (standing.record.digest, standing.record.policy) == (presented, rule.policy.name):
-                verdict = decide(rule, build_facts(rule, standing))
+            outcome, exists = Refused(Reason.UNKNOWN_TOKEN, rule), exists or inspection is not None
+            if inspection and (inspection.record.digest, inspection.record.policy) == (presented, rule.policy.name):
+                verdict = decide(rule, build_facts(rule, inspection))
                 if not isinstance(verdict, Deny):
                     return Authorized(rule, verdict.record, verdict.facts)
                 outcome = refuse(rule, verdict)

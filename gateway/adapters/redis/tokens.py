@@ -27,7 +27,7 @@ from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis.usage import run_each
 from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.explanation import Standing
+from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused, NotKept
 from gateway.core.http.client_address import client_network
 from gateway.core.policies.model import Policy, Rule
@@ -128,7 +128,7 @@ class RedisTokens:
         self.owners = RedisOwners(connection)
         self._replace = read_script("audit.lua", "records.lua", "replace.lua")
         self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
-        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
+        self._inspect = read_script("quotas.lua", "charging.lua", "tokens.lua", "inspect.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
@@ -288,16 +288,16 @@ class RedisTokens:
         answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
 
-    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+    async def inspect(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """One script that only reads."""
         arguments = [rule.script_rule if rule else b"", project, client_network(address)]
-        now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
+        now, found = await self._connection.run_script(self._inspect, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:
             return None
         record, kin = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
-        return Standing(now, record, is_revoked == 1, windows, project, kin)
+        return Inspection(now, record, is_revoked == 1, windows, project, kin)
 
     async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
         """What an admission would find for each, its quotas aside: nothing is charged.
@@ -311,7 +311,7 @@ class RedisTokens:
             for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
                 keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
                 arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
-                now, *replies = await self._connection.run_script(self._standing, keys, arguments)
+                now, *replies = await self._connection.run_script(self._inspect, keys, arguments)
                 for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
                     found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
         return [found[number] for number in range(len(asked))]

@@ -54,7 +54,7 @@ class Check(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Inspection(msgspec.Struct, frozen=True):
     """What Redis knew of a token at one instant. `now` is Unix time in milliseconds."""
 
     now: int
@@ -82,23 +82,23 @@ def project_of(rule: Rule | None, path: str) -> str:
     return rule.project_of(parse_path(path) or ()) if rule else ""
 
 
-def build_facts(rule: Rule, standing: Standing) -> Facts:
+def build_facts(rule: Rule, inspection: Inspection) -> Facts:
     """What an admission would find under the rule, as if it were charged where there is room."""
-    record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost.reserved)
+    record = inspection.record if inspection.record.policy == rule.policy.name else None
+    has_room = not exceeded(inspection.windows, rule.cost.reserved)
     return Facts(
-        now=standing.now,
+        now=inspection.now,
         record=record,
-        is_revoked=standing.is_revoked,
+        is_revoked=inspection.is_revoked,
         is_charged=has_room,
-        windows=standing.windows,
+        windows=inspection.windows,
         stored_heads=(),
-        project=standing.project,
-        kin=standing.kin,
+        project=inspection.project,
+        kin=inspection.kin,
     )
 
 
-def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
+def explain_decision(rule: Rule, inspection: Inspection, facts: Facts) -> list[Check]:
     """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
 
     A public rule asks for no token and so checks none.
@@ -108,7 +108,7 @@ def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check
         return checks
     for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
         is_failed = fails(rule, facts)
-        checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
+        checks.append(_check(reason, not is_failed, _note(reason, rule, inspection.record, facts) if is_failed else ""))
         if reason is Reason.UNKNOWN_TOKEN and is_failed:
             break
     return checks

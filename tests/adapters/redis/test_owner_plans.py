@@ -95,14 +95,14 @@ async def test_what_is_looked_at_without_a_charge_has_the_plan_too(connection: R
     tokens, record = RedisTokens(connection), of_ada("sml_a", plan="open")
     await tokens.create(record)
     await tokens.owners.replace("small", "ada", None, replace(ADA, plan="free"))
-    standing = await tokens.standing(record.identity, WRITE, "")
-    assert standing is not None
-    assert ("free", [2, 5]) == (standing.record.plan, [window.quota.limit for window in standing.windows])
+    inspection = await tokens.inspect(record.identity, WRITE, "")
+    assert inspection is not None
+    assert ("free", [2, 5]) == (inspection.record.plan, [window.quota.limit for window in inspection.windows])
     (facts,) = await tokens.find_facts([Asked(WRITE, record.digest)])
     verdict = decide(WRITE, facts)
     assert isinstance(verdict, Deny)
     assert Reason.INSUFFICIENT_PLAN is verdict.reason
-    unruled = await tokens.standing(record.identity, None, "")
+    unruled = await tokens.inspect(record.identity, None, "")
     assert unruled is not None
     assert "free" == unruled.record.plan
 

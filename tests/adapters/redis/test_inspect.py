@@ -92,12 +92,12 @@ async def test_an_explanation_is_what_the_next_admission_says(
         if is_revoked:
             await tokens.revoke(identity)
         before = await _everything(connection)
-        standing = await tokens.standing(identity, rule, project)
-        assert standing is not None
+        inspection = await tokens.inspect(identity, rule, project)
+        assert inspection is not None
         asked = Asked(rule, record.digest, project=project)
         (facts,) = await tokens.find_facts([asked])
         assert before == await _everything(connection)
-        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
+        explained = first_failure(explain_decision(rule, inspection, build_facts(rule, inspection)))
         reason = reason_of(decide(rule, await admissions.admit(asked)))
         assert reason == explained
         assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(rule, facts))
@@ -129,9 +129,9 @@ async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(conne
         await tokens.find_facts([Asked(rule_for("GET /export"), record.digest)])
 
 
-async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:
+async def test_a_token_that_is_not_there_cannot_be_inspected(connection: RedisConnection) -> None:
     """None, and nothing is left behind."""
-    assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
+    assert None is await RedisTokens(connection).inspect("00" * 12, rule_for("GET /export"), "")
     assert [] == await connection.client.keys(ALL_BUT_MARKER)
 
 
@@ -145,10 +145,10 @@ async def test_every_algorithm_is_looked_at_without_being_charged(connection: Re
         await admissions.admit(Asked(rule, record.digest))
     before = await _everything(connection)
     for _ in range(2):
-        standing = await tokens.standing(token_id(record.digest), rule, "")
-        assert standing is not None
-        assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
-        assert 0 < standing.windows[3].used <= 3
+        inspection = await tokens.inspect(token_id(record.digest), rule, "")
+        assert inspection is not None
+        assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in inspection.windows[:3]]
+        assert 0 < inspection.windows[3].used <= 3
     assert before == await _everything(connection)
 
 
