@@ -295,9 +295,9 @@ class RedisTokens:
         raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
+        record, restrictions = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
-        return Inspection(now, record, is_revoked == 1, windows, project, kin)
+        return Inspection(now, record, is_revoked == 1, windows, project, restrictions)
 
     async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
         """What an admission would find for each, its quotas aside: nothing is charged.

@@ -8,8 +8,8 @@
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
--- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
+-- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '',
+-- restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or {status and scopes of the owner, record of the parent or
 -- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
 -- all, nor does one whose parent is. core/admission/decision.py makes the verdict.
 
@@ -43,7 +43,7 @@ local function holds_scopes(scopes, needed)
   return needed.granted[scopes]
 end
 
--- Whether owner and all sides permit the request, plan and quotas aside.
+-- Whether the owner and all that restrict the token permit the request, plan and quotas aside.
 local function is_permitted(record, owner, parent, project, needed)
   return (not owner or owner[1] == 'active')
     and is_of_project(record, project, owner)
@@ -109,7 +109,7 @@ for i, key in ipairs(KEYS) do
     local is_known = record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == rule.policy
     local parent = is_known and read_parent(bucket, record)
     local owner = is_known and read_owner(bucket, record, project)
-    reply[5] = tell_kin(owner, parent)
+    reply[5] = build_restrictions(owner, parent)
     local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
     if is_known and has_parent and may_act(record, now) then
       note_use(key, record, rule.resolution, now)

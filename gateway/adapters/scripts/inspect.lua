@@ -4,8 +4,8 @@
 -- KEYS[i]   the record of token i
 -- ARGV      for each token: the rule that its quotas are looked at for, JSON (core/policies/script_rules.py), or
 --           ''; the project that the request's path names, or ''; the client's network, for the quotas that count it
--- Returns the time in Unix milliseconds, then for each token {record or '', revoked, kin, ...} as admit.lua tells them,
--- and what charging.lua reports.
+-- Returns the time in Unix milliseconds, then for each token {record or '', revoked, restrictions, ...} as
+-- admit.lua tells them, and what charging.lua reports.
 
 local now = clock()
 
@@ -16,7 +16,7 @@ local function look(key, rule, project, network)
   if raw ~= '' then
     local record = read_record(raw, id)
     local parent, owner = read_parent(bucket, record), read_owner(bucket, record, project)
-    reply[3] = tell_kin(owner, parent)
+    reply[3] = build_restrictions(owner, parent)
     rule = rule ~= '' and cjson.decode(rule)
     local plan
     if rule and record[RECORD_POLICY] == rule.policy then

@@ -56,7 +56,7 @@ local function read_parent(bucket, record)
 end
 
 -- What a reply tells of owner and parent: '' where there is nothing to tell.
-local function tell_kin(owner, parent)
+local function build_restrictions(owner, parent)
   if not owner and not parent then
     return ''
   end

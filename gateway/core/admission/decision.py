@@ -38,8 +38,8 @@ class Asked(msgspec.Struct, frozen=True):
     """Names the request among those in flight; empty where the rule does not count these."""
 
 
-class Kin(msgspec.Struct, frozen=True):
-    """Those that bound what a token may do."""
+class Restrictions(msgspec.Struct, frozen=True):
+    """What bounds a token beside its own record: its owner and its parent."""
 
     owner: OwnerStanding | None = None
     """None where the token names no owner, and where nothing is known of the one that it names."""
@@ -48,7 +48,7 @@ class Kin(msgspec.Struct, frozen=True):
     is_parent_revoked: bool = False
 
 
-NO_KIN = Kin()
+NO_RESTRICTIONS = Restrictions()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Facts(msgspec.Struct, frozen=True):
     """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
     project: str = ""
     """The project that the path names; empty where the rule says nothing of it."""
-    kin: Kin = NO_KIN
+    restrictions: Restrictions = NO_RESTRICTIONS
     address: str = ""
     """The client's."""
     export_key: str = ""
@@ -115,8 +115,11 @@ def _is_revoked(_: Rule, facts: Facts) -> bool:
 def _has_no_parent_left(_: Rule, facts: Facts) -> bool:
     if not _record(facts).parent:
         return False
-    parent = facts.kin.parent
-    return parent is None or state_of(parent, facts.kin.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    parent = facts.restrictions.parent
+    return (
+        parent is None
+        or state_of(parent, facts.restrictions.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    )
 
 
 def _is_disabled(_: Rule, facts: Facts) -> bool:
@@ -134,21 +137,21 @@ def _is_expired(_: Rule, facts: Facts) -> bool:
 
 
 def _has_blocked_owner(_: Rule, facts: Facts) -> bool:
-    return facts.kin.owner is not None and facts.kin.owner.status != OwnerStatus.ACTIVE
+    return facts.restrictions.owner is not None and facts.restrictions.owner.status != OwnerStatus.ACTIVE
 
 
 def _is_of_other_project(_: Rule, facts: Facts) -> bool:
     own = _record(facts).project
     if own != "" and facts.project not in ("", own):
         return True
-    owner = facts.kin.owner
+    owner = facts.restrictions.owner
     return owner is not None and owner.scopes is None and (facts.project or own) != ""
 
 
 def _lacks_scope(rule: Rule, facts: Facts) -> bool:
-    if facts.kin is NO_KIN:  # nearly all tokens: nobody else is asked
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: nobody else is asked
         return not _holds(rule.granting, _record(facts).scopes)
-    return not all(_holds(rule.granting, scopes) for _, scopes in sides_of(facts))
+    return not all(_holds(rule.granting, scopes) for _, scopes in scope_grantors(facts))
 
 
 def _lacks_plan(rule: Rule, facts: Facts) -> bool:
@@ -206,15 +209,15 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
     return not any(by.isdisjoint(held) for by in granting)
 
 
-def sides_of(facts: Facts) -> list[tuple[str, str]]:
-    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
-    record, kin = _record(facts), facts.kin
-    sides = [("the token", record.scopes)]
-    if kin.owner is not None:
-        sides.append((f"the owner {record.owner}", kin.owner.scopes or ""))
-    if kin.parent is not None:
-        sides.append((f"the parent {record.parent}", kin.parent.scopes))
-    return sides
+def scope_grantors(facts: Facts) -> list[tuple[str, str]]:
+    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more grantor."""
+    record, restrictions = _record(facts), facts.restrictions
+    grantors = [("the token", record.scopes)]
+    if restrictions.owner is not None:
+        grantors.append((f"the owner {record.owner}", restrictions.owner.scopes or ""))
+    if restrictions.parent is not None:
+        grantors.append((f"the parent {record.parent}", restrictions.parent.scopes))
+    return grantors
 
 
 def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
@@ -224,15 +227,15 @@ def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
 
 
 def effective_scopes(rule: Rule, facts: Facts) -> str:
-    """What the token may use for this request: what all its sides hold and its plan covers."""
-    return rule.policy.effective_scopes([scopes for _, scopes in sides_of(facts)], _record(facts).plan)
+    """What the token may use for this request: what all its grantors hold and its plan covers."""
+    return rule.policy.effective_scopes([scopes for _, scopes in scope_grantors(facts)], _record(facts).plan)
 
 
 def ends_at(facts: Facts) -> int | None:
     """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
-    if facts.kin is NO_KIN:
+    if facts.restrictions is NO_RESTRICTIONS:
         return facts.record.expires_at if facts.record else None
-    ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
+    ends = [one.expires_at for one in (facts.record, facts.restrictions.parent) if one and one.expires_at is not None]
     return min(ends, default=None)
 
 
