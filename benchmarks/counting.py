@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.usage import RedisCounting
 from gateway.app import request_ids
 from gateway.core.admission.decision import Facts
@@ -41,7 +41,7 @@ class Policies:
 
 async def measure() -> None:
     connection = RedisConnection(open_client(EMBEDDED, 5), 5)
-    settlements = RedisSettlements(connection, request_ids().__next__)
+    refunds = RedisQuotaRefunds(connection, request_ids().__next__)
     counting = RedisCounting(connection, {}, time.time)
 
     def build(counting: RedisCounting | None) -> Exchange:
@@ -50,7 +50,7 @@ async def measure() -> None:
             policies=Policies(),
             admissions=left_out,
             retrieval=left_out,
-            settlements=settlements,
+            refunds=refunds,
             streams=left_out,
             authenticator=left_out,
             access_log=None,

@@ -27,8 +27,8 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.readiness import RedisReadiness
-from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisCounting
 from gateway.adapters.renderer import ProcessRenderer
@@ -87,7 +87,7 @@ class Gateway:
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
@@ -108,7 +108,7 @@ class Gateway:
             policies=self.policies,
             admissions=self.admissions,
             retrieval=self.retrieval,
-            settlements=self.settlements,
+            refunds=self.refunds,
             streams=self.streams,
             authenticator=self.authenticator,
             access_log=self.access_log,
@@ -120,7 +120,7 @@ class Gateway:
 
     def set_time(self, milliseconds: int | None) -> None:
         """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
-        self.admissions.now = self.settlements.now = self.exports.now = self.fetches.now = milliseconds
+        self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
 
@@ -183,7 +183,7 @@ class Gateway:
         await self.waited_for.close()
         await self.exports_redis.close()
         await self.upstreams.close()
-        await self.settlements.close()
+        await self.refunds.close()
         await self.managing.close()
         await self.counting.close()
         await self.counting_redis.close()

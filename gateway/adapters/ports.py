@@ -114,10 +114,10 @@ class Fetches(Protocol):
         ...
 
 
-class Flight(Protocol):
+class InFlight(Protocol):
     """A request that counts as in flight while the `with` block runs."""
 
-    def __enter__(self) -> "Flight": ...
+    def __enter__(self) -> "InFlight": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
@@ -128,19 +128,19 @@ class Flight(Protocol):
         ...
 
 
-class Settlements(Protocol):
+class QuotaRefunds(Protocol):
     """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
 
     def lease_for(self, rule: Rule) -> str:
         """A name of its own for a request; empty where the rule does not count those in flight."""
         ...
 
-    def settle(self, outcome: Authorized | Refused) -> None:
+    def refund(self, outcome: Authorized | Refused) -> None:
         """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """The flight of an admitted request, which is among those in flight already."""
+    def in_flight(self, rule: Rule, facts: Facts) -> InFlight:
+        """Return an admitted request, which is among those in flight already, until the `with` block ends."""
         ...
 
 

@@ -16,9 +16,9 @@ from gateway.adapters.admin_ports import Counting
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
-    Flight,
+    InFlight,
     PolicySource,
-    Settlements,
+    QuotaRefunds,
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
@@ -100,7 +100,7 @@ class Exchange:
         policies: PolicySource,
         admissions: Admissions,
         retrieval: Retrieval,
-        settlements: Settlements,
+        refunds: QuotaRefunds,
         streams: Streams,
         authenticator: Authenticator,
         access_log: AccessLog | None,
@@ -114,7 +114,7 @@ class Exchange:
         self._policies = policies
         self._admissions = admissions
         self._retrieval = retrieval
-        self._settlements = settlements
+        self._refunds = refunds
         self._streams = streams
         self._authenticator = authenticator
         self._access_log = access_log
@@ -145,7 +145,7 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
+        key, lease = export_key(rule, request, wanted), self._refunds.lease_for(rule)
         asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
         facts_to_come = self._admissions.admit(asked)
         try:
@@ -179,9 +179,9 @@ class Exchange:
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
-        with self._settlements.in_flight(admission.rule, admission.facts) as flight:
+        with self._refunds.in_flight(admission.rule, admission.facts) as in_flight:
             try:
-                response = flight.until_sent(await self._answer(request, content, admission))
+                response = in_flight.until_sent(await self._answer(request, content, admission))
             except (CancelledError, ClientGone) as error:
                 ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
                 self.leave(request, admission.rule, admission.facts, ended)
@@ -235,7 +235,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
+        with self._refunds.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
@@ -257,10 +257,12 @@ class Exchange:
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
-        flight = self._settlements.in_flight(rule, admission.facts)
-        flight.__enter__()
+        in_flight = self._refunds.in_flight(rule, admission.facts)
+        in_flight.__enter__()
         asking = Asking(self._policies, request, find_rule, self._authenticator)
-        return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
+        return Permission(
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
+        )
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
@@ -275,7 +277,7 @@ class Exchange:
         """
         fields = response.head.fields
         outcome = settle(outcome, response.head)
-        self._settlements.settle(outcome)
+        self._refunds.refund(outcome)
         if self._counting is not None:
             self._counting.note(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
@@ -296,7 +298,7 @@ class Exchange:
         """Takes in an admission whose client has left: what it holds is released."""
         verdict = decide(rule, facts) if facts is not None else None
         if isinstance(verdict, Allow):
-            with self._settlements.in_flight(rule, verdict.facts):
+            with self._refunds.in_flight(rule, verdict.facts):
                 pass
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
@@ -334,7 +336,7 @@ class Permission:
         exchange: Exchange,
         request: RequestHead,
         admission: Authorized,
-        flight: Flight,
+        in_flight: InFlight,
         follow: Callable[[], Callable[[], None]],
     ) -> None:
         self.request = request
@@ -344,7 +346,7 @@ class Permission:
         self.is_complete = False
         """Whether the answer was given to its end."""
         self._exchange = exchange
-        self._flight = flight
+        self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
         self._forget: Callable[[], None] | None = None
         self._begun: Response | None = None
@@ -371,7 +373,7 @@ class Permission:
         if self._forget is not None:
             self._forget()
         self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
-        self._flight.__exit__(None, None, None)
+        self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)

@@ -1,4 +1,4 @@
-"""A store under a clock of the test's own: its tokens, admissions and settlements, and rules with any quotas."""
+"""A store under a clock of the test's own: its tokens, admissions and refunds, and rules with any quotas."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import msgspec
 from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized
@@ -57,14 +57,14 @@ class Bench:
         self.tokens = RedisTokens(self.connection)
         self.admissions = RedisAdmissions(self.connection)
         leases = (f"lease-{number}" for number in count())
-        self.settlements = RedisSettlements(self.connection, leases.__next__, lease_seconds)
+        self.refunds = RedisQuotaRefunds(self.connection, leases.__next__, lease_seconds)
         self.at(START)
 
     def at(self, now: int) -> None:
-        self.admissions.now = self.settlements.now = now
+        self.admissions.now = self.refunds.now = now
 
     async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> Facts:
-        lease = self.settlements.lease_for(rule)
+        lease = self.refunds.lease_for(rule)
         return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
@@ -72,8 +72,8 @@ class Bench:
 
     async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
-        self.settlements.settle(Authorized(rule, facts.record, settled))
-        await self.settlements.settled()
+        self.refunds.refund(Authorized(rule, facts.record, settled))
+        await self.refunds.drain()
 
 
 @asynccontextmanager
@@ -88,4 +88,4 @@ async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_second
                 await bench.tokens.create(record)
             yield bench
         finally:
-            await bench.settlements.close()
+            await bench.refunds.close()

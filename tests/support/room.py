@@ -10,7 +10,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.exports import RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
-from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
@@ -89,13 +89,13 @@ class Room:
         self.renderer = ProcessRenderer()
         self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer), instance="room")
         self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
-        self.settlements = RedisSettlements(self.connection, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
             policies=self,
             admissions=self.admissions,
             retrieval=self.retrieval,
-            settlements=self.settlements,
+            refunds=self.refunds,
             streams=self.streams,
             authenticator=Authenticator(failures, pepper=b""),
             access_log=self,
@@ -109,7 +109,7 @@ class Room:
 
     @now.setter
     def now(self, milliseconds: int) -> None:
-        self.admissions.now = self.exports.now = self.fetches.now = self.settlements.now = milliseconds
+        self.admissions.now = self.exports.now = self.fetches.now = self.refunds.now = milliseconds
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)

@@ -8,10 +8,11 @@
 -- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
 -- lease or ''
 --
--- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '',
--- restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or {status and scopes of the owner, record of the parent or
--- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
--- all, nor does one whose parent is. core/admission/decision.py makes the verdict.
+-- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of
+-- stored variants or '', restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or {status
+-- and scopes of the owner, record of the parent or '', revoked, plan of the owner or ''}. A refused request charges
+-- nothing; an unknown, revoked, disabled or outdated token leaves no trace at all, nor does one whose parent is.
+-- core/admission/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then

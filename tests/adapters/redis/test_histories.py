@@ -102,9 +102,9 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
                     await bench.give_back(rule, facts, given)
                     twin.write(keys, give_back(counted, states, given, facts.now, now))
                 elif facts.lease:
-                    with bench.settlements.in_flight(rule, facts):
+                    with bench.refunds.in_flight(rule, facts):
                         pass
-                    await bench.settlements.settled()
+                    await bench.refunds.drain()
                     twin.write(keys, release(states, facts.lease))
 
 
