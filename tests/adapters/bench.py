@@ -70,7 +70,7 @@ class Bench:
     async def keys(self) -> set[str]:
         return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}
 
-    async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
+    async def refund(self, rule: Rule, facts: Facts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
         self.refunds.refund(Authorized(rule, facts.record, settled))
         await self.refunds.drain()

@@ -102,7 +102,7 @@ class _Change(msgspec.Struct, frozen=True):
 
     key: str
     quota: Quota
-    action: Literal["give_back", "renew", "release"]
+    action: Literal["refund", "renew", "release"]
     first: str | int
     second: int = 0
 
@@ -135,7 +135,7 @@ class RedisQuotaRefunds:
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(rule, facts, window.quota), window.quota, "give_back", units, facts.now)
+                _Change(_key(rule, facts, window.quota), window.quota, "refund", units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]

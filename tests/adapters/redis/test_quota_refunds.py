@@ -96,7 +96,7 @@ async def test_settling_makes_no_counter_anew(bench: Bench) -> None:
     for key in await bench.client.keys("gw1:*quota:*") + await bench.client.keys("gw1:*log:*"):
         await bench.client.delete(key)
     before: Any = await bench.client.keys(ALL_BUT_MARKER)
-    await bench.give_back(rule, facts, 3)
+    await bench.refund(rule, facts, 3)
     assert sorted(before) == sorted(await bench.client.keys(ALL_BUT_MARKER))
 
 
@@ -106,7 +106,7 @@ async def test_a_settlement_that_redis_did_not_take_is_lost(bench: Bench) -> Non
     first, second = [await bench.admit(rule, RECORDS[0]) for _ in range(2)]
     script, bench.refunds._script = bench.refunds._script, None  # type: ignore[assignment]
     bench.connection._probing = asyncio.current_task()  # the circuit is open
-    await bench.give_back(rule, first, 3)
+    await bench.refund(rule, first, 3)
     bench.refunds._script, bench.connection._probing = script, None
-    await bench.give_back(rule, second, 1)
+    await bench.refund(rule, second, 1)
     assert 5 + 3 == (await bench.admit(rule, RECORDS[0])).windows[0].used
