@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
@@ -101,15 +101,15 @@ class Heads(Protocol):
 class Fetches(Protocol):
     """Who asks the backend when many want the same."""
 
-    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
-        """Whose turn it is to fetch an export for requests that select the same variant.
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> FetchRole:
+        """Return the caller's role in the fetch of an export for requests that select the same variant.
 
-        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
-        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        Wait while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time; raises the UpstreamError that another one of this worker got. A Leader must come to an `end`.
         """
         ...
 
-    def end(self, lead: Lead, landing: Landing) -> None:
+    def end(self, leader: Leader, result: FetchResult) -> None:
         """Says what became of a fetch; only the first time counts."""
         ...
 

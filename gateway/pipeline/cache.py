@@ -18,7 +18,7 @@ from gateway.adapters.streams import PIECE_BYTES, give_up
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
+from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.cache.told import read_selection
@@ -172,36 +172,40 @@ class Retrieval:
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
         name = export_name(admission)
-        turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
-        if isinstance(turn, Response):
-            return turn
-        if isinstance(turn, Alone) and turn.has_failed:
+        role = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Bypass()
+        if isinstance(role, Response):
+            return role
+        if isinstance(role, Bypass) and role.has_failed:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 return stand_in
-        lead = turn if isinstance(turn, Lead) else None
-        return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, lead))
+        leader = role if isinstance(role, Leader) else None
+        return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, leader))
 
-    async def _wait(self, request: RequestHead, admission: Authorized, name: str, why: str) -> Response | Lead | Alone:
-        """The answer that another request's fetch has brought, or whose turn it is."""
+    async def _wait(
+        self, request: RequestHead, admission: Authorized, name: str, why: str
+    ) -> Response | Leader | Bypass:
+        """The answer that another request's fetch has brought, or else the role of this one."""
         rule, heads = admission.rule, admission.facts.stored_heads
         for _ in range(MAXIMUM_ROUNDS):
-            turn = await self._take_turn(request, admission, name, heads)
-            if not isinstance(turn, Landed):
-                return turn
-            heads = tuple(turn.heads)
-            again = plan_answer(admission, request, _decode(rule, heads), turn.now)
+            role = await self._take_role(request, admission, name, heads)
+            if not isinstance(role, Shared):
+                return role
+            heads = tuple(role.heads)
+            again = plan_answer(admission, request, _decode(rule, heads), role.now)
             if isinstance(again, Reuse):
                 collapsed = msgspec.structs.replace(again, collapsed=why)
-                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
+                shared = await self._reuse(request, admission, collapsed, role.now, role.content)
                 if shared is not None:
                     self.counts["collapsed"] += 1
                     return shared
             if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
                 break  # else once more: it was another variant, or a purge came first
-        return Alone()
+        return Bypass()
 
-    async def _take_turn(self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]) -> Turn:
+    async def _take_role(
+        self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]
+    ) -> FetchRole:
         rule = admission.rule
 
         def suffices(stored: Sequence[bytes], now: int) -> bool:
@@ -224,9 +228,9 @@ class Retrieval:
     async def _refresh(self, fetch: Fetch, name: str) -> None:
         admission = fetch.admission
         try:
-            turn = await self._take_turn(fetch.request, admission, name, admission.facts.stored_heads)
-            if isinstance(turn, Lead):
-                answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
+            role = await self._take_role(fetch.request, admission, name, admission.facts.stored_heads)
+            if isinstance(role, Leader):
+                answer = await self._fetching.fetch(msgspec.structs.replace(fetch, leader=role))
                 if isinstance(answer, Response):
                     await give_up(answer.content)
         except (UpstreamError, MemoryFull) as error:

@@ -25,7 +25,7 @@ from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, 
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
+from gateway.core.cache.fetch import Bypass, Failed, Fetch, Shaped, Shared, Stored, Storing
 from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
 from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
 from gateway.core.cache.told import build_fields, build_whole_fields
@@ -246,7 +246,7 @@ class Fetching:
 
     async def fetch(self, it: Fetch) -> Response | Refused:
         """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
-        if it.lead is None or it.admission.rule.variants is None:
+        if it.leader is None or it.admission.rule.variants is None:
             return await self._fetch(it)
         return await self._shared.do(self._fetch(it))  # what is made here is made for others too
 
@@ -258,12 +258,12 @@ class Fetching:
         try:
             return await self._ask(it)
         except UpstreamError as error:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Failed(error))
+            if it.leader is not None:
+                self._fetches.end(it.leader, Failed(error))
             raise
         finally:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Alone())
+            if it.leader is not None:
+                self._fetches.end(it.leader, Bypass())
 
     def is_in_loop(self, request: RequestHead, policy: Policy) -> bool:
         """Whether the request was passed on under the policy before."""
@@ -423,8 +423,8 @@ class Fetching:
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
         """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
         has_failed = cache_reuse.is_failure(head.status)
-        if it.lead is not None:
-            self._fetches.end(it.lead, Alone(has_failed))
+        if it.leader is not None:
+            self._fetches.end(it.leader, Bypass(has_failed))
         is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
@@ -451,13 +451,13 @@ class Fetching:
                 groups=keys.groups_of(rule, it.request, who, head.fields),
                 began_at=it.began_at,
                 keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
-                lead=it.lead if is_of_use else None,
+                leader=it.leader if is_of_use else None,
                 document=it.shaped.name if it.shaped is not None else "",
             )
         )
-        if it.lead is not None:
-            shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
-            self._fetches.end(it.lead, shared if is_of_use else Alone())
+        if it.leader is not None:
+            shared = Shared((), it.began_at) if outcome == "outdated" else Shared((raw,), it.began_at, content)
+            self._fetches.end(it.leader, shared if is_of_use else Bypass())
         return outcome
 
 

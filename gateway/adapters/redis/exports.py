@@ -317,7 +317,7 @@ class RedisExports:
         is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
         staged = await self._contents.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
         is_sent = it.is_content_new and not is_long
-        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
+        lease, holder = (it.leader.lease, it.leader.holder) if it.leader else ("", "")
         clock = "" if self.now is None else self.now
         arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
         arguments += [it.content if is_sent else b"", int(is_sent), holder]
@@ -346,9 +346,9 @@ class RedisExports:
 
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
-        if it.lead is not None:
+        if it.leader is not None:
             with suppress(StoreUnavailable):  # then the lease ends by itself
-                await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
+                await self._connection.run_script(self._end, [it.leader.lease], [it.leader.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
         """The heads of a document for a variant in these groups; none where Redis is away.
