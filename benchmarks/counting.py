@@ -49,7 +49,7 @@ async def measure() -> None:
         return Exchange(
             policies=Policies(),
             admissions=left_out,
-            retrieval=left_out,
+            export_cache=left_out,
             refunds=refunds,
             streams=left_out,
             authenticator=left_out,

@@ -41,10 +41,10 @@ from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Contents, Fetching
-from gateway.pipeline.variants import Shaping
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
@@ -91,13 +91,13 @@ class Gateway:
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
-        contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
+        content_store = ContentStore(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
+        parts = (exports, content_store, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
-        documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, self.heads)
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
+        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
+        self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
@@ -107,7 +107,7 @@ class Gateway:
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
-            retrieval=self.retrieval,
+            export_cache=self.export_cache,
             refunds=self.refunds,
             streams=self.streams,
             authenticator=self.authenticator,
@@ -175,8 +175,8 @@ class Gateway:
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
-        await self.retrieval.close()
-        await self.fetching.close()
+        await self.export_cache.close()
+        await self.fetcher.close()
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()

@@ -130,7 +130,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     requests: Mapping[Counted, int]
     events: Mapping[str, int]
-    """What happened in caches, by the words of `Retrieval.counts`."""
+    """What happened in caches, by the words of `ExportCache.counts`."""
 
 
 class StoreMemory(msgspec.Struct, frozen=True):

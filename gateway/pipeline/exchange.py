@@ -61,7 +61,7 @@ from gateway.core.upstream.forwarding import build_last_hop, hops_left
 from gateway.core.variants.exchange_heads import build_options, find_wanted
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
@@ -99,7 +99,7 @@ class Exchange:
         self,
         policies: PolicySource,
         admissions: Admissions,
-        retrieval: Retrieval,
+        export_cache: ExportCache,
         refunds: QuotaRefunds,
         streams: Streams,
         authenticator: Authenticator,
@@ -113,7 +113,7 @@ class Exchange:
         self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
-        self._retrieval = retrieval
+        self._export_cache = export_cache
         self._refunds = refunds
         self._streams = streams
         self._authenticator = authenticator
@@ -204,7 +204,7 @@ class Exchange:
             if admission.rule.manage is not None and self._product_api is not None:
                 response: Response | Refused = await self._product_api.handle(request, content, admission)
             else:
-                response = await self._retrieval.respond(request, content, admission)
+                response = await self._export_cache.respond(request, content, admission)
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except MemoryFull:
@@ -267,7 +267,7 @@ class Exchange:
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
         request, admission = permission.request, permission.admission
-        await self._retrieval.invalidate(request, admission.rule.policy, head)
+        await self._export_cache.invalidate(request, admission.rule.policy, head)
         return self.finish(request, admission, Response(head, b""))
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:

@@ -85,7 +85,7 @@ class Opened(msgspec.Struct, frozen=True):
                 hold.release()
 
 
-class Contents:
+class ContentStore:
     """Reads and encodes. A coding is one of those `offered`, or empty for the content as it is."""
 
     def __init__(
@@ -209,7 +209,7 @@ LONG_BYTES = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-class Shapes(Protocol):
+class Variants(Protocol):
     """What answers in the place of a backend where a rule has variants."""
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
@@ -217,7 +217,7 @@ class Shapes(Protocol):
         ...
 
 
-class Fetching:
+class UpstreamFetcher:
     """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
 
     `instance` tells this gateway from others, where its requests can come back to it (core/upstream/loops.py).
@@ -226,11 +226,11 @@ class Fetching:
     def __init__(
         self,
         exports: Exports,
-        contents: Contents,
+        content_store: ContentStore,
         fetches: Fetches,
         upstreams: Upstreams,
         counts: Counter[str],
-        shaping: Shapes | None = None,
+        variants: Variants | None = None,
         issuer: Issuer | None = None,
         instance: str = "",
     ) -> None:
@@ -238,10 +238,10 @@ class Fetching:
         self._instance = instance
         self._counts = counts
         self._exports = exports
-        self._contents = contents
+        self._content_store = content_store
         self._fetches = fetches
         self._upstreams = upstreams
-        self._shaping = shaping
+        self._variants = variants
         self._shared = SharedWork()
 
     async def fetch(self, it: Fetch) -> Response | Refused:
@@ -294,10 +294,10 @@ class Fetching:
         kept: bytes | None = None
         validators: tuple[Field, ...] = ()
         if it.stored is not None and it.stored.head.validators:
-            kept = await self._contents.read(it.name, it.stored.head)
+            kept = await self._content_store.read(it.name, it.stored.head)
             validators = it.stored.head.validators if kept is not None else ()
-        if it.admission.rule.variants is not None and self._shaping is not None:
-            shaped = await self._shaping.shape(it.request, it.admission, validators)
+        if it.admission.rule.variants is not None and self._variants is not None:
+            shaped = await self._variants.shape(it.request, it.admission, validators)
             if isinstance(shaped, Refused):
                 return shaped
             answer = shaped.answer
@@ -353,7 +353,7 @@ class Fetching:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
             return _pass_through(answer, it.why, objection or "")
-        with self._contents.held.begin() as hold:
+        with self._content_store.held.begin() as hold:
             whole = await collect(answer.content, storing.maximum_bytes(rule), hold)
             if not isinstance(whole, bytes):
                 await self._let_go(it, head, None)
@@ -368,7 +368,7 @@ class Fetching:
         rule = it.admission.rule
         if content_coding.is_decodable(head.fields):
             coding, encoded = content_coding.find_coding(head.fields), whole
-            plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
+            plain = await self._content_store.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
                 return _pass_through(Response(head, encoded), it.why, storing.BROKEN_CODING)
@@ -410,10 +410,10 @@ class Fetching:
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         if reuse.is_unmodified:
             return cache_reuse.build_fetched(it.request, reuse, b"", answer, status)
-        coding = cache_reuse.choose_coding(it.request, reuse, self._contents.offered)
+        coding = cache_reuse.choose_coding(it.request, reuse, self._content_store.offered)
         is_part = field_value(it.request.fields, b"range") is not None
         name = it.name if is_stored else None
-        opened = await self._contents.open(name, export.head, coding, content, is_part=is_part, spare=hold)
+        opened = await self._content_store.open(name, export.head, coding, content, is_part=is_part, spare=hold)
         if opened is None:
             raise ValueError("content that is at hand is never gone")
         return opened.build(

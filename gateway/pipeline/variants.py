@@ -26,7 +26,7 @@ from gateway.core.variants.exchange_heads import (
     document_rule,
 )
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
-from gateway.pipeline.cache import Retrieval, export_name, stored_export
+from gateway.pipeline.cache import ExportCache, export_name, stored_export
 
 
 class Renderer(Protocol):
@@ -37,10 +37,10 @@ class Renderer(Protocol):
         ...
 
 
-class Shaping:
-    """See fetching.Shapes. `documents` finds documents, under rules of their own."""
+class VariantBuilder:
+    """See fetch.Variants. `documents` finds documents, under rules of their own."""
 
-    def __init__(self, documents: Retrieval, exports: Exports, renderer: Renderer) -> None:
+    def __init__(self, documents: ExportCache, exports: Exports, renderer: Renderer) -> None:
         self._documents = documents
         self._exports = exports
         self._renderer = renderer

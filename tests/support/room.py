@@ -31,10 +31,10 @@ from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.records import AccessRecord, TokenRecord
 from gateway.core.tokens.text import build_checksum
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Contents, Fetching
-from gateway.pipeline.variants import Shaping
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.variants import VariantBuilder
 from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
 from tests.support.scripted_upstreams import ScriptedUpstreams
@@ -83,18 +83,18 @@ class Room:
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
         self.encoder = ContentEncoder()
-        self.contents = contents = Contents(self.exports, self.encoder, counts=counts)
-        parts = (self.exports, contents, self.fetches, self.upstreams, counts)
-        documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
+        self.content_store = content_store = ContentStore(self.exports, self.encoder, counts=counts)
+        parts = (self.exports, content_store, self.fetches, self.upstreams, counts)
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()
-        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer), instance="room")
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
+        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, self.exports, self.renderer), instance="room")
+        self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, counts)
         self.refunds = RedisQuotaRefunds(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
             policies=self,
             admissions=self.admissions,
-            retrieval=self.retrieval,
+            export_cache=self.export_cache,
             refunds=self.refunds,
             streams=self.streams,
             authenticator=Authenticator(failures, pepper=b""),
@@ -119,8 +119,8 @@ class Room:
 
     async def close(self) -> None:
         self.streams.close()
-        await self.retrieval.close()
-        await self.fetching.close()
+        await self.export_cache.close()
+        await self.fetcher.close()
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()

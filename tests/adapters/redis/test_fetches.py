@@ -73,7 +73,7 @@ async def until_it_waits(task: "asyncio.Task[object]") -> None:
 
 
 async def test_the_first_fetches_and_the_others_get_what_it_got(start: Start) -> None:
-    """A hundred requests of one worker: one leader, and ninety-nine who share with its answer, content and all."""
+    """A hundred requests of one worker: one leader, and ninety-nine who share its answer, content and all."""
     worker = start()
     leader = await leader_of(worker)
     waiting = [asyncio.create_task(begin(worker)) for _ in range(99)]
