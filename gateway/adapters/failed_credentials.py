@@ -27,7 +27,7 @@ def announce_guard(limit: str) -> str:
 
 
 class FailedCredentials:
-    """See protocols.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
+    """See ports.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
 
     def __init__(self, limit: str) -> None:
         try:

@@ -80,7 +80,7 @@ CALL: ContextVar[Call] = ContextVar("call")
 
 
 class AppUpstreams:
-    """See protocols.Upstreams. What is asked of it can be made for others: it has no content."""
+    """See ports.Upstreams. What is asked of it can be made for others: it has no content."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()

@@ -52,7 +52,7 @@ class RedisAdmissions:
         its batches."""
 
     def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
-        """What Redis knows of the token; see protocols.Admissions."""
+        """What Redis knows of the token; see ports.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
@@ -62,7 +62,7 @@ class RedisAdmissions:
         return facts
 
     def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
-        """Tells what comes of an admission that nobody awaits any more; see protocols.Admissions."""
+        """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone

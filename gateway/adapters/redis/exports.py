@@ -224,7 +224,7 @@ logger = logging.getLogger(__name__)
 
 
 class RedisExports:
-    """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
+    """See ports.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
 
     `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`. The
     history is in the same Redis, unless another one is given.
@@ -441,7 +441,7 @@ def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
 
 
 class ApartHeads:
-    """See protocols.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
+    """See ports.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None

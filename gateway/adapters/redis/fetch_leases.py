@@ -29,7 +29,7 @@ Suffices = Callable[[Sequence[bytes], int], bool]
 
 
 class RedisFetches:
-    """See protocols.Fetches. `look_seconds` and `marks` are for tests, which let no real time pass.
+    """See ports.Fetches. `look_seconds` and `marks` are for tests, which let no real time pass.
 
     `now` sets the script's clock as in RedisExports.
     """

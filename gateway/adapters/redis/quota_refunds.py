@@ -108,7 +108,7 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class RedisQuotaRefunds:
-    """See protocols.QuotaRefunds; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """See ports.QuotaRefunds; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
 
     def __init__(
         self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS

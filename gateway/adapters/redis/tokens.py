@@ -42,7 +42,7 @@ FIELDS_AT_ONCE = 10_000
 
 
 class RedisOwners:
-    """See protocols.Owners."""
+    """See admin_ports.Owners."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -120,7 +120,7 @@ LOOKED_AT_ONCE = 128
 
 
 class RedisTokens:
-    """See protocols.Tokens."""
+    """See admin_ports.Tokens."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -175,7 +175,7 @@ class RedisTokens:
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
-        """See admin_protocols.Tokens."""
+        """See admin_ports.Tokens."""
         keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
@@ -225,7 +225,7 @@ class RedisTokens:
         return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        """See admin_ports.Tokens. What is named in full is looked up; else all names are looked through."""
         for pattern in redis_keys.traces(policy, project, owner):
             if await self._connection.run(partial(_has_key, pattern=pattern)):
                 return True
@@ -236,7 +236,7 @@ class RedisTokens:
         await self.revoke_each([identity], entry)
 
     async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """See admin_protocols.Tokens."""
+        """See admin_ports.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
             meant = list(bucket)
@@ -265,7 +265,7 @@ class RedisTokens:
         return [identity.decode() for identity in revoked]
 
     async def keep(self) -> None:
-        """See admin_protocols.Tokens: a write of its own, and then WAITAOF on the same connection.
+        """See admin_ports.Tokens: a write of its own, and then WAITAOF on the same connection.
 
         What was acknowledged before is before that write in the append-only file, whichever connection it came by.
         """
@@ -405,7 +405,7 @@ GRACE_MILLISECONDS = 60_000
 
 
 class RedisClaims:
-    """See admin_protocols.Claims."""
+    """See admin_ports.Claims."""
 
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection

@@ -290,7 +290,7 @@ class HealthChecks:
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams. `clock` measures time-outs; without it, the event loop does."""
+    """See ports.Upstreams. `clock` measures time-outs; without it, the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
