@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
-from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.app import request_ids
 from gateway.core.admission.decision import Facts
 from gateway.core.admission.outcomes import Authorized
@@ -42,9 +42,9 @@ class Policies:
 async def measure() -> None:
     connection = RedisConnection(open_client(EMBEDDED, 5), 5)
     refunds = RedisQuotaRefunds(connection, request_ids().__next__)
-    counting = RedisCounting(connection, {}, time.time)
+    counting = RedisUsageCounter(connection, {}, time.time)
 
-    def build(counting: RedisCounting | None) -> Exchange:
+    def build(counting: RedisUsageCounter | None) -> Exchange:
         left_out: Any = None  # what comes before the end
         return Exchange(
             policies=Policies(),
@@ -55,7 +55,7 @@ async def measure() -> None:
             authenticator=left_out,
             access_log=None,
             clock=time.time,
-            counting=counting,
+            usage_counter=counting,
         )
 
     outcomes = [

@@ -30,7 +30,7 @@ from gateway.adapters.redis.fetch_leases import RedisFetches
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.readiness import RedisReadiness
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
 from gateway.adapters.signing_keys import SigningKeys
@@ -99,7 +99,7 @@ class Gateway:
         self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
         failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
@@ -113,7 +113,7 @@ class Gateway:
             authenticator=self.authenticator,
             access_log=self.access_log,
             clock=time.time,
-            counting=self.counting,
+            usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
         )
@@ -185,7 +185,7 @@ class Gateway:
         await self.upstreams.close()
         await self.refunds.close()
         await self.managing.close()
-        await self.counting.close()
+        await self.usage_counter.close()
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:

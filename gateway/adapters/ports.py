@@ -188,8 +188,8 @@ class FailedCredentials(Protocol):
         """Seconds until the client may present credentials again, None where it may now."""
         ...
 
-    def note(self, address: str) -> None:
-        """Counts a credential that was not valid."""
+    def record_failure(self, address: str) -> None:
+        """Count a credential that was not valid."""
         ...
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.streams import PIECE_BYTES, give_up
+from gateway.adapters.streams import PIECE_BYTES, close_unread
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
@@ -104,7 +104,7 @@ class ExportCache:
         answer = await self.respond(whole, None, admission)
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
-        await give_up(answer.content)
+        await close_unread(answer.content)
         return msgspec.structs.replace(answer, content=b"")
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
@@ -164,7 +164,7 @@ class ExportCache:
         if isinstance(answer, Response) and cache_reuse.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
-                await give_up(answer.content)
+                await close_unread(answer.content)
                 return stand_in
         return answer
 
@@ -232,7 +232,7 @@ class ExportCache:
             if isinstance(role, Leader):
                 answer = await self._fetcher.fetch(msgspec.structs.replace(fetch, leader=role))
                 if isinstance(answer, Response):
-                    await give_up(answer.content)
+                    await close_unread(answer.content)
         except (UpstreamError, MemoryFull) as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from gateway.adapters.admin_ports import Counting
+from gateway.adapters.admin_ports import UsageCounter
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
@@ -105,7 +105,7 @@ class Exchange:
         authenticator: Authenticator,
         access_log: AccessLog | None,
         clock: Callable[[], float],
-        counting: Counting | None = None,
+        usage_counter: UsageCounter | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
     ) -> None:
@@ -119,7 +119,7 @@ class Exchange:
         self._authenticator = authenticator
         self._access_log = access_log
         self._clock = clock
-        self._counting = counting
+        self._usage_counter = usage_counter
 
     @property
     def masking(self) -> Masking:
@@ -278,8 +278,8 @@ class Exchange:
         fields = response.head.fields
         outcome = settle(outcome, response.head)
         self._refunds.refund(outcome)
-        if self._counting is not None:
-            self._counting.note(outcome, response.head)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
@@ -306,8 +306,8 @@ class Exchange:
         """Counts and records a request that is not answered: nobody is there. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
-        if self._counting is not None:
-            self._counting.note(outcome, head)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, head)
         self._record(request, outcome, Response(head, b""), ended, 0, "")
 
     def _record(

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.ports import Exports
-from gateway.adapters.streams import collect, give_up
+from gateway.adapters.streams import close_unread, collect
 from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
 from gateway.core.cache import keys
 from gateway.core.cache.fetch import Shaped
@@ -61,7 +61,7 @@ class VariantBuilder:
         if head.status != 200 or admission.wanted is None:
             return shaped
         if _names(validators, field_value(head.fields, b"etag")):
-            await give_up(document.content)
+            await close_unread(document.content)
             return msgspec.structs.replace(shaped, answer=build_unchanged(head))
         try:
             made = await self._render(shaped.answer, request, admission, admission.wanted)
@@ -87,7 +87,7 @@ class VariantBuilder:
         if status.endswith(b"; collapsed"):
             behind, _ = await self._behind(found, request, admission)
             if not behind.facts.stored_heads:
-                await give_up(document.content)
+                await close_unread(document.content)
                 document = await self._documents.respond(found, None, behind)
                 return document, None, name
         elif not status.startswith(b"gateway; hit"):
@@ -117,11 +117,11 @@ class VariantBuilder:
         if rule.variants is None:
             raise ValueError(f"{rule.pattern.text} has no variants")
         if is_event_stream(document.head.fields):
-            await give_up(document.content)
+            await close_unread(document.content)
             raise BrokenDocument("$", "a stream of events is no document")
         content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
         if not isinstance(content, bytes):
-            await give_up(content)
+            await close_unread(content)
             raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
         made = await self._renderer.render(content, rule.variants.form, wanted)
         if isinstance(made, InvalidOptions):

@@ -54,7 +54,7 @@ class ForwardAuth:
             return translate(proxy, exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS))
         original = request if request.fault else read_original(proxy, request, rest, self._trusted.field)
         if isinstance(original, Lacking):
-            self._lacking.note(original.what, raw.peer, request.id)
+            self._lacking.log(original.what, raw.peer, request.id)
             return translate(proxy, exchange.refuse(request, Reason.MISSING_ORIGINAL, lacking=original.what))
         if isinstance(original, Reason):
             return translate(proxy, exchange.refuse(request, original))
@@ -73,8 +73,8 @@ class LackingLog:
         self._told: dict[str, tuple[float, int]] = {}
         """When each was told, and how often it has been lacking since."""
 
-    def note(self, what: str, peer: str, request_id: str) -> None:
-        """One subrequest of the proxy at `peer`, which lacks this."""
+    def log(self, what: str, peer: str, request_id: str) -> None:
+        """Log that a subrequest of the proxy at `peer` lacks this, unless it was logged lately."""
         now = self._clock()
         told_at, since = self._told.get(what, (-math.inf, 0))
         if 0 <= now - told_at < QUIET_SECONDS:

@@ -400,7 +400,7 @@ class RedisExports:
         finally:
             if entry is not None and self._history is not None:
                 changes = {**entry.changes, "ended": (None, total)}
-                await self._history.note_purge(msgspec.structs.replace(entry, changes=changes))
+                await self._history.append_purge(msgspec.structs.replace(entry, changes=changes))
         return total
 
 
