@@ -150,8 +150,8 @@ class Owners(Protocol):
 class Audit(Protocol):
     """The history of changes. Every method raises StoreUnavailable when Redis did not answer."""
 
-    async def note(self, entry: AuditEntry) -> None:
-        """Keeps what was asked for and refused: what was done is noted by who did it."""
+    async def append_entry(self, entry: AuditEntry) -> None:
+        """Append what was asked for and refused; a change that is made appends its own entry."""
         ...
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
@@ -194,11 +194,11 @@ class Claims(Protocol):
         ...
 
 
-class Counting(Protocol):
-    """What the exchange does with an answered request."""
+class UsageCounter(Protocol):
+    """Counts answered requests."""
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts it in memory; never blocks and never raises."""
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Count a request in memory; never block and never raise."""
         ...
 
 

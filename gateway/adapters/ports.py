@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
@@ -105,23 +105,23 @@ class Heads(Protocol):
 class Fetches(Protocol):
     """Who asks the backend when many want the same."""
 
-    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
-        """Whose turn it is to fetch an export for requests that select the same variant.
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> FetchRole:
+        """Return the caller's role in the fetch of an export for requests that select the same variant.
 
-        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
-        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        Wait while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time; raises the UpstreamError that another one of this worker got. A Leader must come to an `end`.
         """
         ...
 
-    def end(self, lead: Lead, landing: Landing) -> None:
+    def end(self, leader: Leader, result: FetchResult) -> None:
         """Says what became of a fetch; only the first time counts."""
         ...
 
 
-class Flight(Protocol):
+class InFlight(Protocol):
     """A request that counts as in flight while the `with` block runs."""
 
-    def __enter__(self) -> "Flight": ...
+    def __enter__(self) -> "InFlight": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
@@ -132,19 +132,19 @@ class Flight(Protocol):
         ...
 
 
-class Settlements(Protocol):
+class QuotaRefunds(Protocol):
     """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
 
     def lease_for(self, rule: Rule) -> str:
         """A name of its own for a request; empty where the rule does not count those in flight."""
         ...
 
-    def settle(self, outcome: Authorized | Refused) -> None:
+    def refund(self, outcome: Authorized | Refused) -> None:
         """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
         ...
 
-    def in_flight(self, facts: AdmissionFacts) -> Flight:
-        """The flight of an admitted request, which is among those in flight already."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Return an admitted request, which is among those in flight already, until the `with` block ends."""
         ...
 
 
@@ -194,8 +194,8 @@ class FailedCredentials(Protocol):
         """Seconds until the client may present credentials again, None where it may now."""
         ...
 
-    def note(self, address: str) -> None:
-        """Counts a credential that was not valid."""
+    def record_failure(self, address: str) -> None:
+        """Count a credential that was not valid."""
         ...
 
 

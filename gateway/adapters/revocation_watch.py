@@ -46,11 +46,11 @@ class StreamWatch:
         self._looking: asyncio.Task[None] | None = None
 
     def watch(self, facts: AdmissionFacts, ask: Ask, content: ContentStream) -> ContentStream:
-        """See protocols.Streams."""
+        """See ports.Streams."""
         return WatchedStream(content, partial(self.follow, facts, ask))
 
     def follow(self, facts: AdmissionFacts, ask: Ask, end: End) -> Callable[[], None]:
-        """See protocols.Streams."""
+        """See ports.Streams."""
         now = self._clock.time()
         entry = _Open(facts, now, ask, end)
         self._open.add(entry)

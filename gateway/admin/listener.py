@@ -14,7 +14,7 @@ from gateway.core.http.problems import build_refusal
 from gateway.core.own_addresses import DEFAULT_PREFIX
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
-from gateway.server.requests import Received, RequestAcceptor, RequestContent
+from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
 
 _OWN = f"{DEFAULT_PREFIX}/".encode()
 
@@ -33,17 +33,17 @@ class AdminListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)
 
-    async def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Response:
+    async def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
         """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 
         Who asks for the process's health need name no host, as on the public listener. Which methods an address takes
         is the application's to say: nothing is passed on from here.
         """
-        as_get, response = replace(received, method="GET"), None
-        if received.fault is not None or not received.path.startswith(_OWN):
+        as_get, response = replace(raw, method="GET"), None
+        if raw.fault is not None or not raw.path.startswith(_OWN):
             request = self._acceptor.accept(as_get)
             response = build_refusal(request.fault, None, request.id) if request.fault is not None else None
         if response is None:
-            response = await ask(self._application, as_get if received.method == "HEAD" else received, content)
+            response = await ask(self._application, as_get if raw.method == "HEAD" else raw, content)
         response.head.fields.append((b"date", build_http_date(int(self._acceptor.clock()))))
         return response

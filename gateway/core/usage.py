@@ -33,7 +33,7 @@ LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 _MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})
 """Words of RFC 9211 2.2 for a request that something stored could have answered."""
 
-Noted: TypeAlias = tuple[str, str, int, bytes, str]
+UsageKey: TypeAlias = tuple[str, str, int, bytes, str]
 """Policy, reason, status code, Cache-Status, and digest of the token; each may be empty."""
 
 UPSTREAM_FAILURES = frozenset(
@@ -130,7 +130,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     requests: Mapping[Counted, int]
     events: Mapping[str, int]
-    """What happened in caches, by the words of `Retrieval.counts`."""
+    """What happened in caches, by the words of `ExportCache.counts`."""
 
 
 class StoreMemory(msgspec.Struct, frozen=True):
@@ -140,10 +140,10 @@ class StoreMemory(msgspec.Struct, frozen=True):
     maximum: int
 
 
-def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
+def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageKey:
     """What is to be counted of a request; `head` is its answer's, before what every answer carries is added.
 
-    On the path of every request, so it only picks up: `read_noted` reads it, once for all that are the same.
+    On the path of every request, so it only picks up: `read_usage_key` reads it, once for all that are the same.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
     if type(outcome) is Refused:  # half of what isinstance costs
@@ -161,7 +161,7 @@ def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
     )
 
 
-def read_noted(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
+def read_usage_key(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
     """What a request counts as, whoever's it is."""
     return Counted(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
 

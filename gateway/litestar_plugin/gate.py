@@ -155,7 +155,7 @@ class Gate:
         token = CALL.set(call)
         exchange = self._parts.exchange
         try:
-            response = await exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
             if response.refused is not None:
                 await self._refuse(response, send)
                 return

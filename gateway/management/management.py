@@ -312,7 +312,7 @@ class Writing(Reading):
             entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
             record = await self._tokens.find(entry.target) if entry.target else None
             entry = about_token(actor, action, record, {}) if record else entry
-            await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            await self._audit.append_entry(msgspec.structs.replace(entry, outcome=refused.code))
             refused.is_noted = True
             raise
 

@@ -44,7 +44,7 @@ class ProductApi:
     def __init__(self, management: Management) -> None:
         self._management = management
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The answer to an authorized request under a rule with `manage`; raises StoreUnavailable."""

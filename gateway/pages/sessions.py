@@ -155,7 +155,7 @@ class Visitors:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
         if view is None:  # a token that exists is no guess, although it may open nothing
-            self._failures.note(address)
+            self._failures.record_failure(address)
             return None
         if await self._admit(view.identity) is None:
             return None

@@ -39,5 +39,5 @@ class Authenticator:
     def refuse(self, request: RequestHead, refused: Refused) -> Refused:
         """Return the refusal of a credential of which there is no token, and count it if it may be a guess."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
+            self._failures.record_failure(request.client)
         return refused

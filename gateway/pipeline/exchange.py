@@ -1,7 +1,7 @@
 """One request, from its head to its response. Start reading here.
 
 `authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in cache.py. They order
+proxy that asks; `handle` is the whole, and what cache and backend have to do with it is in cache.py. They order
 what core decides and adapters do; none of them knows HTTP servers or Redis.
 """
 
@@ -12,13 +12,13 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from gateway.adapters.admin_ports import Counting
+from gateway.adapters.admin_ports import UsageCounter
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
-    Flight,
+    InFlight,
     PolicySource,
-    Settlements,
+    QuotaRefunds,
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
@@ -57,7 +57,7 @@ from gateway.core.upstream.forwarding import build_last_hop, hops_left
 from gateway.core.variants.exchange_heads import build_options, find_wanted
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 
 STORE_RETRY_SECONDS = 1
 """Retry-After while Redis is away: the probe finds it back within a tenth of this."""
@@ -81,7 +81,7 @@ FindRule: TypeAlias = Callable[[], Rule | None]
 class ProductApi(Protocol):
     """Who answers rules with `manage`: management/product_api.py."""
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The answer to a request that may pass; raises StoreUnavailable."""
@@ -95,13 +95,13 @@ class Exchange:
         self,
         policies: PolicySource,
         admissions: Admissions,
-        retrieval: Retrieval,
-        settlements: Settlements,
+        export_cache: ExportCache,
+        refunds: QuotaRefunds,
         streams: Streams,
         authenticator: Authenticator,
         access_log: AccessLog | None,
         clock: Callable[[], float],
-        counting: Counting | None = None,
+        usage_counter: UsageCounter | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
     ) -> None:
@@ -109,13 +109,13 @@ class Exchange:
         self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
-        self._retrieval = retrieval
-        self._settlements = settlements
+        self._export_cache = export_cache
+        self._refunds = refunds
         self._streams = streams
         self._authenticator = authenticator
         self._access_log = access_log
         self._clock = clock
-        self._counting = counting
+        self._usage_counter = usage_counter
 
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
         """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
@@ -136,7 +136,7 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
+        key, lease = export_key(rule, request, wanted), self._refunds.lease_for(rule)
         question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
         facts_to_come = self._admissions.admit(question)
         try:
@@ -154,7 +154,7 @@ class Exchange:
             return refuse_options(rule, facts, wanted)
         return verdict if wanted is None else Authorized(rule, facts, wanted)
 
-    async def answer(
+    async def handle(
         self,
         request: RequestHead,
         content: AsyncIterator[bytes] | None,
@@ -169,9 +169,9 @@ class Exchange:
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
-        with self._settlements.in_flight(admission.facts) as flight:
+        with self._refunds.in_flight(admission.facts) as in_flight:
             try:
-                response = flight.until_sent(await self._answer(request, content, admission))
+                response = in_flight.until_sent(await self._answer(request, content, admission))
             except (CancelledError, ClientGone) as error:
                 ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
                 self.leave(request, admission.rule, admission.facts, ended)
@@ -192,9 +192,9 @@ class Exchange:
             return self.finish(request, admission, own)
         try:
             if admission.rule.manage is not None and self._product_api is not None:
-                response: Response | Refused = await self._product_api.answer(request, content, admission)
+                response: Response | Refused = await self._product_api.handle(request, content, admission)
             else:
-                response = await self._retrieval.answer(request, content, admission)
+                response = await self._export_cache.respond(request, content, admission)
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except MemoryFull:
@@ -225,7 +225,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        with self._settlements.in_flight(admission.facts):  # its end is nothing that we see
+        with self._refunds.in_flight(admission.facts):  # its end is nothing that we see
             assertion = build_assertion(self._issuer, request, admission, request.target)
             return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
@@ -247,15 +247,17 @@ class Exchange:
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
-        flight = self._settlements.in_flight(admission.facts)
-        flight.__enter__()
+        in_flight = self._refunds.in_flight(admission.facts)
+        in_flight.__enter__()
         asking = Asking(self._policies, request, find_rule, self._authenticator)
-        return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
+        return Permission(
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
+        )
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
         request, admission = permission.request, permission.admission
-        await self._retrieval.invalidate(request, admission.rule.policy, head)
+        await self._export_cache.invalidate(request, admission.rule.policy, head)
         return self.finish(request, admission, Response(head, b""))
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
@@ -265,9 +267,9 @@ class Exchange:
         """
         fields = response.head.fields
         outcome = settle(outcome, response.head)
-        self._settlements.settle(outcome)
-        if self._counting is not None:
-            self._counting.note(outcome, response.head)
+        self._refunds.refund(outcome)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
@@ -286,7 +288,7 @@ class Exchange:
         """Takes in an admission whose client has left: what it holds is released."""
         verdict = decide(facts) if facts is not None else None
         if isinstance(verdict, Authorized):
-            with self._settlements.in_flight(verdict.facts):
+            with self._refunds.in_flight(verdict.facts):
                 pass
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
@@ -294,8 +296,8 @@ class Exchange:
         """Counts and records a request that is not answered: nobody is there. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
-        if self._counting is not None:
-            self._counting.note(outcome, head)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, head)
         self._record(request, outcome, Response(head, b""), ended, 0, "")
 
     def _record(
@@ -324,7 +326,7 @@ class Permission:
         exchange: Exchange,
         request: RequestHead,
         admission: Authorized,
-        flight: Flight,
+        in_flight: InFlight,
         follow: Callable[[], Callable[[], None]],
     ) -> None:
         self.request = request
@@ -334,7 +336,7 @@ class Permission:
         self.is_complete = False
         """Whether the answer was given to its end."""
         self._exchange = exchange
-        self._flight = flight
+        self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
         self._forget: Callable[[], None] | None = None
         self._begun: Response | None = None
@@ -361,7 +363,7 @@ class Permission:
         if self._forget is not None:
             self._forget()
         self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
-        self._flight.__exit__(None, None, None)
+        self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.ports import Exports
-from gateway.adapters.streams import collect, give_up
+from gateway.adapters.streams import close_unread, collect
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.admission.outcomes import refuse_options
 from gateway.core.cache import keys
@@ -27,7 +27,7 @@ from gateway.core.variants.exchange_heads import (
     document_rule,
 )
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
-from gateway.pipeline.cache import Retrieval, export_name, stored_export
+from gateway.pipeline.cache import ExportCache, export_name, stored_export
 
 
 class Renderer(Protocol):
@@ -38,10 +38,10 @@ class Renderer(Protocol):
         ...
 
 
-class Shaping:
-    """See fetching.Shapes. `documents` finds documents, under rules of their own."""
+class VariantBuilder:
+    """See fetch.Variants. `documents` finds documents, under rules of their own."""
 
-    def __init__(self, documents: Retrieval, exports: Exports, renderer: Renderer) -> None:
+    def __init__(self, documents: ExportCache, exports: Exports, renderer: Renderer) -> None:
         self._documents = documents
         self._exports = exports
         self._renderer = renderer
@@ -62,7 +62,7 @@ class Shaping:
         if head.status != 200 or admission.wanted is None:
             return shaped
         if _names(validators, field_value(head.fields, b"etag")):
-            await give_up(document.content)
+            await close_unread(document.content)
             return msgspec.structs.replace(shaped, answer=build_unchanged(head))
         try:
             made = await self._render(shaped.answer, request, admission, admission.wanted)
@@ -81,15 +81,15 @@ class Shaping:
         looked at again, and where it has ended, so is what was brought.
         """
         behind, name = await self._behind(found, request, admission)
-        document = await self._documents.answer(found, None, behind)
+        document = await self._documents.respond(found, None, behind)
         if isinstance(document, Refused):
             return document, None, name
         status = _status_of(document)
         if status.endswith(b"; collapsed"):
             behind, _ = await self._behind(found, request, admission)
             if not behind.facts.stored_heads:
-                await give_up(document.content)
-                document = await self._documents.answer(found, None, behind)
+                await close_unread(document.content)
+                document = await self._documents.respond(found, None, behind)
                 return document, None, name
         elif not status.startswith(b"gateway; hit"):
             return document, None, name
@@ -121,11 +121,11 @@ class Shaping:
         if rule.variants is None:
             raise ValueError(f"{rule.pattern.text} has no variants")
         if is_event_stream(document.head.fields):
-            await give_up(document.content)
+            await close_unread(document.content)
             raise BrokenDocument("$", "a stream of events is no document")
         content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
         if not isinstance(content, bytes):
-            await give_up(content)
+            await close_unread(content)
             raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
         made = await self._renderer.render(content, rule.variants.form, wanted)
         if isinstance(made, InvalidOptions):

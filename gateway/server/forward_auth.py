@@ -14,7 +14,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.listener import RETRY_SECONDS
-from gateway.server.requests import Received, RequestAcceptor, RequestContent
+from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
 
 QUIET_SECONDS = 60.0
 """A proxy that asks wrongly does so with every request: each mistake is told once in this time, and then how often."""
@@ -32,21 +32,21 @@ class ForwardAuth:
         self._trusted = acceptor.trusted
         self._lacking = LackingLog(acceptor.clock)
 
-    async def answer(self, received: Received, _: RequestContent | None, has_room: bool) -> Response:
+    async def handle(self, raw: RawRequest, _: RequestContent | None, has_room: bool) -> Response:
         """One subrequest, answered in the way of the proxy that asks."""
         exchange = self._exchange
-        request = self._acceptor.accept(received)
-        found = find_proxy(received.path.decode("latin-1").removeprefix(self._address))
+        request = self._acceptor.accept(raw)
+        found = find_proxy(raw.path.decode("latin-1").removeprefix(self._address))
         if found is None:
             return exchange.refuse(request, Reason.NO_MATCHING_RULE)
         proxy, rest = found
-        if not is_trusted(received.peer, self._trusted.networks):
+        if not is_trusted(raw.peer, self._trusted.networks):
             return translate(proxy, exchange.refuse(request, Reason.UNTRUSTED_PROXY))
         if not has_room:
             return translate(proxy, exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS))
         original = request if request.fault else read_original(proxy, request, rest, self._trusted.field)
         if isinstance(original, Lacking):
-            self._lacking.note(original.what, received.peer, request.id)
+            self._lacking.log(original.what, raw.peer, request.id)
             return translate(proxy, exchange.refuse(request, Reason.MISSING_ORIGINAL, lacking=original.what))
         if isinstance(original, Reason):
             return translate(proxy, exchange.refuse(request, original))
@@ -65,8 +65,8 @@ class LackingLog:
         self._told: dict[str, tuple[float, int]] = {}
         """When each was told, and how often it has been lacking since."""
 
-    def note(self, what: str, peer: str, request_id: str) -> None:
-        """One subrequest of the proxy at `peer`, which lacks this."""
+    def log(self, what: str, peer: str, request_id: str) -> None:
+        """Log that a subrequest of the proxy at `peer` lacks this, unless it was logged lately."""
         now = self._clock()
         told_at, since = self._told.get(what, (-math.inf, 0))
         if 0 <= now - told_at < QUIET_SECONDS:

@@ -20,7 +20,7 @@ from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
-from gateway.server.requests import Received, RequestAcceptor, RequestContent
+from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
 
 RETRY_SECONDS = 1
 """Retry-After of what is refused: a worker that is full answers all it has within about a second."""
@@ -52,7 +52,7 @@ class Capacity:
 class Traffic(Protocol):
     """What answers a kind of requests."""
 
-    def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
+    def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
         """The response; `content` is None where the request has none, `has_room` False where too much is under way."""
         ...
 
@@ -83,20 +83,20 @@ class PublicListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._operations(scope, receive, send)
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to any request; `in_progress` are those of the worker, this one included.
 
         Its own addresses answer however busy it is: what looks after the gateway has to see it then.
         """
-        if received.fault is not None:
-            return self._proxy.answer(received, content, has_room=True)
-        path = received.path
+        if raw.fault is not None:
+            return self._proxy.handle(raw, content, has_room=True)
+        path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
         if name is None:
-            return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
+            return self._proxy.handle(raw, content, self._capacity.has_room(in_progress))
         if name == AUTHORIZE:
-            return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
-        return ask(self._operations, received, content)
+            return self._forward_auth.handle(raw, content, self._capacity.has_room(in_progress))
+        return ask(self._operations, raw, content)
 
     def _find_own(self, path: bytes) -> str | None:
         """Which of its own addresses a path is; in Envoy's questions a path follows that may be ambiguous."""
@@ -107,20 +107,20 @@ class PublicListener:
 
 
 class Proxy:
-    """The server's side of `Exchange.answer`."""
+    """The server's side of `Exchange.handle`."""
 
     def __init__(self, exchange: Exchange, acceptor: RequestAcceptor) -> None:
         self._exchange = exchange
         self._acceptor = acceptor
 
-    async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
+    async def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
         """One request, accepted and answered."""
         exchange = self._exchange
-        request = self._acceptor.accept(received)
+        request = self._acceptor.accept(raw)
         if not has_room:
             return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await exchange.answer(request, content)
+            return await exchange.handle(request, content)
         except ClientGone:
             raise
         except Exception:

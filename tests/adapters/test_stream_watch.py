@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
-from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Kin
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Restrictions
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
 from gateway.core.http.reasons import Reason
@@ -111,7 +111,7 @@ def reason_of(reading: "asyncio.Task[Any]") -> Reason:
     return error.reason
 
 
-BLOCKED = Kin(owner=OwnerStanding("blocked", "read"))
+BLOCKED = Restrictions(owner=OwnerStanding("blocked", "read"))
 PARENT = make_record("sml_parent", plan="pro")
 CHILD = replace(RECORD, parent=PARENT.identity)
 REFUSED: list[tuple[AdmissionFacts, Reason]] = [
@@ -120,13 +120,13 @@ REFUSED: list[tuple[AdmissionFacts, Reason]] = [
     (facts_of(replace(RECORD, is_active=False)), Reason.DISABLED_TOKEN),
     (facts_of(replace(RECORD, expires_at=NOW)), Reason.EXPIRED_TOKEN),
     (facts_of(replace(RECORD, not_before=NOW + 60)), Reason.NOT_YET_VALID_TOKEN),
-    (facts_of(CHILD, kin=Kin(parent=None)), Reason.PARENT_ENDED),
-    (facts_of(CHILD, kin=Kin(parent=PARENT, is_parent_revoked=True)), Reason.PARENT_ENDED),
-    (facts_of(CHILD, kin=Kin(parent=replace(PARENT, is_active=False))), Reason.PARENT_ENDED),
-    (facts_of(kin=BLOCKED), Reason.OWNER_BLOCKED),
-    (facts_of(kin=Kin(owner=OwnerStanding("active", None))), Reason.OTHER_PROJECT),
+    (facts_of(CHILD, restrictions=Restrictions(parent=None)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, restrictions=Restrictions(parent=PARENT, is_parent_revoked=True)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, restrictions=Restrictions(parent=replace(PARENT, is_active=False))), Reason.PARENT_ENDED),
+    (facts_of(restrictions=BLOCKED), Reason.OWNER_BLOCKED),
+    (facts_of(restrictions=Restrictions(owner=OwnerStanding("active", None))), Reason.OTHER_PROJECT),
     (facts_of(replace(RECORD, scopes="")), Reason.INSUFFICIENT_SCOPE),
-    (facts_of(kin=Kin(owner=OwnerStanding("active", ""))), Reason.INSUFFICIENT_SCOPE),
+    (facts_of(restrictions=Restrictions(owner=OwnerStanding("active", ""))), Reason.INSUFFICIENT_SCOPE),
     (facts_of(replace(RECORD, plan="gone")), Reason.INSUFFICIENT_PLAN),
 ]
 
@@ -157,7 +157,7 @@ async def test_a_stream_ends_at_the_very_end_of_its_token(of_parent: bool) -> No
     store, ends = Store(), NOW + 5
     facts = facts_of(replace(RECORD, expires_at=ends))
     if of_parent:
-        facts = facts_of(CHILD, kin=Kin(parent=replace(PARENT, expires_at=ends)))
+        facts = facts_of(CHILD, restrictions=Restrictions(parent=replace(PARENT, expires_at=ends)))
     store.known[RECORD.digest] = facts
     await store.pass_time(0.25)  # looks are not at whole seconds of Redis' clock
     reading = await start_reading(store.open(Endless()))

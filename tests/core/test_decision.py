@@ -12,8 +12,8 @@ from gateway.core.admission.decision import (
     AdmissionFacts,
     AdmissionRequest,
     Authorized,
-    Kin,
     Refused,
+    Restrictions,
     Verdict,
     decide,
     effective_scopes,
@@ -43,8 +43,8 @@ records = st.builds(
     project=st.sampled_from(["website", ""]),
     parent=st.sampled_from(["", "", "cd" * 12]),
 )
-kins = st.builds(
-    Kin,
+restrictions = st.builds(
+    Restrictions,
     owner=st.none()
     | st.builds(
         OwnerStanding,
@@ -63,7 +63,7 @@ random_facts = st.builds(
     is_charged=st.booleans(),
     windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
     stored_heads=st.just(()),
-    kin=kins,
+    restrictions=restrictions,
 )
 
 
@@ -74,7 +74,7 @@ def name_reason(needs: str, facts: AdmissionFacts) -> Reason | None:
         return Reason.REVOKED_TOKEN
     if record is None:
         return Reason.UNKNOWN_TOKEN
-    if record.parent and has_ended(facts.kin, facts.now):
+    if record.parent and has_ended(facts.restrictions, facts.now):
         return Reason.PARENT_ENDED
     if not record.is_active:
         return Reason.DISABLED_TOKEN
@@ -85,15 +85,15 @@ def name_reason(needs: str, facts: AdmissionFacts) -> Reason | None:
     return name_lack(needs, facts, record)
 
 
-def has_ended(kin: Kin, now: int) -> bool:
-    parent = kin.parent
-    if parent is None or kin.is_parent_revoked or not parent.is_active:
+def has_ended(restrictions: Restrictions, now: int) -> bool:
+    parent = restrictions.parent
+    if parent is None or restrictions.is_parent_revoked or not parent.is_active:
         return True
     return (parent.not_before or 0) * 1000 > now or now >= 1000 * (parent.expires_at or 2 * NOW)
 
 
 def name_lack(needs: str, facts: AdmissionFacts, record: TokenRecord) -> Reason | None:
-    owner, parent = facts.kin.owner, facts.kin.parent
+    owner, parent = facts.restrictions.owner, facts.restrictions.parent
     if owner and owner.status != "active":
         return Reason.OWNER_BLOCKED
     if facts.request.project not in ("", "website") and record.project == "website":
@@ -197,7 +197,7 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "sides", "expected"),
+    ("plan", "grantors", "expected"),
     [
         ("pro", [], "read write"),
         ("all", [], "admin"),
@@ -208,21 +208,25 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
         ("pro", ["write", ""], ""),
     ],
 )
-def test_effective_scopes_are_those_of_every_side(plan: str, sides: list[str], expected: str) -> None:
+def test_effective_scopes_are_those_of_every_grantor(plan: str, grantors: list[str], expected: str) -> None:
     """What token, owner and parent all hold, by itself or by implication, and the plan covers."""
-    owner, parent = [*sides, None, None][:2]
+    owner, parent = [*grantors, None, None][:2]
     record = replace(RECORD, scopes="admin", plan=plan)
-    kin = Kin(
+    restrictions = Restrictions(
         None if owner is None else OwnerStanding("active", owner),
         None if parent is None else replace(RECORD, scopes=parent),
     )
-    assert expected == effective_scopes(READ, replace(GOOD, record=record, kin=kin))
+    assert expected == effective_scopes(READ, replace(GOOD, record=record, restrictions=restrictions))
 
 
 def test_a_child_ends_with_its_parent_or_before() -> None:
     """The earlier of the two ends is told; none where neither has one."""
     for own, other, expected in ((None, None, None), (7, None, 7), (None, 8, 8), (7, 8, 7), (9, 8, 8)):
-        facts = replace(GOOD, record=replace(RECORD, expires_at=own), kin=Kin(parent=replace(RECORD, expires_at=other)))
+        facts = replace(
+            GOOD,
+            record=replace(RECORD, expires_at=own),
+            restrictions=Restrictions(parent=replace(RECORD, expires_at=other)),
+        )
         assert expected == ends_at(facts)
 
 

@@ -13,13 +13,13 @@ from gateway.core.usage import (
     Counted,
     PolicyUsage,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
     last_days,
     last_hours,
-    note_of,
     read_counted,
-    read_noted,
+    read_usage_key,
     write_counted,
 )
 from gateway.pipeline.exchange import UPSTREAM_REASONS
@@ -33,7 +33,7 @@ NOON = 1_800_014_400
 
 
 def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted:
-    return read_noted(*note_of(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
+    return read_usage_key(*build_usage_key(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ def test_without_a_cache_there_is_no_part_of_it() -> None:
     refused = Refused(Reason.QUOTA_EXCEEDED, CACHED, FACTS)
     assert Counted("small", "quota_exceeded", "4xx", "") == count(refused, 429)
     assert Counted("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
-    allowed = note_of(Authorized(CACHED, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
-    assert Counted("small", "", "2xx", "") == read_noted(*allowed[:-1])
+    allowed = build_usage_key(Authorized(CACHED, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
+    assert Counted("small", "", "2xx", "") == read_usage_key(*allowed[:-1])
     assert Counted("small", "", "2xx", "") == count(Authorized(CACHED, FACTS), 200)
 
 
 def test_a_request_counts_for_the_token_that_was_authenticated() -> None:
     """Refused or not; who was not authenticated is nobody."""
     head = ResponseHead(429, [])
-    assert RECORD.digest == note_of(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
-    assert RECORD.digest == note_of(Authorized(PASSED, FACTS), head)[-1]
-    assert "" == note_of(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
+    assert RECORD.digest == build_usage_key(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
+    assert RECORD.digest == build_usage_key(Authorized(PASSED, FACTS), head)[-1]
+    assert "" == build_usage_key(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
 
 
 @pytest.mark.parametrize("reason", ["", *Reason])

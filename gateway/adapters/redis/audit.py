@@ -19,17 +19,17 @@ _Place = tuple[int, int, str]
 
 
 class RedisAudit:
-    """See admin_protocols.Audit."""
+    """See admin_ports.Audit."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._writes = RedisWrites(connection)
 
-    async def note(self, entry: AuditEntry) -> None:
+    async def append_entry(self, entry: AuditEntry) -> None:
         """Appends an entry for itself."""
         await self._append(keys.refusals(), entry)
 
-    async def note_purge(self, entry: AuditEntry) -> None:
+    async def append_purge(self, entry: AuditEntry) -> None:
         """Appends the entry of a purge in another Redis."""
         await self._append(keys.audit(), entry)
 

@@ -39,27 +39,27 @@ LAST_TURNS = 8
 """Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
 
 
-class Patience:
-    """Calls `run_out` after so long, but not before what has arrived meanwhile was read; unless it is cancelled.
+class StallTolerantTimeout:
+    """Calls `expire` after so many seconds, but not before what has arrived meanwhile was read.
 
     A loop that was held up by this worker's own work comes back to timers that are due and answers that wait: without
     a last look it would take the other end for silent, and refuse everybody for the fault of one.
     """
 
-    def __init__(self, seconds: float, run_out: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._run_out = run_out
+        self._expire = expire
         self._next_look: asyncio.Handle = self._loop.call_later(seconds, self._look, LAST_TURNS)
 
     def cancel(self) -> None:
-        """The answer is there."""
+        """End it: the answer is there."""
         self._next_look.cancel()
 
     def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
         if turns:
             self._next_look = self._loop.call_soon(self._look, turns - 1)
         else:
-            self._run_out()
+            self._expire()
 
 
 URL_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -375,14 +375,14 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError after so long; see Patience."""
+    """TimeoutError after so long; see StallTolerantTimeout."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
-    patience = Patience(seconds, lambda: bound.reschedule(loop.time()))
+    timeout = StallTolerantTimeout(seconds, lambda: bound.reschedule(loop.time()))
     try:
         async with bound:
             yield
     finally:
-        patience.cancel()
+        timeout.cancel()
 
 
 def _identity(caller: object) -> object:

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.core.admission.decision import NO_KIN, AdmissionFacts, AdmissionRequest, Kin
+from gateway.core.admission.decision import NO_RESTRICTIONS, AdmissionFacts, AdmissionRequest, Restrictions
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.quotas.model import Window, effective_quotas
@@ -48,7 +48,7 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)
     policy = asked.rule.policy
-    record, kin = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_KIN)
+    record, restrictions = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_RESTRICTIONS)
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(asked.rule, record, states, now)
@@ -61,27 +61,32 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
         is_charged=is_charged,
         windows=windows,
         stored_heads=tuple(stored_heads),
-        kin=kin,
+        restrictions=restrictions,
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
     )
 
 
-def read_token(identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None) -> tuple[TokenRecord, Kin]:
-    """A token's record, with its parent's limits and the plan that counts, and what scripts/tokens.lua has told of kin.
+def read_token(
+    identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None
+) -> tuple[TokenRecord, Restrictions]:
+    """A token's record, with its parent's limits and the plan that counts, and its restrictions by scripts/tokens.lua.
 
     `policy` says which plan counts; a token of another one keeps its own.
     """
-    record, kin = decode_record(identity, raw), NO_KIN
+    record, restrictions = decode_record(identity, raw), NO_RESTRICTIONS
     if told:
         status, scopes, raw_parent, is_revoked, plan = told
         held = None if scopes is None else scopes.decode()
         owner = OwnerStanding(status.decode(), held, plan.decode()) if status else None
         parent = decode_record(record.parent, raw_parent) if raw_parent else None
-        record, kin = bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+        record, restrictions = (
+            bound_by(parent, record) if parent else record,
+            Restrictions(owner, parent, is_revoked == 1),
+        )
     if policy is not None and policy.name != record.policy:
-        return record, kin
-    return bind_plan(record, policy, kin.owner.plan if kin.owner else ""), kin
+        return record, restrictions
+    return bind_plan(record, policy, restrictions.owner.plan if restrictions.owner else ""), restrictions
 
 
 def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:

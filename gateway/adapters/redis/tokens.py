@@ -42,7 +42,7 @@ FIELDS_AT_ONCE = 10_000
 
 
 class RedisOwners:
-    """See protocols.Owners."""
+    """See admin_ports.Owners."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -120,7 +120,7 @@ LOOKED_AT_ONCE = 128
 
 
 class RedisTokens:
-    """See protocols.Tokens."""
+    """See admin_ports.Tokens."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -175,7 +175,7 @@ class RedisTokens:
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
-        """See admin_protocols.Tokens."""
+        """See admin_ports.Tokens."""
         keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
@@ -225,7 +225,7 @@ class RedisTokens:
         return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        """See admin_ports.Tokens. What is named in full is looked up; else all names are looked through."""
         for pattern in redis_keys.traces(policy, project, owner):
             if await self._connection.run(partial(_has_key, pattern=pattern)):
                 return True
@@ -236,7 +236,7 @@ class RedisTokens:
         await self.revoke_each([identity], entry)
 
     async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """See admin_protocols.Tokens."""
+        """See admin_ports.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
             meant = list(bucket)
@@ -265,16 +265,16 @@ class RedisTokens:
         return [identity.decode() for identity in revoked]
 
     async def keep(self) -> None:
-        """See admin_protocols.Tokens: a write of its own, and then WAITAOF on the same connection.
+        """See admin_ports.Tokens: a write of its own, and then WAITAOF on the same connection.
 
         What was acknowledged before is before that write in the append-only file, whichever connection it came by.
         """
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
-        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
+        (key, _), milliseconds = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
-        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, milliseconds)], DISK_SECONDS)
         if isinstance(kept, Exception):
             return
         if isinstance(written, Exception):
@@ -290,14 +290,14 @@ class RedisTokens:
 
     async def inspect(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """One script that only reads."""
-        arguments = [rule.terms if rule else b"", project, client_network(address)]
+        arguments = [rule.script_rule if rule else b"", project, client_network(address)]
         now, found = await self._connection.run_script(self._inspect, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
+        record, restrictions = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
-        return Inspection(now, record, is_revoked == 1, windows, kin)
+        return Inspection(now, record, is_revoked == 1, windows, restrictions)
 
     async def find_facts(self, asked: Sequence[AdmissionRequest]) -> list[AdmissionFacts]:
         """What an admission would find for each, its quotas aside: nothing is charged.
@@ -405,7 +405,7 @@ GRACE_MILLISECONDS = 60_000
 
 
 class RedisClaims:
-    """See admin_protocols.Claims."""
+    """See admin_ports.Claims."""
 
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection

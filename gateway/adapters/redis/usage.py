@@ -33,18 +33,18 @@ from gateway.core.usage import (
     MAXIMUM_HOURS,
     BusyToken,
     Counted,
-    Noted,
     PolicyUsage,
     StoreMemory,
     Totals,
+    UsageKey,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
     last_days,
     last_hours,
-    note_of,
     read_counted,
-    read_noted,
+    read_usage_key,
     write_counted,
 )
 
@@ -52,7 +52,7 @@ _Command: TypeAlias = Sequence[str | int]
 
 
 class RedisUsage:
-    """See usage.Usage; `clock` gives Unix seconds."""
+    """See admin_ports.Usage; `clock` gives Unix seconds."""
 
     def __init__(self, connection: RedisConnection, clock: Callable[[], float]) -> None:
         self._connection = connection
@@ -171,8 +171,8 @@ class _Counter(msgspec.Struct, frozen=True):
     """Whose requests it counts, if those of one token."""
 
 
-class RedisCounting:
-    """See usage.Counting; `clock` gives Unix seconds. `events` are counted by others, and only ever grow.
+class RedisUsageCounter:
+    """See admin_ports.UsageCounter; `clock` gives Unix seconds. `events` are counted by others, and only ever grow.
 
     The connection is one of its own: what is slow here must not open the circuit of admissions.
     """
@@ -182,7 +182,7 @@ class RedisCounting:
         self._events = events
         self._clock = clock
         self._script = read_script("count.lua")
-        self._noted: defaultdict[Noted, int] = defaultdict(int)
+        self._counts: defaultdict[UsageKey, int] = defaultdict(int)
         self._hour = 0
         """In which the first of these requests was answered."""
         self._told: Counter[str] = Counter()
@@ -194,22 +194,22 @@ class RedisCounting:
         self._turn = asyncio.Lock()
         self._is_refused = False
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts a request; see usage.Counting. On the path of every request: half a microsecond."""
-        if not self._noted:
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Counts a request; see admin_ports.UsageCounter. On the path of every request: half a microsecond."""
+        if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._noted[note_of(outcome, head)] += 1
+        self._counts[build_usage_key(outcome, head)] += 1
 
     async def flush(self) -> None:
         """Adds what was counted to what is in Redis, as far as Redis takes it; the rest is kept."""
         async with self._turn:
-            noted, self._noted = self._noted, defaultdict(int)
+            counts, self._counts = self._counts, defaultdict(int)
             hour = self._hour
-            self._keep_requests(noted, hour)
+            self._keep_requests(counts, hour)
             self._keep_events()
             tokens: Counter[str] = Counter()
-            for (*_, digest), number in noted.items():
+            for (*_, digest), number in counts.items():
                 tokens[digest] += number
             digests = [digest for digest in tokens if digest]
             for start in range(0, max(1, len(digests)), MAXIMUM_BATCH):
@@ -219,7 +219,7 @@ class RedisCounting:
             self._schedule()
 
     async def close(self) -> None:
-        """Writes what is left; nothing is noted after it."""
+        """Writes what is left; nothing is counted after it."""
         await self.flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -238,12 +238,12 @@ class RedisCounting:
         else:
             self._schedule()
 
-    def _keep_requests(self, noted: Mapping[Noted, int], hour: int) -> None:
+    def _keep_requests(self, counts: Mapping[UsageKey, int], hour: int) -> None:
         alike: Counter[tuple[str, str, int, bytes]] = Counter()
-        for (policy, reason, status, cache_status, _), number in noted.items():
+        for (policy, reason, status, cache_status, _), number in counts.items():
             alike[policy, reason, status, cache_status] += number
         for one, number in alike.items():
-            counted = read_noted(*one)
+            counted = read_usage_key(*one)
             text = write_counted(counted)
             self._keep(_Counter(redis_keys.policy_usage(counted.policy, hour), text, hour), number)
             self._keep(_Counter(redis_keys.all_requests(), text), number)

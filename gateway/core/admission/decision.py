@@ -40,8 +40,8 @@ class AdmissionRequest(msgspec.Struct, frozen=True):
     """Names the request among those in flight; empty where the rule does not count these."""
 
 
-class Kin(msgspec.Struct, frozen=True):
-    """Those that bound what a token may do."""
+class Restrictions(msgspec.Struct, frozen=True):
+    """What bounds a token beside its own record: its owner and its parent."""
 
     owner: OwnerStanding | None = None
     """None where the token names no owner, and where nothing is known of the one that it names."""
@@ -50,7 +50,7 @@ class Kin(msgspec.Struct, frozen=True):
     is_parent_revoked: bool = False
 
 
-NO_KIN = Kin()
+NO_RESTRICTIONS = Restrictions()
 
 
 class AdmissionFacts(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class AdmissionFacts(msgspec.Struct, frozen=True):
     windows: tuple[Window, ...]
     stored_heads: tuple[bytes, ...]
     """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
-    kin: Kin = NO_KIN
+    restrictions: Restrictions = NO_RESTRICTIONS
     cost: int = 0
     """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
     exists: bool = True
@@ -123,8 +123,11 @@ def _is_unknown(facts: AdmissionFacts) -> bool:
 def _has_no_parent_left(record: TokenRecord, facts: AdmissionFacts) -> bool:
     if not record.parent:
         return False
-    parent = facts.kin.parent
-    return parent is None or state_of(parent, facts.kin.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    parent = facts.restrictions.parent
+    return (
+        parent is None
+        or state_of(parent, facts.restrictions.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    )
 
 
 def _is_disabled(record: TokenRecord, _: AdmissionFacts) -> bool:
@@ -140,22 +143,22 @@ def _is_expired(record: TokenRecord, facts: AdmissionFacts) -> bool:
 
 
 def _has_blocked_owner(_: TokenRecord, facts: AdmissionFacts) -> bool:
-    return facts.kin.owner is not None and facts.kin.owner.status != OwnerStatus.ACTIVE
+    return facts.restrictions.owner is not None and facts.restrictions.owner.status != OwnerStatus.ACTIVE
 
 
 def _is_of_other_project(record: TokenRecord, facts: AdmissionFacts) -> bool:
     own, named = record.project, facts.request.project
     if own != "" and named not in ("", own):
         return True
-    owner = facts.kin.owner
+    owner = facts.restrictions.owner
     return owner is not None and owner.scopes is None and (named or own) != ""
 
 
 def _lacks_scope(record: TokenRecord, facts: AdmissionFacts) -> bool:
     granting = facts.request.rule.granting
-    if facts.kin is NO_KIN:  # nearly all tokens: nobody else is asked
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: nobody else is asked
         return not _holds(granting, record.scopes)
-    return not all(_holds(granting, scopes) for _, scopes in sides_of(record, facts))
+    return not all(_holds(granting, scopes) for _, scopes in scope_grantors(record, facts))
 
 
 def _lacks_plan(record: TokenRecord, facts: AdmissionFacts) -> bool:
@@ -231,15 +234,15 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
     return not any(by.isdisjoint(held) for by in granting)
 
 
-def sides_of(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
-    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
-    kin = facts.kin
-    sides = [("the token", record.scopes)]
-    if kin.owner is not None:
-        sides.append((f"the owner {record.owner}", kin.owner.scopes or ""))
-    if kin.parent is not None:
-        sides.append((f"the parent {record.parent}", kin.parent.scopes))
-    return sides
+def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
+    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more grantor."""
+    restrictions = facts.restrictions
+    grantors = [("the token", record.scopes)]
+    if restrictions.owner is not None:
+        grantors.append((f"the owner {record.owner}", restrictions.owner.scopes or ""))
+    if restrictions.parent is not None:
+        grantors.append((f"the parent {record.parent}", restrictions.parent.scopes))
+    return grantors
 
 
 def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
@@ -249,16 +252,16 @@ def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
 
 
 def effective_scopes(rule: Rule, facts: AdmissionFacts) -> str:
-    """What the token may use for this request: what all its sides hold and its plan covers."""
+    """What the token may use for this request: what all its grantors hold and its plan covers."""
     record = _record(facts)
-    return rule.policy.effective_scopes([scopes for _, scopes in sides_of(record, facts)], record.plan)
+    return rule.policy.effective_scopes([scopes for _, scopes in scope_grantors(record, facts)], record.plan)
 
 
 def ends_at(facts: AdmissionFacts) -> int | None:
     """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
-    if facts.kin is NO_KIN:
+    if facts.restrictions is NO_RESTRICTIONS:
         return facts.record.expires_at if facts.record else None
-    ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
+    ends = [one.expires_at for one in (facts.record, facts.restrictions.parent) if one and one.expires_at is not None]
     return min(ends, default=None)
 
 

@@ -9,14 +9,14 @@ import msgspec
 
 from gateway.core.admission.decision import (
     IDENTITY_CHECKS,
-    NO_KIN,
+    NO_RESTRICTIONS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
     AdmissionFacts,
     AdmissionRequest,
-    Kin,
+    Restrictions,
     lacking_scopes,
-    sides_of,
+    scope_grantors,
 )
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.reasons import Reason
@@ -64,7 +64,7 @@ class Inspection(msgspec.Struct, frozen=True):
     is_revoked: bool
     windows: tuple[Window, ...]
     """Where it stands in the quotas of its plan; none where the rule is of another policy."""
-    kin: Kin = NO_KIN
+    restrictions: Restrictions = NO_RESTRICTIONS
 
 
 def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
@@ -93,7 +93,7 @@ def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionF
         is_charged=not exceeded(inspection.windows, rule.cost.reserved),
         windows=inspection.windows,
         stored_heads=(),
-        kin=inspection.kin,
+        restrictions=inspection.restrictions,
     )
 
 
@@ -140,7 +140,7 @@ def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, 
 
 
 def _parent_state(facts: AdmissionFacts) -> str:
-    parent, is_revoked = facts.kin.parent, facts.kin.is_parent_revoked
+    parent, is_revoked = facts.restrictions.parent, facts.restrictions.is_parent_revoked
     return "gone" if parent is None else state_of(parent, is_revoked, facts.now // 1000)
 
 
@@ -156,17 +156,17 @@ def _note(reason: Reason, record: TokenRecord, facts: AdmissionFacts) -> str:
         return f"it ended {build_timestamp(record.expires_at).decode()}"
     if reason is Reason.PARENT_ENDED:
         return f"the parent {record.parent} is {_parent_state(facts)}"
-    if reason is Reason.OWNER_BLOCKED and facts.kin.owner is not None:
-        return f"the owner {record.owner} is {facts.kin.owner.status}"
+    if reason is Reason.OWNER_BLOCKED and facts.restrictions.owner is not None:
+        return f"the owner {record.owner} is {facts.restrictions.owner.status}"
     if reason is Reason.OTHER_PROJECT:
         if record.project and named not in ("", record.project):
             return f"the token is for {record.project}, the request for {named}"
         return f"the owner {record.owner} has no part in {named or record.project}"
     if reason is Reason.INSUFFICIENT_SCOPE:
-        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(record, facts)]
-        return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
+        grantors = [(grantor, lacking_scopes(rule, scopes)) for grantor, scopes in scope_grantors(record, facts)]
+        return "; ".join(f"{grantor} lacks {', '.join(lacking)}" for grantor, lacking in grantors if lacking)
     if reason is Reason.INSUFFICIENT_PLAN:
-        is_owners = facts.kin.owner is not None and facts.kin.owner.plan == record.plan
+        is_owners = facts.restrictions.owner is not None and facts.restrictions.owner.plan == record.plan
         named = f"{record.plan!r}{f' of the owner {record.owner}' if is_owners else ''}"
         plan = policy.plans.get(record.plan)
         if plan is None:

@@ -68,7 +68,7 @@ def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Re
     units = facts.cost - cost
     if units == 0:
         return outcome
-    windows = tuple(one.given_back(units, facts.now) if one.fits_at is None else one for one in facts.windows)
+    windows = tuple(one.after_refund(units, facts.now) if one.fits_at is None else one for one in facts.windows)
     settled = msgspec.structs.replace(facts, windows=windows, cost=cost)
     return msgspec.structs.replace(outcome, facts=settled)
 

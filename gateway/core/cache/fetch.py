@@ -1,4 +1,4 @@
-"""One fetch of an answer for all who wait for it: whose turn it is, and what became of it."""
+"""One fetch of an answer for all who wait for it: the role of each, and what became of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -13,8 +13,8 @@ from gateway.core.http.messages import RequestHead, Response
 from gateway.core.policies.model import CacheRule
 
 
-class Lead(msgspec.Struct, frozen=True):
-    """It is the caller's turn: others wait until it says what became of it."""
+class Leader(msgspec.Struct, frozen=True):
+    """The caller fetches: others wait until it says what became of it."""
 
     lease: str
     holder: str
@@ -23,7 +23,7 @@ class Lead(msgspec.Struct, frozen=True):
     """Unix milliseconds by Redis' clock; None where it could not be asked."""
 
 
-class Landed(msgspec.Struct, frozen=True):
+class Shared(msgspec.Struct, frozen=True):
     """It was fetched meanwhile: the heads stored now, and the content where it is at hand.
 
     No heads: a purge came first, and who waited must not take what was asked for before it.
@@ -34,7 +34,7 @@ class Landed(msgspec.Struct, frozen=True):
     content: bytes | None = None
 
 
-class Alone(msgspec.Struct, frozen=True):
+class Bypass(msgspec.Struct, frozen=True):
     """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
 
     has_failed: bool = False
@@ -51,8 +51,8 @@ Stored: TypeAlias = Literal["stored", "outdated", "full", "large", "refused"]
 more than one entitlement may have; or the store did not take it."""
 DETAILS: Mapping[Stored, str] = {"full": "store-full", "large": "store-large", "refused": "store-refused"}
 """What Cache-Status says of what was not stored though it might have been (RFC 9211 2.8)."""
-Turn: TypeAlias = Lead | Landed | Alone
-Landing: TypeAlias = Landed | Alone | Failed
+FetchRole: TypeAlias = Leader | Shared | Bypass
+FetchResult: TypeAlias = Shared | Bypass | Failed
 
 
 class Shaped(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class Storing(msgspec.Struct, frozen=True):
     began_at: int
     """When the fetch began: a purge since then keeps the answer out."""
     keep_milliseconds: int
-    lead: Lead | None
+    leader: Leader | None
     """Its lease ends with the storing."""
     document: str = ""
     """The export that it was made of: what ends this one ends that too. Empty where it was made of none."""
@@ -100,7 +100,7 @@ class Fetch(msgspec.Struct, frozen=True):
     why: str
     stored: Export | None
     """What is stored and may still be good."""
-    lead: Lead | None
+    leader: Leader | None
     """Whose end others wait for."""
     shaped: Shaped | None = None
     """What was made in the place of the backend's answer."""
@@ -110,9 +110,9 @@ class Fetch(msgspec.Struct, frozen=True):
         """Unix milliseconds by Redis' clock, before the backend was asked."""
         if self.shaped is not None and self.shaped.began_at is not None:
             return self.shaped.began_at
-        if self.lead is None or self.lead.began_at is None:
+        if self.leader is None or self.leader.began_at is None:
             return self.admission.facts.stored_now
-        return self.lead.began_at
+        return self.leader.began_at
 
     def cache_status(self, stored: Stored | None, status: int | None = None, objection: str = "") -> bytes:
         """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told.

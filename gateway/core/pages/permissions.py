@@ -59,14 +59,14 @@ def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | No
 
     `owner` is the record of whom a new token is for, where he has one; what he may not do it cannot be given.
     """
-    sides = [" ".join(policy.scopes) if giver is None else giver.scopes]
+    grantors = [" ".join(policy.scopes) if giver is None else giver.scopes]
     if owner is not None:
-        sides.append(" ".join(owner.permissions.values()))
-    held = [set(side.split()) for side in sides]
+        grantors.append(" ".join(owner.permissions.values()))
+    held = [set(grantor.split()) for grantor in grantors]
     return frozenset(
         scope
         for scope in policy.usable_scopes()
-        if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
+        if not any(policy.scope_grants[scope].isdisjoint(grantor) for grantor in held)
     )
 
 

@@ -305,15 +305,17 @@ class Policy(msgspec.Struct, frozen=True):
         """Those of the scopes that a token gets if none are named: all but what opens the developer page."""
         return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
-    def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
-        """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
+    def effective_scopes(self, grantors: Sequence[str], plan: str) -> str:
+        """What all of `grantors` hold and the plan covers; implied ones are named where more than the token decides."""
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
-        if held is None and len(sides) == 1:
-            return sides[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(sides[0].split())
-        sets = [side.split(" ") for side in sides]
+        if held is None and len(grantors) == 1:
+            return grantors[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(grantors[0].split())
+        sets = [grantor.split(" ") for grantor in grantors]
         usable = self.scope_grants if held is None else held
         return " ".join(
-            sorted(scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(side) for side in sets))
+            sorted(
+                scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(grantor) for grantor in sets)
+            )
         )
 
 
@@ -344,7 +346,7 @@ class Rule(msgspec.Struct, frozen=True):
     """Where in the path the token stands that it is about."""
     source: str = ""
     """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
-    terms: bytes = b""
+    script_rule: bytes = b""
     """The same as the admission script reads it: JSON."""
     allotments: Mapping[str, Allotment] = {}
     """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""

@@ -1,6 +1,6 @@
 """What becomes of the quotas of a request: the twin of adapters/scripts/charging.lua, for simulation, as its oracle.
 
-`charge` and `give_back` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
+`charge` and `refund` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
 has counted for the same limit; a property test holds them equal. Whose states they are is the caller's to know:
 `partitions.holder_of` says who shares them.
 """
@@ -41,12 +41,12 @@ def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, n
     return Charge(is_charged, tuple(windows), tuple(changed))
 
 
-def give_back(
+def refund(
     quotas: Sequence[Quota], states: Sequence[State | None], units: int, charged_at: int, now: int
 ) -> tuple[State | None, ...]:
     """The states without `units` of what was charged at `charged_at`, as far as these still count."""
     return tuple(
-        state and (state.give_back(quota, units, charged_at, now) or state)
+        state and (state.refund(quota, units, charged_at, now) or state)
         for quota, state in zip(quotas, states, strict=True)
     )
 

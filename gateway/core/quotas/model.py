@@ -164,7 +164,7 @@ class Window(msgspec.Struct, frozen=True):
         """Whether `cost` more units do not fit."""
         return self.used + self.quota.units_of(cost) > self.quota.capacity
 
-    def given_back(self, units: int, now: int) -> "Window":
+    def after_refund(self, units: int, now: int) -> "Window":
         """The same after units were given back, as far as the window alone can tell; `now` in milliseconds."""
         if self.quota.is_concurrency:
             return self

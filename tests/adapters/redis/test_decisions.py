@@ -71,7 +71,7 @@ async def test_the_script_charges_exactly_what_the_decision_allows(
         for record, facts in zip(made, await asyncio.gather(*map(bench.admissions.admit, asked)), strict=True):
             assert facts.is_charged == isinstance(decide(facts), Authorized)
             if owner is not None and record.owner == "ada" and facts.record is not None and not facts.is_revoked:
-                assert standing_in(owner, request[1] or record.project) == facts.kin.owner
+                assert standing_in(owner, request[1] or record.project) == facts.restrictions.owner
 
 
 async def test_every_side_bounds_a_token_in_the_script_as_in_the_decision(bench: Bench) -> None:

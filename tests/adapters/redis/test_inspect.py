@@ -46,20 +46,20 @@ _kin: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
-async def create_family(tokens: RedisTokens, changes: dict[str, Any], kin: dict[str, Any]) -> TokenRecord:
-    """A token with the owner and the parent that `kin` describes."""
+async def create_family(tokens: RedisTokens, changes: dict[str, Any], restrictions: dict[str, Any]) -> TokenRecord:
+    """A token with the owner and the parent that `restrictions` describes."""
     record = make_record(**changes)
-    if kin["parent"] is not None:
-        parent = make_record("sml_parent", **kin["parent"])
+    if restrictions["parent"] is not None:
+        parent = make_record("sml_parent", **restrictions["parent"])
         identity = token_id(parent.digest)
         moved = {"digest": identity[:2] + record.digest[2:], "lineage": identity, "parent": identity}
         record = make_record(**{**changes, **moved})
         await tokens.create(parent)
-        if kin["is_parent_revoked"]:
+        if restrictions["is_parent_revoked"]:
             await tokens.revoke(identity)
     await tokens.create(record)
-    if kin["status"] is not None:
-        owner = OwnerRecord(OwnerStatus(kin["status"]), kin["permissions"], 1)
+    if restrictions["status"] is not None:
+        owner = OwnerRecord(OwnerStatus(restrictions["status"]), restrictions["permissions"], 1)
         assert await tokens.owners.replace(record.policy, "ada", None, owner)
     return record
 
@@ -74,7 +74,12 @@ _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /pr
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_changes, _kin, st.booleans(), st.integers(0, 6), _requests)
 async def test_an_explanation_is_what_the_next_admission_says(
-    store_url: str, changes: dict[str, Any], kin: dict[str, Any], is_revoked: bool, used: int, request_line: str
+    store_url: str,
+    changes: dict[str, Any],
+    restrictions: dict[str, Any],
+    is_revoked: bool,
+    used: int,
+    request_line: str,
 ) -> None:
     """For any token in any state, however much of its quotas is used: the same reason, or none on all sides.
 
@@ -83,7 +88,7 @@ async def test_an_explanation_is_what_the_next_admission_says(
     async with open_connection(store_url) as connection:
         tokens, admissions, rule = RedisTokens(connection), RedisAdmissions(connection), rule_for(request_line)
         await connection.client.flushall()
-        record = await create_family(tokens, changes, kin)
+        record = await create_family(tokens, changes, restrictions)
         identity = token_id(record.digest)
         project = project_of(rule, request_line.partition(" ")[2])
         if used:
@@ -131,7 +136,7 @@ async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(conne
         await tokens.find_facts([AdmissionRequest(rule_for("GET /export"), record.digest)])
 
 
-async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:
+async def test_a_token_that_is_not_there_cannot_be_inspected(connection: RedisConnection) -> None:
     """None, and nothing is left behind."""
     assert None is await RedisTokens(connection).inspect("00" * 12, rule_for("GET /export"), "")
     assert [] == await connection.client.keys(ALL_BUT_MARKER)

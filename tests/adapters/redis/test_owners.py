@@ -137,7 +137,7 @@ async def test_an_owner_of_many_projects_is_read_back(connection: RedisConnectio
     assert many == await tokens.owners.find("small", "ada")
     for one in (record, *others):
         facts = await admissions.admit(AdmissionRequest(EXPORT, one.digest, project="last"))
-        assert OwnerStanding("active", "write") == facts.kin.owner
+        assert OwnerStanding("active", "write") == facts.restrictions.owner
 
 
 class InTurns:

@@ -16,7 +16,7 @@ from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.algorithms import State
 from gateway.core.quotas.charging import charge
 from gateway.core.quotas.costs import Cost
@@ -86,7 +86,7 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(changed, terms=encode_terms(changed))
+    return msgspec.structs.replace(changed, script_rule=encode_script_rule(changed))
 
 
 def log_of(quota: Quota) -> str:

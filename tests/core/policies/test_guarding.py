@@ -40,7 +40,7 @@ def test_a_guard_adds_to_a_rule() -> None:
     assert ("write", "admin") == rule.scopes
     assert 10 == rule.cost.reserved
     assert frozenset({"all"}) == rule.permitted_plans
-    assert ["admin"] in json.loads(rule.terms)["needed"]
+    assert ["admin"] in json.loads(rule.script_rule)["needed"]
     cached = find("GET", "/items/1", ["write"])
     assert cached is not None
     assert cached.cache is not None

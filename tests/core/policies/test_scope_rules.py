@@ -112,7 +112,7 @@ def test_a_token_from_before_a_scope_was_renamed_goes_on(plan: str) -> None:
         assert isinstance(decide(facts), Authorized)
     assert "projects:read" in POLICY.effective_scopes(["view"], plan).split()
     assert [{"projects:read", "projects:write", "edit", "project:read", "view"}] == [
-        set(granting) for granting in json.loads(rule.terms)["needed"]
+        set(granting) for granting in json.loads(rule.script_rule)["needed"]
     ]
 
 

@@ -9,15 +9,15 @@ from gateway.core.policies.model import Allotment, Rule
 from gateway.core.quotas.model import FIXED_WINDOW, Quota
 
 
-def encode_terms(rule: Rule) -> bytes:
-    """The terms of a rule, as adapters/scripts/admit.lua names them."""
+def encode_script_rule(rule: Rule) -> bytes:
+    """Return a rule as adapters/scripts/admit.lua reads it."""
     return msgspec.json.encode(
         {
             "policy": rule.policy.name,
             "is_public": rule.is_public,
             "needed": [sorted(scopes) for scopes in rule.granting],
             "plans": {
-                name: {"permits": name in rule.permitted_plans, **_allotment_terms(allotment)}
+                name: {"permits": name in rule.permitted_plans, **_script_allotment(allotment)}
                 for name, allotment in rule.allotments.items()
             },
             "plan": rule.policy.first_plan,
@@ -31,23 +31,24 @@ def encode_terms(rule: Rule) -> bytes:
 
 def encode_quota(quota: Quota) -> bytes:
     """One quota as the settling script reads it."""
-    return msgspec.json.encode(_quota_terms(quota))
+    return msgspec.json.encode(_script_quota(quota))
 
 
-def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
+def _script_allotment(allotment: Allotment) -> dict[str, Any]:
     """The quotas of the token itself, and, only where there are some, those that it shares: partition, quotas."""
     parts = {
-        per: [_quota_terms(quota) for quota in quotas] for per, quotas in groupby(allotment.quotas, lambda one: one.per)
+        per: [_script_quota(quota) for quota in quotas]
+        for per, quotas in groupby(allotment.quotas, lambda one: one.per)
     }
     own = {"quotas": parts.pop("token", [])}
     return {**own, "shared": list(parts.items())} if parts else own
 
 
-def _quota_terms(quota: Quota) -> list[str | int | bool]:
+def _script_quota(quota: Quota) -> list[str | int | bool]:
     """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
-    terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
+    encoded: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != FIXED_WINDOW or quota.is_shadow:
-        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
+        encoded += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
     if quota.is_shadow:
-        terms.append(True)
-    return terms
+        encoded.append(True)
+    return encoded

@@ -374,7 +374,7 @@ async def test_who_waits_for_another_ones_fetch_gets_no_interim_answers() -> Non
         room.now = NOW + 61_000
         answer = await room.ask("GET /export", inform=got.append)
         assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == cache_status(answer)
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        await asyncio.gather(*room.export_cache._refreshing.values())
         assert 2 == len(room.upstreams.sent)
         assert [] == got
 
