@@ -58,7 +58,7 @@ from gateway.core.http.targets import parse_path
 from gateway.core.masking import Masking
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
-from gateway.core.variants.exchange_heads import build_options, find_wanted
+from gateway.core.variants.exchange_heads import build_options, find_variant
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
@@ -144,8 +144,8 @@ class Exchange:
         presented = "" if rule.is_public else self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             return presented
-        wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._refunds.lease_for(rule)
+        variant = find_variant(rule, request, segments)
+        key, lease = export_key(rule, request, variant), self._refunds.lease_for(rule)
         asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
         facts_to_come = self._admissions.admit(asked)
         try:
@@ -160,9 +160,9 @@ class Exchange:
         if isinstance(verdict, Deny):
             refused = refuse(rule, verdict)
             return refused if facts.exists else self._authenticator.refuse(request, refused)
-        if isinstance(wanted, InvalidOptions):
-            return refuse_options(rule, facts, wanted)
-        return Authorized(rule, verdict.record, facts, wanted)
+        if isinstance(variant, InvalidOptions):
+            return refuse_options(rule, facts, variant)
+        return Authorized(rule, verdict.record, facts, variant)
 
     async def handle(
         self,

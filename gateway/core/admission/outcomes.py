@@ -34,7 +34,7 @@ class Authorized(msgspec.Struct, frozen=True):
     rule: Rule
     record: TokenRecord | None
     facts: Facts
-    wanted: Variant | None = None
+    variant: Variant | None = None
     """The variant that is asked for, where the rule has variants."""
 
 
