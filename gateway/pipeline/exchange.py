@@ -54,7 +54,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
-from gateway.core.variants.exchange_heads import build_options, find_wanted
+from gateway.core.variants.exchange_heads import build_options, find_variant
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
@@ -135,8 +135,8 @@ class Exchange:
         presented = "" if rule.is_public else self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             return presented
-        wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._refunds.lease_for(rule)
+        variant = find_variant(rule, request, segments)
+        key, lease = export_key(rule, request, variant), self._refunds.lease_for(rule)
         question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
         facts_to_come = self._admissions.admit(question)
         try:
@@ -150,9 +150,9 @@ class Exchange:
         verdict = decide(facts)
         if isinstance(verdict, Refused):
             return verdict if facts.exists else self._authenticator.refuse(request, verdict)
-        if isinstance(wanted, InvalidOptions):
-            return refuse_options(rule, facts, wanted)
-        return verdict if wanted is None else Authorized(rule, facts, wanted)
+        if isinstance(variant, InvalidOptions):
+            return refuse_options(rule, facts, variant)
+        return verdict if variant is None else Authorized(rule, facts, variant)
 
     async def handle(
         self,

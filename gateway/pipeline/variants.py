@@ -59,13 +59,13 @@ class VariantBuilder:
             cache_status=_status_of(document) if stored else b"",
             name=name or "",
         )
-        if head.status != 200 or admission.wanted is None:
+        if head.status != 200 or admission.variant is None:
             return shaped
         if _names(validators, field_value(head.fields, b"etag")):
             await close_unread(document.content)
             return msgspec.structs.replace(shaped, answer=build_unchanged(head))
         try:
-            made = await self._render(shaped.answer, request, admission, admission.wanted)
+            made = await self._render(shaped.answer, request, admission, admission.variant)
         except BrokenDocument:
             if name is not None:  # the next request asks the backend whether it is still so
                 await self._exports.remove(name)
@@ -115,7 +115,7 @@ class VariantBuilder:
         return msgspec.structs.replace(behind, facts=facts), name
 
     async def _render(
-        self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
+        self, document: Response, request: RequestHead, admission: Authorized, variant: Variant
     ) -> Response | Refused:
         rule = admission.rule
         if rule.variants is None:
@@ -127,10 +127,10 @@ class VariantBuilder:
         if not isinstance(content, bytes):
             await close_unread(content)
             raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
-        made = await self._renderer.render(content, rule.variants.form, wanted)
+        made = await self._renderer.render(content, rule.variants.form, variant)
         if isinstance(made, InvalidOptions):
             return refuse_options(rule, admission.facts, made)
-        return build_variant(rule, wanted, request, document.head, made)
+        return build_variant(rule, variant, request, document.head, made)
 
 
 def _status_of(answer: Response) -> bytes:

@@ -60,30 +60,30 @@ class RedisUsage:
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
         """The requests of a token by the hour."""
-        wanted = last_hours(self._clock(), hours)
-        (counts,) = await self._read_tokens([identity], wanted)
-        return by_hour(wanted, counts)
+        period = last_hours(self._clock(), hours)
+        (counts,) = await self._read_tokens([identity], period)
+        return by_hour(period, counts)
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> dict[str, tuple[UsagePoint, ...]]:
         """The requests of each of the tokens by the day."""
-        wanted = last_days(self._clock(), days)
-        found = await self._read_tokens(identities, range(wanted.start * DAY_HOURS, wanted.stop * DAY_HOURS))
-        return {identity: by_day(wanted, counts) for identity, counts in zip(identities, found, strict=True)}
+        period = last_days(self._clock(), days)
+        found = await self._read_tokens(identities, range(period.start * DAY_HOURS, period.stop * DAY_HOURS))
+        return {identity: by_day(period, counts) for identity, counts in zip(identities, found, strict=True)}
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
         """The requests of a policy, by the hour and by what they count as."""
-        wanted = last_hours(self._clock(), hours)
-        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in wanted])
+        period = last_hours(self._clock(), hours)
+        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in period])
         counts: Counter[Counted] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
-        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(wanted, replies, strict=True)}
-        return PolicyUsage(policy, by_hour(wanted, numbers), counts)
+        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(period, replies, strict=True)}
+        return PolicyUsage(policy, by_hour(period, numbers), counts)
 
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
         """The tokens with the most requests."""
-        wanted = last_hours(self._clock(), hours)
-        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
+        period = last_hours(self._clock(), hours)
+        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in period]
         found: Counter[str] = Counter()
         for reply in await self._read(commands, withscores=True):
             found.update({token.decode(): int(number) for token, number in reply})

@@ -85,7 +85,7 @@ class Authorized(msgspec.Struct, frozen=True):
 
     rule: Rule
     facts: AdmissionFacts
-    wanted: Variant | None = None
+    variant: Variant | None = None
     """The variant that is asked for, where the rule has variants."""
 
 

@@ -44,21 +44,21 @@ def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
     return record.project if cache.shared_by == "project" else record.owner
 
 
-def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions | None = None) -> str:
+def export_key(rule: Rule, head: RequestHead, variant: Variant | InvalidOptions | None = None) -> str:
     """What tells the exports of one entitlement apart; empty where none can answer the request.
 
     Scheme and authority are in it as the backend is told them: what it answers may link to them, or redirect from one
-    scheme to the other. The admission script puts the entitlement in front. Of a shaped rule it is the variant that is
-    `wanted`, however the query spells it, and how it is made: by the policy's form of the document, and by the
-    renderers of this version. So are the groups that the rule names: what was stored by a policy file that named
-    others is in others, where no purge of these would find it.
+    scheme to the other. The admission script puts the entitlement in front. Under a shaped rule the variant is in it,
+    however the query spells that, and how it is made: by the policy's form of the document, and by the renderers of
+    this version. So are the groups that the rule names: what was stored by a policy file that named others is in
+    others, where no purge of these would find it.
     """
-    if rule.cache is None or not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
+    if rule.cache is None or not is_cacheable(rule, head) or isinstance(variant, InvalidOptions):
         return ""
     common = (rule.policy.name, rule.pattern.text, _digest(*rule.cache.groups), head.scheme, head.authority)
-    if rule.variants is None or wanted is None:
+    if rule.variants is None or variant is None:
         return _digest(*common, rule.source or head.target)
-    return _digest(*common, head.path, wanted.identity, rule.variants.form.identity, RENDERING)
+    return _digest(*common, head.path, variant.identity, rule.variants.form.identity, RENDERING)
 
 
 def variant_of(head: StoredHead) -> str:

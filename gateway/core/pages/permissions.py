@@ -77,21 +77,24 @@ def why_none(policy: Policy, giver: TokenRecord | None) -> str:
     return f"The token you signed in with does not hold {policy.parent_scope}, so it can make no others."
 
 
-def as_given(giver: TokenRecord | None, wanted: TokenRequest) -> TokenRequest:
+def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
     """The same with what follows from who gives: his plan, and his owner, in whose name and bounds it will act."""
     if giver is None:
-        return wanted
-    return msgspec.structs.replace(wanted, plan=giver.plan, owner=giver.owner)
+        return request
+    return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
 
 
 def excess(
-    policy: Policy, giver: TokenRecord | None, wanted: TokenRequest | TokenChange, old: TokenRecord | None = None
+    policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
-    """Why the giver cannot give what is wanted, in words; empty where he can. What `old` has already is not given."""
+    """Why the giver cannot give what the request asks for, in words; empty where he can.
+
+    What `old` has already is not given.
+    """
     if giver is None:
         return ""
-    scopes = set(wanted.scopes) if isinstance(wanted.scopes, tuple) else set[str]()
-    ends = wanted.expires_at
+    scopes = set(request.scopes) if isinstance(request.scopes, tuple) else set[str]()
+    ends = request.expires_at
     if old is not None:
         scopes -= set(old.scopes.split())
         ends = msgspec.UNSET if ends == old.expires_at else ends
