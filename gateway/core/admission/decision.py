@@ -1,4 +1,4 @@
-"""Whether a request may pass.
+"""The decision on whether a request may pass.
 
 Rule 1: every reason to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
 Rule 2: nothing here awaits, reads a clock or asks Redis. `Facts` are what the one round trip brought back.
@@ -23,28 +23,28 @@ from gateway.core.tokens.records import TokenRecord
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What one admission is asked: who presents what, and for which request."""
+    """The question of one admission: which token is presented, and for which request."""
 
     rule: Rule
     digest: str = ""
-    """Of the presented token; empty where the rule is public."""
+    """The digest of the presented token; empty if the rule is public."""
     export_key: str = ""
-    """Empty where no stored export could answer the request."""
+    """Empty if no stored export could answer the request."""
     project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
+    """The project that the path names; empty if the rule binds no project."""
     address: str = ""
-    """The client's, as far as trusted proxies tell."""
+    """The client's address, as far as trusted proxies report it."""
     lease: str = ""
-    """Names the request among those in flight; empty where the rule does not count these."""
+    """The name of the request among those in flight; empty if the rule does not count them."""
 
 
 class Kin(msgspec.Struct, frozen=True):
-    """Those that bound what a token may do."""
+    """The owner and the parent of a token, which bound what it may do."""
 
     owner: OwnerStanding | None = None
-    """None where the token names no owner, and where nothing is known of the one that it names."""
+    """None if the token names no owner, or if nothing is known of the one that it names."""
     parent: TokenRecord | None = None
-    """Of a child token; None where it is no child, and where its parent is gone."""
+    """The parent of a child token; None if the token is no child, or if its parent no longer exists."""
     is_parent_revoked: bool = False
 
 
@@ -52,53 +52,53 @@ NO_KIN = Kin()
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
+    """The facts that one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
 
     now: int
     record: TokenRecord | None
-    """None for a digest nobody minted, and for a token of another policy."""
+    """None for a digest that was never minted, and for a token of another policy."""
     is_revoked: bool
     is_charged: bool
-    """Whether the script charged the quotas: it does so for all of them or for none."""
+    """Whether the script charged the quotas: it charges all of them or none."""
     windows: tuple[Window, ...]
     stored_heads: tuple[bytes, ...]
-    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
+    """The heads of the stored responses of the URI that may answer this request, one for each variant, unordered."""
     project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
+    """The project that the path names; empty if the rule binds no project."""
     kin: Kin = NO_KIN
     address: str = ""
-    """The client's."""
+    """The client's address."""
     export_key: str = ""
-    """What was looked for; empty where no stored export could answer the request."""
+    """The key that was looked up; empty if no stored export could answer the request."""
     lease: str = ""
-    """Names the request among those in flight, where it is counted among them."""
+    """The name of the request among those in flight, if it is counted there."""
     cost: int = 0
-    """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
+    """Units charged to every quota: first what is reserved, in the end what the request really cost."""
     exists: bool = True
-    """Whether there is a token of this id at all, if only one of another policy."""
+    """Whether a token of this id exists at all, even if only in another policy."""
     exports_at: int | None = None
-    """The clock of the Redis that has the exports, if they have one of their own; None: `now` is theirs."""
+    """The clock of the exports' own Redis, in milliseconds; None if they have none: then `now` applies."""
 
     @property
     def stored_now(self) -> int:
-        """The time by which what is stored is fresh or stale, older than a purge or not."""
+        """The time by which stored responses are fresh or stale, and older or newer than a purge."""
         return self.now if self.exports_at is None else self.exports_at
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """The request may pass, in the name of `record`; in nobody's where the rule is public."""
+    """The request may pass, in the name of `record`, which is None if the rule is public."""
 
     record: TokenRecord | None
     facts: Facts
 
 
 class Deny(msgspec.Struct, frozen=True):
-    """The request is refused. `facts` are there when the token was authenticated, and only then."""
+    """The request is refused. `facts` are set only if the token was authenticated."""
 
     reason: Reason
     facts: Facts | None = None
     violated: tuple[Window, ...] = ()
-    """The windows without room, where that is the reason."""
+    """The windows without room, if that is the reason."""
 
 
 Verdict: TypeAlias = Allow | Deny
@@ -167,10 +167,10 @@ TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
 )
-"""Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
+"""If one of these fails, the token proves nothing about its bearer, and the answer reveals nothing about the token."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
-"""What may be a guess. A token that exists is none, whatever its state: a stale secret is not an attack."""
+"""Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
 
 PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
     (Reason.OWNER_BLOCKED, _has_blocked_owner),
@@ -182,7 +182,7 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 
 
 def decide(rule: Rule, facts: Facts) -> Verdict:
-    """The verdict on a request that matched `rule`: the first check that fails names the reason."""
+    """Return the verdict on a request that matched `rule`: the first check that fails names the reason."""
     if rule.is_public:
         return Allow(None, facts) if facts.is_charged else _deny(Reason.QUOTA_EXCEEDED, rule, facts)
     for reason, fails in TOKEN_CHECKS:
@@ -201,13 +201,13 @@ def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
 
 @functools.lru_cache(maxsize=4096)
 def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
-    """Whether of each needed scope one that grants it is among `scopes`."""
+    """Return whether `scopes` grant every needed scope."""
     held = scopes.split(" ")
     return not any(by.isdisjoint(held) for by in granting)
 
 
 def sides_of(facts: Facts) -> list[tuple[str, str]]:
-    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
+    """Return who must hold a needed scope, each with the scopes that it holds; the plan is checked apart from these."""
     record, kin = _record(facts), facts.kin
     sides = [("the token", record.scopes)]
     if kin.owner is not None:
@@ -218,18 +218,18 @@ def sides_of(facts: Facts) -> list[tuple[str, str]]:
 
 
 def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
-    """Those of the rule's scopes that are not among `scopes`, nor implied by any of them."""
+    """Return the scopes of the rule that `scopes` neither contain nor imply."""
     held = scopes.split(" ")
     return [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
 
 
 def effective_scopes(rule: Rule, facts: Facts) -> str:
-    """What the token may use for this request: what all its sides hold and its plan covers."""
+    """Return what the token may use for this request: the scopes that all its sides hold and its plan covers."""
     return rule.policy.effective_scopes([scopes for _, scopes in sides_of(facts)], _record(facts).plan)
 
 
 def ends_at(facts: Facts) -> int | None:
-    """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
+    """Return the second from which the token no longer works, by its own expiry or its parent's; None means never."""
     if facts.kin is NO_KIN:
         return facts.record.expires_at if facts.record else None
     ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
