@@ -1,4 +1,4 @@
-"""Admission: one round trip for everything a request needs to be decided on.
+"""Admission: one round trip for everything that the decision on a request needs.
 
 The admissions of one event-loop tick leave together, in one EVALSHA: thirty-two connections then cost the gateway and
 Redis little more than one.
@@ -23,21 +23,26 @@ from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 
 MAXIMUM_BATCH = 128
-"""Admissions in one script call: Redis serves nobody else for about a millisecond."""
+"""Admissions in one script call: it blocks Redis for about a millisecond."""
 LEAST_SECONDS = 0.02
-"""A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
+"""The least time for a call: a delay of this worker itself is not Redis' delay."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
     asked: Asked
     facts: "asyncio.Future[Facts]"
     late_at: float
-    """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
-    Never, if no call was before: then the line bounds the wait."""
+    """The loop time at which its request has waited its full timeout, for the call before and for its own.
+
+    It is infinite if no call was before: then the connection bounds the wait.
+    """
 
 
 class RedisAdmissions:
-    """Gathers the admissions of a tick; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """The admissions of each tick, in one call.
+
+    `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
+    """
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
@@ -52,7 +57,7 @@ class RedisAdmissions:
         its batches."""
 
     def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
-        """What Redis knows of the token; see protocols.Admissions."""
+        """Return a future of what Redis knows of the token; see protocols.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
@@ -62,7 +67,7 @@ class RedisAdmissions:
         return facts
 
     def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
-        """Tells what comes of an admission that nobody awaits any more; see protocols.Admissions."""
+        """Call `then` with the result of an admission that nobody awaits any more; see protocols.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone
@@ -82,7 +87,7 @@ class RedisAdmissions:
             self._patience = Patience(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
-        """Refuse those whose time is over. Redis may still charge them: the call is under way."""
+        """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))

@@ -1,9 +1,9 @@
-"""A line to Redis for one call after the other, and the calls of one script on it.
+"""A pipelined connection to Redis for one call after the other, and the calls of one script on it.
 
-redis-py opens the connection (address, TLS, user, database); what it does for each command after that, through a pool,
+redis-py opens the connection (address, TLS, user, database). What it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
-docs/decisions/0019). So the line takes the open connection over, and at the first thing that is not as usual gives it
-back: redis-py knows what to do then.
+docs/decisions/0019). So this takes the open connection over, and gives it back at the first unexpected event: redis-py
+knows what to do then.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from gateway.adapters.redis.private import take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
-"""Refusals after which the same call may be made again."""
+"""Refusals after which the same call may be repeated."""
 
 Answered: TypeAlias = Callable[[Any], None]
 
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 class Line(asyncio.Protocol):
-    """One connection, with one command under way at most. What it answers with may be an exception.
+    """One connection, with at most one command under way. Its answer may be an exception.
 
-    That is hiredis.ReplyError for an error of Redis, ConnectionError where the connection goes before the answer, and
-    TimeoutError where nothing comes for so long.
+    That is hiredis.ReplyError for an error of Redis, ConnectionError if the connection closes before the answer, and
+    TimeoutError if no answer comes in time.
     """
 
     def __init__(self, client: Client, connection: Any, transport: asyncio.Transport, timeout_seconds: float) -> None:
@@ -64,7 +64,7 @@ class Line(asyncio.Protocol):
         return None
 
     def ask(self, command: tuple[bytes | str | int, ...], answered: Answered) -> None:
-        """Sends a command; `answered` is called with its answer."""
+        """Send a command; `answered` is called with its answer."""
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
         self._answered = answered
         try:
@@ -77,7 +77,7 @@ class Line(asyncio.Protocol):
             self._watch(answered)
 
     async def give_back(self) -> None:
-        """Closes the connection and lets the pool have another in its place."""
+        """Close the connection and let the pool replace it."""
         await self._connection.disconnect(nowait=True)
         await self._client.connection_pool.release(self._connection)
 
@@ -96,12 +96,12 @@ class Line(asyncio.Protocol):
         self._end(ConnectionError("Redis has closed the connection"))
 
     def _watch(self, watched: Answered) -> None:
-        """One timer for many commands: a timer for each would cost as much as sending it."""
+        """Start the timer, which is one for many commands: one for each would cost as much as sending it."""
         left = max(0.0, self._late_at - self._loop.time())
         self._patience = Patience(left, partial(self._run_out, watched))
 
     def _run_out(self, watched: Answered) -> None:
-        """Only the command that was under way from its beginning to its end has had all of that patience."""
+        """Fail the command only if it was pending for the timer's full duration."""
         self._patience = None
         if self._answered is watched:
             self._end(TimeoutError())
@@ -121,7 +121,7 @@ class Line(asyncio.Protocol):
 
 
 class ScriptLine:
-    """Calls a script, one call after the other, as cheaply as that can be done."""
+    """The caller of one script, one call after the other, at the lowest cost."""
 
     def __init__(self, connection: RedisConnection, script: Script) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class ScriptLine:
         self._task: asyncio.Task[None] | None = None
 
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """`answered` gets the answer, or StoreUnavailable, or another error where an argument cannot be sent."""
+        """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
         line = self._line
         if line is None or not line.is_open or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)
@@ -168,7 +168,7 @@ class ScriptLine:
         answered(answer)
 
     async def _open(self) -> Line | None:
-        """Return a new line, or None: the answer is there, so a line that cannot be opened fails no request."""
+        """Return a new connection, or None if it cannot be opened, which fails no request: the answer has arrived."""
         try:
             return await self._connection.run(lambda client: Line.open(client, self._connection.timeout_seconds))
         except StoreUnavailable:

@@ -1,10 +1,10 @@
-"""Settlements: what a request has to give back when it is over, written off its path.
+"""Settlements: what a request gives back when it is over, written off its path.
 
-What is settled in one event-loop tick leaves together, and one call at a time is under way, so that nothing can
-overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
-lease ends by itself. So does all that a killed worker had not settled yet: strict, never lenient.
+What is settled in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
+overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
+expires by itself. So does everything that a killed worker had not settled yet: strict, never lenient.
 
-Requests in flight: from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from gateway.core.quotas.partitions import holder_of
 
 
 class Uncounted:
-    """The flight of a request that nobody counts."""
+    """The flight of a request that no limit counts."""
 
     def __enter__(self) -> "Uncounted":
         return self
@@ -38,7 +38,7 @@ class Uncounted:
         return None
 
     def until_sent(self, response: Response) -> Response:
-        """The response as it is."""
+        """Return the response unchanged."""
         return response
 
 
@@ -60,7 +60,7 @@ class Counted:
             self._release()
 
     def until_sent(self, response: Response) -> Response:
-        """The response, whose stream ends the flight; whole content does not need the backend any more."""
+        """Return the response, whose stream ends the flight; complete content no longer needs the backend."""
         if isinstance(response.content, bytes):
             return response
         self._is_handed_on = True
@@ -68,7 +68,7 @@ class Counted:
 
 
 class CountedStream:
-    """Content whose end, or whoever gives it up, ends the flight; ending it twice does no harm."""
+    """Content whose end, or whose `aclose`, ends the flight; ending it twice does no harm."""
 
     def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
         self._content = content
@@ -86,19 +86,19 @@ class CountedStream:
             raise
 
     async def aclose(self) -> None:
-        """Gives the content up."""
+        """Close the content before its end."""
         self._release()
         await self._content.aclose()
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
-"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+"""Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One thing to be done to one counter."""
+    """One change of one counter."""
 
     key: str
     quota: Quota
@@ -108,7 +108,10 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class RedisSettlements:
-    """See protocols.Settlements; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """The implementation of protocols.Settlements.
+
+    `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
+    """
 
     def __init__(
         self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS
@@ -124,11 +127,11 @@ class RedisSettlements:
         self._held: dict[str, list[_Change]] = {}
 
     def lease_for(self, rule: Rule) -> str:
-        """A name for a request; empty where the rule does not count those in flight."""
+        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
         return self._new_id() if rule.has_leases else ""
 
     def settle(self, outcome: Authorized | Refused) -> None:
-        """Gives what is left of the reserved cost back to every quota that was charged."""
+        """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
             return
@@ -142,7 +145,7 @@ class RedisSettlements:
         )
 
     def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
         renewals = [
             _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
             for window in (facts.windows if facts.lease else ())
@@ -156,14 +159,14 @@ class RedisSettlements:
         return Counted(lambda: self._release(facts.lease))
 
     async def close(self) -> None:
-        """Settles what is left."""
+        """Settle what is left."""
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
         await self.settled()
 
     async def settled(self) -> None:
-        """Returns when nothing is left to be settled."""
+        """Wait until nothing is left to be settled."""
         self._flush()
         while self._sending is not None:
             await asyncio.wait([self._sending])
