@@ -1,4 +1,4 @@
-"""`/-/whoami`: a token is told who it is. Nothing is charged, and no use is noted."""
+"""`/-/whoami`: it tells the bearer of a token who the token is. Nothing is charged, and no use is recorded."""
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
@@ -44,7 +44,7 @@ class Whoami:
         await reply(self._exchange.finish(request, outcome, response), send)
 
     async def _identify(self, request: RequestHead) -> Authorized | Refused:
-        """Whose token it is. Of several policies that it looks right for, the one that it was minted for."""
+        """Find whose token it is. If several policies accept its format, take the one that it was minted for."""
         outcome, exists = Refused(Reason.NO_MATCHING_RULE), False
         for rule in candidate_rules(self._policies.current, request):
             presented = self._authenticator.authenticate(request, rule)

@@ -4,7 +4,7 @@ What is refunded in one event-loop tick leaves together, and one call at a time 
 overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
 lease ends by itself. So does all that a killed worker had not refunded yet: strict, never lenient.
 
-Requests in flight: from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class NullInFlight:
         return None
 
     def until_sent(self, response: Response) -> Response:
-        """The response as it is."""
+        """Return the response unchanged."""
         return response
 
 
@@ -91,13 +91,13 @@ class CountedStream:
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
-"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+"""Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One thing to be done to one counter."""
+    """One change of one counter."""
 
     key: str
     quota: Quota
@@ -123,7 +123,7 @@ class RedisQuotaRefunds:
         self._held: dict[str, list[_Change]] = {}
 
     def lease_for(self, rule: Rule) -> str:
-        """A name for a request; empty where the rule does not count those in flight."""
+        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
         return self._new_id() if rule.has_leases else ""
 
     def refund(self, outcome: Authorized | Refused) -> None:
