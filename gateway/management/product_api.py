@@ -39,7 +39,7 @@ MAXIMUM_DIGITS = 15
 
 
 class ProductApi:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, management: Management) -> None:
         self._management = management

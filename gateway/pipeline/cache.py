@@ -257,7 +257,7 @@ def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
 
 
 def export_name(admission: Authorized) -> str | None:
-    """The name under which the admission script looked for the export; None where it has none."""
+    """Return the name under which the admission script looked for the export, or None if it has none."""
     cache, key = admission.rule.cache, admission.facts.request.export_key
     who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
     return redis_keys.export(cache.shared_by, who, key) if cache and who else None

@@ -285,7 +285,7 @@ class Exchange:
         )
 
     def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: AdmissionFacts | None) -> None:
-        """Takes in an admission whose client has left: what it holds is released."""
+        """Take in an admission whose client has left, and release what it holds."""
         verdict = decide(facts) if facts is not None else None
         if isinstance(verdict, Authorized):
             with self._refunds.in_flight(verdict.facts):
@@ -293,7 +293,7 @@ class Exchange:
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
     def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
-        """Counts and records a request that is not answered: nobody is there. It stays charged."""
+        """Count and record a request that is not answered because its client is gone. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
         if self._usage_counter is not None:
@@ -403,7 +403,7 @@ class Asking:
         self._found: AdmissionRequest | Reason = Reason.NO_MATCHING_RULE
 
     def __call__(self) -> AdmissionRequest | Reason:
-        """What is asked, or the reason for which nobody would be."""
+        """Return what to ask, or the reason for which any request would be refused."""
         if self._found_in is not self._policies.current:
             self._found_in = self._policies.current
             self._found = self._find()

@@ -85,7 +85,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class ContentStore:
-    """Reads and encodes. A coding is one of those `offered`, or empty for the content as it is."""
+    """The reader and encoder of stored content. A coding is one of those `offered`, or empty for plain content."""
 
     def __init__(
         self, exports: Exports, encoder: Encoder, held: HeldBytes | None = None, counts: Counter[str] | None = None
@@ -211,7 +211,7 @@ logger = logging.getLogger(__name__)
 
 
 class Variants(Protocol):
-    """What answers in the place of a backend where a rule has variants."""
+    """The part that answers instead of the backend if a rule has variants."""
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
         """Return the variant, or 304 if `validators` name the document that it is made of. Raise UpstreamError."""
@@ -246,7 +246,7 @@ class UpstreamFetcher:
         self._shared = SharedWork()
 
     async def fetch(self, it: Fetch) -> Response | Refused:
-        """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
+        """Return the backend's answer, stored if it may be. Raise UpstreamError if there is none."""
         if it.leader is None or it.admission.rule.variants is None:
             return await self._fetch(it)
         return await self._shared.do(self._fetch(it))  # what is made here is made for others too

@@ -35,7 +35,10 @@ def read_scope(scope: HTTPScope | WebSocketScope) -> RawRequest:
 
 
 async def ask(application: ASGIApp, raw: RawRequest, content: RequestContent | None) -> Response:
-    """What an ASGI application answers; ClientGone where the client leaves before its content is complete."""
+    """Return the response of an ASGI application.
+
+    Raise ClientGone if the client leaves before its content is complete.
+    """
     status, fields, pieces = int(HTTPStatus.INTERNAL_SERVER_ERROR), list[Field](), list[bytes]()
 
     async def receive() -> HTTPReceiveMessage:

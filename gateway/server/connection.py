@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
             self._reader.content.truncate(Reason.REQUEST_TIMEOUT)
 
     def _look_for_client(self) -> None:
-        """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
+        """Probe a client that may have closed both sides: it resets the connection if it receives something."""
         sent_bytes = self._writer.sent_bytes
         if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._rest()
 
     def _rest(self) -> None:
-        """Nothing is expected of the client but that it is there."""
+        """Set the deadline for a client of which nothing is expected but that it is still there."""
         seconds = HALF_CLOSED_SECONDS if self._writer.has_begun else ASK_SECONDS
         self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
@@ -323,12 +323,12 @@ class Connection(asyncio.Protocol):
         return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
 
     def _note_refused(self) -> Ended:
-        """Nobody was there for an answer that was sent."""
+        """Record that the client was gone before it received the answer."""
         self._writer.sent_bytes = 0
         return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
-        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        """Send an interim response to the current request, or drop it if it comes too late (RFC 9110 15.2)."""
         writer = self._writer
         if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             self._rest()
 
     def _set_reading(self) -> None:
-        """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
+        """Pause reading while requests are queued or the backend does not take content, else resume it."""
         if self._is_paused or self._pending:
             self._transport.pause_reading()
         elif not self._is_half_closed:

@@ -33,7 +33,7 @@ class ForwardAuth:
         self._lacking = LackingLog(acceptor.clock)
 
     async def handle(self, raw: RawRequest, _: RequestContent | None, has_room: bool) -> Response:
-        """One subrequest, answered in the way of the proxy that asks."""
+        """Answer one subrequest in the way that the asking proxy understands."""
         exchange = self._exchange
         request = self._acceptor.accept(raw)
         found = find_proxy(raw.path.decode("latin-1").removeprefix(self._address))

@@ -52,7 +52,7 @@ class Traffic(Protocol):
     """A part of the gateway that answers one kind of request."""
 
     def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
-        """The response; `content` is None where the request has none, `has_room` False where too much is under way."""
+        """Return the response. `content` is None if the request has none; `has_room` is False if the worker is full."""
         ...
 
 
@@ -116,7 +116,7 @@ class Proxy:
         self._acceptor = acceptor
 
     async def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
-        """One request, accepted and answered."""
+        """Parse one request and answer it."""
         exchange = self._exchange
         request = self._acceptor.accept(raw)
         if not has_room:

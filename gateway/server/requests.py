@@ -44,7 +44,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RawRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request's head as it came in: nothing is removed or believed yet."""
+    """A request's head as it was received: nothing is removed or trusted yet."""
 
     method: str
     path: bytes
@@ -148,7 +148,7 @@ def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
 
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
-    """The client's X-Request-Id where it is one that is safe to log."""
+    """Return the client's X-Request-Id if it is safe to log, else None."""
     is_safe = _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
     return value.decode("ascii") if is_safe else None
 
@@ -405,7 +405,7 @@ class RequestReader:
         self.is_in_head = False
 
     def _build_refused(self, fault: Reason) -> RawRequest:
-        """What there is of a request that is at fault; its method is known once its target is."""
+        """Return what was read of a malformed request; its method is known once its target is."""
         target = self._target if self.is_in_head else b""
         method = self._parser.get_method().decode("ascii") if target else ""
         path, _, query = target.partition(b"?")
@@ -413,7 +413,7 @@ class RequestReader:
         return RawRequest(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
     def _begin(self, pending: PendingRequest) -> None:
-        """Nothing that still comes can be held against the request before this one."""
+        """Hold back the newest request and pass on the one before, which later bytes cannot make malformed."""
         if self._begun is not None:
             self._take(self._begun)
         self._begun = pending

@@ -62,7 +62,7 @@ class Framing(msgspec.Struct, frozen=True):
 
 
 def build_whole(head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
-    """The bytes of an answer that is all there; UnsendableResponse where its length is not what its head says."""
+    """Return the bytes of a complete answer. Raise UnsendableResponse if its length differs from the head's."""
     fields, status = head.fields, head.status
     start = build_start(status, fields if options.stays_open else [*fields, CLOSE])
     length = b"\r\ncontent-length: %d\r\n" % len(content)
@@ -85,7 +85,7 @@ def build_start(status: int, fields: list[Field]) -> bytes:
 
 
 def build_stream(head: ResponseHead, options: ResponseOptions) -> tuple[bytes, Framing]:
-    """The start of an answer whose content is still to come, and what that is framed by."""
+    """Return the start of an answer whose content follows, and the framing of that content."""
     fields, status = list(head.fields), head.status
     if options.is_tunnel and status == HTTPStatus.SWITCHING_PROTOCOLS:
         return build_start(status, [*fields, *TO_WEBSOCKET]), Framing()
@@ -188,7 +188,7 @@ class ResponseWriter:
             self._await_client(False)
 
     async def send(self, head: ResponseHead, content: bytes | ContentStream, options: ResponseOptions) -> None:
-        """Sends an answer in its time; raises UnsendableResponse, and what its content raises."""
+        """Send an answer when the client can take it. Raise UnsendableResponse, and whatever its content raises."""
         if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
             await self.drain()
             self.send_whole(head, content, options)
@@ -196,7 +196,7 @@ class ResponseWriter:
             await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
     def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> None:
-        """Sends an answer that is all there, at once; raises UnsendableResponse."""
+        """Send a complete answer at once. Raise UnsendableResponse if it is not valid HTTP."""
         answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)
@@ -204,7 +204,7 @@ class ResponseWriter:
             self.sent_bytes = len(content)
 
     async def stream(self, head: ResponseHead, content: ContentStream, options: ResponseOptions) -> None:
-        """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
+        """Send content as it arrives. Raise UnsendableResponse if its length differs from the head's."""
         try:
             await self.drain()
             start, framing = build_stream(head, options)

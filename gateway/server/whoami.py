@@ -37,7 +37,7 @@ class Whoami:
         self._acceptor = acceptor
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """One question, answered with JSON or with the refusal that any request would get."""
+        """Answer one question with JSON, or with the refusal that any request would get."""
         request = self._acceptor.accept(read_scope(scope))
         outcome = Refused(request.fault) if request.fault else await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)

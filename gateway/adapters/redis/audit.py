@@ -26,11 +26,11 @@ class RedisAudit:
         self._writes = RedisWrites(connection)
 
     async def append_entry(self, entry: AuditEntry) -> None:
-        """Appends an entry for itself."""
+        """Append an entry about a refused change."""
         await self._append(keys.refusals(), entry)
 
     async def append_purge(self, entry: AuditEntry) -> None:
-        """Appends the entry of a purge in another Redis."""
+        """Append the entry of a purge in another Redis."""
         await self._append(keys.audit(), entry)
 
     async def _append(self, stream: str, entry: AuditEntry) -> None:

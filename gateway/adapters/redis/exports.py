@@ -78,7 +78,7 @@ class NoRoom(Exception):
 
 
 class RedisContentStore:
-    """Reads and writes content beside its digest. Every method raises StoreUnavailable."""
+    """The content of exports, stored beside its digest. Every method raises StoreUnavailable."""
 
     def __init__(
         self, connection: RedisConnection, piece_bytes: int = PIECE_BYTES, limits: Limits | None = None

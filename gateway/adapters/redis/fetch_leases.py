@@ -71,7 +71,10 @@ class RedisFetches:
         return role
 
     def end(self, leader: Leader, result: FetchResult) -> None:
-        """Says what became of a fetch; a second time changes nothing. Storing an answer has ended its lease already."""
+        """Report the result of a fetch; a second call changes nothing.
+
+        Storing an answer has ended its lease already.
+        """
         if leader.lease not in self._results:
             return
         mark = _mark(result)

@@ -127,7 +127,7 @@ class RedisQuotaRefunds:
         return self._new_id() if rule.has_leases else ""
 
     def refund(self, outcome: Authorized | Refused) -> None:
-        """Gives what is left of the reserved cost back to every quota that was charged."""
+        """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
             return
@@ -141,7 +141,7 @@ class RedisQuotaRefunds:
         )
 
     def in_flight(self, facts: AdmissionFacts) -> InFlight:
-        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
         lease = facts.request.lease if facts.is_charged else ""
         renewals = [
             _Change(_key(facts, window.quota), window.quota, "renew", lease)

@@ -121,7 +121,7 @@ class DirectConnection(asyncio.Protocol):
 
 
 class ScriptRunner:
-    """Calls a script, one call after the other, as cheaply as that can be done."""
+    """The caller of one script, one call after the other, at the lowest cost."""
 
     def __init__(self, connection: RedisConnection, script: Script) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class ScriptRunner:
         self._task: asyncio.Task[None] | None = None
 
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """`answered` gets the answer, or StoreUnavailable, or another error where an argument cannot be sent."""
+        """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
         direct = self._direct
         if direct is None or not direct.is_open or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)

@@ -46,7 +46,10 @@ def read_script(*parts: str) -> Script:
 
 
 def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> AdmissionFacts:
-    """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
+    """Return what scripts/admit.lua has found for one admission.
+
+    Raise StoreUnavailable if the store has lost its data.
+    """
     raw, revoked, charged, stored_heads, told, *states = reply
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)

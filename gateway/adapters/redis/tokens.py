@@ -299,7 +299,7 @@ class RedisTokens:
         return [answers[identity] == 1 for identity in identities]
 
     async def inspect(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
-        """One script that only reads."""
+        """Return what Redis knows of a token, or None, with one script that only reads."""
         arguments = [rule.script_rule if rule else b"", project, client_network(address)]
         now, found = await self._connection.run_script(self._inspect, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
@@ -310,7 +310,7 @@ class RedisTokens:
         return Inspection(now, record, is_revoked == 1, windows, restrictions)
 
     async def find_facts(self, asked: Sequence[AdmissionRequest]) -> list[AdmissionFacts]:
-        """What an admission would find for each, its quotas aside: nothing is charged.
+        """Return what an admission would find for each, without the quotas: nothing is charged.
 
         Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
         """

@@ -58,19 +58,19 @@ class RedisUsage:
         self._clock = clock
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
-        """The requests of a token by the hour."""
+        """Return the requests of a token by the hour."""
         period = last_hours(self._clock(), hours)
         (counts,) = await self._read_tokens([identity], period)
         return by_hour(period, counts)
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> dict[str, tuple[UsagePoint, ...]]:
-        """The requests of each of the tokens by the day."""
+        """Return the requests of each of the tokens by the day."""
         period = last_days(self._clock(), days)
         found = await self._read_tokens(identities, range(period.start * DAY_HOURS, period.stop * DAY_HOURS))
         return {identity: by_day(period, counts) for identity, counts in zip(identities, found, strict=True)}
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
-        """The requests of a policy, by the hour and by what they count as."""
+        """Return the requests of a policy, by the hour and by outcome."""
         period = last_hours(self._clock(), hours)
         replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in period])
         counts: Counter[Counted] = Counter()
@@ -80,7 +80,7 @@ class RedisUsage:
         return PolicyUsage(policy, by_hour(period, numbers), counts)
 
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
-        """The tokens with the most requests."""
+        """Return the tokens with the most requests."""
         period = last_hours(self._clock(), hours)
         commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in period]
         found: Counter[str] = Counter()

@@ -54,7 +54,7 @@ NO_RESTRICTIONS = Restrictions()
 
 
 class AdmissionFacts(msgspec.Struct, frozen=True):
-    """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
+    """The facts that one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
 
     request: AdmissionRequest
     now: int
@@ -65,7 +65,7 @@ class AdmissionFacts(msgspec.Struct, frozen=True):
     """Whether the script charged the quotas: it charges all of them or none."""
     windows: tuple[Window, ...]
     stored_heads: tuple[bytes, ...]
-    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
+    """The heads of the stored responses of the URI that may answer this request, one for each variant, unordered."""
     restrictions: Restrictions = NO_RESTRICTIONS
     cost: int = 0
     """Units charged to every quota: first what is reserved, in the end what the request really cost."""
@@ -86,11 +86,11 @@ class Authorized(msgspec.Struct, frozen=True):
     rule: Rule
     facts: AdmissionFacts
     variant: Variant | None = None
-    """The variant that is asked for, where the rule has variants."""
+    """The requested variant, if the rule has variants."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
+    """The request may not pass. `rule` and `facts` are set as far as it came; `facts` need an authenticated token."""
 
     reason: Reason
     rule: Rule | None = None
@@ -99,10 +99,10 @@ class Refused(msgspec.Struct, frozen=True):
     violated_policies: tuple[str, ...] = ()
     """The quotas without room, where that is the reason."""
     detail: str = ""
-    """What there is to say of this occurrence; empty: what its reason always says."""
+    """The detail of this occurrence; if empty, the reason's usual detail applies."""
     mistakes: tuple[OptionMistake, ...] = ()
     policy: Policy | None = None
-    """Whose words are spoken where no rule was matched; None: nobody's."""
+    """The policy whose error format applies if no rule matched; None if no policy does."""
     lacking: str = ""
     """What a proxy that asks leaves out (core/http/forward_auth.py)."""
     upstream_error: str = ""
@@ -258,7 +258,7 @@ def effective_scopes(rule: Rule, facts: AdmissionFacts) -> str:
 
 
 def ends_at(facts: AdmissionFacts) -> int | None:
-    """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
+    """Return the second from which the token no longer works, by its own expiry or its parent's; None means never."""
     if facts.restrictions is NO_RESTRICTIONS:
         return facts.record.expires_at if facts.record else None
     ends = [one.expires_at for one in (facts.record, facts.restrictions.parent) if one and one.expires_at is not None]

@@ -63,7 +63,7 @@ class Inspection(msgspec.Struct, frozen=True):
     record: TokenRecord
     is_revoked: bool
     windows: tuple[Window, ...]
-    """Where it stands in the quotas of its plan; none where the rule is of another policy."""
+    """The state of the quotas of its plan; empty if the rule is of another policy."""
     restrictions: Restrictions = NO_RESTRICTIONS
 
 
@@ -145,7 +145,7 @@ def _parent_state(facts: AdmissionFacts) -> str:
 
 
 def _note(reason: Reason, record: TokenRecord, facts: AdmissionFacts) -> str:
-    """What an operator needs to know of a check that failed."""
+    """Return what an operator needs to know about a check that failed."""
     rule, named = facts.request.rule, facts.request.project
     policy = rule.policy
     if reason is Reason.UNKNOWN_TOKEN:

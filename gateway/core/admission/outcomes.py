@@ -36,7 +36,7 @@ def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
 
 
 def refuse_options(rule: Rule, facts: AdmissionFacts, invalid: InvalidOptions) -> Refused:
-    """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
+    """Return the refusal of a variant that is not offered: 404 if the path asks for it."""
     if invalid.in_path:
         return Refused(Reason.NO_MATCHING_RULE, rule, facts)
     return Refused(Reason.INVALID_OPTION, rule, facts, detail=invalid.detail, mistakes=invalid.mistakes)
@@ -92,7 +92,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
 
 
 def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
-    """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
+    """Return RateLimit-Policy and RateLimit; both are empty if there is nothing to announce."""
     allotment = rule.allotment_of(facts.record)
     if allotment is None or not facts.windows:
         return b"", b""

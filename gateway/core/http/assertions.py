@@ -65,7 +65,7 @@ class PublicKey(msgspec.Struct, frozen=True):
 
 
 def build_claims(issuer: str, request: RequestHead, admission: Authorized, target: str) -> Claims | None:
-    """What is asserted of a request for `target`; None where nobody asks, or the backend wants no assertion."""
+    """Return the claims about a request for `target`, or None if it has no token or the backend wants no assertion."""
     policy, record = admission.rule.policy, admission.facts.record
     if policy.upstream.audience is None or record is None:
         return None

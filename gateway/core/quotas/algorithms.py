@@ -54,7 +54,7 @@ class State(Protocol):
         ...
 
     def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
-        """The same without units that were charged earlier, None where they no longer count."""
+        """Return the state without units that were charged earlier, or None if they no longer count."""
         ...
 
 
@@ -81,7 +81,7 @@ class FixedWindow(msgspec.Struct, frozen=True):
         return self.resets_at
 
     def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
-        """The same without units that were charged earlier, None where they no longer count."""
+        """Return the state without units that were charged earlier, or None if they no longer count."""
         is_same = self.resets_at > now and self.resets_at - quota.window <= charged_at
         return FixedWindow(self.resets_at, max(0, self.used - units)) if is_same else None
 

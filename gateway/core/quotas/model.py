@@ -168,7 +168,7 @@ class Window(msgspec.Struct, frozen=True):
         return self.used + self.quota.units_of(cost) > self.quota.capacity
 
     def after_refund(self, units: int, now: int) -> "Window":
-        """The same after units were given back, as far as the window alone can tell; `now` in milliseconds."""
+        """Return the window after units were given back, as far as it can tell; `now` is in milliseconds."""
         if self.quota.is_concurrency:
             return self
         used = max(0, self.used - units)
