@@ -44,6 +44,7 @@ from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
@@ -75,7 +76,6 @@ class Gateway:
         upstreams: "Upstreams | None" = None,
         policies: PolicyFiles | None = None,
     ) -> None:
-        self.settings = settings
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
         self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
@@ -120,21 +120,21 @@ class Gateway:
             product_api=ProductApi(self.management),
         )
 
-    def build_recognition(self, new_id: Callable[[], str]) -> Recognition:
-        """Return what answers requests whose bytes were seen before."""
+    def build_recognition(self, new_id: Callable[[], str], *, verifies: bool) -> Recognition:
+        """Return what answers requests whose bytes were seen before; see settings.Settings.recognition."""
         return Recognition(
             policies=self.policies,
             admissions=self.admissions,
-            releases=self.settlements,
+            releases=self.refunds,
             recall=self.exports.recall,
             offered=self.encoder.offered,
             access_log=self.access_log,
-            counting=self.counting,
+            usage_counter=self.usage_counter,
             failures=self.failures,
             counts=self.cache_counts,
             clock=time.time,
             new_id=new_id,
-            verifies=self.settings.recognition == "verify",
+            verifies=verifies,
         )
 
     def set_time(self, milliseconds: int | None) -> None:
@@ -252,11 +252,12 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
         async with gateway.running(gateway.keep_upstreams):
             yield
 
-    acceptor = RequestAcceptor(gateway.policies, time.time, request_ids().__next__, parse_trusted_proxies(settings))
+    new_id = request_ids().__next__
+    acceptor = RequestAcceptor(gateway.policies, time.time, new_id, parse_trusted_proxies(settings))
     proxy = Proxy(gateway.exchange, acceptor)
     forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    recognition = gateway.build_recognition(new_id) if settings.recognition != "off" else None
-    capacity = Capacity(settings.max_requests)
+    mode, capacity = settings.recognition, Capacity(settings.max_requests)
+    recognition = gateway.build_recognition(new_id, verifies=mode == "verify") if mode != "off" else None
     return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)

@@ -36,6 +36,10 @@ class Admissions(Protocol):
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
+    def admit_answered(self, asked: AdmissionRequest, answered: Answered) -> "asyncio.Future[AdmissionFacts]":
+        """Return the facts of a reply that is there already, if Redis was asked the same; else ask."""
+        ...
+
     def tell(
         self,
         asked: AdmissionRequest,
@@ -158,15 +162,15 @@ class Releases(Protocol):
     """What counts requests in flight, for requests that are answered at once."""
 
     def new_lease(self) -> str:
-        """Return a name of its own for a request."""
+        """Return a new name for a request."""
         ...
 
-    def leased(self, rule: Rule, facts: Facts) -> tuple[tuple[str, Quota], ...]:
+    def leased(self, facts: AdmissionFacts) -> tuple[tuple[str, Quota], ...]:
         """Return the keys and the limits that count an admitted request among those in flight."""
         ...
 
     def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
-        """End the request of this lease: it is soon counted no longer."""
+        """End the request of this lease: soon it is counted no longer."""
         ...
 
 

@@ -137,9 +137,13 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         variant = find_variant(rule, request, segments)
-        key, lease = export_key(rule, request, variant), self._refunds.lease_for(rule)
-        question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(question)
+        key, project = export_key(rule, request, variant), rule.project_of(segments)
+        lease = self._refunds.lease_for(rule) if answered is None else answered.lease
+        question = AdmissionRequest(rule, presented, key, project, request.client, lease, lesson is not None)
+        admissions = self._admissions
+        facts_to_come = (
+            admissions.admit(question) if answered is None else admissions.admit_answered(question, answered)
+        )
         try:
             facts = await facts_to_come
         except StoreUnavailable:
@@ -150,6 +154,10 @@ class Exchange:
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
             self._admissions.tell(question, facts_to_come, leave)
             raise
+        if answered is not None and answered.is_left:
+            self._leave_left(request, rule, facts)
+        if lesson is not None:
+            lesson.request, lesson.policies, lesson.facts = request, policies, facts
         verdict = decide(facts)
         if isinstance(verdict, Refused):
             return verdict if facts.exists else self._authenticator.refuse(request, verdict)
@@ -298,6 +306,11 @@ class Exchange:
             with self._refunds.in_flight(verdict.facts):
                 pass
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
+
+    def _leave_left(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None) -> None:
+        """Take in an admission whose client left while Redis was asked; raises ClientGone."""
+        self._leave_unanswered(request, rule, Ended.CLIENT_GONE, facts)
+        raise ClientGone
 
     def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
         """Count and record a request that is not answered because its client is gone. It stays charged."""

@@ -1,7 +1,7 @@
 """Learns how a request is answered, from an answer that the long way has given. Read recognition.py first.
 
-Rule: what is learnt depends on the bytes of the request, the policies and the reply of Redis, and on nothing else but
-the values that have holes. Whatever else an answer may depend on (a backend, what others fetch, a document) is not learnt.
+Rule: what is learnt depends on the bytes of the request, the policies and the reply of Redis, and else only on values
+that have holes. Whatever else an answer may depend on (a backend, what others fetch, a document) is not learnt.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,15 @@ from typing import TypeAlias
 
 from gateway.adapters.ports import AccessLog, Recall, Releases
 from gateway.adapters.redis.admissions import build_question
-from gateway.core.admission.decision import FAILED_CREDENTIALS, PERMISSION_CHECKS, TOKEN_CHECKS, Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused, build_access_record
+from gateway.core.admission.decision import (
+    FAILED_CREDENTIALS,
+    PERMISSION_CHECKS,
+    TOKEN_CHECKS,
+    AdmissionFacts,
+    Authorized,
+    Refused,
+)
+from gateway.core.admission.outcomes import build_access_record
 from gateway.core.cache.model import decode_export
 from gateway.core.cache.reuse import NO_DEMANDS, Reuse, choose_coding, plan_answer, read_demands
 from gateway.core.http.fields import build_http_date
@@ -35,7 +42,7 @@ from gateway.core.recognition.conclusion import (
 from gateway.core.recognition.form import Form, cut_line, cut_response
 from gateway.core.recognition.lesson import Lesson
 from gateway.core.tokens.text import token_id
-from gateway.core.usage import note_of
+from gateway.core.usage import build_usage_key
 from gateway.pipeline.cache import export_name
 
 DECIDED = frozenset(reason for reason, _ in (*TOKEN_CHECKS, *PERMISSION_CHECKS))
@@ -73,14 +80,15 @@ class Teacher:
 
     def conclude(self, lesson: Lesson, response: Response, sent: bytes) -> tuple[Known, Conclusion]:
         """Return what is known of the request by now; `sent` are the bytes of the `response`. Raises NotLearnt."""
-        request, asked, facts, outcome = lesson.request, lesson.asked, lesson.facts, lesson.outcome
-        if request is None or asked is None or facts is None or outcome is None:
+        request, facts, outcome = lesson.request, lesson.facts, lesson.outcome
+        if request is None or facts is None or outcome is None:
             raise NotLearnt("not-asked")
         if not lesson.is_whole:
             raise NotLearnt("not-whole")
-        reuse = _find_reuse(lesson, request, asked, facts, outcome)
+        asked = facts.request
+        reuse = _find_reuse(lesson, request, facts, outcome)
         content = self._find_content(request, outcome, reuse, response)
-        moving = _find_moving(asked, facts, outcome, reuse)
+        moving = _find_moving(facts, outcome, reuse)
         numbers = read_numbers(moving, facts.now, facts.reply)
         if numbers is None:
             raise NotLearnt("quotas")
@@ -99,8 +107,8 @@ class Teacher:
             response=form,
             line=self._find_line(lesson, known, near_quotas(moving, facts.reply), numbers[1]),
             content=content,
-            counted=note_of(outcome, response.head),
-            leased=self._releases.leased(asked.rule, facts),
+            counted=build_usage_key(outcome, response.head),
+            leased=self._releases.leased(facts),
             is_guess=isinstance(outcome, Refused) and outcome.reason in FAILED_CREDENTIALS and not facts.exists,
             is_hit=reuse is not None,
         )
@@ -141,10 +149,10 @@ class Teacher:
 
 
 def _find_reuse(
-    lesson: Lesson, request: RequestHead, asked: Asked, facts: Facts, outcome: Authorized | Refused
+    lesson: Lesson, request: RequestHead, facts: AdmissionFacts, outcome: Authorized | Refused
 ) -> Reuse | None:
     """Return how a stored answer is used; None if the response needs none."""
-    rule = asked.rule
+    rule = facts.request.rule
     if rule.cost.by_outcome is not None:
         raise NotLearnt("outcome-priced")
     if isinstance(outcome, Refused):
@@ -166,19 +174,19 @@ def _find_reuse(
     return plan
 
 
-def _find_moving(asked: Asked, facts: Facts, outcome: Authorized | Refused, reuse: Reuse | None) -> Moving:
+def _find_moving(facts: AdmissionFacts, outcome: Authorized | Refused, reuse: Reuse | None) -> Moving:
     """Return how the numbers are worked out."""
-    windows, cost = facts.windows, asked.rule.cost.reserved
+    windows, cost = facts.windows, facts.request.rule.cost.reserved
     if any(window.quota.is_shadow and _has_no_room(window, facts) for window in windows):
         raise NotLearnt("shadow")  # which of them have no room is a matter of numbers, and is recorded
     is_over = isinstance(outcome, Refused) and outcome.reason is Reason.QUOTA_EXCEEDED
     violated = tuple([window.quota.name for window in exceeded(windows, cost)]) if is_over else ()
-    who = token_id(facts.record.digest) if facts.record else facts.address
+    who = token_id(facts.record.digest) if facts.record else facts.request.address
     head = reuse.export.head if reuse else None
     return build_moving(tuple([window.quota for window in windows]), cost, violated, who, head)
 
 
-def _has_no_room(window: Window, facts: Facts) -> bool:
+def _has_no_room(window: Window, facts: AdmissionFacts) -> bool:
     return window.fits_at is not None or not facts.is_charged
 
 

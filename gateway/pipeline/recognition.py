@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from gateway.adapters.admin_ports import Counting
+from gateway.adapters.admin_ports import UsageCounter
 from gateway.adapters.ports import AccessLog, FailedCredentials, PolicySource, Recall, Releases
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Ended, Response
@@ -32,7 +32,7 @@ from gateway.core.recognition.conclusion import (
     write_near,
 )
 from gateway.core.recognition.lesson import Answered, Lesson, Question, Take
-from gateway.core.usage import RECOGNITION, note_of, read_noted
+from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
 from gateway.pipeline.learning import NotLearnt, Teacher
 
 MAXIMUM_KNOWN = 8_000
@@ -43,6 +43,8 @@ MAXIMUM_SEEN = 20_000
 """Requests seen once, of which nothing but the key is remembered, in each of two generations."""
 MAXIMUM_BYTES = 4096
 """Of a request: longer ones are read anew each time."""
+MAXIMUM_LESSONS = 4
+"""Attempts to learn a request: what is passed on to a backend, say, is never learnt."""
 KEY_BYTES = 16
 
 logger = logging.getLogger(__name__)
@@ -92,9 +94,6 @@ class Generations(Generic[T]):
         self._young: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
 
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._young or key in self._old
-
     def find(self, key: bytes) -> T | None:
         """Return the entry, and keep it longer."""
         found = self._young.get(key)
@@ -126,7 +125,7 @@ class Recognition:
         recall: Recall,
         offered: tuple[bytes, ...],
         access_log: AccessLog | None,
-        counting: Counting,
+        usage_counter: UsageCounter,
         failures: FailedCredentials | None,
         counts: Counter[str],
         clock: Callable[[], float],
@@ -143,7 +142,7 @@ class Recognition:
         self._recall = recall
         self._teacher = Teacher(releases, recall, offered, access_log, clock)
         self._access_log = access_log
-        self._counting = counting
+        self._usage_counter = usage_counter
         self._failures = failures
         self._counts = counts
         self._clock = clock
@@ -152,7 +151,7 @@ class Recognition:
         self._served: PolicySet | None = None
         self._known = Generations[Known](MAXIMUM_KNOWN)
         self._unknown = Generations[Known](MAXIMUM_UNKNOWN)
-        self._seen = Generations[bool](MAXIMUM_SEEN)
+        self._seen = Generations[int](MAXIMUM_SEEN)
         self._date = (0, b"")
 
     def hasher(self, peer: str, scheme: str) -> "hashlib.blake2b":
@@ -166,6 +165,7 @@ class Recognition:
             self._served = current
             self._known.clear()
             self._unknown.clear()
+            self._seen.clear()
             return None
         known = self._known.find(key) or self._unknown.find(key)
         if known is not None and self._failures is not None and self._failures.retry_after(known.client) is not None:
@@ -174,10 +174,10 @@ class Recognition:
 
     def sight(self, key: bytes) -> Lesson | None:
         """Return a lesson for a request that is seen again; most are never seen again, so the first time gives none."""
-        if key in self._seen:
-            return Lesson(key)
-        self._seen.put(key, True)
-        return None
+        sights = self._seen.find(key) or 0
+        if sights <= MAXIMUM_LESSONS:
+            self._seen.put(key, sights + 1)
+        return Lesson(key) if 0 < sights <= MAXIMUM_LESSONS else None
 
     def ask(self, known: Known, key: bytes, take: Callable[[Asking, int, Any], None]) -> Asking:
         """Ask Redis about a request; `take` gets what RedisAdmissions.ask gives."""
@@ -228,9 +228,9 @@ class Recognition:
         self._counts[RECOGNITION + "recognised"] += 1
         if found.is_hit:
             self._counts["hit"] += 1
-        self._counting.count(found.counted)
+        self._usage_counter.count_key(found.counted)
         if found.is_guess and self._failures is not None:
-            self._failures.note(asking.known.client)
+            self._failures.record_failure(asking.known.client)
         if found.leased:
             self._releases.release(asking.lease, found.leased)
 
@@ -304,8 +304,8 @@ class Recognition:
             return
         found = expected.conclusion
         yield "response", expected.head + expected.content, sent
-        counted = note_of(outcome, response.head)
-        yield "count", read_noted(*found.counted[:4]), read_noted(*counted[:4])
+        counted = build_usage_key(outcome, response.head)
+        yield "count", read_usage_key(*found.counted[:4]), read_usage_key(*counted[:4])
         yield "token", found.counted[4], counted[4]
         if self._access_log is not None:
             ended_at = self._clock()

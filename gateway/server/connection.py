@@ -27,6 +27,8 @@ from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
+from gateway.core.recognition.lesson import Answered, Lesson
+from gateway.pipeline.recognition import Asking, Recognised, Recognition, is_candidate
 from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
@@ -118,6 +120,15 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
+    @property
+    def recognition(self) -> Recognition | None:
+        """What answers requests whose bytes were seen before; None: nothing does."""
+        ...
+
+    def may_take(self, in_progress: int) -> bool:
+        """Return whether one more request may go on beside so many."""
+        ...
+
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to a request, or to one at fault; `content` is None where it has none.
 
@@ -201,10 +212,9 @@ class Connection(asyncio.Protocol):
         if self._asking is not None:
             self._later += data
             self._transport.pause_reading()
-            return
-        if self._recognition is None or self._task is not None or not is_candidate(data):
+        elif self._recognition is None or self._task is not None or not is_candidate(data):
             self._read(data)
-        elif self._reader.is_between and not (self._is_half_closed or self._turns):
+        elif self._reader.is_between and not (self._is_half_closed or self._pending):
             self._recognise(data, self._recognition)
         else:
             self._read(data)
@@ -221,7 +231,8 @@ class Connection(asyncio.Protocol):
 
         A client that has closed both sides looks the same until the gateway sends it something.
         """
-        if self._task is None or self._writer.tunnel is not None or not self._transport.can_write_eof():
+        is_idle = self._task is None and self._asking is None
+        if is_idle or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
         self._seen_bytes = self._writer.sent_bytes
@@ -255,10 +266,13 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writer.resume()
+        if self._recognised is not None:
+            self._end_recognised(self._recognised)
 
     def shutdown(self) -> None:
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
-        if self._task is None:
+        self._is_stopping = True
+        if self._task is None and self._asking is None:
             self._transport.close()
         else:
             self._options = msgspec.structs.replace(self._options, stays_open=False)
@@ -272,6 +286,8 @@ class Connection(asyncio.Protocol):
             reset(self._transport)
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
+        elif self._asking is not None:
+            return  # Redis answers in bounded time, and what is not sent yet is looked at above
         elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
@@ -305,7 +321,8 @@ class Connection(asyncio.Protocol):
             self._set_reading()
 
     def _begin(self, pending: PendingRequest) -> None:
-        self._options = pending[2]
+        options = pending[2]
+        self._options = msgspec.structs.replace(options, stays_open=False) if self._is_stopping else options
         self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
@@ -324,8 +341,10 @@ class Connection(asyncio.Protocol):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._options = msgspec.structs.replace(self._options, stays_open=False)
             if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
-                self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
+                sent = self._writer.send_whole(response.head, response.content, self._options)  # nearly all
+                self._learn(raw.lesson, response, sent)
             else:
+                self._learn(raw.lesson, response, b"")
                 await self._writer.send(response.head, response.content, self._options)
             await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
             is_answered = True
@@ -344,8 +363,8 @@ class Connection(asyncio.Protocol):
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
-            if received.lesson is not None:
-                received.lesson.forget()
+            if raw.lesson is not None:
+                raw.lesson.forget()
             if response is not None and response.note_end is not None:
                 response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
@@ -422,13 +441,14 @@ class Connection(asyncio.Protocol):
         hasher.update(data)
         key = hasher.digest()
         known = recognition.find(key)
-        in_progress = len(self._server.tasks) + recognition.in_progress
-        if known is not None and self._listener.may_take(in_progress):
+        if known is None:
+            self._read_for(data, recognition.sight(key))
+        elif self._listener.may_take(len(self._server.tasks) + recognition.in_progress):
             self.deadline = NEVER
             self._asked_bytes = data
             self._asking = recognition.ask(known, key, self._take_reply)
         else:
-            self._read_for(data, None if known is not None else recognition.sight(key))
+            self._read(data)
 
     def _read_for(self, data: bytes, lesson: Lesson | None, answered: Answered | None = None) -> None:
         """Read a request, and learn how it is answered if it is one, alone and complete."""
@@ -443,7 +463,7 @@ class Connection(asyncio.Protocol):
         """Learn how a request is answered; `sent` is empty if its answer is not sent at once."""
         if lesson is None or self._recognition is None:
             return
-        if sent and self._terms is PLAIN:
+        if sent and self._options is PLAIN:
             self._recognition.learn(lesson, response, sent)
         else:
             self._recognition.miss(lesson)
@@ -456,44 +476,41 @@ class Connection(asyncio.Protocol):
         recognition.in_progress -= 1
         if self._is_lost:
             self._asking = None
-            answered = recognition.answered(asking, now, reply, is_left=True)
-            task = self._loop.create_task(self._record_left(answered))
+            task = self._loop.create_task(self._record_left(recognition.answered(asking, now, reply, is_left=True)))
             self._server.tasks.add(task)
             task.add_done_callback(self._server.tasks.discard)
             return
         found = recognition.conclude(asking, now, reply)
-        is_plain = self._outgoing.may_write and not (self._is_half_closed or self._is_stopping)
+        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
         if found is None or not is_plain or recognition.verifies:
-            self._leave_recognised(asking, recognition, now, reply, found)
+            self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)
             return
         recognition.account(found)
-        self._outgoing.sent_bytes = len(found.content)
-        self._outgoing.has_begun = True
+        self._writer.sent_bytes = len(found.content)
+        self._writer.has_begun = True
         self._transport.write(found.head + found.content)
-        if self._outgoing.may_write:
+        if self._writer.may_write:
             self._end_recognised(found)
         else:
             self._recognised = found
             self._await_client(True)
 
-    def _leave_recognised(
-        self, asking: Asking, recognition: Recognition, now: int, reply: Any, expected: Recognised | None
-    ) -> None:
+    def _leave_recognised(self, answered: Answered, key: bytes, expected: Recognised | None) -> None:
         """Go on the long way, with the same reply."""
         self._asking = None
-        lesson = Lesson(asking.key)
+        lesson = Lesson(key)
         lesson.expected = expected
-        self._read_for(self._asked_bytes, lesson, recognition.answered(asking, now, reply))
+        self._read_for(self._asked_bytes, lesson, answered)
         self._read_later()
 
     async def _record_left(self, answered: Answered) -> None:
         """Have a request counted and recorded whose client has left while Redis was asked."""
-        turns: list[Turn] = []
-        reader = RequestReader(*self._origin, turns.append, partial(RequestContent, self))
+        pending: list[PendingRequest] = []
+        reader = RequestReader(*self._origin, pending.append, partial(RequestContent, self))
         reader.answered = answered
         reader.feed(self._asked_bytes)
         with suppress(ClientGone):
-            await self._listener.answer(turns[0][0], None, len(self._server.tasks))
+            await self._listener.handle_request(pending[0][0], None, len(self._server.tasks))
 
     def _end_recognised(self, found: Recognised) -> None:
         """Take the next request: the client has taken this answer, or most of it."""
@@ -502,7 +519,7 @@ class Connection(asyncio.Protocol):
             self._task = self._loop.create_task(self._close_recognised(found))
             return
         self._server.total_requests += 1
-        self._outgoing.has_begun = False
+        self._writer.has_begun = False
         self.deadline = self._clock.time() + IDLE_SECONDS
         if self._recognition is not None:
             self._recognition.record(found, Ended.COMPLETE)

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import is_trusted
 from gateway.core.http.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.http.messages import Response

@@ -49,7 +49,7 @@ class Capacity:
         return True
 
     def may_take(self, in_progress: int) -> bool:
-        """Return whether one more request may go on; what is refused is refused by `has_room`."""
+        """Return whether one more request may go on beside `in_progress`; a refusal is the matter of `has_room`."""
         return in_progress < self._maximum and self.has_room(in_progress + 1)
 
 

@@ -118,7 +118,7 @@ class RequestAcceptor:
         """Return the head without what only the gateway may say of it; its `fault` says why it is to be refused."""
         fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
         single = single_values(fields)
-        masking = self.policies.current.masking
+        masking, answered = self.policies.current.masking, raw.answered
         if STATE_FIELD in single or len(single) < len(fields):
             fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
         origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
@@ -133,12 +133,16 @@ class RequestAcceptor:
             scheme=origin.scheme,
             client=origin.client,
             forwarded_for=origin.forwarded_for,
-            id=(presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            id=answered.request_id
+            if answered is not None
+            else (presented_id and _read_id(presented_id, masking)) or self._new_id(),
             host=host,
             authority=authority,
-            received_at=self.clock(),
+            received_at=self.clock() if answered is None else answered.received_at,
             upgrade=raw.upgrade,
             inform=raw.inform,
+            answered=answered,
+            lesson=raw.lesson,
             fault=raw.fault or _find_fault(raw, named is not None),
             is_gone=raw.is_gone,
         )
@@ -313,9 +317,9 @@ class RequestReader:
         """Of the last request."""
         self.begun_requests = 0
         self.answered: Answered | None = None
-        """What Redis has said of the next request already."""
+        """For the next request: see RequestHead."""
         self.lesson: Lesson | None = None
-        """What is learnt of the next request."""
+        """For the next request: see RequestHead."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -475,7 +479,10 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if options.is_tunnel else b""
         inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        answered, lesson, self.answered, self.lesson = self.answered, self.lesson, None, None
+        raw = RawRequest(
+            method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone, answered, lesson
+        )
         self.is_in_head = False
         self._begin((raw, content, options))
 

@@ -195,8 +195,8 @@ class ResponseWriter:
         else:
             await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
-    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> None:
-        """Send a complete answer at once. Raise UnsendableResponse if it is not valid HTTP."""
+    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
+        """Send a complete response at once, and return its bytes; raises UnsendableResponse."""
         answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)

@@ -29,9 +29,10 @@ LEAST_SECONDS = 0.02
 """The least time for a call: a delay of this worker itself is not Redis' delay."""
 
 
-class _Waiting(msgspec.Struct, frozen=True):
-    asked: AdmissionRequest
-    facts: "asyncio.Future[AdmissionFacts]"
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
+    question: Question
+    lease: str
+    take: Take
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
     Never, if no call was before: then the connection bounds the wait."""
@@ -55,26 +56,28 @@ class RedisAdmissions:
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
-        """What Redis knows of the token; see ports.Admissions."""
+    def ask(self, question: Question, lease: str, take: Take) -> None:
+        """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
+
+        After StoreUnavailable it may be called once more, with a reply that came too late.
+        """
         loop = asyncio.get_running_loop()
-        facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
         self._waiting.append(_Waiting(question, lease, take, late_at))
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
-        """What Redis knows of the token; see protocols.Admissions."""
-        facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
+        """Return the facts that Redis has about the request; see ports.Admissions."""
+        facts: asyncio.Future[AdmissionFacts] = asyncio.get_running_loop().create_future()
         self.ask(build_question(asked), asked.lease, partial(self._resolve, asked, facts))
         return facts
 
-    def admit_answered(self, asked: Asked, answered: Answered) -> "asyncio.Future[Facts]":
-        """What Redis has said of the request already, if it was asked the same; else as `admit`."""
+    def admit_answered(self, asked: AdmissionRequest, answered: Answered) -> "asyncio.Future[AdmissionFacts]":
+        """Return the facts of a reply that is there already; see ports.Admissions."""
         if answered.question != build_question(asked):
             return self.admit(asked)
-        facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
+        facts: asyncio.Future[AdmissionFacts] = asyncio.get_running_loop().create_future()
         self._resolve(asked, facts, answered.now, answered.reply)
         return facts
 
@@ -125,7 +128,7 @@ class RedisAdmissions:
         for waiting, reply in zip(batch, replies, strict=True):
             waiting.take(now, reply)
 
-    def _resolve(self, asked: Asked, facts: "asyncio.Future[Facts]", now: int, reply: Any) -> None:
+    def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
         is_failed = isinstance(reply, Exception)
         if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
             if self._told:
@@ -147,20 +150,19 @@ class RedisAdmissions:
         numbers: dict[bytes, int] = {}
         admissions: list[str | int] = []
         for waiting in batch:
-            asked = waiting.asked
-            number = numbers.setdefault(asked.rule.script_rule, len(numbers) + 1)
-            network = client_network(asked.address) if asked.rule.counts_addresses else ""
-            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
-        keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]
+            _, digest, script_rule, export_key, project, network = waiting.question
+            number = numbers.setdefault(script_rule, len(numbers) + 1)
+            admissions += (digest, number, export_key, project, network, waiting.lease)
+        keys = [waiting.question[0] for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 
-def build_question(asked: Asked) -> Question:
+def build_question(asked: AdmissionRequest) -> Question:
     """Return what the script is asked, but for the lease: two requests with equal questions get equal answers."""
     rule = asked.rule
     network = client_network(asked.address) if rule.counts_addresses else ""
     key = redis_keys.token(token_id(asked.digest))
-    return (key, digest_rest(asked.digest), rule.terms, asked.export_key, asked.project, network)
+    return (key, digest_rest(asked.digest), rule.script_rule, asked.export_key, asked.project, network)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

@@ -60,6 +60,10 @@ class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is refused before anything else is checked: it is malformed, or of a kind that is never passed on."""
     is_gone: Callable[[], bool] | None = None
     """Returns whether the client has left; None if that is unknown."""
+    answered: "Answered | None" = None
+    """The answer of Redis, if it was asked about the request already."""
+    lesson: "Lesson | None" = None
+    """What collects how the request is answered, if that is to be learnt."""
 
     @property
     def target(self) -> str:

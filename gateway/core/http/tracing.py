@@ -72,7 +72,7 @@ def parse_tracestate(values: Sequence[bytes]) -> bytes:
 
 def trace_of(request: RequestHead) -> Trace:
     """Return the trace that the client's request is part of, or a new one."""
-    drawn = _draw(request.id, request.received_at)
+    trace_id, span_id = draw_ids(request.id, request.received_at)
     values = field_values(request.fields, PARENT_FIELD)
     parent = parse_traceparent(values) if values else None
     if parent is None:
@@ -96,6 +96,7 @@ def _members(value: bytes) -> Iterator[bytes]:
 
 
 @functools.lru_cache(maxsize=256)
-def _draw(request_id: str, received_at: float) -> str:
-    """Return a trace id and a span id, joined."""
-    return hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+def draw_ids(request_id: str, received_at: float) -> tuple[str, str]:
+    """Return the trace id and the span id of a request: always the same ones for the same id and instant."""
+    drawn = hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+    return drawn[:32], drawn[32:]

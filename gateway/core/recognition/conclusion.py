@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from gateway.core.admission.decision import Facts
+from gateway.core.admission.decision import AdmissionFacts
 from gateway.core.admission.outcomes import EXPIRY_NOTICE_SECONDS
 from gateway.core.cache.model import StoredHead
 from gateway.core.http.tracing import draw_ids
@@ -21,7 +21,7 @@ from gateway.core.quotas.model import NEAR_SHARE, Quota, Window, exceeded, retry
 from gateway.core.recognition.form import Form, Values
 from gateway.core.recognition.lesson import Question
 from gateway.core.tokens.records import TokenRecord, build_time, without_use
-from gateway.core.usage import Noted
+from gateway.core.usage import UsageKey
 
 FOREVER = 2**63 - 1
 FIRST_USED = 5
@@ -32,23 +32,20 @@ Treatment: TypeAlias = Literal["compared", "hole", "question", "derived"]
 request decide; or worked out from the others."""
 
 FIELDS: dict[str, Treatment] = {
+    "request": "question",
     "now": "hole",
     "record": "compared",
     "is_revoked": "compared",
     "is_charged": "compared",
     "windows": "hole",
     "stored_heads": "compared",
-    "project": "question",
-    "kin": "compared",
-    "address": "question",
-    "export_key": "question",
-    "lease": "hole",
+    "restrictions": "compared",
     "cost": "derived",
     "exists": "derived",
     "exports_at": "derived",
     "reply": "compared",
 }
-"""The fields of Facts."""
+"""The fields of AdmissionFacts."""
 
 
 class Moving(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +89,7 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     """Of its line in the access log; None if there is no log."""
     content: tuple[str, bytes, bytes] | None
     """Name, digest and coding of the content, if it is one that is stored."""
-    counted: Noted
+    counted: UsageKey
     """What the request counts as."""
     leased: tuple[tuple[str, Quota], ...]
     """The keys of the counters that count the request among those in flight."""
@@ -189,9 +186,9 @@ def quota_templates(quotas: Iterable[Quota]) -> list[str]:
     ]
 
 
-def ends_of(facts: Facts, head: StoredHead | None) -> int:
+def ends_of(facts: AdmissionFacts, head: StoredHead | None) -> int:
     """Return the next instant at which something else may be concluded from the same reply."""
-    instants = [moment for one in (facts.record, facts.kin.parent) if one for moment in _instants_of(one)]
+    instants = [moment for one in (facts.record, facts.restrictions.parent) if one for moment in _instants_of(one)]
     if head is not None:
         instants.append(head.fresh_until)
     return min([instant for instant in instants if instant > facts.now], default=FOREVER)

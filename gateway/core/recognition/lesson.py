@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.policies.model import PolicySet
 
@@ -43,8 +42,7 @@ class Lesson:
         """Whether these were one request, alone and complete."""
         self.request: RequestHead | None = None
         self.policies: PolicySet | None = None
-        self.asked: Asked | None = None
-        self.facts: Facts | None = None
+        self.facts: AdmissionFacts | None = None
         self.outcome: Authorized | Refused | None = None
         self.response: Response | None = None
         """As the exchange has finished it, before a proxy that asks has it translated."""
@@ -55,4 +53,4 @@ class Lesson:
 
     def forget(self) -> None:
         """Drop what was filled in: the request leads back here, and only the garbage collector would end that."""
-        self.request = self.asked = self.facts = self.outcome = self.response = self.expected = None
+        self.request = self.facts = self.outcome = self.response = self.expected = None
