@@ -237,13 +237,18 @@ def request_ids() -> Iterator[str]:
 
 
 def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:
-    """The public listener's application, from the environment where no settings are given.
+    """Return the public listener's application, with settings from the environment if none are given.
 
     `client` is a Redis client that others in this process use as well: the embedded store is in it.
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
     mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
+    return build_listener(gateway, settings)
+
+
+def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
+    """Return the public listener of a gateway."""
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:

@@ -94,6 +94,9 @@ class Generations(Generic[T]):
         self._young: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
 
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
     def find(self, key: bytes) -> T | None:
         """Return the entry, and keep it longer."""
         found = self._young.get(key)

@@ -336,7 +336,7 @@ class Connection(asyncio.Protocol):
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            response = await self._listener.handle_request(raw, content, len(self._server.tasks))
+            response = await self._listener.handle_request(raw, content, self._in_progress)
             if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
                 self._options = msgspec.structs.replace(self._options, stays_open=False)
@@ -435,6 +435,11 @@ class Connection(asyncio.Protocol):
 
     # -- recognised requests
 
+    @property
+    def _in_progress(self) -> int:
+        """Requests that the worker has in progress."""
+        return len(self._server.tasks) + (0 if self._recognition is None else self._recognition.in_progress)
+
     def _recognise(self, data: bytes, recognition: Recognition) -> None:
         """Answer a request whose bytes are known, or read it."""
         hasher = self._hasher.copy()
@@ -443,7 +448,7 @@ class Connection(asyncio.Protocol):
         known = recognition.find(key)
         if known is None:
             self._read_for(data, recognition.sight(key))
-        elif self._listener.may_take(len(self._server.tasks) + recognition.in_progress):
+        elif self._listener.may_take(self._in_progress):
             self.deadline = NEVER
             self._asked_bytes = data
             self._asking = recognition.ask(known, key, self._take_reply)
@@ -510,7 +515,7 @@ class Connection(asyncio.Protocol):
         reader.answered = answered
         reader.feed(self._asked_bytes)
         with suppress(ClientGone):
-            await self._listener.handle_request(pending[0][0], None, len(self._server.tasks))
+            await self._listener.handle_request(pending[0][0], None, self._in_progress)
 
     def _end_recognised(self, found: Recognised) -> None:
         """Take the next request: the client has taken this answer, or most of it."""

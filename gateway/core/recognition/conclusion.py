@@ -46,6 +46,33 @@ FIELDS: dict[str, Treatment] = {
     "reply": "compared",
 }
 """The fields of AdmissionFacts."""
+RESTRICTION_FIELDS: dict[str, Treatment] = {"owner": "compared", "parent": "compared", "is_parent_revoked": "compared"}
+"""The fields of Restrictions."""
+REQUEST_FIELDS: dict[str, Treatment] = {
+    **dict.fromkeys(
+        (
+            "method",
+            "path",
+            "query",
+            "fields",
+            "scheme",
+            "client",
+            "forwarded_for",
+            "host",
+            "authority",
+            "upgrade",
+            "fault",
+        ),
+        "question",
+    ),
+    "id": "hole",
+    "received_at": "hole",
+    "inform": "derived",
+    "is_gone": "derived",
+    "answered": "derived",
+    "lesson": "derived",
+}
+"""The fields of RequestHead: all that the bytes, the address and the scheme of a request decide is in its key."""
 
 
 class Moving(msgspec.Struct, frozen=True, gc=False):
