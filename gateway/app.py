@@ -215,7 +215,7 @@ async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
 def request_ids() -> Iterator[str]:
     """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
     prefix = secrets.token_hex(8)
-    return (f"{prefix}{number:08x}" for number in itertools.count(1))
+    return map(f"{prefix}%08x".__mod__, itertools.count(1))
 
 
 def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:

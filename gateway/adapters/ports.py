@@ -12,7 +12,7 @@ from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Au
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
@@ -135,8 +135,8 @@ class InFlight(Protocol):
 class QuotaRefunds(Protocol):
     """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
 
-    def lease_for(self, rule: Rule) -> str:
-        """A name of its own for a request; empty where the rule does not count those in flight."""
+    def new_lease(self) -> str:
+        """Return a name of its own for a request whose rule counts those in flight."""
         ...
 
     def refund(self, outcome: Authorized | Refused) -> None:

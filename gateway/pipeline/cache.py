@@ -63,11 +63,12 @@ class ExportCache:
         if self._heads is not None:
             admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
+        now = facts.stored_now
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), now)
         if isinstance(plan, Reuse):
             if plan.detail == cache_reuse.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
-            reused = await self._reuse(request, admission, plan, facts.stored_now)
+            reused = await self._reuse(request, admission, plan, now)
             if reused is not None:
                 self.counts["stale" if plan.detail else "hit"] += 1
                 return reused

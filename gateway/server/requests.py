@@ -351,7 +351,11 @@ class RequestReader:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
-                data = self._parse(data)
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.is_over:
                 cause = error.__context__
@@ -362,17 +366,13 @@ class RequestReader:
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
-    def _parse(self, data: bytes) -> bytes:
-        """Takes what comes before an upgrade, and gives back the rest."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if not self.is_over:
-                self._ignore_upgrade()
-                return rest
-            if rest and self.content is not None:
-                self.content.feed(rest)
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Take what comes behind a head that asks for an upgrade; return what is still to be parsed of it."""
+        if not self.is_over:
+            self._ignore_upgrade()
+            return rest
+        if rest and self.content is not None:
+            self.content.feed(rest)
         return b""
 
     def _ignore_upgrade(self) -> None:
@@ -440,7 +440,8 @@ class RequestReader:
             return
         self._has_advanced = True
         parser, fields = self._parser, self._fields
-        if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
+        may_be_too_large = self._head_bytes + self._piece_bytes > MAXIMUM_HEAD_BYTES
+        if len(fields) > MAXIMUM_FIELDS or (may_be_too_large and self._is_too_large()):
             raise _Refused(Reason.HEAD_TOO_LARGE)
         self._head_bytes = 0
         method = parser.get_method().decode("ascii")
@@ -485,9 +486,6 @@ class RequestReader:
     # -- what a head says
 
     def _is_too_large(self) -> bool:
-        """Counted only where it is possible."""
-        if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
-            return False
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:
