@@ -107,11 +107,11 @@ class Administration:
         return self.policies.mistakes
 
     def masking(self) -> Masking:
-        """What looks like a token of the policies of the moment."""
+        """Return the masking of what looks like a token of the current policies."""
         return self.policies.current.masking
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     async def close(self) -> None:

@@ -143,7 +143,7 @@ class Gateway:
         return self.policies.mistakes
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     def keep_upstreams(self) -> None:

@@ -63,7 +63,7 @@ class Exports(Protocol):
         ...
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredStream | None:
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         ...
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
@@ -71,7 +71,7 @@ class Exports(Protocol):
         ...
 
     async def write(self, it: Storing) -> Stored:
-        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        """Store head and content at one instant, unless a purge came since the fetch began; return the outcome."""
         ...
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:

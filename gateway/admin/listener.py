@@ -20,7 +20,7 @@ _OWN = f"{DEFAULT_PREFIX}/".encode()
 
 
 class AdminListener:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, application: ASGIApp, acceptor: RequestAcceptor) -> None:
         self.deadlines = Deadlines()
@@ -28,7 +28,7 @@ class AdminListener:
         self._acceptor = acceptor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The lifespan of the process."""
+        """Run the lifespan of the process. Raise RuntimeError for a request: these do not come through ASGI."""
         if scope["type"] in list(ScopeType):
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)

@@ -172,7 +172,7 @@ class Reading:
         return None if record is None else (await self._view([record]))[0]
 
     async def list_children(self, identity: str) -> list[TokenView]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         return await self._view(await self._tokens.children(identity))
 
     async def list_made(self, identity: str, most: int | None = None) -> list[TokenView]:
@@ -233,7 +233,7 @@ class Reading:
         return owners
 
     async def show_owner(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record."""
+        """Return the owner's record, or None."""
         return await self._owners.find(policy, owner)
 
     async def search_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:

@@ -39,7 +39,7 @@ MAXIMUM_DIGITS = 15
 
 
 class ProductApi:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, management: Management) -> None:
         self._management = management
@@ -96,11 +96,11 @@ class _Call:
         if operation in ("create", "child"):
             asked = parse_asked(self._dialect, content)
             if operation == "child":
-                wanted = build_child_request(self._policy, asked)
-                created = await self._management.create_child(self.actor, self._asker.identity, wanted)
+                request = build_child_request(self._policy, asked)
+                created = await self._management.create_child(self.actor, self._asker.identity, request)
             else:
-                wanted = build_request(self._policy, self._asker, self._held, self._project, asked)
-                created = await self._management.create_token(self.actor, self._policy.name, wanted)
+                request = build_request(self._policy, self._asker, self._held, self._project, asked)
+                created = await self._management.create_token(self.actor, self._policy.name, request)
             return build_answer(201, build_token(self._dialect, created.view, created.text))
         refuse_child(self._asker)
         view = await self._find(named)

@@ -50,11 +50,11 @@ class Sessions(Protocol):
     """Where sessions are kept. Every method raises StoreUnavailable when the store did not acknowledge."""
 
     async def find(self, digest: str) -> Session | None:
-        """The session; None where there is none, or no longer."""
+        """Return the session, or None if it does not exist or has expired."""
         ...
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
-        """Writes the session, to be forgotten after so many seconds."""
+        """Write the session, which expires after so many seconds."""
         ...
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
@@ -66,7 +66,7 @@ class Sessions(Protocol):
         ...
 
     async def end(self, digest: str) -> None:
-        """Forgets the session."""
+        """Delete the session."""
         ...
 
 

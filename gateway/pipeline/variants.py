@@ -1,7 +1,7 @@
-"""Makes the exports of a shaped rule from one document: it stands where a backend would. Read pipeline/fetch.py first.
+"""Make the exports of a rule with variants from one document, instead of a backend. Read pipeline/fetch.py first.
 
-Order: find the document as any other answer is found, in the cache or at the backend; say that a variant which was made
-of the same one is still good, or render it.
+Order: find the document as any other answer is found, in the cache or at the backend; answer 304 if the variant was
+made from the same document, or render it.
 """
 
 from typing import Protocol
@@ -31,10 +31,13 @@ from gateway.pipeline.cache import ExportCache, export_name, stored_export
 
 
 class Renderer(Protocol):
-    """Makes variants of documents."""
+    """The renderer of documents."""
 
     async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
+        """Return the variant of the document in `content`.
+
+        Raise BrokenDocument. Rendering does not block other requests.
+        """
         ...
 
 
@@ -47,7 +50,7 @@ class VariantBuilder:
         self._renderer = renderer
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
-        """The variant, or 304 where `validators` name its document; raises UpstreamError."""
+        """Return the variant, or 304 if `validators` name its document. Raise UpstreamError."""
         found = document_request(request)
         document, stored, name = await self._find(found, request, admission)
         if isinstance(document, Refused):
@@ -59,13 +62,13 @@ class VariantBuilder:
             cache_status=_status_of(document) if stored else b"",
             name=name or "",
         )
-        if head.status != 200 or admission.wanted is None:
+        if head.status != 200 or admission.variant is None:
             return shaped
         if _names(validators, field_value(head.fields, b"etag")):
             await close_unread(document.content)
             return msgspec.structs.replace(shaped, answer=build_unchanged(head))
         try:
-            made = await self._render(shaped.answer, request, admission, admission.wanted)
+            made = await self._render(shaped.answer, request, admission, admission.variant)
         except BrokenDocument:
             if name is not None:  # the next request asks the backend whether it is still so
                 await self._exports.remove(name)
@@ -75,10 +78,10 @@ class VariantBuilder:
     async def _find(
         self, found: RequestHead, request: RequestHead, admission: Authorized
     ) -> tuple[Response | Refused, Export | None, str | None]:
-        """The document, what is stored of it where it comes from the cache, and its name there.
+        """Find the document, what is stored of it if it comes from the cache, and its name there.
 
-        What another request's fetch has brought may have been asked for before a purge that came before this one: it is
-        looked at again, and where it has ended, so is what was brought.
+        What another request's fetch has brought may have been requested before a purge that precedes this request. It
+        is looked up again, and dropped if it has been purged.
         """
         behind, name = await self._behind(found, request, admission)
         document = await self._documents.respond(found, None, behind)
@@ -98,7 +101,10 @@ class VariantBuilder:
     async def _behind(
         self, found: RequestHead, request: RequestHead, admission: Authorized
     ) -> tuple[Authorized, str | None]:
-        """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
+        """Turn the admission into one for the document, with what is stored of it. Return its name there too.
+
+        This takes a round trip.
+        """
         rule = admission.rule
         whole = document_rule(rule, request)
         request_for = msgspec.structs.replace(
@@ -115,7 +121,7 @@ class VariantBuilder:
         return msgspec.structs.replace(behind, facts=facts), name
 
     async def _render(
-        self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
+        self, document: Response, request: RequestHead, admission: Authorized, variant: Variant
     ) -> Response | Refused:
         rule = admission.rule
         if rule.variants is None:
@@ -127,14 +133,14 @@ class VariantBuilder:
         if not isinstance(content, bytes):
             await close_unread(content)
             raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
-        made = await self._renderer.render(content, rule.variants.form, wanted)
+        made = await self._renderer.render(content, rule.variants.form, variant)
         if isinstance(made, InvalidOptions):
             return refuse_options(rule, admission.facts, made)
-        return build_variant(rule, wanted, request, document.head, made)
+        return build_variant(rule, variant, request, document.head, made)
 
 
 def _status_of(answer: Response) -> bytes:
-    """Cache-Status as our own cache has it: the last one."""
+    """Return the Cache-Status of the gateway's own cache, which is the last one."""
     return b"".join(field_values(answer.head.fields, b"cache-status")[-1:])
 
 

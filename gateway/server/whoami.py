@@ -1,4 +1,4 @@
-"""`/-/whoami`: a token is told who it is. Nothing is charged, and no use is noted."""
+"""`/-/whoami`: it tells the bearer of a token who the token is. Nothing is charged, and no use is recorded."""
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
@@ -37,14 +37,14 @@ class Whoami:
         self._acceptor = acceptor
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """One question, answered with JSON or with the refusal that any request would get."""
+        """Answer one question with JSON, or with the refusal that any request would get."""
         request = self._acceptor.accept(read_scope(scope))
         outcome = Refused(request.fault) if request.fault else await self._identify(request)
         response = build_refused(request, outcome) if isinstance(outcome, Refused) else _build_answer(outcome)
         await reply(self._exchange.finish(request, outcome, response), send)
 
     async def _identify(self, request: RequestHead) -> Authorized | Refused:
-        """Whose token it is. Of several policies that it looks right for, the one that it was minted for."""
+        """Find whose token it is. If several policies accept its format, take the one that it was minted for."""
         outcome, exists = Refused(Reason.NO_MATCHING_RULE), False
         for rule in candidate_rules(self._policies.current, request):
             presented = self._authenticator.authenticate(request, rule)

@@ -1,4 +1,4 @@
-"""Admission: one round trip for everything a request needs to be decided on.
+"""Admission: one round trip for everything that the decision on a request needs.
 
 The admissions of one event-loop tick leave together, in one EVALSHA: thirty-two connections then cost the gateway and
 Redis little more than one.
@@ -23,9 +23,9 @@ from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 
 MAXIMUM_BATCH = 128
-"""Admissions in one script call: Redis serves nobody else for about a millisecond."""
+"""Admissions in one script call: it blocks Redis for about a millisecond."""
 LEAST_SECONDS = 0.02
-"""A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
+"""The least time for a call: a delay of this worker itself is not Redis' delay."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -37,7 +37,10 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 
 class RedisAdmissions:
-    """Gathers the admissions of a tick; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """The admissions of each tick, in one call.
+
+    `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
+    """
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
@@ -87,7 +90,7 @@ class RedisAdmissions:
         self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
-        """Refuse those whose time is over. Redis may still charge them: the call is under way."""
+        """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))

@@ -4,7 +4,7 @@ What is refunded in one event-loop tick leaves together, and one call at a time 
 overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
 lease ends by itself. So does all that a killed worker had not refunded yet: strict, never lenient.
 
-Requests in flight: from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
 
 import asyncio
@@ -73,13 +73,13 @@ class CountedStream:
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
-"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+"""Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One thing to be done to one counter."""
+    """One change of one counter."""
 
     key: str
     quota: Quota
@@ -109,7 +109,7 @@ class RedisQuotaRefunds:
         return self._new_id()
 
     def refund(self, outcome: Authorized | Refused) -> None:
-        """Gives what is left of the reserved cost back to every quota that was charged."""
+        """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
             return
@@ -123,7 +123,7 @@ class RedisQuotaRefunds:
         )
 
     def in_flight(self, facts: AdmissionFacts) -> InFlight:
-        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
         lease = facts.request.lease if facts.is_charged else ""
         renewals = [
             _Change(_key(facts, window.quota), window.quota, "renew", lease)

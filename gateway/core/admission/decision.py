@@ -1,4 +1,4 @@
-"""Whether a request may pass.
+"""The decision on whether a request may pass.
 
 Rule 1: a token that is revoked, or that nobody minted, is refused first: nothing else is read of it. Every other reason
 to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
@@ -30,24 +30,24 @@ class AdmissionRequest(msgspec.Struct, frozen=True):
 
     rule: Rule
     digest: str = ""
-    """Of the presented token; empty where the rule is public."""
+    """The digest of the presented token; empty if the rule is public."""
     export_key: str = ""
-    """Empty where no stored export could answer the request."""
+    """Empty if no stored export could answer the request."""
     project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
+    """The project that the path names; empty if the rule binds no project."""
     address: str = ""
-    """The client's, as far as trusted proxies tell."""
+    """The client's address, as far as trusted proxies report it."""
     lease: str = ""
-    """Names the request among those in flight; empty where the rule does not count these."""
+    """The name of the request among those in flight; empty if the rule does not count them."""
 
 
 class Restrictions(msgspec.Struct, frozen=True):
     """What bounds a token beside its own record: its owner and its parent."""
 
     owner: OwnerStanding | None = None
-    """None where the token names no owner, and where nothing is known of the one that it names."""
+    """None if the token names no owner, or if nothing is known of the one that it names."""
     parent: TokenRecord | None = None
-    """Of a child token; None where it is no child, and where its parent is gone."""
+    """The parent of a child token; None if the token is no child, or if its parent no longer exists."""
     is_parent_revoked: bool = False
 
 
@@ -55,29 +55,29 @@ NO_RESTRICTIONS = Restrictions()
 
 
 class AdmissionFacts(msgspec.Struct, frozen=True):
-    """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
+    """The facts that one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
 
     request: AdmissionRequest
     now: int
     record: TokenRecord | None
-    """None for a digest nobody minted, and for a token of another policy."""
+    """None for a digest that was never minted, and for a token of another policy."""
     is_revoked: bool
     is_charged: bool
-    """Whether the script charged the quotas: it does so for all of them or for none."""
+    """Whether the script charged the quotas: it charges all of them or none."""
     windows: tuple[Window, ...]
     stored_heads: tuple[bytes, ...]
-    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
+    """The heads of the stored responses of the URI that may answer this request, one for each variant, unordered."""
     restrictions: Restrictions = NO_RESTRICTIONS
     cost: int = 0
-    """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
+    """Units charged to every quota: first what is reserved, in the end what the request really cost."""
     exists: bool = True
-    """Whether there is a token of this id at all, if only one of another policy."""
+    """Whether a token of this id exists at all, even if only in another policy."""
     exports_at: int | None = None
-    """The clock of the Redis that has the exports, if they have one of their own; None: `now` is theirs."""
+    """The clock of the exports' own Redis, in milliseconds; None if they have none: then `now` applies."""
 
     @property
     def stored_now(self) -> int:
-        """The time by which what is stored is fresh or stale, older than a purge or not."""
+        """The time by which stored responses are fresh or stale, and older or newer than a purge."""
         return self.now if self.exports_at is None else self.exports_at
 
 
@@ -86,12 +86,12 @@ class Authorized(msgspec.Struct, frozen=True):
 
     rule: Rule
     facts: AdmissionFacts
-    wanted: Variant | None = None
-    """The variant that is asked for, where the rule has variants."""
+    variant: Variant | None = None
+    """The requested variant, if the rule has variants."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
+    """The request may not pass. `rule` and `facts` are set as far as it came; `facts` need an authenticated token."""
 
     reason: Reason
     rule: Rule | None = None
@@ -100,10 +100,10 @@ class Refused(msgspec.Struct, frozen=True):
     violated_policies: tuple[str, ...] = ()
     """The quotas without room, where that is the reason."""
     detail: str = ""
-    """What there is to say of this occurrence; empty: what its reason always says."""
+    """The detail of this occurrence; if empty, the reason's usual detail applies."""
     mistakes: tuple[OptionMistake, ...] = ()
     policy: Policy | None = None
-    """Whose words are spoken where no rule was matched; None: nobody's."""
+    """The policy whose error format applies if no rule matched; None if no policy does."""
     lacking: str = ""
     """What a proxy that asks leaves out (core/http/forward_auth.py)."""
     upstream_error: str = ""
@@ -174,7 +174,7 @@ TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
 """Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
-"""What may be a guess. A token that exists is none, whatever its state: a stale secret is not an attack."""
+"""Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
 
 PERMISSION_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.OWNER_BLOCKED, _has_blocked_owner),
@@ -217,7 +217,7 @@ def _refuse(reason: Reason, facts: AdmissionFacts) -> Refused:
 
 @functools.lru_cache(maxsize=4096)
 def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
-    """Whether of each needed scope one that grants it is among `scopes`."""
+    """Return whether `scopes` grant every needed scope."""
     held = scopes.split(" ")
     return not any(by.isdisjoint(held) for by in granting)
 
@@ -234,7 +234,7 @@ def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str
 
 
 def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
-    """Those of the rule's scopes that are not among `scopes`, nor implied by any of them."""
+    """Return the scopes of the rule that `scopes` neither contain nor imply."""
     held = scopes.split(" ")
     return [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
 
@@ -246,7 +246,7 @@ def effective_scopes(rule: Rule, facts: AdmissionFacts) -> str:
 
 
 def ends_at(facts: AdmissionFacts) -> int | None:
-    """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
+    """Return the second from which the token no longer works, by its own expiry or its parent's; None means never."""
     if facts.restrictions is NO_RESTRICTIONS:
         return facts.record.expires_at if facts.record else None
     ends = [one.expires_at for one in (facts.record, facts.restrictions.parent) if one and one.expires_at is not None]

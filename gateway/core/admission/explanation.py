@@ -1,4 +1,4 @@
-"""Why a request with a token would pass or not: the checks of a request in their order, each with what it found.
+"""Explain why a request with a token would pass or not: the checks of a request in order, each with what it found.
 
 The checks are those of core/admission/decision.py, run over facts that were read without charging anything.
 """
@@ -26,7 +26,7 @@ from gateway.core.tokens.changes import state_of
 from gateway.core.tokens.records import TokenRecord
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""The methods that are tried to say which ones a path takes."""
+"""The methods that are tried to find out which ones a path takes."""
 
 CHECKS = {
     Reason.MALFORMED_TARGET: "the path is unambiguous",
@@ -43,11 +43,11 @@ CHECKS = {
     Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
     Reason.QUOTA_EXCEEDED: "its quotas have room",
 }
-"""What is asked in each check; failing it, a request is refused for the reason."""
+"""What each check asks; if it fails, the request is refused for that reason."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check, and what it found; the note is empty where there is nothing to add."""
+    """One check and its result; the note is empty if there is nothing to add."""
 
     reason: Reason
     check: str
@@ -62,12 +62,12 @@ class Inspection(msgspec.Struct, frozen=True):
     record: TokenRecord
     is_revoked: bool
     windows: tuple[Window, ...]
-    """Where it stands in the quotas of its plan; none where the rule is of another policy."""
+    """The state of the quotas of its plan; empty if the rule is of another policy."""
     restrictions: Restrictions = NO_RESTRICTIONS
 
 
 def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
-    """The rule of a request, and the checks until there."""
+    """Return the rule of a request, and the checks that led to it."""
     segments = parse_path(path)
     if segments is None:
         return None, [_check(Reason.MALFORMED_TARGET, passes=False)]
@@ -77,7 +77,7 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
 
 
 def project_of(rule: Rule | None, path: str) -> str:
-    """The project that a path names under its rule; empty where there is none, or the rule says nothing of it."""
+    """Return the project that a path names under its rule; empty without a rule, or if the rule binds no project."""
     return rule.project_of(parse_path(path) or ()) if rule else ""
 
 
@@ -114,7 +114,7 @@ def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[
 
 
 def first_failure(checks: Sequence[Check]) -> Reason | None:
-    """The reason for which the request would be refused, None where it would pass."""
+    """Return the reason for which the request would be refused, or None if it would pass."""
     return next((check.reason for check in checks if not check.passes), None)
 
 
@@ -123,7 +123,7 @@ def _check(reason: Reason, passes: bool = True, note: str = "") -> Check:
 
 
 def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, ...]) -> str:
-    """Why no rule matches: another method would, another host would, or nothing has this path."""
+    """Explain why no rule matches: another method would, another host would, or no rule has this path."""
     methods = [other for other in METHODS if policies.match(host, other, segments)]
     if methods:
         return f"none for {method}; the path takes {', '.join(methods)}"
@@ -144,7 +144,7 @@ def _parent_state(facts: AdmissionFacts) -> str:
 
 
 def _note(reason: Reason, record: TokenRecord, facts: AdmissionFacts) -> str:
-    """What an operator needs to know of a check that failed."""
+    """Return what an operator needs to know about a check that failed."""
     rule, named = facts.request.rule, facts.request.project
     policy = rule.policy
     if reason is Reason.UNKNOWN_TOKEN:

@@ -1,4 +1,4 @@
-"""What became of a request, authorized or refused, and what every answer says of it."""
+"""The outcome of a request, authorized or refused, and what every answer says about it."""
 
 from collections.abc import Sequence
 
@@ -25,25 +25,25 @@ from gateway.core.tokens.text import token_id
 from gateway.core.variants.model import InvalidOptions
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
-"""From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
+"""Seconds before a token expires from which X-Token-Expires-At warns: two weeks."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
-    """The refusal of a request that meets no rule, in the words of the policy that its host is for, where it is one."""
+    """Return the refusal of a request without a rule, in the error format of the one policy for its host, if any."""
     every = policies.policies.values()
     named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
     return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
 def refuse_options(rule: Rule, facts: AdmissionFacts, invalid: InvalidOptions) -> Refused:
-    """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
+    """Return the refusal of a variant that is not offered: 404 if the path asks for it."""
     if invalid.in_path:
         return Refused(Reason.NO_MATCHING_RULE, rule, facts)
     return Refused(Reason.INVALID_OPTION, rule, facts, detail=invalid.detail, mistakes=invalid.mistakes)
 
 
 def build_refused(request: RequestHead, refused: Refused) -> Response:
-    """The answer to a refused request."""
+    """Build the answer to a refused request."""
     response = build_refusal(
         refused.reason,
         refused.rule.policy if refused.rule else refused.policy,
@@ -60,7 +60,7 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
 
 
 def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
-    """The outcome with what its answer shows that it cost, and the quotas as they are with the rest given back."""
+    """Return the outcome with the cost that its answer shows, and the quotas with the unused units given back."""
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None or not facts.is_charged or rule.cost.by_outcome is None:
         return outcome
@@ -74,7 +74,7 @@ def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Re
 
 
 def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
-    """Adds where an authenticated token stands: its quotas, and its end if that is near."""
+    """Add the state of an authenticated token: its quotas, and its expiry if that is near."""
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None:
         return
@@ -92,7 +92,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
 
 
 def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
-    """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
+    """Return RateLimit-Policy and RateLimit; both are empty if there is nothing to announce."""
     allotment = rule.allotment_of(facts.record)
     if allotment is None or not facts.windows:
         return b"", b""
@@ -114,9 +114,10 @@ def build_access_record(
     why: str,
     ended_at: float,
 ) -> AccessRecord:
-    """The line of the access log; `why` the answer ended so is the reason of a refusal or a cause of the backend's.
+    """Build the line of the access log.
 
-    What looks like a token is masked, wherever it stands. `ended_at` is in Unix seconds.
+    `why` is the reason of a refusal or the cause of a backend's failure that ended the answer. Whatever looks like a
+    token is masked, in every field. `ended_at` is in Unix seconds.
     """
     head = response.head
     mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
@@ -155,7 +156,7 @@ def build_access_record(
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
-    """The quotas that would have refused the request, were they enforced: not charged, for want of room."""
+    """Return the quotas in shadow that would have refused the request, because they had no room."""
     cost = rule.cost.reserved if rule else 0
     return tuple(
         [
