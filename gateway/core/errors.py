@@ -56,7 +56,7 @@ class ChangeRefused(GatewayError):
     """Everything stayed as it was."""
 
     code = "invalid"
-    """What kind of refusal it is, for programs; dialects have words of their own for it."""
+    """What kind of refusal it is, for programs; policies may have words of their own for it."""
     is_noted = False
     """Whether the history has it already."""
 

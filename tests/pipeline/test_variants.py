@@ -134,10 +134,10 @@ async def test_an_option_that_is_not_offered_is_400_with_what_is(
         assert int(option == "lang") == len(room.upstreams.sent)
 
 
-async def test_a_dialect_says_what_is_allowed_in_its_own_words() -> None:
+async def test_an_error_format_says_what_is_allowed_in_its_own_words() -> None:
     """`{detail}` in a text of the policy's errors."""
-    dialect = POLICY + '[errors]\n400 = { error = "Bad option: {detail}" }\n'
-    async with open_room(policy=dialect) as room:
+    error_format = POLICY + '[errors]\n400 = { error = "Bad option: {detail}" }\n'
+    async with open_room(policy=error_format) as room:
         answer = await room.ask(f"{EXPORT}?format=yaml")
         assert b'{"error":"Bad option: The option format must be one of json, csv, xml."}' == answer.content
 

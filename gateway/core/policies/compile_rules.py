@@ -32,17 +32,17 @@ from gateway.core.http.ratelimit_fields import build_ratelimit_policy
 from gateway.core.policies.grammar import Binding
 from gateway.core.policies.matching import Pattern, bind_parameters
 from gateway.core.policies.model import (
+    DEFAULT_MAPPING,
     FIELDS,
     NAMED,
     NO_PLAN,
-    OWN,
     STATUSES,
     Allotment,
     CacheRule,
-    Dialect,
     Entitlement,
     Policy,
     Refusal,
+    TokenApiMapping,
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.schema import CacheTable, CostTable, PolicyDocument, QuotaTable, RuleTable, ScopeTable
@@ -166,11 +166,11 @@ def _check_use(table: RuleTable) -> None:
         raise ValueError("only what is cached gets a tag here: give the rule a cache table too")
 
 
-def compile_dialect(draft: Draft) -> Dialect:
-    """The dialect of the document."""
+def compile_mapping(draft: Draft) -> TokenApiMapping:
+    """Return how the document names what its API for tokens tells."""
     table = draft.document.management
     if table is None:
-        return OWN
+        return DEFAULT_MAPPING
     _check_names(draft, "field", table.fields, dict.fromkeys(FIELDS), "$.management.fields")
     _check_names(draft, "code", table.errors, STATUSES, "$.management.errors")
     for index, name in enumerate(table.integers):
@@ -179,8 +179,8 @@ def compile_dialect(draft: Draft) -> Dialect:
             draft.mistakes.append(Mistake(path, unknown_name("field", name, dict.fromkeys(FIELDS))))
     if len(set(table.fields.values())) < len(table.fields):
         draft.mistakes.append(Mistake("$.management.fields", "two fields have the same name"))
-    return Dialect(
-        fields=table.fields or OWN.fields,
+    return TokenApiMapping(
+        fields=table.fields or DEFAULT_MAPPING.fields,
         integers=frozenset(table.integers),
         refusals={
             code: Refusal(refusal.status, msgspec.json.encode(refusal.content))

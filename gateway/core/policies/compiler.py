@@ -17,7 +17,7 @@ from gateway.core.policies.compile_rules import (
     compile_bundles,
     compile_cache,
     compile_cost,
-    compile_dialect,
+    compile_mapping,
     compile_names,
     compile_quotas,
     compile_rule_quotas,
@@ -224,7 +224,7 @@ def _compile_policy(draft: Draft, upstreams: Mapping[str, str], credential_field
         has_numbers=document.token.numbers,
         version=version_of(document),
         has_own_plans=_find_own_plans(draft),
-        management=compile_dialect(draft),
+        management=compile_mapping(draft),
         credential_fields=credential_fields,
     )
 

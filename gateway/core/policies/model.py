@@ -70,8 +70,8 @@ class Refusal(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class Dialect(msgspec.Struct, frozen=True):
-    """See the module."""
+class TokenApiMapping(msgspec.Struct, frozen=True):
+    """How a product names the fields and refusals of its own API for tokens."""
 
     fields: Mapping[str, str]
     """Of FIELDS those that are told, in their order, to the product's names."""
@@ -80,7 +80,7 @@ class Dialect(msgspec.Struct, frozen=True):
     """By code."""
 
 
-OWN = Dialect({name: name for name in FIELDS}, frozenset(), {})
+DEFAULT_MAPPING = TokenApiMapping({name: name for name in FIELDS}, frozenset(), {})
 """Of a policy that says nothing of it."""
 
 
@@ -253,7 +253,7 @@ class Policy(msgspec.Struct, frozen=True):
     """By name; a policy without plans has one, named by the empty string."""
     last_used_resolution_seconds: int
     errors: Mapping[str, bytes]
-    """Status or reason to the JSON content of the product's own dialect."""
+    """Status or reason to the JSON content of the product's own error format."""
     rule_count: int
     test_count: int
     has_cache: bool = False
@@ -269,7 +269,7 @@ class Policy(msgspec.Struct, frozen=True):
     """Another one where the file says something else (core/policies/versions.py)."""
     has_own_plans: bool = False
     """Whether a token's own plan overrides its owner's."""
-    management: Dialect = OWN
+    management: TokenApiMapping = DEFAULT_MAPPING
     """How rules that manage tokens speak."""
     credential_fields: frozenset[bytes] = USUAL
     """The fields that can hold a token of any policy: none of them reaches a backend."""
