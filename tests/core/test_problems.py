@@ -194,7 +194,7 @@ def test_a_quota_tells_when_to_come_back() -> None:
         (Reason.NO_MATCHING_RULE, b'{"error":"nothing here"}'),
     ],
 )
-def test_a_policy_speaks_its_own_error_format(reason: Reason, content: bytes) -> None:
+def test_a_policy_answers_in_its_own_error_format(reason: Reason, content: bytes) -> None:
     """Content that the policy has for a reason or its status replaces problem details; fields stay."""
     response = build_refusal(reason, POLICY, "1", required_scopes=("write",))
     assert content == response.content

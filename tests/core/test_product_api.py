@@ -99,7 +99,7 @@ def test_times_may_be_written_as_iso_8601_knows_them() -> None:
         assert {"expires_at": expected} == parse_asked(DEFAULT_MAPPING, json.dumps({"expires_at": text}).encode())
 
 
-def test_without_an_error_format_our_own_names_and_problem_details_are_told() -> None:
+def test_without_a_mapping_our_own_names_and_problem_details_are_told() -> None:
     """All fields, absent ones null; the text only where it is given; refusals with their code."""
     told = build_token(DEFAULT_MAPPING, view())
     assert "token" not in told
