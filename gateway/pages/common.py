@@ -152,9 +152,9 @@ class Pages:
         return Template(template, context=filled_in, status_code=status, headers={"Cache-Control": "no-store"})
 
     async def token(self, visitor: Visitor, identity: str) -> TokenView:
-        """A token within the visitor's reach; NotFoundException where there is none."""
+        """A token within the visitor's access; NotFoundException where there is none."""
         view = await self.management.show_token(identity)
-        if view is None or not visitor.reach.covers(view.record):
+        if view is None or not visitor.access.covers(view.record):
             raise NotFoundException("There is no such token.")
         return view
 

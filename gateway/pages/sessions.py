@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
 from gateway.core.admission.decision import Allow
-from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
+from gateway.core.pages.permissions import EVERYTHING, AccessScope, find_access
 from gateway.core.pages.sessions import (
     ID_BYTES,
     LENGTH_SECONDS,
@@ -76,7 +76,7 @@ class Visitor(msgspec.Struct, frozen=True):
     session_id: str
     record: TokenRecord
     """Of the token that was signed in with."""
-    reach: Reach
+    access: AccessScope
     address: str
 
     def __repr__(self) -> str:
@@ -192,14 +192,14 @@ class Visitors:
         if session_id is not None:
             await self._sessions.end(session_digest(session_id))
 
-    async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
+    async def _admit(self, identity: str) -> tuple[TokenRecord, AccessScope] | None:
         """The record of a token that may sign in, and what its holder may see; None for one that may not."""
         verdict = await self._management.examine(identity, self._find_rule)
         record = verdict.record if isinstance(verdict, Allow) else None
         if record is None:
             return None
-        reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)
-        return (record, reach) if reach is not None else None
+        access = EVERYTHING if is_admin(record) else find_access(record, self._policies.current.policies)
+        return (record, access) if access is not None else None
 
     def _find_rule(self, record: TokenRecord) -> Rule | None:
         """What a token must fulfil to sign in; None where no token of its kind does."""

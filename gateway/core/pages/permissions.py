@@ -5,7 +5,7 @@ the tokens of that project, an owner's token those of that owner, in its own pol
 Rule 2: nobody gives more than he has. A token that was signed in with is the bound of what it makes: no scope that it
 lacks, no later end than its own, its own plan, and nobody's name but his. A child changes nothing: what it made would
 outlive its parent. Where a policy names the scope that making children needs, making tokens here needs it too.
-Rule 3: what is out of reach reads as if it did not exist.
+Rule 3: what is outside the access reads as if it did not exist.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 
 
-class Reach(msgspec.Struct, frozen=True):
+class AccessScope(msgspec.Struct, frozen=True):
     """Whose tokens these are; None where it does not matter."""
 
     policy: str | None = None
@@ -27,31 +27,31 @@ class Reach(msgspec.Struct, frozen=True):
     owner: str | None = None
 
     def covers(self, record: TokenRecord) -> bool:
-        """Whether a token is within reach."""
+        """Whether the access includes a token."""
         return (
             self.policy in (None, record.policy)
             and self.project in (None, record.project)
             and self.owner in (None, record.owner)
         )
 
-    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "Reach | None":
+    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "AccessScope | None":
         """The part of it that is asked for; None where that lies outside."""
         pairs = ((self.policy, policy), (self.project, project), (self.owner, owner))
         if any(mine is not None and theirs not in (None, mine) for mine, theirs in pairs):
             return None
-        return Reach(*(theirs if mine is None else mine for mine, theirs in pairs))
+        return AccessScope(*(theirs if mine is None else mine for mine, theirs in pairs))
 
 
-EVERYTHING = Reach()
+EVERYTHING = AccessScope()
 
 
-def reach_of(record: TokenRecord, policies: Mapping[str, Policy]) -> Reach | None:
+def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessScope | None:
     """What a token that is not an admin's reaches; None where its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
     if policy is None or not policy.binding(record.project, record.owner):
         return None
     owner = record.owner if policy.bound_to == "owner" else None
-    return Reach(policy.name, record.project or None, owner)
+    return AccessScope(policy.name, record.project or None, owner)
 
 
 def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | None = None) -> frozenset[str]:
@@ -84,7 +84,7 @@ def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
     return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
 
 
-def excess(
+def excess_grants(
     policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
     """Why the giver cannot give what the request asks for, in words; empty where he can.
@@ -101,7 +101,7 @@ def excess(
     return _excess(policy, giver, scopes, ends)
 
 
-def rotation_excess(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
+def excess_grants_of_rotation(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
     """Why the giver cannot have the text of a token's successor; empty where he can."""
     if giver is None or giver.digest == record.digest:
         return ""
