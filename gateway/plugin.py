@@ -37,7 +37,7 @@ from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.text import digest, token_id
 from gateway.core.upstream.forwarding import Principal
-from gateway.litestar_plugin.gate import Gate, Terms
+from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
@@ -114,8 +114,8 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self.policies.object = self._check_policies
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         trusted = parse_trusted_proxies(self.settings)
-        terms = Terms(self._policy.name, trusted, raise_refusals, patterns, exclude_opt_key)
-        self._gate = Gate(self, terms, self.now, request_ids().__next__)
+        options = GateOptions(self._policy.name, trusted, raise_refusals, patterns, exclude_opt_key)
+        self._gate = Gate(self, options, self.now, request_ids().__next__)
 
     @property
     def middleware(self) -> Callable[[ASGIApp], ASGIApp]:
