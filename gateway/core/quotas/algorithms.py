@@ -1,4 +1,4 @@
-"""What the algorithms of quotas count: the twin of adapters/scripts/quotas.lua.
+"""What the algorithms of quotas count: the reference model of adapters/scripts/quotas.lua.
 
 Rule: ALGORITHMS is the one table of them. docs/development/contributing.md lists what a new one touches; what is
 forgotten fails a test, and readiness.

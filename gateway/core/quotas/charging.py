@@ -1,4 +1,4 @@
-"""What becomes of the quotas of a request: the twin of adapters/scripts/charging.lua, for simulation, as its oracle.
+"""What becomes of the quotas of a request: the reference model of adapters/scripts/charging.lua, for simulation.
 
 `charge` and `refund` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
 has counted for the same limit; a property test holds them equal. Whose states they are is the caller's to know:
