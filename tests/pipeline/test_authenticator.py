@@ -8,8 +8,8 @@ from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import digest
 from gateway.pipeline.authenticator import Authenticator
+from tests.support.exchange_harness import OTHER, TEXT
 from tests.support.policies import rule_for
-from tests.support.room import OTHER, TEXT
 
 RULE = rule_for("GET /export")
 
