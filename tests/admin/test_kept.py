@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from tests.admin.conftest import Mint, build_app, check_refusal, create
 from tests.support.app_client import client_of
 from tests.support.processes import RedisServer
-from tests.support.telling_redis import TellingRedis, telling
+from tests.support.scripted_redis import TellingRedis, telling
 
 LATE = "did not confirm within 3 s that it is on its disk"
 Call = Callable[[httpx.Client, str], httpx.Response]

@@ -12,7 +12,7 @@ from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer, wait_until
 from tests.support.raw import RawBackend, read_head
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import telling
 from tests.system.conftest import Serve, mint
 from tests.system.test_cache import reply, status_of
 

@@ -11,7 +11,7 @@ from gateway.adapters.redis import keys
 from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import telling
 from tests.system.conftest import Serve, mint
 
 TARGET = "/api/v1/whoami"

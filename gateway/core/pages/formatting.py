@@ -221,7 +221,7 @@ def summarize(usages: Sequence[PolicyUsage]) -> Summary:
     )
 
 
-_DEEDS: Mapping[Action, tuple[str, str]] = {
+_ACTIONS: Mapping[Action, tuple[str, str]] = {
     Action.CREATE: ("created", "create it"),
     Action.IMPORT: ("imported", "import it"),
     Action.UPDATE: ("changed", "change it"),
@@ -243,9 +243,9 @@ _QUIET = ("name", "project", "owner")
 """Not told of a new token: they stand beside it."""
 
 
-def describe_deed(entry: AuditEntry) -> str:
+def describe_action(entry: AuditEntry) -> str:
     """`rotated`; `tried to rotate it, and was refused: it was over`. A switch is told by what it does."""
-    done, attempted = _DEEDS[entry.action]
+    done, attempted = _ACTIONS[entry.action]
     if entry.outcome != DONE:
         return f"tried to {attempted}, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
     if set(entry.changes) - {"disabled_by"} == {"is_active"}:

@@ -11,7 +11,7 @@ from gateway.core.errors import NotKept
 from tests.support.connections import open_connection
 from tests.support.processes import RedisServer
 from tests.support.redis_keys import ALL_BUT_MARKER
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import telling
 
 SINCE = (7, 2)
 
