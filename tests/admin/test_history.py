@@ -7,7 +7,6 @@ from tests.admin.conftest import check_refusal, create
 
 pytestmark = pytest.mark.redis
 
-
 Api = httpx.Client
 
 

@@ -9,10 +9,7 @@ from tests.admin.conftest import check_refusal, create
 
 pytestmark = pytest.mark.redis
 
-
 Api = httpx.Client
-
-
 OWNERS = "/api/v1/policies/small/owners"
 
 

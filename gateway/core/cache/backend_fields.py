@@ -1,6 +1,6 @@
-"""What a backend is told when an answer is fetched for the cache: variants are chosen by it (RFC 9111 4.1).
+"""The fields that a backend gets if an answer is fetched for the cache: variants are chosen by them (RFC 9111 4.1).
 
-A client can say what no backend hears, and a backend hears what no client says: what it varies by is what it was told.
+The gateway drops fields of clients, and adds its own: an answer varies by what its backend got, not by what was sent.
 """
 
 from collections.abc import Collection
@@ -31,12 +31,12 @@ def build_whole_fields(request: RequestHead, admission: Authorized) -> list[Fiel
 
 
 def read_selection(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Selection:
-    """Return what the backend is told in the fields named."""
-    return select(names, told(names, request, admission))
+    """Return what the backend gets in the fields named."""
+    return select(names, backend_fields(names, request, admission))
 
 
-def told(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Fields:
-    """Return fields that say in those named what the backend is told.
+def backend_fields(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Fields:
+    """Return fields that have what the backend gets in those named.
 
     These are the client's own where all of them pass as they are, which costs nothing.
     """
