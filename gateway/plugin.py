@@ -237,7 +237,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         try:
             async with gateway.running():
                 yield
-                await self._handlers[gateway].finish()
+                await self._handlers[gateway].drain()
         finally:
             self._gateways.pop(asyncio.get_running_loop(), None)
             self._here = None

@@ -145,7 +145,7 @@ class Gate:
         """Lets the handler answer in this call."""
         call = OwnCall(send)
         find_again = partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.abort)
         if isinstance(permission, Response):
             await self._refuse(permission, send)
             return
@@ -190,7 +190,7 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return

@@ -148,7 +148,7 @@ class Visitors:
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def open(self, text: str, address: str) -> str | None:
+    async def sign_in(self, text: str, address: str) -> str | None:
         """The id of a new session for the holder of a token; None where the token opens none."""
         retry_after = self._failures.retry_after(address)
         if retry_after is not None:
@@ -186,7 +186,7 @@ class Visitors:
         """Whether a form that makes something is sent for the first time: a page that is loaded anew sends it again."""
         return await self._sessions.claim(session_digest(visitor.session_id), form_key[:MAXIMUM_KEY], LENGTH_SECONDS)
 
-    async def close(self, cookie: str) -> None:
+    async def sign_out(self, cookie: str) -> None:
         """Ends the session of a cookie, if it is one's."""
         session_id = parse_id(cookie)
         if session_id is not None:

@@ -32,7 +32,7 @@ class Authenticator:
             return self.refuse(request, Refused(presented, rule))
         return digest(presented, self._pepper)
 
-    def read(self, request: RequestHead, policy: Policy) -> str | Reason:
+    def read_digest(self, request: RequestHead, policy: Policy) -> str | Reason:
         """Return the same for a request that was authenticated before: it meets no guard, and is no guess."""
         presented = find_credential(request.fields, policy)
         return presented if isinstance(presented, Reason) else digest(presented, self._pepper)

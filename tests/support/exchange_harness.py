@@ -120,7 +120,7 @@ class ExchangeHarness:
         await RedisTokens(self.connection).create(record)
 
     async def close(self) -> None:
-        self.streams.close()
+        self.streams.stop()
         await self.export_cache.close()
         await self.fetcher.close()
         self.renderer.close()
