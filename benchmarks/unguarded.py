@@ -6,7 +6,7 @@ What it costs less than the gateway itself is what an admission costs. Run as `u
 from gateway import app as composition
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 
 
 class RememberedAdmissions:
@@ -16,7 +16,7 @@ class RememberedAdmissions:
         self._admissions = RedisAdmissions(connection)
         self._known: dict[str, Facts] = {}
 
-    async def admit(self, asked: AdmissionRequest) -> Facts:
+    async def admit(self, asked: Asked) -> Facts:
         """What was found the first time."""
         known = self._known.get(asked.digest)
         if known is None or not known.stored_heads:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
@@ -39,13 +39,11 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, request: AdmissionRequest) -> "asyncio.Future[Facts]":
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
-    def tell(
-        self, request: AdmissionRequest, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]
-    ) -> None:
+    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
         """Tells what comes of an admission that nobody awaits any more: it is made all the same.
 
         `facts` are what `admit` gave for it; None is told if Redis did not answer.
@@ -180,14 +178,12 @@ class Streams(Protocol):
     reason none would be asked at all.
     """
 
-    def watch(
-        self, facts: Facts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
-    ) -> ContentStream:
+    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
+        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
         """Calls `end` when a request for what is open would be refused; until what it returns is called."""
         ...

@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from gateway.adapters.ports import Clock, Timer
-from gateway.core.admission.decision import AdmissionRequest, Deny, Facts, decide, ends_at
+from gateway.core.admission.decision import Asked, Deny, Facts, decide, ends_at
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
 from gateway.core.http.reasons import Reason
@@ -26,8 +26,8 @@ POLL_SECONDS = 1.0
 AT_ONCE = 200
 """Streams that are decided on in one go: others who wait for this process wait for a millisecond."""
 
-FindFacts = Callable[[Sequence[AdmissionRequest]], Awaitable[list[Facts]]]
-Ask = Callable[[], AdmissionRequest | Reason]
+FindFacts = Callable[[Sequence[Asked]], Awaitable[list[Facts]]]
+Ask = Callable[[], Asked | Reason]
 End = Callable[[Reason], None]
 
 logger = logging.getLogger(__name__)
@@ -88,30 +88,28 @@ class StreamWatch:
 
     async def _look(self) -> None:
         began_at = self._clock.time()
-        await self._look_at([(entry, request) for entry in self._open if (request := _ask(entry)) is not None])
+        await self._look_at([(entry, asked) for entry in self._open if (asked := _ask(entry)) is not None])
         self._looking = None
         ends = [entry.ends_at for entry in self._open if entry.ends_at > began_at]  # others were looked at just now
         if self._open:
             self._look_by(min([began_at + POLL_SECONDS, *ends]))
 
-    async def _look_at(self, streams: "list[tuple[_Open, AdmissionRequest | Reason]]") -> None:
-        found = await self._find(
-            [(entry, request) for entry, request in streams if isinstance(request, AdmissionRequest)]
-        )
+    async def _look_at(self, streams: "list[tuple[_Open, Asked | Reason]]") -> None:
+        found = await self._find([(entry, asked) for entry, asked in streams if isinstance(asked, Asked)])
         now = self._clock.time()
-        for number, (entry, request) in enumerate(streams, start=1):
+        for number, (entry, asked) in enumerate(streams, start=1):
             try:
-                self._judge(entry, request, found.get(entry), now)
+                self._judge(entry, asked, found.get(entry), now)
             except Exception:
                 logger.exception("an open stream could not be ended, or it could not be told whether to; trying again")
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def _find(self, streams: "list[tuple[_Open, AdmissionRequest]]") -> "dict[_Open, Facts]":
+    async def _find(self, streams: "list[tuple[_Open, Asked]]") -> "dict[_Open, Facts]":
         """What Redis knows of their tokens; nothing where it does not answer."""
-        entries = [entry for entry, request in streams if request.digest]
+        entries = [entry for entry, asked in streams if asked.digest]
         try:
-            facts = await self._find_facts([request for _, request in streams if request.digest]) if entries else []
+            facts = await self._find_facts([asked for _, asked in streams if asked.digest]) if entries else []
             return dict(zip(entries, facts, strict=True))
         except StoreUnavailable:
             pass  # said by the connection; it is asked again as soon as it may be back
@@ -119,22 +117,22 @@ class StreamWatch:
             logger.exception("the tokens of %d open streams could not be looked up; trying again", len(entries))
         return {}
 
-    def _judge(self, entry: "_Open", request: AdmissionRequest | Reason, facts: Facts | None, now: float) -> None:
+    def _judge(self, entry: "_Open", asked: Asked | Reason, facts: Facts | None, now: float) -> None:
         """Ends the stream if another request for it would be refused."""
         if entry not in self._open:
             return  # it has come to its end meanwhile
         if facts is not None:
             entry.learn(facts, now)
-        if isinstance(request, AdmissionRequest):
-            verdict = decide(request.rule, entry.facts_at(now))
+        if isinstance(asked, Asked):
+            verdict = decide(asked.rule, entry.facts_at(now))
             if not isinstance(verdict, Deny):
                 return
-            request = verdict.reason
-        entry.end(request)
+            asked = verdict.reason
+        entry.end(asked)
         self._open.discard(entry)
 
 
-def _ask(entry: "_Open") -> AdmissionRequest | Reason | None:
+def _ask(entry: "_Open") -> Asked | Reason | None:
     """What an admission would be asked; None where that cannot be told."""
     try:
         return entry.ask()

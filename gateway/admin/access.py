@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Admissions, Exports
-from gateway.core.admission.decision import AdmissionRequest, Deny, decide
+from gateway.core.admission.decision import Asked, Deny, decide
 from gateway.core.admission.outcomes import Refused
 from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import RequestHead, Response
@@ -94,7 +94,7 @@ class Access:
         presented = self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             raise _build_refusal(request, presented)
-        facts = await self._admissions.admit(AdmissionRequest(rule, presented))
+        facts = await self._admissions.admit(Asked(rule, presented))
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny) or verdict.record is None:
             refused = Refused(verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, rule)

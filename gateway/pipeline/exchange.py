@@ -22,7 +22,7 @@ from gateway.adapters.ports import (
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
-from gateway.core.admission.decision import AdmissionRequest, Allow, Deny, Facts, decide
+from gateway.core.admission.decision import Allow, Asked, Deny, Facts, decide
 from gateway.core.admission.outcomes import (
     Authorized,
     Refused,
@@ -146,15 +146,15 @@ class Exchange:
             return presented
         variant = find_variant(rule, request, segments)
         key, lease = export_key(rule, request, variant), self._refunds.lease_for(rule)
-        admission_request = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(admission_request)
+        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
+        facts_to_come = self._admissions.admit(asked)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(admission_request, facts_to_come, leave)
+            self._admissions.tell(asked, facts_to_come, leave)
             raise
         verdict = decide(rule, facts)
         if isinstance(verdict, Deny):
@@ -189,8 +189,8 @@ class Exchange:
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
-        watched = self._streams.watch(admission.facts, current_request, stream)
+        asking = Asking(self._policies, request, find_rule, self._authenticator)
+        watched = self._streams.watch(admission.facts, asking, stream)
         return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
@@ -259,9 +259,9 @@ class Exchange:
             return self.finish(request, admission, build_refused(request, admission))
         in_flight = self._refunds.in_flight(rule, admission.facts)
         in_flight.__enter__()
-        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        asking = Asking(self._policies, request, find_rule, self._authenticator)
         return Permission(
-            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
         )
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
@@ -399,8 +399,8 @@ def _end_of(request: RequestHead) -> Ended:
     return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
-class CurrentAdmissionRequest:
-    """What an admission of a request would ask by the policies of the moment; built again when these change."""
+class Asking:
+    """What an admission of a request would be asked by the policies of the moment: found anew when these change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator
@@ -410,24 +410,24 @@ class CurrentAdmissionRequest:
         self._find_rule = find_rule or self._match
         self._authenticator = authenticator
         self._found_in: PolicySet | None = None
-        self._found: AdmissionRequest | Reason = Reason.NO_MATCHING_RULE
+        self._found: Asked | Reason = Reason.NO_MATCHING_RULE
 
-    def __call__(self) -> AdmissionRequest | Reason:
-        """Return the admission request, or the reason for which the request is refused without one."""
+    def __call__(self) -> Asked | Reason:
+        """What is asked, or the reason for which nobody would be."""
         if self._found_in is not self._policies.current:
             self._found_in = self._policies.current
             self._found = self._find()
         return self._found
 
-    def _find(self) -> AdmissionRequest | Reason:
+    def _find(self) -> Asked | Reason:
         rule = self._find_rule()
         if rule is None:
             return Reason.NO_MATCHING_RULE
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
-            return AdmissionRequest(rule, project=project)
+            return Asked(rule, project=project)
         presented = self._authenticator.read_digest(self._request, rule.policy)
-        return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
+        return presented if isinstance(presented, Reason) else Asked(rule, presented, project=project)
 
     def _match(self) -> Rule | None:
         request = self._request

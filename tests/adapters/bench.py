@@ -11,7 +11,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.outcomes import Authorized
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
@@ -65,7 +65,7 @@ class Bench:
 
     async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> Facts:
         lease = self.refunds.lease_for(rule)
-        return await self.admissions.admit(AdmissionRequest(rule, record.digest, address=address, lease=lease))
+        return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
         return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}

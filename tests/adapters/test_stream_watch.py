@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
-from gateway.core.admission.decision import AdmissionRequest, Facts, Restrictions
+from gateway.core.admission.decision import Asked, Facts, Restrictions
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
 from gateway.core.http.reasons import Reason
@@ -66,7 +66,7 @@ class Store:
         """Redis' clock, Unix time in milliseconds."""
         return NOW * 1000 + round((self.clock.time() - self._began) * 1000)
 
-    async def _find_facts(self, asked: Sequence[AdmissionRequest]) -> list[Facts]:
+    async def _find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
         self.asked.append(sorted(one.digest for one in asked))
         await self.may_answer.wait()
         if self.error is not None:
@@ -75,9 +75,7 @@ class Store:
 
     def open(self, content: ContentStream, digest: str = RECORD.digest) -> ContentStream:
         """A stream that is admitted now."""
-        return self.watch.watch(
-            replace(self.known[digest], now=self.now), lambda: AdmissionRequest(RULE, digest), content
-        )
+        return self.watch.watch(replace(self.known[digest], now=self.now), lambda: Asked(RULE, digest), content)
 
     def end(self, reason: Reason) -> None:
         self.ended.append(reason)
@@ -208,15 +206,15 @@ async def test_a_used_up_quota_ends_no_stream() -> None:
 
 async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
     """Another rule asks for other scopes; where no rule is left, or the credential counts no longer, it ends."""
-    found: list[AdmissionRequest | Reason] = [AdmissionRequest(RULE, RECORD.digest)]
+    found: list[Asked | Reason] = [Asked(RULE, RECORD.digest)]
     store = Store()
     store.known[RECORD.digest] = facts_of(replace(RECORD, scopes="read"))
     for answer, reason in (
-        (AdmissionRequest(rule_for("POST /any"), RECORD.digest), Reason.INSUFFICIENT_SCOPE),
+        (Asked(rule_for("POST /any"), RECORD.digest), Reason.INSUFFICIENT_SCOPE),
         (Reason.NO_MATCHING_RULE, Reason.NO_MATCHING_RULE),
         (Reason.MISSING_CREDENTIALS, Reason.MISSING_CREDENTIALS),
     ):
-        found[0] = AdmissionRequest(RULE, RECORD.digest)
+        found[0] = Asked(RULE, RECORD.digest)
         with following(store.watch.follow(facts_of(), lambda: found[0], store.end)):
             await store.pass_time(1)
             assert [] == store.ended
@@ -229,7 +227,7 @@ async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
 async def test_nobodys_stream_is_asked_about_no_one() -> None:
     """A public rule has no token to look for; when it is public no longer, its streams end."""
     store, public = Store(), rule_for("GET /published")
-    found: list[AdmissionRequest | Reason] = [AdmissionRequest(public)]
+    found: list[Asked | Reason] = [Asked(public)]
     with following(store.watch.follow(facts_of(None), lambda: found[0], store.end)):
         await store.pass_time(1)
         assert [] == store.ended
@@ -256,7 +254,7 @@ async def test_a_stream_that_ends_while_redis_is_asked() -> None:
     """It is not ended again, whatever the answer is."""
     store = Store()
     store.may_answer.clear()
-    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), store.end)):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
         await store.pass_time(POLL_SECONDS)
         assert 1 == len(store.asked)
     store.known[RECORD.digest] = facts_of(is_revoked=True)
@@ -269,7 +267,7 @@ async def test_what_is_open_is_ended_once() -> None:
     """However long it takes to end."""
     store = Store()
     store.known[RECORD.digest] = facts_of(is_revoked=True)
-    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), store.end)):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
         for _ in range(3):
             await store.pass_time(POLL_SECONDS)
     assert [Reason.REVOKED_TOKEN] == store.ended
@@ -302,7 +300,7 @@ async def test_an_end_that_fails_keeps_no_other_from_its_end(caplog: pytest.LogC
     def fail(_: Reason) -> None:
         raise RuntimeError("no end")
 
-    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), fail)):
+    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), fail)):
         others = [await start_reading(store.open(Endless())) for _ in range(4)]
         await store.pass_time(POLL_SECONDS)
         assert [Reason.REVOKED_TOKEN] * 4 == [reason_of(other) for other in others]
@@ -316,10 +314,10 @@ async def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFix
     """Whether it is the store's or what rule there is: the mistake is told of, and the watch goes on."""
     store, failing = Store(), [True]
 
-    def ask() -> AdmissionRequest | Reason:
+    def ask() -> Asked | Reason:
         if failing[0]:
             raise LookupError("no rule")
-        return AdmissionRequest(RULE, RECORD.digest)
+        return Asked(RULE, RECORD.digest)
 
     reading = await start_reading(store.open(Endless()))
     with following(store.watch.follow(facts_of(), ask, store.end)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 from gateway.core.tokens.text import digest
 from tests.support.policies import rule_for
 
@@ -17,9 +17,7 @@ def admit(url: str, texts: Sequence[str]) -> list[Facts]:
         connection = RedisConnection(open_client(url, 5), 5)
         admissions = RedisAdmissions(connection)
         try:
-            return [
-                await admissions.admit(AdmissionRequest(rule_for("GET /export"), digest(text, b""))) for text in texts
-            ]
+            return [await admissions.admit(Asked(rule_for("GET /export"), digest(text, b""))) for text in texts]
         finally:
             await connection.close()
 

@@ -16,7 +16,7 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, StallTolerantTimeout
 from gateway.adapters.redis.script_connection import ScriptRunner
 from gateway.adapters.redis.scripts import read_facts, read_script
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.client_address import client_network
 from gateway.core.tokens.records import digest_rest
@@ -29,7 +29,7 @@ LEAST_SECONDS = 0.02
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    request: AdmissionRequest
+    asked: Asked
     facts: "asyncio.Future[Facts]"
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
@@ -46,27 +46,25 @@ class RedisAdmissions:
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
         self._told: dict[int, Callable[[Facts | None], None]] = {}
-        """Who is told of admissions that nobody awaits, by the identity of the request."""
+        """Who is told of admissions that nobody awaits, by the identity of what was asked."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, request: AdmissionRequest) -> "asyncio.Future[Facts]":
+    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
         """What Redis knows of the token; see ports.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[Facts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
-        self._waiting.append(_Waiting(request, facts, late_at))
+        self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
 
-    def tell(
-        self, request: AdmissionRequest, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]
-    ) -> None:
+    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
         """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
-            self._told[id(request)] = then
+            self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone
             then(None if facts.exception() else facts.result())
 
@@ -101,21 +99,21 @@ class RedisAdmissions:
         if isinstance(answer, Exception):
             _fail(batch, answer)
             for waiting in batch if self._told else ():
-                self._tell(waiting.request, None)
+                self._tell(waiting.asked, None)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
             if waiting.facts.done():  # its request may have gone meanwhile
                 if self._told:
-                    self._tell(waiting.request, read_facts(waiting.request, now, reply))
+                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
                 continue
             try:
-                waiting.facts.set_result(read_facts(waiting.request, now, reply))
+                waiting.facts.set_result(read_facts(waiting.asked, now, reply))
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
 
-    def _tell(self, request: AdmissionRequest, facts: Facts | None) -> None:
-        told = self._told.pop(id(request), None)
+    def _tell(self, asked: Asked, facts: Facts | None) -> None:
+        told = self._told.pop(id(asked), None)
         if told is not None:
             told(facts)
 
@@ -123,18 +121,11 @@ class RedisAdmissions:
         numbers: dict[bytes, int] = {}
         admissions: list[str | int] = []
         for waiting in batch:
-            request = waiting.request
-            number = numbers.setdefault(request.rule.script_rule, len(numbers) + 1)
-            network = client_network(request.address) if request.rule.counts_addresses else ""
-            admissions += (
-                digest_rest(request.digest),
-                number,
-                request.export_key,
-                request.project,
-                network,
-                request.lease,
-            )
-        keys = [redis_keys.token(token_id(waiting.request.digest)) for waiting in batch]
+            asked = waiting.asked
+            number = numbers.setdefault(asked.rule.script_rule, len(numbers) + 1)
+            network = client_network(asked.address) if asked.rule.counts_addresses else ""
+            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
+        keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
 
 

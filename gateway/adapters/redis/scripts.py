@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.core.admission.decision import NO_RESTRICTIONS, AdmissionRequest, Facts, Restrictions
+from gateway.core.admission.decision import NO_RESTRICTIONS, Asked, Facts, Restrictions
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.quotas.model import Window, effective_quotas
@@ -42,16 +42,16 @@ def read_script(*parts: str) -> Script:
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 
-def read_facts(request: AdmissionRequest, now: int, reply: Sequence[Any]) -> Facts:
+def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
     raw, revoked, charged, stored_heads, told, *states = reply
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)
-    policy = request.rule.policy
-    record, restrictions = read_token(token_id(request.digest), raw, told, policy) if raw else (None, NO_RESTRICTIONS)
-    if record is not None and (record.digest != request.digest or record.policy != policy.name):
+    policy = asked.rule.policy
+    record, restrictions = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_RESTRICTIONS)
+    if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
-    windows = read_windows(request.rule, record, states, now)
+    windows = read_windows(asked.rule, record, states, now)
     is_charged = charged == 1
     return Facts(
         now=now,
@@ -60,12 +60,12 @@ def read_facts(request: AdmissionRequest, now: int, reply: Sequence[Any]) -> Fac
         is_charged=is_charged,
         windows=windows,
         stored_heads=tuple(stored_heads),
-        project=request.project,
+        project=asked.project,
         restrictions=restrictions,
-        address=request.address,
-        export_key=request.export_key,
-        lease=request.lease if is_charged else "",
-        cost=request.rule.cost.reserved if is_charged else 0,
+        address=asked.address,
+        export_key=asked.export_key,
+        lease=asked.lease if is_charged else "",
+        cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
     )
 

@@ -26,7 +26,7 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis.usage import run_each
-from gateway.core.admission.decision import AdmissionRequest, Facts
+from gateway.core.admission.decision import Asked, Facts
 from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused, NotKept
 from gateway.core.http.client_address import client_network
@@ -299,22 +299,22 @@ class RedisTokens:
         windows = read_windows(rule, record, states, now) if rule else ()
         return Inspection(now, record, is_revoked == 1, windows, project, restrictions)
 
-    async def find_facts(self, requests: Sequence[AdmissionRequest]) -> list[Facts]:
+    async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
         """What an admission would find for each, its quotas aside: nothing is charged.
 
         Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
         """
         found = dict[int, Facts]()
-        in_order = sorted(range(len(requests)), key=lambda number: requests[number].digest)
-        for _, bucket in groupby(in_order, lambda number: bucket_of(requests[number].digest)):
+        in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
+        for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
             numbers = list(bucket)
             for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
-                keys = [redis_keys.token(token_id(requests[number].digest)) for number in few]
-                arguments = list(chain.from_iterable(("", requests[number].project, "") for number in few))
+                keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
+                arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
                 now, *replies = await self._connection.run_script(self._inspect, keys, arguments)
                 for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
-                    found[number] = read_facts(requests[number], now, (raw, is_revoked, 1, b"", told))
-        return [found[number] for number in range(len(requests))]
+                    found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
+        return [found[number] for number in range(len(asked))]
 
     async def now(self) -> int:
         """Unix seconds by Redis' clock."""

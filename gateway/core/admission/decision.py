@@ -22,8 +22,8 @@ from gateway.core.tokens.owners import OwnerStanding, OwnerStatus
 from gateway.core.tokens.records import TokenRecord
 
 
-class AdmissionRequest(msgspec.Struct, frozen=True):
-    """What one admission asks of Redis: who presents what, and for which request."""
+class Asked(msgspec.Struct, frozen=True):
+    """What one admission is asked: who presents what, and for which request."""
 
     rule: Rule
     digest: str = ""

@@ -10,7 +10,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import LOOKED_AT_ONCE, RedisTokens
-from gateway.core.admission.decision import AdmissionRequest, Allow, Deny, decide
+from gateway.core.admission.decision import Allow, Asked, Deny, decide
 from gateway.core.admission.explanation import build_facts, explain_decision, first_failure, project_of
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.reasons import Reason
@@ -99,7 +99,7 @@ async def test_an_explanation_is_what_the_next_admission_says(
         before = await _everything(connection)
         inspection = await tokens.inspect(identity, rule, project)
         assert inspection is not None
-        asked = AdmissionRequest(rule, record.digest, project=project)
+        asked = Asked(rule, record.digest, project=project)
         (facts,) = await tokens.find_facts([asked])
         assert before == await _everything(connection)
         explained = first_failure(explain_decision(rule, inspection, build_facts(rule, inspection)))
@@ -118,9 +118,7 @@ async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
     for record in records[1:]:
         await tokens.create(record)
     await tokens.revoke(token_id(crowded[-1].digest))
-    asked = [
-        AdmissionRequest(rule, record.digest, project=about) for record in records for about in ("website", "other")
-    ]
+    asked = [Asked(rule, record.digest, project=about) for record in records for about in ("website", "other")]
     found = [reason_of(decide(rule, facts)) for facts in await tokens.find_facts(asked)]
     ended = Reason.REVOKED_TOKEN
     expected = [Reason.UNKNOWN_TOKEN] * 2 + [None, Reason.OTHER_PROJECT] * (len(records) - 2) + [ended] * 2
@@ -133,7 +131,7 @@ async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(conne
     await tokens.create(record)
     await connection.client.flushall()
     with pytest.raises(StoreUnavailable, match="has lost its data"):
-        await tokens.find_facts([AdmissionRequest(rule_for("GET /export"), record.digest)])
+        await tokens.find_facts([Asked(rule_for("GET /export"), record.digest)])
 
 
 async def test_a_token_that_is_not_there_cannot_be_inspected(connection: RedisConnection) -> None:
@@ -149,7 +147,7 @@ async def test_every_algorithm_is_looked_at_without_being_charged(connection: Re
     record = make_record(plan="pro")
     await tokens.create(record)
     for _ in range(3):
-        await admissions.admit(AdmissionRequest(rule, record.digest))
+        await admissions.admit(Asked(rule, record.digest))
     before = await _everything(connection)
     for _ in range(2):
         inspection = await tokens.inspect(token_id(record.digest), rule, "")
