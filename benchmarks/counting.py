@@ -13,8 +13,7 @@ from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_cl
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.app import request_ids
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead
 from gateway.core.policies.model import PolicySet
 from gateway.pipeline.exchange import Exchange
@@ -58,8 +57,9 @@ async def measure() -> None:
             usage_counter=counting,
         )
 
+    rule = rule_for("GET /export")
     outcomes = [
-        Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
+        Authorized(rule, AdmissionFacts(AdmissionRequest(rule), 0, record, False, False, (), ()))
         for record in (make_record(f"sml_{number}") for number in range(100))
     ]
     head = RequestHead(

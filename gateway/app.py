@@ -48,6 +48,7 @@ from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
+from gateway.server.requests import RequestAcceptor
 from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
@@ -142,7 +143,7 @@ class Gateway:
         return self.policies.mistakes
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
@@ -237,12 +238,9 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
         async with gateway.running(gateway.keep_upstreams):
             yield
 
-    trusted = parse_trusted_proxies(settings)
-    new_id = request_ids().__next__
-    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
-    whoami = Whoami(
-        gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, time.time, new_id, trusted
-    )
+    acceptor = RequestAcceptor(gateway.policies, time.time, request_ids().__next__, parse_trusted_proxies(settings))
+    proxy = Proxy(gateway.exchange, acceptor)
+    forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
+    whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
     return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

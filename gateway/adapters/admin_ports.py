@@ -6,8 +6,8 @@ What others need of usage: to count it, and to show it.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.admission.explanation import Inspection
-from gateway.core.admission.outcomes import Authorized, Refused
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
@@ -29,7 +29,7 @@ class Tokens(Protocol):
         ...
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of an id."""
+        """Return the record of an id, or None."""
         ...
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
@@ -40,7 +40,7 @@ class Tokens(Protocol):
         ...
 
     async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
-        """The records of the ids, as far as they are there."""
+        """Return the records of the ids that exist."""
         ...
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
@@ -55,7 +55,7 @@ class Tokens(Protocol):
         ...
 
     async def children(self, token_id: str) -> list[TokenRecord]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         ...
 
     async def made_with(self, token_ids: Sequence[str], most: int | None = None) -> set[str]:
@@ -105,7 +105,7 @@ class Tokens(Protocol):
         ...
 
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
-        """Whether each of the tokens is revoked."""
+        """Return whether each of the tokens is revoked."""
         ...
 
     async def inspect(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
@@ -117,7 +117,7 @@ class Tokens(Protocol):
         ...
 
     async def now(self) -> int:
-        """Unix seconds by Redis' clock."""
+        """Return Unix seconds by Redis' clock."""
         ...
 
 
@@ -129,7 +129,7 @@ class Owners(Protocol):
         ...
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name."""
+        """Return the records of a policy's owners, by name."""
         ...
 
     async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -226,7 +226,7 @@ class Usage(Protocol):
         ...
 
     async def totals(self) -> Totals:
-        """All that was ever counted."""
+        """Return the totals of everything counted."""
         ...
 
     async def memory(self) -> StoreMemory | None:

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
@@ -39,11 +38,16 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Tells what comes of an admission that nobody awaits any more: it is made all the same.
 
         `facts` are what `admit` gave for it; None is told if Redis did not answer.
@@ -67,7 +71,7 @@ class Exports(Protocol):
         ...
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredStream | None:
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         ...
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
@@ -75,7 +79,7 @@ class Exports(Protocol):
         ...
 
     async def write(self, it: Storing) -> Stored:
-        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        """Store head and content at one instant, unless a purge came since the fetch began; return the outcome."""
         ...
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
@@ -147,7 +151,7 @@ class QuotaRefunds(Protocol):
         """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> InFlight:
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
         """Return an admitted request, which is among those in flight already, until the `with` block ends."""
         ...
 
@@ -178,12 +182,14 @@ class Streams(Protocol):
     reason none would be asked at all.
     """
 
-    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
+    def watch(
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
+    ) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
         """Calls `end` when a request for what is open would be refused; until what it returns is called."""
         ...

@@ -6,8 +6,7 @@ core/tokens/product_api.py.
 
 from collections.abc import AsyncIterator
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.errors import ChangeRefused, NotFound
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.targets import parse_path
@@ -40,7 +39,7 @@ MAXIMUM_DIGITS = 15
 
 
 class ProductApi:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, management: Management) -> None:
         self._management = management
@@ -49,7 +48,7 @@ class ProductApi:
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The answer to an authorized request under a rule with `manage`; raises StoreUnavailable."""
-        rule, record = admission.rule, admission.record
+        rule, record = admission.rule, admission.facts.record
         if record is None or rule.manage is None:
             raise ValueError("the rule manages no tokens")
         segments = parse_path(request.path) or ()

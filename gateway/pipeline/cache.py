@@ -1,8 +1,8 @@
-"""Answers an authorised request from the cache, or has it fetched. Read exchange.py first, fetch.py after this.
+"""Answer an authorised request from the cache, or have it fetched. Read exchange.py first, and fetch.py after this.
 
-Order: plan with what the admission brought; reuse it, in the coding that the client prefers (fetch.py); else one
-request of all workers asks the backend, and the others wait for what it stores; a stale answer stands in while the
-backend fails.
+Order: plan with what the admission brought; reuse a stored response in the coding that the client prefers (fetch.py);
+else one request of all workers asks the backend, and the others wait for what it stores; if the backend fails, a stale
+response may answer.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import msgspec
 from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.streams import PIECE_BYTES, close_unread
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
 from gateway.core.cache.backend_fields import read_selection
@@ -29,7 +29,7 @@ from gateway.core.policies.model import CacheRule, Policy, Rule
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 
 MAXIMUM_ROUNDS = 2
-"""How often a request waits for another one's fetch: once more where that brought another variant."""
+"""How often a request waits for another one's fetch: once more if that fetch brought another variant."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 class ExportCache:
     """The cache in front of the backends. `counts` says how answers came about, for metrics.
 
-    It is counted by words: hit, stale, stood-in or collapsed for what was given out; those of RFC 9211 2.2 for what the
-    backend was asked for; and what failed, such as store-refused.
+    Its keys are words: hit, stale, stood-in or collapsed for what the cache answered; those of RFC 9211 2.2 for what
+    the backend was asked for; and failures, such as store-refused.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ExportCache:
     async def respond(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response | Refused:
-        """The response to an authorised request; raises UpstreamError where the backend gives none."""
+        """Return the response to an authorised request. Raise UpstreamError if the backend gives none."""
         if self._heads is not None:
             admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
@@ -86,7 +86,7 @@ class ExportCache:
         return await self._retrieve(request, admission, rule.cache, plan)
 
     async def _bring_heads(self, admission: Authorized, heads: Heads) -> Authorized:
-        """The admission with what the exports' own Redis has stored, and its time."""
+        """Return the admission with what the exports' own Redis has stored, and that Redis' time."""
         name = export_name(admission)
         if name is None:
             return admission
@@ -95,9 +95,9 @@ class ExportCache:
         return msgspec.structs.replace(admission, facts=facts)
 
     async def _answer_as_get(self, request: RequestHead, admission: Authorized) -> Response | Refused:
-        """The answer to HEAD, or of a variant to who asks for another protocol: what GET would be answered.
+        """Answer HEAD, or a request for a variant that asks for another protocol, as GET would be answered.
 
-        Tag, length and the rest are those of what is stored (RFC 9110 9.3.2), and known when that is.
+        Tag, length and the other fields are those of the stored response (RFC 9110 9.3.2), if there is one.
         """
         fields = without_fields(request.fields, frozenset({b"range"}))
         whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
@@ -112,7 +112,7 @@ class ExportCache:
         await self._fetcher.invalidate(request, policy, head)
 
     async def close(self) -> None:
-        """Ends what is being refreshed behind the clients' backs."""
+        """Cancel the background revalidations."""
         tasks = list(self._refreshing.values())
         for task in tasks:
             task.cancel()
@@ -122,7 +122,10 @@ class ExportCache:
     async def _reuse(
         self, request: RequestHead, admission: Authorized, reuse: Reuse, now: int, content: bytes | None = None
     ) -> Response | None:
-        """The stored answer, None where its content is gone; `content` is at hand as it is, if at all."""
+        """Return the stored answer, or None if its content is gone.
+
+        `content` is the plain content if it is already at hand.
+        """
         if reuse.is_unmodified:
             return cache_reuse.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._content_store.offered)
@@ -143,7 +146,7 @@ class ExportCache:
         return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
-        """The stale answer while the backend fails, if there is one that may be used for that."""
+        """Return the stale answer that may be used while the backend fails, or None."""
         now = admission.facts.stored_now
         reuse = cache_reuse.plan_stand_in(request, plan, now)
         response = await self._reuse(request, admission, reuse, now) if reuse else None
@@ -153,7 +156,7 @@ class ExportCache:
     async def _retrieve(
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
-        """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
+        """Return the backend's answer to this or to another request for the same, or the stale answer in its place."""
         try:
             answer = await self._wait_or_fetch(request, admission, cache, plan)
         except UpstreamError as error:
@@ -217,7 +220,7 @@ class ExportCache:
         return await self._fetches.begin(name, selection, suffices)
 
     def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
-        """Asks the backend in the background (stale-while-revalidate, RFC 5861 3), once at a time."""
+        """Revalidate in the background (stale-while-revalidate, RFC 5861 3), one request at a time."""
         name, cache = export_name(admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
@@ -249,12 +252,12 @@ def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
 
 
 def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
-    """What is stored for the request, as the admission found it."""
+    """Return what is stored for the request, as the admission found it, or None."""
     return cache_reuse.select_export(_decode(admission.rule, admission.facts.stored_heads), request, admission)
 
 
 def export_name(admission: Authorized) -> str | None:
-    """The name under which the admission script looked for the export; None where it has none."""
-    cache, key = admission.rule.cache, admission.facts.export_key
-    who = keys.entitlement(cache, admission.record) if cache and key else ""
+    """Return the name under which the admission script looked for the export, or None if it has none."""
+    cache, key = admission.rule.cache, admission.facts.request.export_key
+    who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
     return redis_keys.export(cache.shared_by, who, key) if cache and who else None

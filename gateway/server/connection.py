@@ -1,10 +1,10 @@
-"""One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
+"""One connection to a client. Requests are answered in order, and a request is cancelled if its client disconnects.
 
-This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
-own protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
+This works below ASGI: a request is a head and its content, and a complete answer is one write. What uvicorn's own
+protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
 
-When the other end of a connection has to have done something. All connections are looked through once a second:
-a timer for each request would cost more than all else that the server does with it.
+This module also enforces the deadlines of connections. It checks all connections once a second, because a timer for
+each request would cost more than everything else that the server does with it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from gateway.server.responses import (
 )
 
 LOOK_SECONDS = 1.0
-"""How much later than its deadline a connection may be noticed."""
+"""Seconds between two checks of all deadlines: the most by which a connection can outlive its deadline."""
 NEVER = inf
 
 
@@ -48,15 +48,15 @@ class Expiring(Protocol):
     """A connection with a deadline."""
 
     deadline: float
-    """By the clock of Deadlines; NEVER while nothing is expected."""
+    """By the clock of Deadlines; NEVER if nothing is expected of the client."""
 
     def expire(self, now: float) -> None:
-        """The deadline has passed."""
+        """Act on the deadline, which has passed at `now`."""
         ...
 
 
 class Deadlines:
-    """The open connections. `clock` says when to look; without it, the event loop does."""
+    """The open connections and their deadlines. `clock` schedules the checks; by default the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Deadlines:
         self._is_looking = False
 
     def add(self, connection: Expiring) -> Clock:
-        """Looks at the connection's deadline from now on, which is by the clock that comes back."""
+        """Check the connection's deadline from now on, and return the clock that the deadline is measured by."""
         self._connections.add(connection)
         self._clock = self._clock or asyncio.get_running_loop()
         if not self._is_looking:
@@ -73,7 +73,7 @@ class Deadlines:
         return self._clock
 
     def discard(self, connection: Expiring) -> None:
-        """The connection is gone."""
+        """Forget a connection that is closed."""
         self._connections.discard(connection)
 
     def _wait(self, clock: Clock) -> None:
@@ -89,29 +89,29 @@ class Deadlines:
 
 
 HEAD_SECONDS = 10.0
-"""For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
+"""Seconds for a whole head, as HAProxy usually has. A client cannot hold a connection with a byte now and then."""
 IDLE_SECONDS = 75.0
-"""Between requests, as nginx: longer than load balancers keep one (60 s), so that we do not end it under them."""
+"""Seconds between requests, as nginx: longer than load balancers keep a connection (60 s), so that they close first."""
 CONTENT_SECONDS = 60.0
-"""For the next piece of content that a backend waits for, as nginx."""
+"""Seconds for the next piece of content that a backend waits for, as nginx."""
 STALLED_SECONDS = 60.0
-"""For a client to take anything at all of what waits for it, as nginx."""
+"""Seconds for a client to read some of what waits for it, as nginx."""
 LINGER_SECONDS = 2.0
-"""For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+"""Seconds for a client to read its answer while it still sends content that is discarded (RFC 9112 9.6)."""
 ASK_SECONDS = 2.0
-"""After a client has closed its side, until it is asked whether it is there, and then until it is looked at again."""
+"""Seconds after a client has closed its side until it is probed, and then until the result is checked."""
 HALF_CLOSED_SECONDS = 5.0
-"""For which an answer to such a client may pause: nothing but more of it could tell whether anybody is there."""
+"""Seconds for which an answer to such a client may pause. Only more data would show whether it is still there."""
 REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
-"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+"""The close frame of a WebSocket whose token was revoked; it says no more than a refusal does."""
 STOPPING = build_close(GOING_AWAY)
-"""The last frame of one that is open when a stop has waited long enough."""
+"""The close frame of a WebSocket that is still open when the stop's grace period ends."""
 
 logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """What answers requests: the "application" that uvicorn loads."""
+    """The part that answers requests: the "application" that uvicorn loads."""
 
     @property
     def deadlines(self) -> Deadlines: ...
@@ -119,20 +119,20 @@ class Listener(Protocol):
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """The response to a request, or to one at fault; `content` is None where it has none.
 
-        So many requests are under way with it.
+        `content` is None if the request has none. `in_progress` counts the requests of the worker, this one included.
         """
         ...
 
 
 class Loaded(Protocol):
-    """What is needed of `uvicorn.Config`."""
+    """The part of `uvicorn.Config` that a connection uses."""
 
     loaded_app: Any
     """The Listener."""
 
 
 class ServerState(Protocol):
-    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+    """The part of uvicorn's server that a connection uses. On a stop, it calls `shutdown` of all connections."""
 
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
@@ -140,7 +140,7 @@ class ServerState(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """uvicorn's `http`. Its server passes all arguments by their names."""
+    """The protocol class that uvicorn's setting `http` names. uvicorn's server passes all arguments by name."""
 
     def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         self.deadline = NEVER
@@ -187,9 +187,9 @@ class Connection(asyncio.Protocol):
             self.deadline = self._clock.time() + HEAD_SECONDS
 
     def eof_received(self) -> bool:
-        """The client sends no more. It is answered all the same: it may have closed its own side only (RFC 9293 3.6).
+        """Keep answering if the client has closed its own side only (RFC 9293 3.6). Return whether that is so.
 
-        What closes both sides looks the same until it is sent something.
+        A client that has closed both sides looks the same until the gateway sends it something.
         """
         if self._task is None or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def is_gone(self) -> bool:
-        """Whether the client has left."""
+        """Return whether the client has disconnected."""
         return self._is_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -224,14 +224,14 @@ class Connection(asyncio.Protocol):
         self._writer.resume()
 
     def shutdown(self) -> None:
-        """The server stops: what is under way goes on, until it ends or the server cancels it."""
+        """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
         if self._task is None:
             self._transport.close()
         else:
             self._options = msgspec.structs.replace(self._options, stays_open=False)
 
     def expire(self, now: float) -> None:
-        """The client has not done in time what it should have."""
+        """Act on a deadline that the client has missed."""
         unsent = self._transport.get_write_buffer_size()
         if unsent and (unsent < self._unsent_bytes or not self._unsent_bytes):
             self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
             self._reader.content.truncate(Reason.REQUEST_TIMEOUT)
 
     def _look_for_client(self) -> None:
-        """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
+        """Probe a client that may have closed both sides: it resets the connection if it receives something."""
         sent_bytes = self._writer.sent_bytes
         if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._rest()
 
     def _rest(self) -> None:
-        """Nothing is expected of the client but that it is there."""
+        """Set the deadline for a client of which nothing is expected but that it is still there."""
         seconds = HALF_CLOSED_SECONDS if self._writer.has_begun else ASK_SECONDS
         self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
@@ -317,18 +317,18 @@ class Connection(asyncio.Protocol):
                 self._finish_request(raw, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
-        """How an answer ended that was sent to the end, but perhaps to nobody."""
+        """Return how an answer ended that was sent to its end; the client may have left without reading it."""
         if self._is_lost:  # a tunnel's end, which is not cancelled
             return Ended.CLIENT_GONE
         return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
 
     def _note_refused(self) -> Ended:
-        """Nobody was there for an answer that was sent."""
+        """Record that the client was gone before it received the answer."""
         self._writer.sent_bytes = 0
         return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
-        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
+        """Send an interim response to the current request, or drop it if it comes too late (RFC 9110 15.2)."""
         writer = self._writer
         if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
@@ -359,8 +359,8 @@ class Connection(asyncio.Protocol):
     def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
         """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
 
-        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
-        that is possible at once: its client may say goodbye, too.
+        A reset also discards buffered data that a client with a revoked token must not get. A WebSocket gets a close
+        frame if one can be sent at once, so that its client can complete the closing handshake.
         """
         if content is not None and self._writer.close_tunnel(last_frame):
             content.discard()
@@ -413,7 +413,7 @@ class Connection(asyncio.Protocol):
         self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
-        """Nothing can be sent until the client takes some of it, or now it can."""
+        """Set the deadline for a client that must read before more can be sent, or clear it once it has read."""
         self._unsent_bytes = self._transport.get_write_buffer_size()
         if is_awaited:
             self.deadline = self._clock.time() + STALLED_SECONDS
@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             self._rest()
 
     def _set_reading(self) -> None:
-        """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
+        """Pause reading while requests are queued or the backend does not take content, else resume it."""
         if self._is_paused or self._pending:
             self._transport.pause_reading()
         elif not self._is_half_closed:
@@ -429,7 +429,7 @@ class Connection(asyncio.Protocol):
 
 
 def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
-    """Logs why an answer broke off; a client that left is nothing that went wrong here."""
+    """Log why an answer was aborted; a client that has left is no error of the gateway."""
     if ended is Ended.INTERNAL_ERROR:
         logger.error("request %s: internal error", id_of(response), exc_info=error)
     elif ended is not Ended.CLIENT_GONE:

@@ -11,8 +11,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
 from gateway.core.policies.script_rules import encode_script_rule
@@ -63,16 +62,16 @@ class Bench:
     def at(self, now: int) -> None:
         self.admissions.now = self.refunds.now = now
 
-    async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> Facts:
+    async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> AdmissionFacts:
         lease = self.refunds.lease_for(rule)
-        return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
+        return await self.admissions.admit(AdmissionRequest(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
         return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}
 
-    async def refund(self, rule: Rule, facts: Facts, units: int) -> None:
+    async def refund(self, rule: Rule, facts: AdmissionFacts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
-        self.refunds.refund(Authorized(rule, facts.record, settled))
+        self.refunds.refund(Authorized(rule, settled))
         await self.refunds.drain()
 
 

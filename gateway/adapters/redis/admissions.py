@@ -1,4 +1,4 @@
-"""Admission: one round trip for everything a request needs to be decided on.
+"""Admission: one round trip for everything that the decision on a request needs.
 
 The admissions of one event-loop tick leave together, in one EVALSHA: thirty-two connections then cost the gateway and
 Redis little more than one.
@@ -16,28 +16,31 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, StallTolerantTimeout
 from gateway.adapters.redis.script_connection import ScriptRunner
 from gateway.adapters.redis.scripts import read_facts, read_script
-from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.client_address import client_network
 from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 
 MAXIMUM_BATCH = 128
-"""Admissions in one script call: Redis serves nobody else for about a millisecond."""
+"""Admissions in one script call: it blocks Redis for about a millisecond."""
 LEAST_SECONDS = 0.02
-"""A call is given this at least: what a worker that was held up itself has lost is not Redis' delay."""
+"""The least time for a call: a delay of this worker itself is not Redis' delay."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    asked: Asked
-    facts: "asyncio.Future[Facts]"
+    asked: AdmissionRequest
+    facts: "asyncio.Future[AdmissionFacts]"
     late_at: float
     """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
     Never, if no call was before: then the connection bounds the wait."""
 
 
 class RedisAdmissions:
-    """Gathers the admissions of a tick; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """The admissions of each tick, in one call.
+
+    `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
+    """
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
@@ -45,23 +48,28 @@ class RedisAdmissions:
         self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
-        self._told: dict[int, Callable[[Facts | None], None]] = {}
+        self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
         """Who is told of admissions that nobody awaits, by the identity of what was asked."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """What Redis knows of the token; see ports.Admissions."""
         loop = asyncio.get_running_loop()
-        facts: asyncio.Future[Facts] = loop.create_future()
+        facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
         self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
@@ -82,7 +90,7 @@ class RedisAdmissions:
             self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
-        """Refuse those whose time is over. Redis may still charge them: the call is under way."""
+        """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
@@ -112,7 +120,7 @@ class RedisAdmissions:
             except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
                 waiting.facts.set_exception(error)
 
-    def _tell(self, asked: Asked, facts: Facts | None) -> None:
+    def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
         told = self._told.pop(id(asked), None)
         if told is not None:
             told(facts)

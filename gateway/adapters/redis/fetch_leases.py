@@ -1,7 +1,7 @@
-"""One request to the backend for all who want the same, in this worker and in all others.
+"""One request to the backend for all that want the same, in this worker and in all others.
 
-Within a worker they wait for one future. Between workers a lease in Redis says who fetches; it is renewed while that
-takes, and ends by itself if its holder dies. Who waits looks again every few milliseconds.
+Within a worker they wait for one future. Between workers, a lease in Redis names the fetching one; it is renewed during
+the fetch, and expires if its holder dies. Waiting workers poll every few milliseconds.
 """
 
 import asyncio
@@ -18,12 +18,14 @@ from gateway.core.errors import StoreUnavailable
 LEASE_SECONDS = 3.0
 """How long others wait for a worker that has died."""
 LOOK_SECONDS = 0.02
-"""Between two looks of a worker whose requests wait for another one's fetch."""
+"""Seconds between two polls of a worker whose requests wait for another one's fetch."""
 MAXIMUM_WAIT_SECONDS = 30.0
-"""Nobody waits longer: then the request goes to the backend on its own. As long as a backend has for its answer."""
+"""The longest wait, after which the request goes to the backend by itself: the time that a backend has to answer."""
 MARKS: Mapping[str, float] = {"unstorable": 5.0, "failed": 1.0}
-"""For how many seconds nobody waits after a fetch whose answer could not be shared, or that failed. While a backend
-fails it is so asked once a second only, where something stored can stand in."""
+"""Seconds for which no request waits after a fetch that failed, or whose answer could not be shared.
+
+While a backend fails, it is asked only once a second if a stored response can answer instead.
+"""
 
 Suffices = Callable[[Sequence[bytes], int], bool]
 
@@ -69,7 +71,10 @@ class RedisFetches:
         return role
 
     def end(self, leader: Leader, result: FetchResult) -> None:
-        """Says what became of a fetch; a second time changes nothing. Storing an answer has ended its lease already."""
+        """Report the result of a fetch; a second call changes nothing.
+
+        Storing an answer has ended its lease already.
+        """
         if leader.lease not in self._results:
             return
         mark = _mark(result)
@@ -82,7 +87,7 @@ class RedisFetches:
             self._say(leader, mark if seconds else "", seconds)
 
     async def close(self) -> None:
-        """Ends what is still to be said to Redis."""
+        """Send what is still to be reported to Redis."""
         for timer in self._renewing.values():
             timer.cancel()
         if self._ending:

@@ -4,7 +4,7 @@ What is refunded in one event-loop tick leaves together, and one call at a time 
 overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
 lease ends by itself. So does all that a killed worker had not refunded yet: strict, never lenient.
 
-Requests in flight: from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
 
 import asyncio
@@ -18,8 +18,7 @@ from gateway.adapters.ports import InFlight
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
 from gateway.core.policies.model import Rule
@@ -38,7 +37,7 @@ class NullInFlight:
         return None
 
     def until_sent(self, response: Response) -> Response:
-        """The response as it is."""
+        """Return the response unchanged."""
         return response
 
 
@@ -92,13 +91,13 @@ class CountedStream:
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
-"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+"""Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One thing to be done to one counter."""
+    """One change of one counter."""
 
     key: str
     quota: Quota
@@ -124,36 +123,37 @@ class RedisQuotaRefunds:
         self._held: dict[str, list[_Change]] = {}
 
     def lease_for(self, rule: Rule) -> str:
-        """A name for a request; empty where the rule does not count those in flight."""
+        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
         return self._new_id() if rule.has_leases else ""
 
     def refund(self, outcome: Authorized | Refused) -> None:
-        """Gives what is left of the reserved cost back to every quota that was charged."""
+        """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
             return
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(rule, facts, window.quota), window.quota, "refund", units, facts.now)
+                _Change(_key(facts, window.quota), window.quota, "refund", units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]
         )
 
-    def in_flight(self, rule: Rule, facts: Facts) -> InFlight:
-        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        lease = facts.request.lease if facts.is_charged else ""
         renewals = [
-            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in (facts.windows if facts.lease else ())
+            _Change(_key(facts, window.quota), window.quota, "renew", lease)
+            for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
         if not renewals:
             return NULL_IN_FLIGHT
-        self._held[facts.lease] = renewals
+        self._held[lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        return CountedRequest(lambda: self._release(facts.lease))
+        return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:
         """Refund what is left."""
@@ -207,5 +207,6 @@ class RedisQuotaRefunds:
             return  # said above
 
 
-def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
-    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
+def _key(facts: AdmissionFacts, quota: Quota) -> str:
+    request = facts.request
+    return redis_keys.counter(quota, request.rule.policy.name, holder_of(quota.per, facts.record, request.address))

@@ -1,6 +1,6 @@
 """A direct connection to Redis for one call after the other, and the calls of one script on it.
 
-redis-py opens the connection (address, TLS, user, database); what it does for each command after that, through a pool,
+redis-py opens the connection (address, TLS, user, database). What it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
 docs/decisions/0019). So the direct connection takes the open one over, and returns it at the first thing that is not as
 usual: redis-py knows what to do then.
@@ -19,7 +19,7 @@ from gateway.adapters.redis.private import take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
-"""Refusals after which the same call may be made again."""
+"""Refusals after which the same call may be repeated."""
 
 Answered: TypeAlias = Callable[[Any], None]
 
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 class DirectConnection(asyncio.Protocol):
     """One connection, taken over from redis-py, with one command under way at most. An answer may be an exception.
 
-    That is hiredis.ReplyError for an error of Redis, ConnectionError where the connection goes before the answer, and
-    TimeoutError where nothing comes for so long.
+    That is hiredis.ReplyError for an error of Redis, ConnectionError if the connection closes before the answer, and
+    TimeoutError if no answer comes in time.
     """
 
     def __init__(self, client: Client, connection: Any, transport: asyncio.Transport, timeout_seconds: float) -> None:
@@ -64,7 +64,7 @@ class DirectConnection(asyncio.Protocol):
         return None
 
     def ask(self, command: tuple[bytes | str | int, ...], answered: Answered) -> None:
-        """Sends a command; `answered` is called with its answer."""
+        """Send a command; `answered` is called with its answer."""
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
         self._answered = answered
         try:
@@ -96,7 +96,7 @@ class DirectConnection(asyncio.Protocol):
         self._end(ConnectionError("Redis has closed the connection"))
 
     def _watch(self, watched: Answered) -> None:
-        """One timer for many commands: a timer for each would cost as much as sending it."""
+        """Start the timer, which is one for many commands: one for each would cost as much as sending it."""
         left = max(0.0, self._late_at - self._loop.time())
         self._timeout = StallTolerantTimeout(left, partial(self._expire, watched))
 
@@ -121,7 +121,7 @@ class DirectConnection(asyncio.Protocol):
 
 
 class ScriptRunner:
-    """Calls a script, one call after the other, as cheaply as that can be done."""
+    """The caller of one script, one call after the other, at the lowest cost."""
 
     def __init__(self, connection: RedisConnection, script: Script) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class ScriptRunner:
         self._task: asyncio.Task[None] | None = None
 
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """`answered` gets the answer, or StoreUnavailable, or another error where an argument cannot be sent."""
+        """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
         direct = self._direct
         if direct is None or not direct.is_open or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)

@@ -1,11 +1,11 @@
-"""What somebody who has signed in may see and change.
+"""The permissions of somebody who has signed in.
 
 Rule 1: an operator (an admin token) reaches everything. Any other token reaches what it is bound to: a project's token
-the tokens of that project, an owner's token those of that owner, in its own policy and nowhere else.
-Rule 2: nobody gives more than he has. A token that was signed in with is the bound of what it makes: no scope that it
-lacks, no later end than its own, its own plan, and nobody's name but his. A child changes nothing: what it made would
-outlive its parent. Where a policy names the scope that making children needs, making tokens here needs it too.
-Rule 3: what is outside the access reads as if it did not exist.
+the tokens of that project, an owner's token those of that owner, only in its own policy.
+Rule 2: nobody grants more than they have. The token that was signed in with bounds what it creates: no scope that it
+lacks, no later expiry than its own, its own plan, and only its own owner. A child changes nothing: what it created
+would outlive its parent. If a policy names the scope that creating children needs, creating tokens here needs it too.
+Rule 3: what is outside of the access looks as if it did not exist.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from gateway.core.tokens.records import TokenRecord
 
 
 class AccessScope(msgspec.Struct, frozen=True):
-    """Whose tokens these are; None where it does not matter."""
+    """The tokens that somebody has access to; None means any."""
 
     policy: str | None = None
     project: str | None = None
     owner: str | None = None
 
     def covers(self, record: TokenRecord) -> bool:
-        """Whether the access includes a token."""
+        """Return whether the access includes a token."""
         return (
             self.policy in (None, record.policy)
             and self.project in (None, record.project)
@@ -35,7 +35,7 @@ class AccessScope(msgspec.Struct, frozen=True):
         )
 
     def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "AccessScope | None":
-        """The part of it that is asked for; None where that lies outside."""
+        """Return the requested part of it, or None if that is outside."""
         pairs = ((self.policy, policy), (self.project, project), (self.owner, owner))
         if any(mine is not None and theirs not in (None, mine) for mine, theirs in pairs):
             return None
@@ -46,7 +46,7 @@ EVERYTHING = AccessScope()
 
 
 def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessScope | None:
-    """What a token that is not an admin's reaches; None where its policy is gone or it is bound to nothing."""
+    """Return what a token that is no admin token has access to; None if its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
     if policy is None or not policy.binding(record.project, record.owner):
         return None
@@ -55,9 +55,9 @@ def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessSc
 
 
 def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | None = None) -> frozenset[str]:
-    """The scopes that may be given; `giver` is the token signed in with, None for an operator.
+    """Return the scopes that may be granted; `giver` is the token signed in with, None for an operator.
 
-    `owner` is the record of whom a new token is for, where he has one; what he may not do it cannot be given.
+    `owner` is the record of the new token's owner, if there is one; a scope that the owner lacks cannot be granted.
     """
     grantors = [" ".join(policy.scopes) if giver is None else giver.scopes]
     if owner is not None:
@@ -71,14 +71,14 @@ def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | No
 
 
 def why_none(policy: Policy, giver: TokenRecord | None) -> str:
-    """Why the giver can make no tokens at all, in words; empty where he can."""
+    """Return why the giver can create no tokens at all, in words; empty if it can."""
     if giver is None or not policy.parent_scope or policy.parent_scope in grantable(policy, giver):
         return ""
     return f"The token you signed in with does not hold {policy.parent_scope}, so it can make no others."
 
 
 def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
-    """The same with what follows from who gives: his plan, and his owner, in whose name and bounds it will act."""
+    """Return the request with the giver's plan and owner, in whose name and bounds the token will act."""
     if giver is None:
         return request
     return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
@@ -102,7 +102,7 @@ def excess_grants(
 
 
 def excess_grants_of_rotation(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
-    """Why the giver cannot have the text of a token's successor; empty where he can."""
+    """Return why the giver cannot get the text of a token's successor; empty if it can."""
     if giver is None or giver.digest == record.digest:
         return ""
     if (record.owner, record.plan) != (giver.owner, giver.plan):

@@ -1,4 +1,4 @@
-"""What the admission script reads of a rule: JSON that is encoded once, when the policies are loaded."""
+"""The terms of a rule for the admission script: JSON that is encoded once, when the policies are loaded."""
 
 from itertools import groupby
 from typing import Any
@@ -30,12 +30,12 @@ def encode_script_rule(rule: Rule) -> bytes:
 
 
 def encode_quota(quota: Quota) -> bytes:
-    """One quota as the settling script reads it."""
+    """Encode one quota as the settling script reads it."""
     return msgspec.json.encode(_script_quota(quota))
 
 
 def _script_allotment(allotment: Allotment) -> dict[str, Any]:
-    """The quotas of the token itself, and, only where there are some, those that it shares: partition, quotas."""
+    """Return the quotas of the token itself and, if there are some, those that it shares, by partition."""
     parts = {
         per: [_script_quota(quota) for quota in quotas]
         for per, quotas in groupby(allotment.quotas, lambda one: one.per)
@@ -45,7 +45,10 @@ def _script_allotment(allotment: Allotment) -> dict[str, Any]:
 
 
 def _script_quota(quota: Quota) -> list[str | int | bool]:
-    """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
+    """Return a quota by position, as adapters/scripts/quotas.lua names it.
+
+    An enforced fixed window needs only the first three.
+    """
     encoded: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != FIXED_WINDOW or quota.is_shadow:
         encoded += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]

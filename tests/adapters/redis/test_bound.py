@@ -8,12 +8,12 @@ import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from tests.support.policies import make_record, rule_for
 
 TIMEOUT_SECONDS = 0.25
-ASKED = Asked(rule_for("GET /export"), make_record().digest)
+ASKED = AdmissionRequest(rule_for("GET /export"), make_record().digest)
 NOBODY = [0, [b"", 0, 0, b"", b""]]
 """What the script answers for a token that is not there."""
 

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.admission.decision import Facts
+from gateway.core.admission.decision import AdmissionFacts
 from gateway.core.policies.model import Rule
 from gateway.core.quotas.algorithms import State
 from gateway.core.quotas.charging import charge, refund, release
@@ -25,9 +25,9 @@ class ReferenceModel:
     def __init__(self) -> None:
         self.states: dict[Counter, State | None] = {}
 
-    def read(self, quotas: Sequence[Quota], facts: Facts) -> tuple[list[Counter], list[State | None]]:
+    def read(self, quotas: Sequence[Quota], facts: AdmissionFacts) -> tuple[list[Counter], list[State | None]]:
         keys: list[Counter] = [
-            (one.per, holder_of(one.per, facts.record, facts.address), one.counter) for one in quotas
+            (one.per, holder_of(one.per, facts.record, facts.request.address), one.counter) for one in quotas
         ]
         return keys, [self.states.get(key) for key in keys]
 
@@ -77,7 +77,7 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
     records = [msgspec.structs.replace(one, overrides=mine) for one, mine in zip(RECORDS, own, strict=True)]
     history = data.draw(st.lists(steps, min_size=1, max_size=40))
     async with open_bench(store_url, records) as bench:
-        model, now, charged = ReferenceModel(), START, list[tuple[Rule, Facts]]()
+        model, now, charged = ReferenceModel(), START, list[tuple[Rule, AdmissionFacts]]()
         for gap, action, who, where, number, units in history:
             now += gap
             bench.at(now)
@@ -86,7 +86,8 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
                 facts = await bench.admit(rule, records[who], ADDRESSES[where])
                 known = effective_quotas(rule.allotments["pro"].quotas, records[who].overrides, now)
                 keys, states = model.read(known, facts)
-                lease = f"lease-{int(facts.lease[6:])}" if facts.lease else "refused"
+                named = facts.request.lease if facts.is_charged else ""
+                lease = f"lease-{int(named[6:])}" if named else "refused"
                 expected = charge(known, states, number, now, lease)
                 model.write(keys, expected.states)
                 assert expected.is_charged == facts.is_charged
@@ -101,11 +102,11 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
                     given = min(units, facts.cost)
                     await bench.refund(rule, facts, given)
                     model.write(keys, refund(counted, states, given, facts.now, now))
-                elif facts.lease:
-                    with bench.refunds.in_flight(rule, facts):
+                elif facts.request.lease:
+                    with bench.refunds.in_flight(facts):
                         pass
                     await bench.refunds.drain()
-                    model.write(keys, release(states, facts.lease))
+                    model.write(keys, release(states, facts.request.lease))
 
 
 roomy_quotas = st.lists(
@@ -130,7 +131,7 @@ async def test_what_is_given_back_is_the_same_in_redis_and_core(
     """Of any charge, the last or an earlier one, in part or in whole: the quota is then seen alike by both."""
     async with open_bench(store_url, RECORDS[:1]) as bench:
         states: tuple[State | None, ...] = (None,) * len(quotas)
-        now, charged, look = START, list[tuple[Rule, Facts]](), rule_with(quotas, 0)
+        now, charged, look = START, list[tuple[Rule, AdmissionFacts]](), rule_with(quotas, 0)
         for gap, action, pick, units in history:
             now += gap
             bench.at(now)

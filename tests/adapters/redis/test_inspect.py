@@ -10,8 +10,8 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import LOOKED_AT_ONCE, RedisTokens
-from gateway.core.admission.decision import Allow, Asked, Deny, decide
-from gateway.core.admission.explanation import build_facts, explain_decision, first_failure, project_of
+from gateway.core.admission.decision import AdmissionRequest, Authorized, Refused, decide
+from gateway.core.admission.explanation import explain_decision, first_failure, project_of
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
@@ -64,8 +64,8 @@ async def create_family(tokens: RedisTokens, changes: dict[str, Any], restrictio
     return record
 
 
-def reason_of(verdict: Allow | Deny) -> Reason | None:
-    return verdict.reason if isinstance(verdict, Deny) else None
+def reason_of(verdict: Authorized | Refused) -> Reason | None:
+    return verdict.reason if isinstance(verdict, Refused) else None
 
 
 _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /projects/other/content"])
@@ -99,13 +99,13 @@ async def test_an_explanation_is_what_the_next_admission_says(
         before = await _everything(connection)
         inspection = await tokens.inspect(identity, rule, project)
         assert inspection is not None
-        asked = Asked(rule, record.digest, project=project)
+        asked = AdmissionRequest(rule, record.digest, project=project)
         (facts,) = await tokens.find_facts([asked])
         assert before == await _everything(connection)
-        explained = first_failure(explain_decision(rule, inspection, build_facts(rule, inspection)))
-        reason = reason_of(decide(rule, await admissions.admit(asked)))
+        explained = first_failure(explain_decision(asked, inspection))
+        reason = reason_of(decide(await admissions.admit(asked)))
         assert reason == explained
-        assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(rule, facts))
+        assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(facts))
 
 
 async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
@@ -118,8 +118,10 @@ async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
     for record in records[1:]:
         await tokens.create(record)
     await tokens.revoke(token_id(crowded[-1].digest))
-    asked = [Asked(rule, record.digest, project=about) for record in records for about in ("website", "other")]
-    found = [reason_of(decide(rule, facts)) for facts in await tokens.find_facts(asked)]
+    asked = [
+        AdmissionRequest(rule, record.digest, project=about) for record in records for about in ("website", "other")
+    ]
+    found = [reason_of(decide(facts)) for facts in await tokens.find_facts(asked)]
     ended = Reason.REVOKED_TOKEN
     expected = [Reason.UNKNOWN_TOKEN] * 2 + [None, Reason.OTHER_PROJECT] * (len(records) - 2) + [ended] * 2
     assert expected == found
@@ -131,7 +133,7 @@ async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(conne
     await tokens.create(record)
     await connection.client.flushall()
     with pytest.raises(StoreUnavailable, match="has lost its data"):
-        await tokens.find_facts([Asked(rule_for("GET /export"), record.digest)])
+        await tokens.find_facts([AdmissionRequest(rule_for("GET /export"), record.digest)])
 
 
 async def test_a_token_that_is_not_there_cannot_be_inspected(connection: RedisConnection) -> None:
@@ -147,7 +149,7 @@ async def test_every_algorithm_is_looked_at_without_being_charged(connection: Re
     record = make_record(plan="pro")
     await tokens.create(record)
     for _ in range(3):
-        await admissions.admit(Asked(rule, record.digest))
+        await admissions.admit(AdmissionRequest(rule, record.digest))
     before = await _everything(connection)
     for _ in range(2):
         inspection = await tokens.inspect(token_id(record.digest), rule, "")

@@ -13,7 +13,7 @@ from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_cl
 from gateway.adapters.redis.private import TRIED_WITH, NetworkConnection, take_over
 from gateway.adapters.redis.script_connection import DirectConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from tests.support.policies import make_record, rule_for
 
 TIMEOUT_SECONDS = 5.0
@@ -86,7 +86,7 @@ async def test_admissions_go_through_redis_py_if_nothing_can_be_taken_over(
     await RedisTokens(connection).create(record)
     admissions = RedisAdmissions(connection)
     for _ in range(5):
-        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
         assert facts.is_charged
     assert not connection.is_circuit_open
     assert len(await connection.client.client_list()) <= 2

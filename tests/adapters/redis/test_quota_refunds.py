@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.adapters.redis import keys
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.quotas.algorithms import Leases
 from gateway.core.quotas.charging import charge
 from tests.adapters.bench import PARALLEL, RECORDS, START, Bench, open_bench, rule_with
@@ -29,8 +29,9 @@ async def test_a_request_in_flight_is_counted_until_it_ends(bench: Bench) -> Non
     first, second, third = [await bench.admit(rule, RECORDS[0]) for _ in range(3)]
     assert [True, True, False] == [one.is_charged for one in (first, second, third)]
     assert START + 1000 == third.windows[0].fits_at
-    assert "" == third.lease
-    with bench.refunds.in_flight(rule, first):
+    with bench.refunds.in_flight(third):
+        pass
+    with bench.refunds.in_flight(first):
         await bench.refunds.drain()
         assert not (await bench.admit(rule, RECORDS[0])).is_charged
     await bench.refunds.drain()
@@ -57,9 +58,9 @@ async def test_a_request_that_takes_long_is_renewed(store_url: str) -> None:
         key = keys.leases("token", RECORDS[0].policy, RECORDS[0].lineage, PARALLEL.counter)
 
         async def ends() -> set[float]:
-            return {await bench.client.zscore(key, one.lease) or 0 for one in facts}
+            return {await bench.client.zscore(key, one.request.lease) or 0 for one in facts}
 
-        with bench.refunds.in_flight(rule, facts[0]), bench.refunds.in_flight(rule, facts[1]):
+        with bench.refunds.in_flight(facts[0]), bench.refunds.in_flight(facts[1]):
             bench.refunds.now = START + 60_000
             async with asyncio.timeout(10):  # each look is a trip to the store, in which the renewal comes about
                 while await ends() != {START + 75_000}:
@@ -79,10 +80,10 @@ async def test_a_graceful_stop_loses_nothing(bench: Bench) -> None:
     """What was to be settled when the worker ends is settled, and its requests in flight are forgotten."""
     rule = rule_with([make_quota("fixed-window", 900, 60), PARALLEL], cost=3)
     facts = await bench.admit(rule, RECORDS[0])
-    with bench.refunds.in_flight(rule, facts):
+    with bench.refunds.in_flight(facts):
         for _ in range(300):  # more than one call
             settled = msgspec.structs.replace(facts, cost=2)
-            bench.refunds.refund(Authorized(rule, facts.record, settled))
+            bench.refunds.refund(Authorized(rule, settled))
     await bench.refunds.close()
     (units, parallel) = (await bench.admit(rule, RECORDS[0])).windows
     assert 0 + 3 == units.used

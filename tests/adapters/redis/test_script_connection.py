@@ -14,7 +14,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.script_connection import DirectConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer
@@ -44,7 +44,7 @@ async def open_admissions(url: str) -> AsyncIterator[tuple[RedisConnection, Redi
 
 async def admit(admissions: RedisAdmissions, project: str = "") -> None:
     """One admission that must pass."""
-    facts = await admissions.admit(Asked(rule_for("GET /export"), RECORD.digest, project=project))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), RECORD.digest, project=project))
     assert facts.is_charged
 
 

@@ -13,8 +13,7 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis import usage as redis_usage
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
 from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisUsage, RedisUsageCounter
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.http.reasons import Reason
@@ -47,9 +46,9 @@ class Bench:
         self.usage = RedisUsage(self.connection, lambda: self.now)
 
     def pass_one(self, record: TokenRecord = RECORDS[0], worker: int = 0) -> None:
-        facts = Facts(0, record, False, True, (), ())
+        facts = AdmissionFacts(AdmissionRequest(RULE), 0, record, False, True, (), ())
         head = ResponseHead(200, [(b"cache-status", b"gateway; hit; ttl=7")])
-        self.workers[worker].count_request(Authorized(RULE, record, facts), head)
+        self.workers[worker].count_request(Authorized(RULE, facts), head)
 
     def refuse_one(self, reason: Reason, status: int) -> None:
         self.workers[0].count_request(Refused(reason, RULE), ResponseHead(status, []))
