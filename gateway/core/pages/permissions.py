@@ -46,7 +46,7 @@ EVERYTHING = AccessScope()
 
 
 def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessScope | None:
-    """Return what a token that is no admin token has access to; None if its policy is gone or it is bound to nothing."""
+    """Return what a token that is no admin token may see; None if its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
     if policy is None or not policy.binding(record.project, record.owner):
         return None
