@@ -22,7 +22,7 @@ from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
-from gateway.adapters.ports import Upstreams
+from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
@@ -175,20 +175,24 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
-        self.streams.close()
-        await self.export_cache.close()
-        await self.fetcher.close()
+        self.streams.stop()
+        parts: tuple[Closeable, ...] = (
+            self.export_cache,
+            self.fetcher,
+            self.fetches,
+            self.waited_for,
+            self.exports_redis,
+            self.upstreams,
+            self.refunds,
+            self.managing,
+            self.usage_counter,
+            self.counting_redis,
+            self.redis,
+        )
+        for part in parts:
+            await part.close()
         self.renderer.close()
         self.encoder.close()
-        await self.fetches.close()
-        await self.waited_for.close()
-        await self.exports_redis.close()
-        await self.upstreams.close()
-        await self.refunds.close()
-        await self.managing.close()
-        await self.usage_counter.close()
-        await self.counting_redis.close()
-        await self.redis.close()
         if self.access_log is not None:
             await self.access_log.close()
 

@@ -18,6 +18,14 @@ from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
 
+class Closeable(Protocol):
+    """What has connections or tasks that end with the gateway."""
+
+    async def close(self) -> None:
+        """End them; what can wait for no other process is finished first."""
+        ...
+
+
 class PolicySource(Protocol):
     """Where the policy set of the moment comes from."""
 

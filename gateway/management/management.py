@@ -33,7 +33,7 @@ from gateway.core.errors import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.masking import NO_POLICIES
-from gateway.core.pages.permissions import Reach
+from gateway.core.pages.permissions import AccessScope
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.admin_tokens import ADMIN, NAME, bind_admin, check_maker
@@ -148,7 +148,7 @@ class Management:
         if maker is None:
             views = await self.list_tokens(policy, project, owner)
         else:
-            meant = Reach(policy, project, owner)
+            meant = AccessScope(policy, project, owner)
             views = [view for view in await self.list_made(maker) if meant.covers(view.record)]
         if not views:
             await self.check_seen(policy, project, owner)

@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
 from gateway.core.admission.decision import Authorized
-from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
+from gateway.core.pages.permissions import EVERYTHING, AccessScope, find_access
 from gateway.core.pages.sessions import (
     ID_BYTES,
     LENGTH_SECONDS,
@@ -76,7 +76,7 @@ class Visitor(msgspec.Struct, frozen=True):
     session_id: str
     record: TokenRecord
     """Of the token that was signed in with."""
-    reach: Reach
+    access: AccessScope
     address: str
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class Visitors:
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def open(self, text: str, address: str) -> str | None:
+    async def sign_in(self, text: str, address: str) -> str | None:
         """The id of a new session for the holder of a token; None where the token opens none."""
         retry_after = self._failures.retry_after(address)
         if retry_after is not None:
@@ -186,20 +186,20 @@ class Visitors:
         """Whether a form that makes something is sent for the first time: a page that is loaded anew sends it again."""
         return await self._sessions.claim(session_digest(visitor.session_id), form_key[:MAXIMUM_KEY], LENGTH_SECONDS)
 
-    async def close(self, cookie: str) -> None:
+    async def sign_out(self, cookie: str) -> None:
         """Ends the session of a cookie, if it is one's."""
         session_id = parse_id(cookie)
         if session_id is not None:
             await self._sessions.end(session_digest(session_id))
 
-    async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
+    async def _admit(self, identity: str) -> tuple[TokenRecord, AccessScope] | None:
         """The record of a token that may sign in, and what its holder may see; None for one that may not."""
         verdict = await self._management.examine(identity, self._find_rule)
         record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
-        reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)
-        return (record, reach) if reach is not None else None
+        access = EVERYTHING if is_admin(record) else find_access(record, self._policies.current.policies)
+        return (record, access) if access is not None else None
 
     def _find_rule(self, record: TokenRecord) -> Rule | None:
         """What a token must fulfil to sign in; None where no token of its kind does."""

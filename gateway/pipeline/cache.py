@@ -18,10 +18,10 @@ from gateway.adapters.streams import PIECE_BYTES, close_unread
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
+from gateway.core.cache.backend_fields import read_selection
 from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
-from gateway.core.cache.told import read_selection
 from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
 from gateway.core.http.reasons import Reason

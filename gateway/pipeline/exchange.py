@@ -425,7 +425,7 @@ class Asking:
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
             return AdmissionRequest(rule, project=project)
-        presented = self._authenticator.read(self._request, rule.policy)
+        presented = self._authenticator.read_digest(self._request, rule.policy)
         return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
 
     def _match(self) -> Rule | None:

@@ -216,7 +216,7 @@ class RequestContent:
         self._empty()
         return data
 
-    def feed(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
         """Append a piece."""
         self.awaits_continue = False
         self.has_begun = True
@@ -329,7 +329,7 @@ class RequestReader:
         """Parse the bytes that have arrived."""
         if self.is_over:
             if self._options.is_tunnel and self.content is not None:
-                self.content.feed(data)
+                self.content.append(data)
             return
         self._read(data)
         begun, self._begun = self._begun, None
@@ -373,7 +373,7 @@ class RequestReader:
             self._ignore_upgrade()
             return rest
         if rest and self.content is not None:
-            self.content.feed(rest)
+            self.content.append(rest)
         return b""
 
     def _ignore_upgrade(self) -> None:
@@ -466,13 +466,13 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
         self._head_bytes = 0
         if self.content is not None:
-            self.content.feed(data)
+            self.content.append(data)
 
     def on_message_complete(self) -> None:
         self._has_advanced = True

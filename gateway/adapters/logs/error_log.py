@@ -121,7 +121,7 @@ class ErrorLog(logging.Handler):
 
     def close(self) -> None:
         """Ends the thread."""
-        self._writer.close(CLOSE_SECONDS)
+        self._writer.finish(CLOSE_SECONDS)
         super().close()
 
     def _put(self, line: str) -> bool:

@@ -72,7 +72,7 @@ class LineWriter:
         """Waits until all is written, but no longer than this; whether it is."""
         return self._is_idle.wait(seconds)
 
-    def close(self, seconds: float) -> int:
+    def finish(self, seconds: float) -> int:
         """Waits as long as this for what is left to be written; returns the number of lines that could not be."""
         with self._lock:
             self._is_closing.set()
