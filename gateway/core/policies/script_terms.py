@@ -1,4 +1,4 @@
-"""What the admission script reads of a rule: JSON that is encoded once, when the policies are loaded."""
+"""The terms of a rule for the admission script: JSON that is encoded once, when the policies are loaded."""
 
 from itertools import groupby
 from typing import Any
@@ -10,7 +10,7 @@ from gateway.core.quotas.model import FIXED_WINDOW, Quota
 
 
 def encode_terms(rule: Rule) -> bytes:
-    """The terms of a rule, as adapters/scripts/admit.lua names them."""
+    """Encode the terms of a rule, as adapters/scripts/admit.lua names them."""
     return msgspec.json.encode(
         {
             "policy": rule.policy.name,
@@ -30,12 +30,12 @@ def encode_terms(rule: Rule) -> bytes:
 
 
 def encode_quota(quota: Quota) -> bytes:
-    """One quota as the settling script reads it."""
+    """Encode one quota as the settling script reads it."""
     return msgspec.json.encode(_quota_terms(quota))
 
 
 def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
-    """The quotas of the token itself, and, only where there are some, those that it shares: partition, quotas."""
+    """Return the quotas of the token itself and, if there are some, those that it shares, by partition."""
     parts = {
         per: [_quota_terms(quota) for quota in quotas] for per, quotas in groupby(allotment.quotas, lambda one: one.per)
     }
@@ -44,7 +44,10 @@ def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
 
 
 def _quota_terms(quota: Quota) -> list[str | int | bool]:
-    """By position, as adapters/scripts/quotas.lua names them; a fixed window that is enforced needs the first three."""
+    """Return a quota by position, as adapters/scripts/quotas.lua names it.
+
+    An enforced fixed window needs only the first three.
+    """
     terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != FIXED_WINDOW or quota.is_shadow:
         terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
