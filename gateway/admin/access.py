@@ -1,8 +1,7 @@
-"""Who calls the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
+"""Access to the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
 
-What calls say, read strictly: Litestar would take a number for a time, and pass over what it does not know.
-
-What handlers are given by their name: see api.py, which provides it.
+Calls are read strictly: Litestar would accept a number as a time, and ignore what it does not know. api.py provides the
+named dependencies of handlers.
 """
 
 import re
@@ -39,14 +38,14 @@ from gateway.server.asgi import read_scope
 from gateway.server.requests import accept
 
 SCOPE = "scope"
-"""An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
+"""The option of each handler and page that names the scope which an admin token must have; "" if it needs no token."""
 READING, WRITING, INTROSPECTING, OPEN = {SCOPE: READ}, {SCOPE: WRITE}, {SCOPE: INTROSPECT}, {SCOPE: ""}
 REALM = replace(ADMIN, name="gateway")
-"""What a challenge is for."""
+"""The policy whose name is the realm of a challenge."""
 
 
 class AccessRefused(Exception):
-    """The call may not be made; `response` says why."""
+    """The call is not allowed; `response` says why."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.head.status)
@@ -54,9 +53,9 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """The guard of all handlers. What it finds is in the connection's state: `request_id`, `actor`, `address`, `mask`.
+    """The guard of all handlers. It sets `request_id`, `actor`, `address` and `mask` in the connection's state.
 
-    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
+    `masking` returns that of the current policies: no refusal repeats what looks like a token.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Access:
         self._trusted = trusted
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """AccessRefused where the call may not be made."""
+        """Raise AccessRefused if the call is not allowed."""
         received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
         request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
         if request.fault is not None:
@@ -103,7 +102,7 @@ class Access:
 
 
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:
-    """Return what ends the call. Only a token without the scope is told which one is needed."""
+    """Return the exception that ends the call. Only a token without the scope learns which one is needed."""
     required = refused.rule.scopes if refused.rule and refused.reason is Reason.INSUFFICIENT_SCOPE else ()
     return AccessRefused(
         build_refusal(refused.reason, REALM, request.id, retry_after=refused.retry_after, required_scopes=required)
@@ -114,9 +113,9 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """ValidationException where the query has a parameter that is none, or no time where one belongs.
+    """Raise ValidationException for an unknown parameter in the query, or an invalid time.
 
-    A slip would widen what is meant.
+    Otherwise a slip would widen what is meant.
     """
     declared = {name: field.kwarg_definition for name, field in handler.parsed_fn_signature.parameters.items()}
     known = {one.name or name: name for name, one in declared.items() if isinstance(one, QueryParameter)}
@@ -142,10 +141,10 @@ def _mistake_in(field: FieldDefinition | None, value: str) -> str:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """A request whose JSON is of the type that its handler declares, or none of any use."""
+    """A request whose JSON must have the type that its handler declares."""
 
     async def json(self) -> Any:
-        """The handler's `data`; ValidationException says what is wrong with it."""
+        """Return the handler's `data`. Raise ValidationException that says what is wrong with it."""
         kind = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
             return msgspec.json.decode((await self.body()).removeprefix(BYTE_ORDER_MARK), type=kind)

@@ -1,7 +1,7 @@
 """The admin listener as the server sees it: its requests have the limits of the public listener's.
 
 Requests come from server/connection.py: heads that are too large, too slow or could be read in two ways never reach the
-application, and content that nobody reads is not waited for.
+application, and content that no handler reads is not awaited.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ _OWN = f"{DEFAULT_PREFIX}/".encode()
 
 
 class AdminListener:
-    """See the module. `clock` gives Unix seconds, `new_id` an id for each request without one.
+    """The listener that passes requests on to the application. `clock` gives Unix seconds, `new_id` ids of requests.
 
-    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
+    `masking` returns that of the current policies: no refusal repeats what looks like a token.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class AdminListener:
         self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The lifespan of the process."""
+        """Run the lifespan of the process. Raise RuntimeError for a request: these do not come through ASGI."""
         if scope["type"] in list(ScopeType):
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)
 
     async def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Response:
-        """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
+        """Return the response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 
-        Who asks for the process's health need name no host, as on the public listener. Which methods an address takes
-        is the application's to say: nothing is passed on from here.
+        A health check need not name a host, as on the public listener. The application decides which methods an address
+        has: nothing is passed on from here.
         """
         as_get, response = replace(received, method="GET"), None
         if received.fault is not None or not received.path.startswith(_OWN):

@@ -1,6 +1,6 @@
-"""Owners, projects, policies, the history and the cache in `/api/v1`.
+"""Owners, projects, policies, the history, the cache and usage in `/api/v1`.
 
-What was counted of tokens and policies, in `/api/v1`: until a second ago, of all workers.
+Usage is what all workers have counted for tokens and policies until a second ago.
 """
 
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ OWNER = "/policies/{policy:str}/owners/{owner:path}"
     sync_to_thread=False,
 )
 def list_policies(management: Managing) -> ShownPolicies:
-    """Scopes and plans to choose from."""
+    """List the policies, with the scopes and plans to choose from."""
     return ShownPolicies([show_policy(policy) for policy in management.policies()])
 
 
@@ -68,7 +68,7 @@ def list_policies(management: Managing) -> ShownPolicies:
     sync_to_thread=False,
 )
 def list_exports(management: Managing, policy: FromPath[str]) -> ShownOffers:
-    """The options of each rule with variants, as the policy declares them."""
+    """List the options of each rule with variants, as the policy declares them."""
     rules = management.rules(policy)
     return ShownOffers([build_offer(rule.variants, rule.pattern.path) for rule in rules if rule.variants])
 
@@ -81,7 +81,7 @@ def list_exports(management: Managing, policy: FromPath[str]) -> ShownOffers:
     summary="List the projects that have tokens",
 )
 async def list_projects(management: Managing, policy: FromPath[str]) -> ShownProjects:
-    """By name."""
+    """List the projects, sorted by name."""
     projects = await management.list_projects(policy)
     return ShownProjects([ShownProject(name, count) for name, count in sorted(projects.items())])
 
@@ -94,14 +94,14 @@ async def list_projects(management: Managing, policy: FromPath[str]) -> ShownPro
     summary="List the owners that have a record",
 )
 async def list_owners(management: Managing, policy: FromPath[str]) -> ShownOwners:
-    """Owners without one are names only, and bound nothing."""
+    """List the owners with a record. Those without one are only names, and restrict nothing."""
     owners = await management.list_owners(policy)
     return ShownOwners([show_owner(policy, owner, record) for owner, record in owners.items()])
 
 
 @get(OWNER, opt=READING, tags=("owners",), responses=documented(401, 403, 404), summary="Show an owner")
 async def get_owner(management: Managing, policy: FromPath[str], owner: FromPath[str]) -> ShownOwner:
-    """Its status, and what it holds in which project."""
+    """Return the owner's status, and its scopes by project."""
     management.policy(policy)
     owner = owner.removeprefix("/")
     record = await management.show_owner(policy, owner)
@@ -116,7 +116,7 @@ async def get_owner(management: Managing, policy: FromPath[str], owner: FromPath
 async def change_owner(
     management: Managing, actor: Caller, policy: FromPath[str], owner: FromPath[str], data: JSONBody[OwnerPatch]
 ) -> ShownOwner:
-    """It acts on the next request of each of the owner's tokens. An owner that is new here is made."""
+    """Change what an owner may do, from the next request of each of its tokens on; a new owner is created."""
     owner = owner.removeprefix("/")
     change = OwnerChange(
         status=None if isinstance(data.status, UnsetType) else data.status,
@@ -148,7 +148,7 @@ async def search_history(
     limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
     cursor: Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,15}-[0-9]{1,15}-[a-z0-9]{2,8}$")] = None,
 ) -> History:
-    """The newest first: who changed or purged what, from what to what; and what was refused."""
+    """Return the changes, newest first: who changed or purged what, from what to what; and what was refused."""
     query = AuditQuery(
         policy=policy,
         project=project,
@@ -173,7 +173,7 @@ async def search_history(
     summary="End stored exports",
 )
 async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
-    """The next request for one asks the backend, on every worker and node. The history has who purged what."""
+    """Purge exports: the next request for one asks the backend, on every worker and node. The history records it."""
     named = said(data)
     policy = named.pop("policy")
     if len(named) != 1 or named.get("everything") is False:
@@ -194,29 +194,29 @@ HANDLERS = [
 
 
 class ShownPoint(msgspec.Struct, frozen=True):
-    """The requests of an hour or a day (UTC), which begins with `time`."""
+    """The requests of an hour or a day (UTC), which begins at `time`."""
 
     time: datetime
     requests: int
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """The requests of a token by the day, oldest first; days without any are there too."""
+    """The requests of a token by the day, oldest first, including days without any."""
 
     days: list[ShownPoint]
 
 
 class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of a policy: by the hour, oldest first, and all together by what became of them."""
+    """The requests of a policy: by the hour, oldest first, and in total by outcome."""
 
     hours: list[ShownPoint]
     requests: int
     refusals: dict[str, int]
-    """By reason."""
+    """Refused requests by reason."""
     statuses: dict[str, int]
-    """By class of status codes."""
+    """Answers by class of status codes."""
     caches: dict[str, int]
-    """By what the cache had to do with the answer."""
+    """Answers by how the cache took part."""
     hit_ratio: float | None
     upstream_failures: int
 
@@ -234,7 +234,7 @@ async def show_token_usage(
     identity: FromPath[str],
     days: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_HOURS // DAY_HOURS)] = 7,
 ) -> TokenUsage:
-    """By the day, the present one included."""
+    """Return the requests by the day, including the current one."""
     token = (await management.get_token(identity)).identity
     return TokenUsage(_show((await usage.tokens_usage([token], days))[token]))
 
@@ -252,7 +252,7 @@ async def show_policy_usage(
     policy: FromPath[str],
     hours: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_HOURS)] = 24,
 ) -> ShownUsage:
-    """By the hour, the present one included."""
+    """Return the requests by the hour, including the current one."""
     found = await usage.policy_usage(management.policy(policy).name, hours)
     return ShownUsage(
         hours=_show(found.hours),
