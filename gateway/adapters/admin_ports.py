@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.explanation import Standing
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
+from gateway.core.admission.explanation import Inspection
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
@@ -108,7 +108,7 @@ class Tokens(Protocol):
         """Return whether each of the tokens is revoked."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+    async def inspect(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """Return what an admission under the rule would find about the token, at one instant and without a trace.
 
         `project` is the one that the path names, empty if it names none; `address` is the client's, for quotas that
@@ -150,8 +150,8 @@ class Owners(Protocol):
 class Audit(Protocol):
     """The history of changes. Every method raises StoreUnavailable if Redis did not answer."""
 
-    async def note(self, entry: AuditEntry) -> None:
-        """Record a refused change: a change that was made is recorded together with it."""
+    async def append_entry(self, entry: AuditEntry) -> None:
+        """Append an entry about a refused change; a change that is made appends its own entry."""
         ...
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
@@ -194,10 +194,10 @@ class Claims(Protocol):
         ...
 
 
-class Counting(Protocol):
-    """The counter of answered requests, for the exchange."""
+class UsageCounter(Protocol):
+    """The counter of answered requests."""
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Count a request in memory; never block and never raise."""
         ...
 

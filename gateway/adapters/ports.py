@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
+from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
@@ -31,14 +30,19 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """Return what Redis knows of the token; its quotas are charged if all else lets it pass.
 
         It raises StoreUnavailable.
         """
         ...
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Call `then` with the result of an admission that nobody awaits any more: it happens nevertheless.
 
         `facts` are what `admit` returned for it; `then` gets None if Redis did not answer.
@@ -109,23 +113,23 @@ class Heads(Protocol):
 class Fetches(Protocol):
     """The coordination of fetches, if several requests want the same."""
 
-    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
-        """Return whose turn it is to fetch an export for requests that select the same variant.
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> FetchRole:
+        """Return the caller's role in the fetch of an export for requests that select the same variant.
 
         Wait while another request fetches it, in this worker or elsewhere, until heads are stored that suffice at their
-        time. Raise the UpstreamError that another request of this worker got. `end` must be called for a Lead.
+        time. Raise the UpstreamError that another request of this worker got. `end` must be called for a Leader.
         """
         ...
 
-    def end(self, lead: Lead, landing: Landing) -> None:
+    def end(self, leader: Leader, result: FetchResult) -> None:
         """Report the result of a fetch; only the first call counts."""
         ...
 
 
-class Flight(Protocol):
+class InFlight(Protocol):
     """A request that counts as in flight during the `with` block."""
 
-    def __enter__(self) -> "Flight": ...
+    def __enter__(self) -> "InFlight": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
@@ -136,19 +140,19 @@ class Flight(Protocol):
         ...
 
 
-class Settlements(Protocol):
+class QuotaRefunds(Protocol):
     """What requests give back when they are over: soon, off their path, failing silently and strictly."""
 
     def lease_for(self, rule: Rule) -> str:
         """Return a unique name for a request, empty if the rule does not count those in flight."""
         ...
 
-    def settle(self, outcome: Authorized | Refused) -> None:
+    def refund(self, outcome: Authorized | Refused) -> None:
         """Give reserved but unused units back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """Return the flight of an admitted request, which is counted as in flight already."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Return an admitted request, which is counted as in flight already, until the `with` block ends."""
         ...
 
 
@@ -178,12 +182,14 @@ class Streams(Protocol):
     why none would be made.
     """
 
-    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
+    def watch(
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
+    ) -> ContentStream:
         """Return the same content, which raises StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
         """Call `end` when a request for the open stream would be refused, until the returned function is called."""
         ...
@@ -196,7 +202,7 @@ class FailedCredentials(Protocol):
         """Return seconds until the client may present credentials again, or None if it may now."""
         ...
 
-    def note(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Count a credential that was not valid."""
         ...
 

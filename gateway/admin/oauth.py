@@ -70,9 +70,9 @@ async def introspect(management: Managing, data: Form) -> Response[Introspection
     Admin tokens are never active here.
     """
     found = await management.identify(data.token)
-    if found is None or found.record is None:
+    if found is None or found.facts.record is None:
         return Response(Introspection(active=False), headers=NO_STORE)
-    record = found.record
+    record = found.facts.record
     described = Introspection(
         active=True,
         scope=effective_scopes(found.rule, found.facts),

@@ -272,7 +272,7 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     owner: str | None
     changes: dict[str, list[Any]]
-    """Field to its values before and after; times are Unix seconds."""
+    """Maps a field to its values before and after; times are Unix seconds."""
 
 
 class History(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.http.messages import Fields, ResponseHead
 from gateway.core.http.reasons import Reason
 
@@ -36,7 +36,7 @@ LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 _MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})
 """Words of RFC 9211 2.2 for a request that a stored response could have answered."""
 
-Noted: TypeAlias = tuple[str, str, int, bytes, str]
+UsageKey: TypeAlias = tuple[str, str, int, bytes, str]
 """Policy, reason, status code, Cache-Status, and digest of the token; each may be empty."""
 
 UPSTREAM_FAILURES = frozenset(
@@ -133,7 +133,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     requests: Mapping[Counted, int]
     events: Mapping[str, int]
-    """Events in caches, by the words of `Retrieval.counts`."""
+    """Events in caches, by the words of `ExportCache.counts`."""
 
 
 class StoreMemory(msgspec.Struct, frozen=True):
@@ -143,10 +143,10 @@ class StoreMemory(msgspec.Struct, frozen=True):
     maximum: int
 
 
-def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
+def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageKey:
     """Return what to count for a request; `head` is its answer's, before the fields that every answer has.
 
-    This is on the path of every request, so it only collects: `read_noted` interprets it, once for all equal ones.
+    This is on the path of every request, so it only collects: `read_usage_key` interprets it, once for all equal ones.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
     if type(outcome) is Refused:  # half of what isinstance costs
@@ -164,7 +164,7 @@ def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
     )
 
 
-def read_noted(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
+def read_usage_key(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
     """Return the counter of a request, whichever token it had."""
     return Counted(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
 

@@ -80,7 +80,7 @@ CALL: ContextVar[Call] = ContextVar("call")
 
 
 class AppUpstreams:
-    """The implementation of protocols.Upstreams. Its requests have no content, so that their answers can be shared."""
+    """The implementation of ports.Upstreams. Its requests have no content, so that their answers can be shared."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -99,7 +99,7 @@ class AppUpstreams:
         task = call.run(run, build_scope(call, method, target, fields))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await run.answer(task)
+        return await run.read_response(task)
 
     async def finish(self) -> None:
         """Wait for the handlers that are still running, even after their answers."""
@@ -160,7 +160,7 @@ class HandlerRun:
         else:
             await self._messages.put(None)
 
-    async def answer(self, task: asyncio.Task[None]) -> Response:
+    async def read_response(self, task: asyncio.Task[None]) -> Response:
         """Return the head, with complete content if all of it comes at once."""
         self._task = task
         try:

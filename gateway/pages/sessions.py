@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
-from gateway.core.admission.decision import Allow
+from gateway.core.admission.decision import Authorized
 from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
 from gateway.core.pages.sessions import (
     ID_BYTES,
@@ -158,7 +158,7 @@ class Visitors:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
         if view is None:  # a token that exists is no guess, although it may open nothing
-            self._failures.note(address)
+            self._failures.record_failure(address)
             return None
         if await self._admit(view.identity) is None:
             return None
@@ -198,7 +198,7 @@ class Visitors:
     async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
         """Return the record of a token that may sign in, and its reach, or None."""
         verdict = await self._management.examine(identity, self._find_rule)
-        record = verdict.record if isinstance(verdict, Allow) else None
+        record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
         reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)

@@ -4,8 +4,7 @@ Rule: no other module turns the credential of a request into a digest, and no ot
 """
 
 from gateway.adapters.ports import FailedCredentials
-from gateway.core.admission.decision import FAILED_CREDENTIALS
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import FAILED_CREDENTIALS, Refused
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import Policy, Rule
@@ -43,5 +42,5 @@ class Authenticator:
     def refuse(self, request: RequestHead, refused: Refused) -> Refused:
         """Return the refusal of a credential for which no token exists, and count it if it may be a guess."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
+            self._failures.record_failure(request.client)
         return refused

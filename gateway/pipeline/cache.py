@@ -14,11 +14,11 @@ import msgspec
 
 from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.streams import PIECE_BYTES, give_up
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.adapters.streams import PIECE_BYTES, close_unread
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
+from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
 from gateway.core.cache.told import read_selection
@@ -26,7 +26,7 @@ from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import CacheRule, Policy, Rule
-from gateway.pipeline.fetch import Contents, Fetching
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 
 MAXIMUM_ROUNDS = 2
 """How often a request waits for another one's fetch: once more if that fetch brought another variant."""
@@ -34,7 +34,7 @@ MAXIMUM_ROUNDS = 2
 logger = logging.getLogger(__name__)
 
 
-class Retrieval:
+class ExportCache:
     """The cache in front of the backends. `counts` counts for metrics how answers came about.
 
     Its keys are words: hit, stale, stood-in or collapsed for what the cache answered; those of RFC 9211 2.2 for what
@@ -43,20 +43,20 @@ class Retrieval:
 
     def __init__(
         self,
-        contents: Contents,
-        fetching: Fetching,
+        content_store: ContentStore,
+        fetcher: UpstreamFetcher,
         fetches: Fetches,
         counts: Counter[str],
         heads: Heads | None = None,
     ) -> None:
         self.counts = counts
         self._heads = heads
-        self._contents = contents
-        self._fetching = fetching
+        self._content_store = content_store
+        self._fetcher = fetcher
         self._fetches = fetches
         self._refreshing: dict[str, asyncio.Task[None]] = {}
 
-    async def answer(
+    async def respond(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response | Refused:
         """Return the response to an authorised request. Raise UpstreamError if the backend gives none."""
@@ -74,7 +74,7 @@ class Retrieval:
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
-        if self._fetching.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
+        if self._fetcher.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
             return Refused(Reason.LOOP_DETECTED, rule, facts)
         if request.method == "HEAD" and rule.cache is not None and not request.upgrade:
             return await self._answer_as_get(request, admission)
@@ -82,7 +82,7 @@ class Retrieval:
             return await self._answer_as_get(request, admission)
         self.counts[plan.why] += 1
         if rule.cache is None or request.method != "GET" or request.upgrade:
-            return await self._fetching.pass_on(request, content, admission, plan.why)
+            return await self._fetcher.forward(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 
     async def _bring_heads(self, admission: Authorized, heads: Heads) -> Authorized:
@@ -101,15 +101,15 @@ class Retrieval:
         """
         fields = without_fields(request.fields, frozenset({b"range"}))
         whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
-        answer = await self.answer(whole, None, admission)
+        answer = await self.respond(whole, None, admission)
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
-        await give_up(answer.content)
+        await close_unread(answer.content)
         return msgspec.structs.replace(answer, content=b"")
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
-        """Invalidate what a write's answer from elsewhere has made wrong: see Fetching.invalidate."""
-        await self._fetching.invalidate(request, policy, head)
+        """Invalidate what a write's answer from elsewhere has made wrong: see UpstreamFetcher.invalidate."""
+        await self._fetcher.invalidate(request, policy, head)
 
     async def close(self) -> None:
         """Cancel the background revalidations."""
@@ -128,21 +128,21 @@ class Retrieval:
         """
         if reuse.is_unmodified:
             return cache_reuse.build_reused(request, reuse, b"", now)
-        head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._contents.offered)
+        head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._content_store.offered)
         if not cache_reuse.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._contents.recall(export_name(admission), head, coding) if coding else b""
+            encoded = self._content_store.recall(export_name(admission), head, coding) if coding else b""
             return cache_reuse.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
         if head.length > PIECE_BYTES:
             is_part = field_value(request.fields, b"range") is not None
-            opened = await self._contents.open(name, head, coding, content, is_part=is_part)
+            opened = await self._content_store.open(name, head, coding, content, is_part=is_part)
             if opened is None:
                 return None
             return opened.build(lambda found, coding: cache_reuse.build_reused(request, reuse, found, now, coding))
         if content is None:
-            content = await self._contents.read(name, head, coding)
+            content = await self._content_store.read(name, head, coding)
         else:
-            content = await self._contents.encode(name, head, coding, content)
+            content = await self._content_store.encode(name, head, coding, content)
         return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
@@ -167,7 +167,7 @@ class Retrieval:
         if isinstance(answer, Response) and cache_reuse.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
-                await give_up(answer.content)
+                await close_unread(answer.content)
                 return stand_in
         return answer
 
@@ -175,36 +175,40 @@ class Retrieval:
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
         name = export_name(admission)
-        turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
-        if isinstance(turn, Response):
-            return turn
-        if isinstance(turn, Alone) and turn.has_failed:
+        role = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Bypass()
+        if isinstance(role, Response):
+            return role
+        if isinstance(role, Bypass) and role.has_failed:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 return stand_in
-        lead = turn if isinstance(turn, Lead) else None
-        return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, lead))
+        leader = role if isinstance(role, Leader) else None
+        return await self._fetcher.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, leader))
 
-    async def _wait(self, request: RequestHead, admission: Authorized, name: str, why: str) -> Response | Lead | Alone:
-        """Return the answer that another request's fetch has brought, or the role that this request has instead."""
+    async def _wait(
+        self, request: RequestHead, admission: Authorized, name: str, why: str
+    ) -> Response | Leader | Bypass:
+        """Return the answer that another request's fetch has brought, or else the role of this request."""
         rule, heads = admission.rule, admission.facts.stored_heads
         for _ in range(MAXIMUM_ROUNDS):
-            turn = await self._take_turn(request, admission, name, heads)
-            if not isinstance(turn, Landed):
-                return turn
-            heads = tuple(turn.heads)
-            again = plan_answer(admission, request, _decode(rule, heads), turn.now)
+            role = await self._take_role(request, admission, name, heads)
+            if not isinstance(role, Shared):
+                return role
+            heads = tuple(role.heads)
+            again = plan_answer(admission, request, _decode(rule, heads), role.now)
             if isinstance(again, Reuse):
                 collapsed = msgspec.structs.replace(again, collapsed=why)
-                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
+                shared = await self._reuse(request, admission, collapsed, role.now, role.content)
                 if shared is not None:
                     self.counts["collapsed"] += 1
                     return shared
             if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
                 break  # else once more: it was another variant, or a purge came first
-        return Alone()
+        return Bypass()
 
-    async def _take_turn(self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]) -> Turn:
+    async def _take_role(
+        self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]
+    ) -> FetchRole:
         rule = admission.rule
 
         def suffices(stored: Sequence[bytes], now: int) -> bool:
@@ -227,11 +231,11 @@ class Retrieval:
     async def _refresh(self, fetch: Fetch, name: str) -> None:
         admission = fetch.admission
         try:
-            turn = await self._take_turn(fetch.request, admission, name, admission.facts.stored_heads)
-            if isinstance(turn, Lead):
-                answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
+            role = await self._take_role(fetch.request, admission, name, admission.facts.stored_heads)
+            if isinstance(role, Leader):
+                answer = await self._fetcher.fetch(msgspec.structs.replace(fetch, leader=role))
                 if isinstance(answer, Response):
-                    await give_up(answer.content)
+                    await close_unread(answer.content)
         except (UpstreamError, MemoryFull) as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:
@@ -254,6 +258,6 @@ def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
 
 def export_name(admission: Authorized) -> str | None:
     """Return the name under which the admission script looked for the export, or None if it has none."""
-    cache, key = admission.rule.cache, admission.facts.export_key
-    who = keys.entitlement(cache, admission.record) if cache and key else ""
+    cache, key = admission.rule.cache, admission.facts.request.export_key
+    who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
     return redis_keys.export(cache.shared_by, who, key) if cache and who else None

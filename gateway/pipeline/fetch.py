@@ -21,10 +21,10 @@ import msgspec
 
 from gateway.adapters.ports import Exports, Fetches, Upstreams
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
+from gateway.core.cache.fetch import Bypass, Failed, Fetch, Shaped, Shared, Stored, Storing
 from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
 from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
 from gateway.core.cache.told import build_fields, build_whole_fields
@@ -84,7 +84,7 @@ class Opened(msgspec.Struct, frozen=True):
                 hold.release()
 
 
-class Contents:
+class ContentStore:
     """The reader and encoder of stored content. A coding is one of those `offered`, or empty for plain content."""
 
     def __init__(
@@ -210,7 +210,7 @@ LONG_BYTES = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-class Shapes(Protocol):
+class Variants(Protocol):
     """The part that answers instead of the backend if a rule has variants."""
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
@@ -218,7 +218,7 @@ class Shapes(Protocol):
         ...
 
 
-class Fetching:
+class UpstreamFetcher:
     """The fetcher of the backends' answers, which it also stores. `counts` counts failures that fail no request.
 
     `instance` identifies this gateway, so that it detects its own requests in a loop (core/upstream/loops.py).
@@ -227,11 +227,11 @@ class Fetching:
     def __init__(
         self,
         exports: Exports,
-        contents: Contents,
+        content_store: ContentStore,
         fetches: Fetches,
         upstreams: Upstreams,
         counts: Counter[str],
-        shaping: Shapes | None = None,
+        variants: Variants | None = None,
         issuer: Issuer | None = None,
         instance: str = "",
     ) -> None:
@@ -239,15 +239,15 @@ class Fetching:
         self._instance = instance
         self._counts = counts
         self._exports = exports
-        self._contents = contents
+        self._content_store = content_store
         self._fetches = fetches
         self._upstreams = upstreams
-        self._shaping = shaping
+        self._variants = variants
         self._shared = SharedWork()
 
     async def fetch(self, it: Fetch) -> Response | Refused:
         """Return the backend's answer, stored if it may be. Raise UpstreamError if there is none."""
-        if it.lead is None or it.admission.rule.variants is None:
+        if it.leader is None or it.admission.rule.variants is None:
             return await self._fetch(it)
         return await self._shared.do(self._fetch(it))  # what is made here is made for others too
 
@@ -259,18 +259,18 @@ class Fetching:
         try:
             return await self._ask(it)
         except UpstreamError as error:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Failed(error))
+            if it.leader is not None:
+                self._fetches.end(it.leader, Failed(error))
             raise
         finally:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Alone())
+            if it.leader is not None:
+                self._fetches.end(it.leader, Bypass())
 
     def is_in_loop(self, request: RequestHead, policy: Policy) -> bool:
         """Return whether the request was passed on under this policy before."""
         return bool(self._instance) and loops.is_in_loop(request.fields, loops.build_mark(self._instance, policy.name))
 
-    async def pass_on(
+    async def forward(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
         """Return the backend's answer as it arrives.
@@ -298,10 +298,10 @@ class Fetching:
         kept: bytes | None = None
         validators: tuple[Field, ...] = ()
         if it.stored is not None and it.stored.head.validators:
-            kept = await self._contents.read(it.name, it.stored.head)
+            kept = await self._content_store.read(it.name, it.stored.head)
             validators = it.stored.head.validators if kept is not None else ()
-        if it.admission.rule.variants is not None and self._shaping is not None:
-            shaped = await self._shaping.shape(it.request, it.admission, validators)
+        if it.admission.rule.variants is not None and self._variants is not None:
+            shaped = await self._variants.shape(it.request, it.admission, validators)
             if isinstance(shaped, Refused):
                 return shaped
             answer = shaped.answer
@@ -357,7 +357,7 @@ class Fetching:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
             return _pass_through(answer, it.why, objection or "")
-        with self._contents.held.begin() as hold:
+        with self._content_store.held.begin() as hold:
             whole = await collect(answer.content, storing.maximum_bytes(rule), hold)
             if not isinstance(whole, bytes):
                 await self._let_go(it, head, None)
@@ -372,7 +372,7 @@ class Fetching:
         rule = it.admission.rule
         if content_coding.is_decodable(head.fields):
             coding, encoded = content_coding.find_coding(head.fields), whole
-            plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
+            plain = await self._content_store.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
                 return _pass_through(Response(head, encoded), it.why, storing.BROKEN_CODING)
@@ -417,10 +417,10 @@ class Fetching:
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         if reuse.is_unmodified:
             return cache_reuse.build_fetched(it.request, reuse, b"", answer, status)
-        coding = cache_reuse.choose_coding(it.request, reuse, self._contents.offered)
+        coding = cache_reuse.choose_coding(it.request, reuse, self._content_store.offered)
         is_part = field_value(it.request.fields, b"range") is not None
         name = it.name if is_stored else None
-        opened = await self._contents.open(name, export.head, coding, content, is_part=is_part, spare=hold)
+        opened = await self._content_store.open(name, export.head, coding, content, is_part=is_part, spare=hold)
         if opened is None:
             raise ValueError("content that is at hand is never gone")
         return opened.build(
@@ -430,8 +430,8 @@ class Fetching:
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
         """Let the waiting requests ask by themselves, and remove the stored response that this answer supersedes."""
         has_failed = cache_reuse.is_failure(head.status)
-        if it.lead is not None:
-            self._fetches.end(it.lead, Alone(has_failed))
+        if it.leader is not None:
+            self._fetches.end(it.leader, Bypass(has_failed))
         is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
@@ -448,7 +448,7 @@ class Fetching:
             return None
         raw = encode_head(made)
         is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
-        who = keys.entitlement(it.cache, it.admission.record)
+        who = keys.entitlement(it.cache, it.admission.facts.record)
         outcome = await self._exports.write(
             Storing(
                 policy=rule.policy.name,
@@ -461,13 +461,13 @@ class Fetching:
                 groups=keys.groups_of(rule, it.request, who, head.fields),
                 began_at=it.began_at,
                 keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
-                lead=it.lead if is_of_use else None,
+                leader=it.leader if is_of_use else None,
                 document=it.shaped.name if it.shaped is not None else "",
             )
         )
-        if it.lead is not None:
-            shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
-            self._fetches.end(it.lead, shared if is_of_use else Alone())
+        if it.leader is not None:
+            shared = Shared((), it.began_at) if outcome == "outdated" else Shared((raw,), it.began_at, content)
+            self._fetches.end(it.leader, shared if is_of_use else Bypass())
         return outcome
 
 

@@ -12,14 +12,14 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 
 from gateway.core.http.client_address import plain_address
 from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from gateway.server.responses import ending_of
 
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 """The scheme that a WebSocket's request has before the upgrade (RFC 6455 4.1)."""
 
 
-def read_scope(scope: HTTPScope | WebSocketScope) -> Received:
+def read_scope(scope: HTTPScope | WebSocketScope) -> RawRequest:
     """Return the head of a request from an ASGI scope, also of a WebSocket's handshake.
 
     White space after a field value is not part of it (RFC 9110 5.5), but some servers leave it there. Test clients give
@@ -31,10 +31,10 @@ def read_scope(scope: HTTPScope | WebSocketScope) -> Received:
     if b"?" in path:
         path = path.partition(b"?")[0]
     method, scheme = str(scope.get("method", "GET")), scope["scheme"]
-    return Received(method, path, scope["query_string"], fields, peer, HTTP_SCHEMES.get(scheme, scheme))
+    return RawRequest(method, path, scope["query_string"], fields, peer, HTTP_SCHEMES.get(scheme, scheme))
 
 
-async def ask(application: ASGIApp, received: Received, content: RequestContent | None) -> Response:
+async def ask(application: ASGIApp, raw: RawRequest, content: RequestContent | None) -> Response:
     """Return the response of an ASGI application.
 
     Raise ClientGone if the client leaves before its content is complete.
@@ -56,7 +56,7 @@ async def ask(application: ASGIApp, received: Received, content: RequestContent 
         elif message["type"] == "http.response.body":
             pieces.append(message["body"])
 
-    await application(cast(Any, _build_scope(received)), cast(Receive, receive), cast(Send, send))
+    await application(cast(Any, _build_scope(raw)), cast(Receive, receive), cast(Send, send))
     return Response(ResponseHead(status, fields), b"".join(pieces))
 
 
@@ -115,19 +115,19 @@ async def _give_up_when_left(content: ContentStream, receive: Receive, sent: _Se
     await content.aclose()
 
 
-def _build_scope(received: Received) -> dict[str, Any]:
+def _build_scope(raw: RawRequest) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": received.method,
-        "scheme": received.scheme,
-        "path": unquote(received.path.decode("latin-1")),
-        "raw_path": received.path,
-        "query_string": received.query,
+        "method": raw.method,
+        "scheme": raw.scheme,
+        "path": unquote(raw.path.decode("latin-1")),
+        "raw_path": raw.path,
+        "query_string": raw.query,
         "root_path": "",
-        "headers": received.fields,
-        "client": (received.peer, 0) if received.peer else None,
+        "headers": raw.fields,
+        "client": (raw.peer, 0) if raw.peer else None,
         "server": None,
         "state": {},
     }

@@ -25,12 +25,12 @@ from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
-from gateway.server.requests import Received, RequestContent, RequestReader, Turn
+from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
     LAST,
     PLAIN,
-    Outgoing,
+    ResponseWriter,
     build_start,
     ending_of,
     id_of,
@@ -116,7 +116,7 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """Return the response to a request, also to a malformed one.
 
         `content` is None if the request has none. `in_progress` counts the requests of the worker, this one included.
@@ -150,17 +150,17 @@ class Connection(asyncio.Protocol):
         self._clock: Clock
         self._transport: asyncio.Transport
         self._reader: RequestReader
-        self._outgoing: Outgoing
-        self._turns: deque[Turn] = deque()
+        self._writer: ResponseWriter
+        self._pending: deque[PendingRequest] = deque()
         """Requests that wait for the answer before theirs."""
         self._task: asyncio.Task[None] | None = None
-        self._terms = PLAIN
+        self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
         """The client sends no more, and may still read."""
         self._is_asked = False
         """Whether it is there, since then."""
-        self._is_held = False
+        self._is_paused = False
         """The content of a request comes faster than its backend takes it."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._outgoing = Outgoing(self._transport, self._await_client)
+        self._writer = ResponseWriter(self._transport, self._await_client)
         address = plain_address(_address_of(self._transport))
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
@@ -191,13 +191,13 @@ class Connection(asyncio.Protocol):
 
         A client that has closed both sides looks the same until the gateway sends it something.
         """
-        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
+        if self._task is None or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
-        self._seen_bytes = self._outgoing.sent_bytes
+        self._seen_bytes = self._writer.sent_bytes
         content = self._reader.content
         if content is not None and not content.is_complete:
-            content.break_off()
+            content.truncate()
         self._rest()
         return True
 
@@ -209,26 +209,26 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
-        self._turns.clear()
-        if self._outgoing.tunnel is not None and self._reader.content is not None:
-            self._reader.content.break_off()  # what came before the end is still passed on
+        self._pending.clear()
+        if self._writer.tunnel is not None and self._reader.content is not None:
+            self._reader.content.truncate()  # what came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
         self._reader.forget()
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._outgoing.pause()
+        self._writer.pause()
 
     def resume_writing(self) -> None:
-        self._outgoing.resume()
+        self._writer.resume()
 
     def shutdown(self) -> None:
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
         if self._task is None:
             self._transport.close()
         else:
-            self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+            self._options = msgspec.structs.replace(self._options, stays_open=False)
 
     def expire(self, now: float) -> None:
         """Act on a deadline that the client has missed."""
@@ -239,19 +239,19 @@ class Connection(asyncio.Protocol):
             reset(self._transport)
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
-        elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
+        elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
             self._reader.refuse(Reason.REQUEST_TIMEOUT)
         elif self._reader.content is not None:
-            self._reader.content.break_off(Reason.REQUEST_TIMEOUT)
+            self._reader.content.truncate(Reason.REQUEST_TIMEOUT)
 
     def _look_for_client(self) -> None:
         """Probe a client that may have closed both sides: it resets the connection if it receives something."""
-        sent_bytes = self._outgoing.sent_bytes
-        if is_reset(self._transport) or (self._outgoing.has_begun and sent_bytes == self._seen_bytes):
+        sent_bytes = self._writer.sent_bytes
+        if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
-        elif not (self._outgoing.has_begun or self._is_asked or self._terms.is_http_1_0):
+        elif not (self._writer.has_begun or self._is_asked or self._options.is_http_1_0):
             self._is_asked = True
             self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
         self._seen_bytes = sent_bytes
@@ -259,46 +259,42 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Set the deadline for a client of which nothing is expected but that it is still there."""
-        seconds = HALF_CLOSED_SECONDS if self._outgoing.has_begun else ASK_SECONDS
+        seconds = HALF_CLOSED_SECONDS if self._writer.has_begun else ASK_SECONDS
         self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
     # -- requests, in their order
 
-    def _take(self, turn: Turn) -> None:
-        if self._task is None and not self._turns:
-            self._begin(turn)
+    def _take(self, pending: PendingRequest) -> None:
+        if self._task is None and not self._pending:
+            self._begin(pending)
         else:
-            self._turns.append(turn)
+            self._pending.append(pending)
             self._set_reading()
 
-    def _begin(self, turn: Turn) -> None:
-        self._terms = turn[2]
-        self._outgoing.expect()
+    def _begin(self, pending: PendingRequest) -> None:
+        self._options = pending[2]
+        self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
-        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
+        self._task = self._loop.create_task(self._serve(pending[0], pending[1]))
 
-    async def _serve(self, received: Received, content: RequestContent | None) -> None:
+    async def _serve(self, raw: RawRequest, content: RequestContent | None) -> None:
         response: Response | None = None
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
         try:
-            response = await self._listener.answer(received, content, len(self._server.tasks))
-            if content is not None and (content.awaits_invitation or content.fault is not None):
+            response = await self._listener.handle_request(raw, content, len(self._server.tasks))
+            if content is not None and (content.awaits_continue or content.fault is not None):
                 # Whether the rest comes, and where it ends, cannot be told any more.
-                self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            if (
-                isinstance(response.content, bytes)
-                and len(response.content) <= PIECE_BYTES
-                and self._outgoing.may_write
-            ):
-                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+                self._options = msgspec.structs.replace(self._options, stays_open=False)
+            if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
+                self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
             else:
-                await self._outgoing.send(response.head, response.content, self._terms)
-            await self._outgoing.drain()  # in progress until the client has it: so there is a limit to all that waits
+                await self._writer.send(response.head, response.content, self._options)
+            await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
             is_answered = True
             ended = Ended.COMPLETE
             if self._is_half_closed or self._is_lost:
@@ -316,9 +312,9 @@ class Connection(asyncio.Protocol):
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
             if response is not None and response.note_end is not None:
-                response.note_end(ended, self._outgoing.sent_bytes, cause)
+                response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(received, content, is_answered, last_frame)
+                self._finish_request(raw, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
         """Return how an answer ended that was sent to its end; the client may have left without reading it."""
@@ -328,50 +324,50 @@ class Connection(asyncio.Protocol):
 
     def _note_refused(self) -> Ended:
         """Record that the client was gone before it received the answer."""
-        self._outgoing.sent_bytes = 0
+        self._writer.sent_bytes = 0
         return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
         """Send an interim response to the current request, or drop it if it comes too late (RFC 9110 15.2)."""
-        outgoing = self._outgoing
-        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+        writer = self._writer
+        if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(
-        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    def _finish_request(
+        self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes
     ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
-        if fault is not None and not (is_answered or self._outgoing.has_begun):
+        if fault is not None and not (is_answered or self._writer.has_begun):
             # Its content is at fault: that is what there is to say.
-            self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
+            self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
-            self._break_off(content, last_frame)
-        elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
+            self._abort_response(content, last_frame)
+        elif fault is not None or not self._options.stays_open or (self._is_half_closed and not self._pending):
             # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
                 content.discard()
-            self._outgoing.has_begun = False
+            self._writer.has_begun = False
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
-            if self._turns:
-                self._begin(self._turns.popleft())
+            if self._pending:
+                self._begin(self._pending.popleft())
                 self._set_reading()
 
-    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
+    def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
         """Abort the response so that the client cannot take it for complete; without framing, only a reset shows that.
 
         A reset also discards buffered data that a client with a revoked token must not get. A WebSocket gets a close
         frame if one can be sent at once, so that its client can complete the closing handshake.
         """
-        if content is not None and self._outgoing.close_tunnel(last_frame):
+        if content is not None and self._writer.close_tunnel(last_frame):
             content.discard()
             self._close(is_all_read=False)
             return
         must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
-        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+        if must_take_back or self._writer.tunnel is not None or self._options.is_http_1_0:
             reset(self._transport)
         else:
             self._transport.close()
@@ -385,30 +381,35 @@ class Connection(asyncio.Protocol):
 
     # -- content that comes in
 
-    def invite(self) -> None:
-        """Send 100 Continue, for which the client waits before it sends its content (RFC 9110 10.1.1)."""
-        if not self._outgoing.has_begun:
+    def send_continue(self) -> None:
+        """Send 100 (Continue), unless the answer has begun: the client waits for it (RFC 9110 10.1.1)."""
+        if not self._writer.has_begun:
             self._transport.write(CONTINUE)
 
     def await_content(self, is_awaited: bool) -> None:
-        """Set or clear the deadline for the client's next piece of content."""
-        if self._outgoing.tunnel is None:
+        """Start the deadline for the client's next piece of content, or stop it."""
+        if self._writer.tunnel is None:
             if is_awaited:
                 self.deadline = self._clock.time() + CONTENT_SECONDS
             else:
                 self._rest()
 
-    def hold_content(self, is_held: bool) -> None:
-        """Pause or resume reading content from the client."""
-        self._is_held = is_held
+    def pause_content(self) -> None:
+        """Pause reading from the client: its content comes faster than it is read."""
+        self._is_paused = True
         self._set_reading()
 
-    def cut_off(self) -> None:
-        """Close the connection of a client that sends too much content that is discarded."""
+    def resume_content(self) -> None:
+        """Resume reading from the client, unless requests wait for their turn."""
+        self._is_paused = False
+        self._set_reading()
+
+    def abort(self) -> None:
+        """Close the connection: the client sends too much content that is discarded."""
         self._transport.close()
 
-    def end(self) -> None:
-        """Close the connection after malformed content of a request that is already answered."""
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
@@ -421,7 +422,7 @@ class Connection(asyncio.Protocol):
 
     def _set_reading(self) -> None:
         """Pause reading while requests are queued or the backend does not take content, else resume it."""
-        if self._is_held or self._turns:
+        if self._is_paused or self._pending:
             self._transport.pause_reading()
         elif not self._is_half_closed:
             self._transport.resume_reading()

@@ -5,14 +5,13 @@ late, after its client has given up; a refused one can be sent to another worker
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import ClientGone
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Response
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
@@ -20,7 +19,7 @@ from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
-from gateway.server.requests import Received, RequestContent, accept
+from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
 
 RETRY_SECONDS = 1
 """Retry-After of a refused request: a full worker answers all that it has within about a second."""
@@ -52,7 +51,7 @@ class Capacity:
 class Traffic(Protocol):
     """A part of the gateway that answers one kind of request."""
 
-    def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
+    def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
         """Return the response. `content` is None if the request has none; `has_room` is False if the worker is full."""
         ...
 
@@ -83,20 +82,20 @@ class PublicListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._operations(scope, receive, send)
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """Return the response to any request; `in_progress` counts the requests of the worker, this one included.
 
         The gateway's own addresses answer even if the worker is full, because monitoring needs them then.
         """
-        if received.fault is not None:
-            return self._proxy.answer(received, content, has_room=True)
-        path = received.path
+        if raw.fault is not None:
+            return self._proxy.handle(raw, content, has_room=True)
+        path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
         if name is None:
-            return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
+            return self._proxy.handle(raw, content, self._capacity.has_room(in_progress))
         if name == AUTHORIZE:
-            return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
-        return ask(self._operations, received, content)
+            return self._forward_auth.handle(raw, content, self._capacity.has_room(in_progress))
+        return ask(self._operations, raw, content)
 
     def _find_own(self, path: bytes) -> str | None:
         """Return the name of the gateway's own address that a path is, or None.
@@ -110,28 +109,20 @@ class PublicListener:
 
 
 class Proxy:
-    """The HTTP side of `Exchange.answer`. `clock` gives Unix seconds, `new_id` an id for each request without one."""
+    """The server's side of `Exchange.handle`."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-    ) -> None:
+    def __init__(self, exchange: Exchange, acceptor: RequestAcceptor) -> None:
         self._exchange = exchange
-        self._trusted = trusted
-        self._clock = clock
-        self._new_id = new_id
+        self._acceptor = acceptor
 
-    async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
+    async def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
         """Parse one request and answer it."""
         exchange = self._exchange
-        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
+        request = self._acceptor.accept(raw)
         if not has_room:
             return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await exchange.answer(request, content)
+            return await exchange.handle(request, content)
         except ClientGone:
             raise
         except Exception:

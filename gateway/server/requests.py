@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeAlias
 import httptools
 import msgspec
 
+from gateway.adapters.ports import PolicySource
 from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import TrustedProxies, find_origin
 from gateway.core.http.fields import parse_authority
@@ -24,7 +25,7 @@ from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
 from gateway.core.upstream.client_fields import IS_IDENTITY
-from gateway.server.responses import LAST, PLAIN, Terms
+from gateway.server.responses import LAST, PLAIN, ResponseOptions
 
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow backend before the client is paused: what a socket buffer holds."""
@@ -42,7 +43,7 @@ _SCHEMES = frozenset({b"http", b"https"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Received(msgspec.Struct, frozen=True, gc=False):
+class RawRequest(msgspec.Struct, frozen=True, gc=False):
     """A request's head as it was received: nothing is removed or trusted yet."""
 
     method: str
@@ -88,49 +89,66 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
-    """Return the head of the request without the fields that only the gateway may set; `fault` is set if it is refused.
+class RequestAcceptor:
+    """The acceptor of requests: what any listener has read becomes the head that the rest of the gateway trusts.
 
-    What a `trusted` proxy says about the request's origin is believed. What goes to logs and traces contains nothing
-    that looks like a token.
+    `clock` gives Unix seconds, `new_id` an id for each request without one. `policies` determine what looks like a
+    token: nothing that does goes to logs and traces. What a `trusted` proxy says about a request's origin is believed.
     """
-    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
-    single = single_values(fields)
-    if STATE_FIELD in single or len(single) < len(fields):
-        fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    origin = find_origin(fields, received.peer, received.scheme, trusted)
-    named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
-    host, authority = named or ("", "")
-    return RequestHead(
-        method=received.method,
-        path=received.path.decode("latin-1"),
-        query=received.query.decode("latin-1"),
-        fields=fields,
-        scheme=origin.scheme,
-        client=origin.client,
-        forwarded_for=origin.forwarded_for,
-        id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
-        host=host,
-        authority=authority,
-        received_at=now,
-        upgrade=received.upgrade,
-        inform=received.inform,
-        fault=received.fault or _find_fault(received, named is not None),
-        is_gone=received.is_gone,
-    )
+
+    def __init__(
+        self,
+        policies: PolicySource,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: TrustedProxies,
+    ) -> None:
+        self.clock = clock
+        self.trusted = trusted
+        self.policies = policies
+        self._new_id = new_id
+
+    def accept(self, raw: RawRequest) -> RequestHead:
+        """Return the head without the fields that only the gateway may set; `fault` is set if it must be refused."""
+        fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
+        single = single_values(fields)
+        masking = self.policies.current.masking
+        if STATE_FIELD in single or len(single) < len(fields):
+            fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
+        origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
+        host, authority = named or ("", "")
+        presented_id = single.get(b"x-request-id")
+        return RequestHead(
+            method=raw.method,
+            path=raw.path.decode("latin-1"),
+            query=raw.query.decode("latin-1"),
+            fields=fields,
+            scheme=origin.scheme,
+            client=origin.client,
+            forwarded_for=origin.forwarded_for,
+            id=(presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            host=host,
+            authority=authority,
+            received_at=self.clock(),
+            upgrade=raw.upgrade,
+            inform=raw.inform,
+            fault=raw.fault or _find_fault(raw, named is not None),
+            is_gone=raw.is_gone,
+        )
 
 
-def _find_fault(received: Received, has_host: bool) -> Reason | None:
-    if received.method in REFUSED_METHODS:
+def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
+    if raw.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
-    if not has_host or not received.path:
+    if not has_host or not raw.path:
         return Reason.MALFORMED_TARGET
-    return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
+    return Reason.TARGET_TOO_LONG if len(raw.path) + len(raw.query) > MAXIMUM_TARGET_BYTES else None
 
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
     """Return the client's X-Request-Id if it is safe to log, else None."""
-    is_safe = value and _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
+    is_safe = _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
     return value.decode("ascii") if is_safe else None
 
 
@@ -138,44 +156,48 @@ def _holds_token(value: bytes, masking: Masking) -> bool:
     return masking.holds_token(value.decode("latin-1"))
 
 
-class Flow(Protocol):
-    """The connection that content comes from."""
+class ContentSource(Protocol):
+    """The connection that content comes from, as the content's reader uses it."""
 
-    def invite(self) -> None:
-        """Send 100 Continue, for which the client waits."""
+    def send_continue(self) -> None:
+        """Send 100 (Continue): the client waits for it with its content (RFC 9110 10.1.1)."""
         ...
 
     def await_content(self, is_awaited: bool) -> None:
-        """Tell the connection whether the next piece of content is awaited."""
+        """Start the deadline for the next piece of content, or stop it."""
         ...
 
-    def hold_content(self, is_held: bool) -> None:
-        """Pause or resume the client."""
+    def pause_content(self) -> None:
+        """Pause reading from the client: its content comes faster than it is read."""
         ...
 
-    def cut_off(self) -> None:
-        """Disconnect a client that sends too much content that is discarded."""
+    def resume_content(self) -> None:
+        """Resume reading from the client."""
         ...
 
-    def end(self) -> None:
-        """Close after malformed content of a request that is already answered: nothing is left to read or to send."""
+    def abort(self) -> None:
+        """Close the connection: the client sends too much content that is discarded."""
+        ...
+
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         ...
 
 
 class RequestContent:
     """The content of a request, as an async iterator. It raises ClientGone if the client leaves before the end."""
 
-    def __init__(self, flow: Flow, must_invite: bool) -> None:
+    def __init__(self, source: ContentSource, awaits_continue: bool) -> None:
         self.is_complete = False
         self.has_begun = False
         """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
         """Why it has no end, where it is malformed."""
-        self.awaits_invitation = must_invite
-        self._flow = flow
+        self.awaits_continue = awaits_continue
+        self._source = source
         self._pieces: list[bytes] = []
         self._held_bytes = 0
-        self._is_held = self._is_broken = False
+        self._is_paused = self._is_broken = False
         self._is_wanted = True
         self._arrival: asyncio.Future[None] | None = None
 
@@ -195,30 +217,30 @@ class RequestContent:
 
     def feed(self, data: bytes) -> None:
         """Append a piece of content."""
-        self.awaits_invitation = False
+        self.awaits_continue = False
         self.has_begun = True
         self._held_bytes += len(data)
         if not self._is_wanted:
             if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
-                self._flow.cut_off()
+                self._source.abort()
             return
         self._pieces.append(data)
-        if self._held_bytes > HIGH_WATER_BYTES and not self._is_held:
-            self._is_held = True
-            self._flow.hold_content(True)
+        if self._held_bytes > HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._source.pause_content()
         self._announce()
 
-    def end(self) -> None:
+    def complete(self) -> None:
         """Mark the content complete."""
         self.is_complete = True
         self._announce()
 
-    def break_off(self, fault: Reason | None = None) -> None:
+    def truncate(self, fault: Reason | None = None) -> None:
         """Mark the content truncated; readers raise ClientGone. `fault` is the reason if the client made a mistake."""
         self._is_broken = True
         self.fault = fault
         if not self._is_wanted:
-            self._flow.end()
+            self._source.close_lingering()
         self._announce()
 
     def discard(self) -> None:
@@ -229,21 +251,21 @@ class RequestContent:
     def _empty(self) -> None:
         self._pieces.clear()
         self._held_bytes = 0
-        if self._is_held:
-            self._is_held = False
-            self._flow.hold_content(False)
+        if self._is_paused:
+            self._is_paused = False
+            self._source.resume_content()
 
     async def _next_arrival(self) -> None:
-        if self.awaits_invitation:
-            self.awaits_invitation = False
-            self._flow.invite()
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self._source.send_continue()
         self._arrival = asyncio.get_running_loop().create_future()
-        self._flow.await_content(True)
+        self._source.await_content(True)
         try:
             await self._arrival
         finally:
             self._arrival = None
-            self._flow.await_content(False)
+            self._source.await_content(False)
 
     def _announce(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -258,8 +280,8 @@ WEBSOCKET = b"websocket"
 """The one protocol that a connection can change to (RFC 6455)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-Turn: TypeAlias = tuple[Received, RequestContent | None, Terms]
-"""A request, which may be malformed; its content; and what it means for its answer."""
+PendingRequest: TypeAlias = tuple[RawRequest, RequestContent | None, ResponseOptions]
+"""A request, which may be malformed: its head, its content, and the options of its response."""
 
 
 class RequestReader:
@@ -273,7 +295,7 @@ class RequestReader:
         self,
         peer: str,
         scheme: str,
-        take: Callable[[Turn], None],
+        take: Callable[[PendingRequest], None],
         make_content: Callable[[bool], RequestContent],
         inform: Inform | None = None,
         is_gone: Callable[[], bool] | None = None,
@@ -292,20 +314,20 @@ class RequestReader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
-        self._terms = PLAIN
+        self._options = PLAIN
         self._head_bytes = 0
         """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
         self._has_advanced = False
         """Something of a message began, or came to its end, in the present piece."""
-        self._begun: Turn | None = None
+        self._begun: PendingRequest | None = None
         """The last request that began in the present piece: it is given away when all of that is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
         """Parse the bytes that have arrived."""
         if self.is_over:
-            if self._terms.is_tunnel and self.content is not None:
+            if self._options.is_tunnel and self.content is not None:
                 self.content.feed(data)
             return
         self._read(data)
@@ -372,28 +394,28 @@ class RequestReader:
         on yet, it never is.
         """
         self.is_over = True
-        self._terms = LAST
+        self._options = LAST
         if self.content is None or self.content.is_complete:
             self._begin((self._build_refused(reason), None, LAST))
         elif self._begun is not None:
             self._begun = (msgspec.structs.replace(self._begun[0], fault=reason), None, LAST)
         else:
-            self.content.break_off(reason)
+            self.content.truncate(reason)
         self.is_in_head = False
 
-    def _build_refused(self, fault: Reason) -> Received:
+    def _build_refused(self, fault: Reason) -> RawRequest:
         """Return what was read of a malformed request; its method is known once its target is."""
         target = self._target if self.is_in_head else b""
         method = self._parser.get_method().decode("ascii") if target else ""
         path, _, query = target.partition(b"?")
         fields = self._fields if self.is_in_head else []
-        return Received(method, path, query, fields, self._peer, self._scheme, fault=fault)
+        return RawRequest(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, pending: PendingRequest) -> None:
         """Hold back the newest request and pass on the one before, which later bytes cannot make malformed."""
         if self._begun is not None:
             self._take(self._begun)
-        self._begun = turn
+        self._begun = pending
 
     # -- what httptools calls
 
@@ -427,18 +449,18 @@ class RequestReader:
         if b"transfer-encoding" in by_name:
             self._check_coding()
         has_content = not _FRAMING.isdisjoint(by_name)
-        self._terms = terms = self._read_terms(method, has_content)
+        self._options = options = self._read_options(method, has_content)
         self.content = content = None
-        if terms.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
-            is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
-            self.content = content = self._make_content(is_invited)
-        self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
+        if options.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
+            expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue" and not options.is_http_1_0
+            self.content = content = self._make_content(expects_continue)
+        self._is_stopped_at_content = content is not None and not options.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields, method)
-        upgrade = WEBSOCKET if terms.is_tunnel else b""
-        inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        upgrade = WEBSOCKET if options.is_tunnel else b""
+        inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
+        raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
         self.is_in_head = False
-        self._begin((received, content, terms))
+        self._begin((raw, content, options))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
@@ -454,11 +476,11 @@ class RequestReader:
         self._has_advanced = True
         if self._is_stopped_at_content:
             return
-        if self._terms.is_tunnel:
+        if self._options.is_tunnel:
             self.is_over = True
         elif self.content is not None:
-            self.content.end()
-        if not self._terms.stays_open:
+            self.content.complete()
+        if not self._options.stays_open:
             self.is_over = True
 
     # -- what a head says
@@ -482,7 +504,7 @@ class RequestReader:
         is_chunked = coding.rpartition(b",")[2].strip(b" \t") == b"chunked"
         raise _Refused(Reason.UNSUPPORTED if is_chunked else Reason.MALFORMED_REQUEST)
 
-    def _read_terms(self, method: str, has_content: bool) -> Terms:
+    def _read_options(self, method: str, has_content: bool) -> ResponseOptions:
         parser = self._parser
         version, stays_open, upgrades = parser.get_http_version(), parser.should_keep_alive(), parser.should_upgrade()
         if version == "1.1" and stays_open and not upgrades and method != "HEAD":
@@ -492,7 +514,7 @@ class RequestReader:
         is_tunnel = upgrades and _asks_for_websocket(self._fields)
         if is_tunnel and (method != "GET" or has_content):  # what follows could be read as a second request
             raise _Refused(Reason.MALFORMED_REQUEST)
-        return Terms(
+        return ResponseOptions(
             is_head=method == "HEAD",
             is_http_1_0=version == "1.0",
             is_tunnel=is_tunnel,

@@ -37,8 +37,8 @@ class UnsendableResponse(GatewayError):
     """A response that is not valid HTTP: a line break in a field, or a content length that differs from the head's."""
 
 
-class Terms(msgspec.Struct, frozen=True, gc=False):
-    """The properties of a request that determine how its answer is sent."""
+class ResponseOptions(msgspec.Struct, frozen=True, gc=False):
+    """The properties of a request that determine how its response is sent."""
 
     is_head: bool = False
     is_http_1_0: bool = False
@@ -47,9 +47,9 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     stays_open: bool = True
 
 
-PLAIN = Terms()
-"""The terms of nearly all requests."""
-LAST = Terms(stays_open=False)
+PLAIN = ResponseOptions()
+"""The options of nearly all requests."""
+LAST = ResponseOptions(stays_open=False)
 
 
 class Framing(msgspec.Struct, frozen=True):
@@ -61,12 +61,12 @@ class Framing(msgspec.Struct, frozen=True):
     """None if the content ends with its last chunk or with the connection."""
 
 
-def build_whole(head: ResponseHead, content: bytes, terms: Terms) -> bytes:
+def build_whole(head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
     """Return the bytes of a complete answer. Raise UnsendableResponse if its length differs from the head's."""
     fields, status = head.fields, head.status
-    start = build_start(status, fields if terms.stays_open else [*fields, CLOSE])
+    start = build_start(status, fields if options.stays_open else [*fields, CLOSE])
     length = b"\r\ncontent-length: %d\r\n" % len(content)
-    if terms.is_head or status in WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
+    if options.is_head or status in WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
         return start
     if length in start:
         return start + content
@@ -84,26 +84,26 @@ def build_start(status: int, fields: list[Field]) -> bytes:
     return start
 
 
-def build_stream(head: ResponseHead, terms: Terms) -> tuple[bytes, Framing]:
+def build_stream(head: ResponseHead, options: ResponseOptions) -> tuple[bytes, Framing]:
     """Return the start of an answer whose content follows, and the framing of that content."""
     fields, status = list(head.fields), head.status
-    if terms.is_tunnel and status == HTTPStatus.SWITCHING_PROTOCOLS:
+    if options.is_tunnel and status == HTTPStatus.SWITCHING_PROTOCOLS:
         return build_start(status, [*fields, *TO_WEBSOCKET]), Framing()
-    framing = _find_framing(head, terms)
+    framing = _find_framing(head, options)
     if framing.is_chunked:
         fields.append(CHUNKED)
-    if not terms.stays_open:
+    if not options.stays_open:
         fields.append(CLOSE)
     return build_start(status, fields), framing
 
 
-def _find_framing(head: ResponseHead, terms: Terms) -> Framing:
-    if terms.is_head or head.status in WITHOUT_CONTENT:
+def _find_framing(head: ResponseHead, options: ResponseOptions) -> Framing:
+    if options.is_head or head.status in WITHOUT_CONTENT:
         return Framing(has_content=False)
     length = field_value(head.fields, b"content-length")
     if length is not None:
         return Framing(length=int(length))
-    return Framing(is_chunked=not terms.is_http_1_0)  # RFC 9112 6.1: HTTP/1.0 knows no chunks
+    return Framing(is_chunked=not options.is_http_1_0)  # RFC 9112 6.1: HTTP/1.0 knows no chunks
 
 
 def frame(piece: bytes) -> tuple[bytes, bytes, bytes]:
@@ -142,10 +142,11 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 """The socket option that makes closing a reset."""
 
 
-class Outgoing:
-    """The writer of responses.
+class ResponseWriter:
+    """The writer of responses, as fast as the client reads them.
 
-    It calls `await_client` with True when it waits for the client to read, then with False.
+    `await_client` is called with True when nothing more can be sent before the client reads, and with False when it
+    has.
     """
 
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
@@ -187,29 +188,29 @@ class Outgoing:
             self._drained = None
             self._await_client(False)
 
-    async def send(self, head: ResponseHead, content: bytes | ContentStream, terms: Terms) -> None:
+    async def send(self, head: ResponseHead, content: bytes | ContentStream, options: ResponseOptions) -> None:
         """Send an answer when the client can take it. Raise UnsendableResponse, and whatever its content raises."""
         if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
             await self.drain()
-            self.send_whole(head, content, terms)
+            self.send_whole(head, content, options)
         else:
-            await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, terms)
+            await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
-    def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
+    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> None:
         """Send a complete answer at once. Raise UnsendableResponse if it is not valid HTTP."""
-        answer = build_whole(head, content, terms)
+        answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)
-        if content and not terms.is_head and head.status not in WITHOUT_CONTENT:
+        if content and not options.is_head and head.status not in WITHOUT_CONTENT:
             self.sent_bytes = len(content)
 
-    async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
+    async def stream(self, head: ResponseHead, content: ContentStream, options: ResponseOptions) -> None:
         """Send content as it arrives. Raise UnsendableResponse if its length differs from the head's."""
         try:
             await self.drain()
-            start, framing = build_stream(head, terms)
+            start, framing = build_stream(head, options)
             self.has_begun = True
-            if terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            if options.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self.tunnel = Frames()
             self._transport.write(start)
             if framing.has_content:

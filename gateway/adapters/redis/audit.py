@@ -19,17 +19,17 @@ _Place = tuple[int, int, str]
 
 
 class RedisAudit:
-    """See admin_protocols.Audit."""
+    """The implementation of admin_ports.Audit."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._writes = RedisWrites(connection)
 
-    async def note(self, entry: AuditEntry) -> None:
+    async def append_entry(self, entry: AuditEntry) -> None:
         """Append an entry about a refused change."""
         await self._append(keys.refusals(), entry)
 
-    async def note_purge(self, entry: AuditEntry) -> None:
+    async def append_purge(self, entry: AuditEntry) -> None:
         """Append the entry of a purge in another Redis."""
         await self._append(keys.audit(), entry)
 

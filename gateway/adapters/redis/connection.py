@@ -37,16 +37,16 @@ LAST_TURNS = 8
 """Iterations of the event loop: the first reads what has arrived, the next deliver it; long answers take several."""
 
 
-class Patience:
-    """A timer that calls `run_out` after some seconds, but only after reading what has arrived meanwhile.
+class StallTolerantTimeout:
+    """A timer that calls `expire` after some seconds, but only after reading what has arrived meanwhile.
 
     If this worker's own work delays its event loop, due timers and unread answers wait together. Without a last look,
     the timer would take the other end for silent, and refuse all requests for one delay.
     """
 
-    def __init__(self, seconds: float, run_out: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._run_out = run_out
+        self._expire = expire
         self._next_look: asyncio.Handle = self._loop.call_later(seconds, self._look, LAST_TURNS)
 
     def cancel(self) -> None:
@@ -57,7 +57,7 @@ class Patience:
         if turns:
             self._next_look = self._loop.call_soon(self._look, turns - 1)
         else:
-            self._run_out()
+            self._expire()
 
 
 URL_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -379,14 +379,14 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """Raise TimeoutError in the block after some seconds; see Patience."""
+    """Raise TimeoutError in the block after some seconds; see StallTolerantTimeout."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
-    patience = Patience(seconds, lambda: bound.reschedule(loop.time()))
+    timeout = StallTolerantTimeout(seconds, lambda: bound.reschedule(loop.time()))
     try:
         async with bound:
             yield
     finally:
-        patience.cancel()
+        timeout.cancel()
 
 
 def _identity(caller: object) -> object:

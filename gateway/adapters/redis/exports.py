@@ -77,7 +77,7 @@ class NoRoom(Exception):
         self.outcome = outcome
 
 
-class RedisContents:
+class RedisContentStore:
     """The content of exports, stored beside its digest. Every method raises StoreUnavailable."""
 
     def __init__(
@@ -228,12 +228,11 @@ logger = logging.getLogger(__name__)
 
 
 class RedisExports:
-    """The implementation of protocols.Exports.
+    """The implementation of ports.Exports.
 
-    Memory holds at most `memory_bytes`; the least recently used are evicted.
-
-    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. `counts` counts failures. The history
-    is in the same Redis, unless another one is given.
+    Memory holds at most `memory_bytes`; the least recently used are evicted. `now` sets the scripts' clock in Unix
+    milliseconds, None leaves it to Redis. `counts` counts failures. The history is in the same Redis, unless another
+    one is given.
     """
 
     def __init__(
@@ -248,7 +247,7 @@ class RedisExports:
         self.now: int | None = None
         self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
-        self._contents = RedisContents(connection, piece_bytes, limits)
+        self._content_store = RedisContentStore(connection, piece_bytes, limits)
         self._memory = ContentMemory(memory_bytes)
         self._is_full = False
         self._history = history
@@ -280,14 +279,14 @@ class RedisExports:
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredContent | None:
         """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         try:
-            return await self._contents.open(name, variant, digest, coding)
+            return await self._content_store.open(name, variant, digest, coding)
         except StoreUnavailable as error:
             self._fail("read-failed", "a stored export could not be read", error)
             return None
 
     async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         try:
-            content = await self._contents.read(name, variant, digest, coding)
+            content = await self._content_store.read(name, variant, digest, coding)
         except StoreUnavailable as error:
             self._fail("read-failed", "a stored export could not be read", error)
             return None
@@ -299,7 +298,7 @@ class RedisExports:
         """Store the encoded content in memory, and in Redis beside the content with this digest."""
         self._memory.put((name, digest + coding), encoded)
         try:
-            await self._contents.keep_encoded(name, variant, digest, coding, encoded)
+            await self._content_store.keep_encoded(name, variant, digest, coding, encoded)
         except StoreUnavailable as error:
             self._fail("store-refused", "an encoded export could not be stored", error)
 
@@ -320,15 +319,15 @@ class RedisExports:
         return outcome
 
     async def _write(self, it: Storing) -> Stored:
-        is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
-        staged = await self._contents.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
+        is_long = it.is_content_new and len(it.content) > self._content_store.piece_bytes
+        staged = await self._content_store.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
         is_sent = it.is_content_new and not is_long
-        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
+        lease, holder = (it.leader.lease, it.leader.holder) if it.leader else ("", "")
         clock = "" if self.now is None else self.now
         arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
         arguments += [it.content if is_sent else b"", int(is_sent), holder]
         arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS, it.document]
-        arguments += [len(it.content), self._contents.limits.entitlement_bytes, self._contents.limits.share]
+        arguments += [len(it.content), self._content_store.limits.entitlement_bytes, self._content_store.limits.share]
         keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
         outcome, ended = await self._connection.run_script(self._store, keys, arguments)
         self.counts["made-room"] += ended
@@ -344,7 +343,7 @@ class RedisExports:
         if outcome == "full" and not self._is_full:
             logger.warning(
                 "redis: exports use up their share of maxmemory (%d %%); none are stored until there is room",
-                self._contents.limits.share,
+                self._content_store.limits.share,
             )
         elif outcome == "stored" and self._is_full:
             logger.warning("redis: exports are stored again")
@@ -352,9 +351,9 @@ class RedisExports:
 
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
-        if it.lead is not None:
+        if it.leader is not None:
             with suppress(StoreUnavailable):  # then the lease ends by itself
-                await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
+                await self._connection.run_script(self._end, [it.leader.lease], [it.leader.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
         """Return the heads of a document for a variant in these groups; empty if Redis is away.
@@ -406,7 +405,7 @@ class RedisExports:
         finally:
             if entry is not None and self._history is not None:
                 changes = {**entry.changes, "ended": (None, total)}
-                await self._history.note_purge(msgspec.structs.replace(entry, changes=changes))
+                await self._history.append_purge(msgspec.structs.replace(entry, changes=changes))
         return total
 
 
@@ -447,7 +446,7 @@ def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
 
 
 class ApartHeads:
-    """The implementation of protocols.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
+    """The implementation of ports.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None

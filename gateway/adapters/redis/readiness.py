@@ -93,10 +93,10 @@ class RedisReadiness:
             logger.warning("redis: the user may not run all that the gateway needs; grant: ACL SETUSER USER %s", names_)
 
     async def _run(self) -> Readiness:
-        terms = msgspec.json.encode({"is_public": False})
+        script_rule = msgspec.json.encode({"is_public": False})
         keys = [redis_keys.token(NO_TOKEN)]
         failures = {
-            "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
+            "admission": await self._try(self._admit, keys, ["", 1, script_rule, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, redis_keys.ready(), []),
         }
         failures["data"] = await self._data()

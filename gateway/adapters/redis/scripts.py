@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.admission.decision import NO_RESTRICTIONS, AdmissionFacts, AdmissionRequest, Restrictions
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.quotas.model import Window, effective_quotas
@@ -45,7 +45,7 @@ def read_script(*parts: str) -> Script:
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 
-def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
+def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> AdmissionFacts:
     """Return what scripts/admit.lua has found for one admission.
 
     Raise StoreUnavailable if the store has lost its data.
@@ -54,44 +54,46 @@ def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)
     policy = asked.rule.policy
-    record, kin = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_KIN)
+    record, restrictions = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_RESTRICTIONS)
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(asked.rule, record, states, now)
     is_charged = charged == 1
-    return Facts(
+    return AdmissionFacts(
+        request=asked,
         now=now,
         record=record,
         is_revoked=revoked == 1,
         is_charged=is_charged,
         windows=windows,
         stored_heads=tuple(stored_heads),
-        project=asked.project,
-        kin=kin,
-        address=asked.address,
-        export_key=asked.export_key,
-        lease=asked.lease if is_charged else "",
+        restrictions=restrictions,
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
     )
 
 
-def read_token(identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None) -> tuple[TokenRecord, Kin]:
-    """Return a token's record, bound by its parent and with the plan that counts, and what is known of its kin.
+def read_token(
+    identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None
+) -> tuple[TokenRecord, Restrictions]:
+    """Return a token's record, bound by its parent and with the plan that counts, and its restrictions.
 
     `told` is what scripts/tokens.lua found. `policy` determines the plan that counts; a token of another policy keeps
     its own.
     """
-    record, kin = decode_record(identity, raw), NO_KIN
+    record, restrictions = decode_record(identity, raw), NO_RESTRICTIONS
     if told:
         status, scopes, raw_parent, is_revoked, plan = told
         held = None if scopes is None else scopes.decode()
         owner = OwnerStanding(status.decode(), held, plan.decode()) if status else None
         parent = decode_record(record.parent, raw_parent) if raw_parent else None
-        record, kin = bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+        record, restrictions = (
+            bound_by(parent, record) if parent else record,
+            Restrictions(owner, parent, is_revoked == 1),
+        )
     if policy is not None and policy.name != record.policy:
-        return record, kin
-    return bind_plan(record, policy, kin.owner.plan if kin.owner else ""), kin
+        return record, restrictions
+    return bind_plan(record, policy, restrictions.owner.plan if restrictions.owner else ""), restrictions
 
 
 def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:

@@ -26,8 +26,8 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis.usage import run_each
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.explanation import Standing
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
+from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused, NotKept
 from gateway.core.http.client_address import client_network
 from gateway.core.policies.model import Policy, Rule
@@ -42,7 +42,7 @@ FIELDS_AT_ONCE = 10_000
 
 
 class RedisOwners:
-    """See protocols.Owners."""
+    """The implementation of admin_ports.Owners."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -123,7 +123,7 @@ LOOKED_AT_ONCE = 128
 
 
 class RedisTokens:
-    """See protocols.Tokens."""
+    """The implementation of admin_ports.Tokens."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -131,7 +131,7 @@ class RedisTokens:
         self.owners = RedisOwners(connection)
         self._replace = read_script("audit.lua", "records.lua", "replace.lua")
         self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
-        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
+        self._inspect = read_script("quotas.lua", "charging.lua", "tokens.lua", "inspect.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
@@ -178,7 +178,7 @@ class RedisTokens:
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
-        """Return the ids of the tokens made with these; see admin_protocols.Tokens."""
+        """Return the ids of the tokens created with these; see admin_ports.Tokens."""
         keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
@@ -231,7 +231,7 @@ class RedisTokens:
         return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """Return whether any trace of the names exists; see admin_protocols.Tokens.
+        """Return whether any trace of the names exists; see admin_ports.Tokens.
 
         A name that is given in full is looked up; otherwise all keys are scanned.
         """
@@ -245,7 +245,7 @@ class RedisTokens:
         await self.revoke_each([identity], entry)
 
     async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """Revoke the tokens and return those that were not revoked before; see admin_protocols.Tokens."""
+        """Revoke the tokens and return those that were not revoked before; see admin_ports.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
             meant = list(bucket)
@@ -277,7 +277,7 @@ class RedisTokens:
         return [identity.decode() for identity in revoked]
 
     async def keep(self) -> None:
-        """Wait until Redis' disk has all changes; see admin_protocols.Tokens. It writes a mark, then sends WAITAOF.
+        """Wait until Redis' disk has all changes; see admin_ports.Tokens. It writes a mark, then sends WAITAOF.
 
         Whatever was acknowledged before stands before that mark in the append-only file, from any connection. Raise
         NotKept if the disk takes too long.
@@ -285,9 +285,9 @@ class RedisTokens:
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
-        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
+        (key, _), milliseconds = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
-        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, milliseconds)], DISK_SECONDS)
         if isinstance(kept, Exception):
             return
         if isinstance(written, Exception):
@@ -301,30 +301,30 @@ class RedisTokens:
         answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
 
-    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+    async def inspect(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """Return what Redis knows of a token, or None, with one script that only reads."""
-        arguments = [rule.terms if rule else b"", project, client_network(address)]
-        now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
+        arguments = [rule.script_rule if rule else b"", project, client_network(address)]
+        now, found = await self._connection.run_script(self._inspect, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
+        record, restrictions = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
-        return Standing(now, record, is_revoked == 1, windows, project, kin)
+        return Inspection(now, record, is_revoked == 1, windows, restrictions)
 
-    async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
+    async def find_facts(self, asked: Sequence[AdmissionRequest]) -> list[AdmissionFacts]:
         """Return what an admission would find for each, without the quotas: nothing is charged.
 
         Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
         """
-        found = dict[int, Facts]()
+        found = dict[int, AdmissionFacts]()
         in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
         for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
             numbers = list(bucket)
             for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
                 keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
                 arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
-                now, *replies = await self._connection.run_script(self._standing, keys, arguments)
+                now, *replies = await self._connection.run_script(self._inspect, keys, arguments)
                 for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
                     found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
         return [found[number] for number in range(len(asked))]
@@ -418,7 +418,7 @@ GRACE_MILLISECONDS = 60_000
 
 
 class RedisClaims:
-    """See admin_protocols.Claims."""
+    """The implementation of admin_ports.Claims."""
 
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
 """Usage in Redis: what the workers have counted, read for people and for metrics.
 
-Counting: usage in this worker's memory, added to Redis' counters off the path of requests.
+The counter has usage in this worker's memory, and adds it to Redis' counters off the path of requests.
 
 A request costs one increment of a dict. Once a second, and at the end, the increments leave in one call (a second,
 small one ranks the busiest). What Redis does not take is kept for the next second. So a killed worker loses what it
@@ -21,7 +21,7 @@ import msgspec
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id
@@ -32,18 +32,18 @@ from gateway.core.usage import (
     MAXIMUM_HOURS,
     BusyToken,
     Counted,
-    Noted,
     PolicyUsage,
     StoreMemory,
     Totals,
+    UsageKey,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
     last_days,
     last_hours,
-    note_of,
     read_counted,
-    read_noted,
+    read_usage_key,
     write_counted,
 )
 
@@ -51,7 +51,7 @@ _Command: TypeAlias = Sequence[str | int]
 
 
 class RedisUsage:
-    """The implementation of usage.Usage; `clock` gives Unix seconds."""
+    """The implementation of admin_ports.Usage; `clock` gives Unix seconds."""
 
     def __init__(self, connection: RedisConnection, clock: Callable[[], float]) -> None:
         self._connection = connection
@@ -59,30 +59,30 @@ class RedisUsage:
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
         """Return the requests of a token by the hour."""
-        wanted = last_hours(self._clock(), hours)
-        (counts,) = await self._read_tokens([identity], wanted)
-        return by_hour(wanted, counts)
+        period = last_hours(self._clock(), hours)
+        (counts,) = await self._read_tokens([identity], period)
+        return by_hour(period, counts)
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> dict[str, tuple[UsagePoint, ...]]:
         """Return the requests of each of the tokens by the day."""
-        wanted = last_days(self._clock(), days)
-        found = await self._read_tokens(identities, range(wanted.start * DAY_HOURS, wanted.stop * DAY_HOURS))
-        return {identity: by_day(wanted, counts) for identity, counts in zip(identities, found, strict=True)}
+        period = last_days(self._clock(), days)
+        found = await self._read_tokens(identities, range(period.start * DAY_HOURS, period.stop * DAY_HOURS))
+        return {identity: by_day(period, counts) for identity, counts in zip(identities, found, strict=True)}
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
         """Return the requests of a policy, by the hour and by outcome."""
-        wanted = last_hours(self._clock(), hours)
-        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in wanted])
+        period = last_hours(self._clock(), hours)
+        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in period])
         counts: Counter[Counted] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
-        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(wanted, replies, strict=True)}
-        return PolicyUsage(policy, by_hour(wanted, numbers), counts)
+        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(period, replies, strict=True)}
+        return PolicyUsage(policy, by_hour(period, numbers), counts)
 
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
         """Return the tokens with the most requests."""
-        wanted = last_hours(self._clock(), hours)
-        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
+        period = last_hours(self._clock(), hours)
+        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in period]
         found: Counter[str] = Counter()
         for reply in await self._read(commands, withscores=True):
             found.update({token.decode(): int(number) for token, number in reply})
@@ -174,10 +174,11 @@ class _Counter(msgspec.Struct, frozen=True):
     """The token whose requests it counts, if any."""
 
 
-class RedisCounting:
-    """The implementation of usage.Counting; `clock` gives Unix seconds. `events` are counted elsewhere, and only grow.
+class RedisUsageCounter:
+    """The implementation of admin_ports.UsageCounter; `clock` gives Unix seconds.
 
-    It has a connection of its own: slowness here must not open the circuit of admissions.
+    `events` are counted elsewhere, and only grow. It has a connection of its own: slowness here must not open the
+    circuit of admissions.
     """
 
     def __init__(self, connection: RedisConnection, events: Mapping[str, int], clock: Callable[[], float]) -> None:
@@ -185,7 +186,7 @@ class RedisCounting:
         self._events = events
         self._clock = clock
         self._script = read_script("count.lua")
-        self._noted: defaultdict[Noted, int] = defaultdict(int)
+        self._counts: defaultdict[UsageKey, int] = defaultdict(int)
         self._hour = 0
         """In which the first of these requests was answered."""
         self._told: Counter[str] = Counter()
@@ -197,22 +198,22 @@ class RedisCounting:
         self._turn = asyncio.Lock()
         self._is_refused = False
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Count a request; see usage.Counting. This is on the path of every request, and takes half a microsecond."""
-        if not self._noted:
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
+        if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._noted[note_of(outcome, head)] += 1
+        self._counts[build_usage_key(outcome, head)] += 1
 
     async def flush(self) -> None:
         """Add what was counted to Redis, as far as Redis takes it; the rest is kept."""
         async with self._turn:
-            noted, self._noted = self._noted, defaultdict(int)
+            counts, self._counts = self._counts, defaultdict(int)
             hour = self._hour
-            self._keep_requests(noted, hour)
+            self._keep_requests(counts, hour)
             self._keep_events()
             tokens: Counter[str] = Counter()
-            for (*_, digest), number in noted.items():
+            for (*_, digest), number in counts.items():
                 tokens[digest] += number
             digests = [digest for digest in tokens if digest]
             for start in range(0, max(1, len(digests)), MAXIMUM_BATCH):
@@ -241,12 +242,12 @@ class RedisCounting:
         else:
             self._schedule()
 
-    def _keep_requests(self, noted: Mapping[Noted, int], hour: int) -> None:
+    def _keep_requests(self, counts: Mapping[UsageKey, int], hour: int) -> None:
         alike: Counter[tuple[str, str, int, bytes]] = Counter()
-        for (policy, reason, status, cache_status, _), number in noted.items():
+        for (policy, reason, status, cache_status, _), number in counts.items():
             alike[policy, reason, status, cache_status] += number
         for one, number in alike.items():
-            counted = read_noted(*one)
+            counted = read_usage_key(*one)
             text = write_counted(counted)
             self._keep(_Counter(redis_keys.policy_usage(counted.policy, hour), text, hour), number)
             self._keep(_Counter(redis_keys.all_requests(), text), number)

@@ -79,8 +79,8 @@ class FailureLog:
         self._is_told = False
         self._told_at: dict[Cause, float] = {}
 
-    def note(self, error: UpstreamError) -> None:
-        """Record that a request failed, and log its cause if it is new."""
+    def record_failure(self, error: UpstreamError) -> None:
+        """Count a failed request, and log its cause if it is new."""
         self._failed += 1
         if error.cause is self.cause:
             return
@@ -92,8 +92,8 @@ class FailureLog:
         words = str(error.__cause__ or "") or error
         logger.warning("backend %s: %s: %s (%s)", self._name, error.cause, ADVICE[error.cause], words)
 
-    def end(self) -> None:
-        """Record that a request was answered, and log the end of a failure."""
+    def record_success(self) -> None:
+        """Record that a request was answered, and log the end of a failure that was logged."""
         if self._is_told:
             logger.warning("backend %s: answers again; %d requests failed", self._name, self._failed)
         self.cause, self._failed, self._is_told = None, 0, False

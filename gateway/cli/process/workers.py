@@ -81,7 +81,7 @@ class Beats:
         self.is_up = False
         self._silent_ticks = 0
 
-    def note(self, has_beaten: bool) -> str:
+    def record_look(self, has_beaten: bool) -> str:
         """Take in the result of a look. Return what is wrong with the process, or an empty text."""
         self.is_up |= has_beaten
         self._silent_ticks = 0 if has_beaten else self._silent_ticks + 1
@@ -129,7 +129,7 @@ class Child:
         has_beaten = False
         with suppress(OSError):  # there is nothing to be read
             has_beaten = bool(self._ear.recv(4096))
-        return self._beats.note(has_beaten)
+        return self._beats.record_look(has_beaten)
 
     def reload(self) -> None:
         """Make it reload the policies and reopen its logs."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.admission.decision import Deny, Facts, ends_at
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused, ends_at
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.problems import PROBLEMS, build_refusal
@@ -17,44 +17,15 @@ from gateway.core.http.ratelimit_fields import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.http.tracing import trace_of
-from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.costs import outcome_of
-from gateway.core.quotas.model import Window, retry_after_seconds
-from gateway.core.tokens.records import AccessRecord, TokenRecord, build_time
+from gateway.core.quotas.model import Window
+from gateway.core.tokens.records import AccessRecord, build_time
 from gateway.core.tokens.text import token_id
-from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
+from gateway.core.variants.model import InvalidOptions
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
 """Seconds before a token expires from which X-Token-Expires-At warns: two weeks."""
-
-
-class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `record`, which is None if the rule is public."""
-
-    rule: Rule
-    record: TokenRecord | None
-    facts: Facts
-    wanted: Variant | None = None
-    """The requested variant, if the rule has variants."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass. `rule` and `facts` are set as far as it came; `facts` need an authenticated token."""
-
-    reason: Reason
-    rule: Rule | None = None
-    facts: Facts | None = None
-    retry_after: int | None = None
-    violated_policies: tuple[str, ...] = ()
-    detail: str = ""
-    """The detail of this occurrence; if empty, the reason's usual detail applies."""
-    mistakes: tuple[OptionMistake, ...] = ()
-    policy: Policy | None = None
-    """The policy whose error format applies if no rule matched; None if no policy does."""
-    lacking: str = ""
-    """What a proxy that asks leaves out (core/http/forward_auth.py)."""
-    upstream_error: str = ""
-    """Why the backend failed (core/upstream/causes.py)."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
@@ -64,23 +35,7 @@ def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
     return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
-def refuse(rule: Rule, verdict: Deny) -> Refused:
-    """Return the refusal for a verdict; over a quota, it says when to retry."""
-    facts, windows = verdict.facts, verdict.violated
-    if verdict.reason is not Reason.QUOTA_EXCEEDED or facts is None:
-        return Refused(verdict.reason, rule, facts)
-    return Refused(
-        verdict.reason,
-        rule,
-        facts,
-        retry_after=retry_after_seconds(
-            windows, facts.now, token_id(facts.record.digest) if facts.record else facts.address
-        ),
-        violated_policies=tuple(window.quota.name for window in windows),
-    )
-
-
-def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused:
+def refuse_options(rule: Rule, facts: AdmissionFacts, invalid: InvalidOptions) -> Refused:
     """Return the refusal of a variant that is not offered: 404 if the path asks for it."""
     if invalid.in_path:
         return Refused(Reason.NO_MATCHING_RULE, rule, facts)
@@ -113,7 +68,7 @@ def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Re
     units = facts.cost - cost
     if units == 0:
         return outcome
-    windows = tuple(one.given_back(units, facts.now) if one.fits_at is None else one for one in facts.windows)
+    windows = tuple(one.after_refund(units, facts.now) if one.fits_at is None else one for one in facts.windows)
     settled = msgspec.structs.replace(facts, windows=windows, cost=cost)
     return msgspec.structs.replace(outcome, facts=settled)
 
@@ -136,7 +91,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
 
 
-def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
+def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
     """Return RateLimit-Policy and RateLimit; both are empty if there is nothing to announce."""
     allotment = rule.allotment_of(facts.record)
     if allotment is None or not facts.windows:

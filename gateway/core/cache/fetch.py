@@ -1,11 +1,11 @@
-"""One fetch of an answer for all that wait for it: whose turn it is, and how it ended."""
+"""One fetch of an answer for all that wait for it: the role of each, and how the fetch ended."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.cache import reuse
 from gateway.core.cache.model import Export
 from gateway.core.errors import UpstreamError
@@ -13,8 +13,8 @@ from gateway.core.http.messages import RequestHead, Response
 from gateway.core.policies.model import CacheRule
 
 
-class Lead(msgspec.Struct, frozen=True):
-    """It is the caller's turn: others wait until it reports the result."""
+class Leader(msgspec.Struct, frozen=True):
+    """The caller fetches: others wait until it reports the result."""
 
     lease: str
     holder: str
@@ -23,7 +23,7 @@ class Lead(msgspec.Struct, frozen=True):
     """Unix milliseconds by Redis' clock; None if it could not be asked."""
 
 
-class Landed(msgspec.Struct, frozen=True):
+class Shared(msgspec.Struct, frozen=True):
     """The answer was fetched meanwhile: the heads stored now, and the content if it is at hand.
 
     No heads means that a purge came first: waiting requests must not take what was requested before it.
@@ -34,7 +34,7 @@ class Landed(msgspec.Struct, frozen=True):
     content: bytes | None = None
 
 
-class Alone(msgspec.Struct, frozen=True):
+class Bypass(msgspec.Struct, frozen=True):
     """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
 
     has_failed: bool = False
@@ -54,8 +54,8 @@ exceeds the limit of one entitlement (large); or the store refused it.
 """
 DETAILS: Mapping[Stored, str] = {"full": "store-full", "large": "store-large", "refused": "store-refused"}
 """What Cache-Status says if an answer was not stored though it might have been (RFC 9211 2.8)."""
-Turn: TypeAlias = Lead | Landed | Alone
-Landing: TypeAlias = Landed | Alone | Failed
+FetchRole: TypeAlias = Leader | Shared | Bypass
+FetchResult: TypeAlias = Shared | Bypass | Failed
 
 
 class Shaped(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class Storing(msgspec.Struct, frozen=True):
     began_at: int
     """When the fetch began: a purge since then prevents storing."""
     keep_milliseconds: int
-    lead: Lead | None
+    leader: Leader | None
     """Its lease ends when the answer is stored."""
     document: str = ""
     """The export of the document that it was made from, which ends together with it; empty if there is none."""
@@ -103,7 +103,7 @@ class Fetch(msgspec.Struct, frozen=True):
     why: str
     stored: Export | None
     """The stored response that may still be good."""
-    lead: Lead | None
+    leader: Leader | None
     """The lead whose end others wait for."""
     shaped: Shaped | None = None
     """The variant that replaces the backend's answer."""
@@ -113,9 +113,9 @@ class Fetch(msgspec.Struct, frozen=True):
         """Unix milliseconds by Redis' clock, before the backend was asked."""
         if self.shaped is not None and self.shaped.began_at is not None:
             return self.shaped.began_at
-        if self.lead is None or self.lead.began_at is None:
+        if self.leader is None or self.leader.began_at is None:
             return self.admission.facts.stored_now
-        return self.lead.began_at
+        return self.leader.began_at
 
     def cache_status(self, stored: Stored | None, status: int | None = None, objection: str = "") -> bytes:
         """Return Cache-Status (RFC 9211) for the result; `status` is the backend's if it is not passed on.

@@ -44,21 +44,21 @@ def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
     return record.project if cache.shared_by == "project" else record.owner
 
 
-def export_key(rule: Rule, head: RequestHead, wanted: Variant | InvalidOptions | None = None) -> str:
+def export_key(rule: Rule, head: RequestHead, variant: Variant | InvalidOptions | None = None) -> str:
     """Return the key of a request's export within its entitlement; empty if no export can answer it.
 
     Scheme and authority are part of it as the backend gets them: its answer may link to them, or redirect from one
     scheme to the other. The admission script adds the entitlement as a prefix. For a rule with variants, the key has
-    the variant `wanted`, however the query spells it, the policy's form of the document, and the version of the
-    renderers. It also has the groups that the rule names: an entry that another policy file stored is in other groups,
-    where no purge of these would find it.
+    the variant, however the query spells it, the policy's form of the document, and the version of the renderers. It
+    also has the groups that the rule names: an entry that another policy file stored is in other groups, where no purge
+    of these would find it.
     """
-    if rule.cache is None or not is_cacheable(rule, head) or isinstance(wanted, InvalidOptions):
+    if rule.cache is None or not is_cacheable(rule, head) or isinstance(variant, InvalidOptions):
         return ""
     common = (rule.policy.name, rule.pattern.text, _digest(*rule.cache.groups), head.scheme, head.authority)
-    if rule.variants is None or wanted is None:
+    if rule.variants is None or variant is None:
         return _digest(*common, rule.source or head.target)
-    return _digest(*common, head.path, wanted.identity, rule.variants.form.identity, RENDERING)
+    return _digest(*common, head.path, variant.identity, rule.variants.form.identity, RENDERING)
 
 
 def variant_of(head: StoredHead) -> str:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.cache.model import Export, StoredHead, current_age, matches
 from gateway.core.cache.told import told

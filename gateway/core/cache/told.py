@@ -6,8 +6,7 @@ the backend got.
 
 from collections.abc import Collection
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.cache.model import Selection, select
 from gateway.core.http.messages import Field, Fields, RequestHead
 from gateway.core.upstream.forwarding import build_request_fields, edit_fields, passes_as_it_is
@@ -22,8 +21,8 @@ AS_IT_IS: Field = (b"accept-encoding", b"identity")
 
 def build_fields(request: RequestHead, admission: Authorized, dropped: frozenset[bytes] = frozenset()) -> list[Field]:
     """Return the fields of an authorised request for its backend, before the policy's edits."""
-    scopes = effective_scopes(admission.rule, admission.facts) if admission.record else ""
-    return build_request_fields(request, admission.rule.policy, admission.record, scopes, dropped)
+    scopes = effective_scopes(admission.rule, admission.facts) if admission.facts.record else ""
+    return build_request_fields(request, admission.rule.policy, admission.facts.record, scopes, dropped)
 
 
 def build_whole_fields(request: RequestHead, admission: Authorized) -> list[Field]:

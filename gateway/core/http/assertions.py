@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.messages import Field, RequestHead
 from gateway.core.tokens.text import token_id
 from gateway.core.upstream.client_fields import ASSERTION_FIELD
@@ -67,7 +66,7 @@ class PublicKey(msgspec.Struct, frozen=True):
 
 def build_claims(issuer: str, request: RequestHead, admission: Authorized, target: str) -> Claims | None:
     """Return the claims about a request for `target`, or None if it has no token or the backend wants no assertion."""
-    policy, record = admission.rule.policy, admission.record
+    policy, record = admission.rule.policy, admission.facts.record
     if policy.upstream.audience is None or record is None:
         return None
     now = int(request.received_at)

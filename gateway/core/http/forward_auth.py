@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.client_address import ForwardingField, names_client
 from gateway.core.http.fields import parse_authority
 from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, single_values
@@ -82,7 +81,7 @@ def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence
 
     Fields without a value are sent too, empty: the proxy replaces with them what its client sent.
     """
-    policy, record = admission.rule.policy, admission.record
+    policy, record = admission.rule.policy, admission.facts.record
     fields: list[Field] = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
     scopes = effective_scopes(admission.rule, admission.facts) if record else ""
     identity = [*build_identity_fields(record, scopes), *(assertion or ((ASSERTION_FIELD, b""),))]

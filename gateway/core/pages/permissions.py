@@ -59,14 +59,14 @@ def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | No
 
     `owner` is the record of the new token's owner, if there is one; a scope that the owner lacks cannot be granted.
     """
-    sides = [" ".join(policy.scopes) if giver is None else giver.scopes]
+    grantors = [" ".join(policy.scopes) if giver is None else giver.scopes]
     if owner is not None:
-        sides.append(" ".join(owner.permissions.values()))
-    held = [set(side.split()) for side in sides]
+        grantors.append(" ".join(owner.permissions.values()))
+    held = [set(grantor.split()) for grantor in grantors]
     return frozenset(
         scope
         for scope in policy.usable_scopes()
-        if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
+        if not any(policy.scope_grants[scope].isdisjoint(grantor) for grantor in held)
     )
 
 
@@ -77,15 +77,15 @@ def why_none(policy: Policy, giver: TokenRecord | None) -> str:
     return f"The token you signed in with does not hold {policy.parent_scope}, so it can make no others."
 
 
-def as_given(giver: TokenRecord | None, wanted: TokenRequest) -> TokenRequest:
+def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
     """Return the request with the giver's plan and owner, in whose name and bounds the token will act."""
     if giver is None:
-        return wanted
-    return msgspec.structs.replace(wanted, plan=giver.plan, owner=giver.owner)
+        return request
+    return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
 
 
 def excess(
-    policy: Policy, giver: TokenRecord | None, wanted: TokenRequest | TokenChange, old: TokenRecord | None = None
+    policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
     """Return why the giver cannot grant the request, in words; empty if it can.
 
@@ -93,8 +93,8 @@ def excess(
     """
     if giver is None:
         return ""
-    scopes = set(wanted.scopes) if isinstance(wanted.scopes, tuple) else set[str]()
-    ends = wanted.expires_at
+    scopes = set(request.scopes) if isinstance(request.scopes, tuple) else set[str]()
+    ends = request.expires_at
     if old is not None:
         scopes -= set(old.scopes.split())
         ends = msgspec.UNSET if ends == old.expires_at else ends

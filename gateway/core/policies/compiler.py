@@ -45,7 +45,7 @@ from gateway.core.policies.schema import (
     PolicyDocument,
     RuleTable,
 )
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.policies.versions import version_of
 from gateway.core.quotas.model import Quota, parse_duration
 from gateway.core.tokens.credentials import credential_fields
@@ -321,7 +321,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         manage=table.manage,
         token_segment=find_token(draft, pattern, table, path),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:

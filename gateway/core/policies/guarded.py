@@ -11,7 +11,7 @@ import msgspec
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.matching import Pattern
 from gateway.core.policies.model import Policy, PolicySet, Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.costs import Cost
 
 
@@ -32,7 +32,7 @@ def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 def require(rule: Rule, needed: Sequence[str]) -> Rule:
@@ -48,7 +48,7 @@ def require(rule: Rule, needed: Sequence[str]) -> Rule:
         granting=tuple(policy.scope_grants.get(scope, frozenset[str]()) for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
     )
-    return msgspec.structs.replace(stricter, terms=encode_terms(stricter))
+    return msgspec.structs.replace(stricter, script_rule=encode_script_rule(stricter))
 
 
 class GuardedRules:

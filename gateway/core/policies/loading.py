@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.core.admission.decision import Allow, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Refused, decide
 from gateway.core.errors import ConfigurationError
 from gateway.core.http.problems import PROBLEMS
 from gateway.core.http.reasons import Reason
@@ -139,8 +139,8 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
         return Reason.NO_MATCHING_RULE
     if not test.token and not rule.is_public:
         return Reason.MISSING_CREDENTIALS
-    verdict = decide(rule, _facts(rule, plan, test, rule.project_of(segments)))
-    if not isinstance(verdict, Allow):
+    verdict = decide(_facts(rule, plan, test, rule.project_of(segments)))
+    if isinstance(verdict, Refused):
         return verdict.reason
     invalid = parse_variant(rule.variants, query, segments) if rule.variants else None
     if not isinstance(invalid, InvalidOptions):
@@ -148,9 +148,10 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
     return Reason.NO_MATCHING_RULE if invalid.in_path else Reason.INVALID_OPTION
 
 
-def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
+def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> AdmissionFacts:
     scopes = rule.policy.own_scopes(rule.policy.scopes if test.scopes is None else test.scopes)
     record = TokenRecord(0, "", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
-    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)
+    request = AdmissionRequest(rule, project=asked_project)
+    return AdmissionFacts(request, 0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())

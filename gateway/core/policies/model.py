@@ -309,18 +309,20 @@ class Policy(msgspec.Struct, frozen=True):
         """Return those of the scopes that a token gets if none are named: all but the one to sign in with."""
         return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
-    def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
-        """Return the scopes that all of `sides` hold and the plan covers.
+    def effective_scopes(self, grantors: Sequence[str], plan: str) -> str:
+        """Return the scopes that all of `grantors` hold and the plan covers.
 
         If more than the token decides, implied scopes are listed too.
         """
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
-        if held is None and len(sides) == 1:
-            return sides[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(sides[0].split())
-        sets = [side.split(" ") for side in sides]
+        if held is None and len(grantors) == 1:
+            return grantors[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(grantors[0].split())
+        sets = [grantor.split(" ") for grantor in grantors]
         usable = self.scope_grants if held is None else held
         return " ".join(
-            sorted(scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(side) for side in sets))
+            sorted(
+                scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(grantor) for grantor in sets)
+            )
         )
 
 
@@ -351,7 +353,7 @@ class Rule(msgspec.Struct, frozen=True):
     """The index of the path segment that names the token."""
     source: str = ""
     """The target that the backend is asked for; if empty, the request's own. Only `document_rule` sets it."""
-    terms: bytes = b""
+    script_rule: bytes = b""
     """The rule in JSON, as the admission script reads it."""
     allotments: Mapping[str, Allotment] = {}
     """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""

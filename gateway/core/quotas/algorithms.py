@@ -53,7 +53,7 @@ class State(Protocol):
         """Return when units that find no room now, but are fewer than the capacity, will fit."""
         ...
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
         """Return the state without units that were charged earlier, or None if they no longer count."""
         ...
 
@@ -80,7 +80,7 @@ class FixedWindow(msgspec.Struct, frozen=True):
         """Return when units that find no room now, but are fewer than the capacity, will fit."""
         return self.resets_at
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
         """Return the state without units that were charged earlier, or None if they no longer count."""
         is_same = self.resets_at > now and self.resets_at - quota.window <= charged_at
         return FixedWindow(self.resets_at, max(0, self.used - units)) if is_same else None
@@ -114,7 +114,7 @@ class SlidingCounter(msgspec.Struct, frozen=True):
         left = min(-(-(room + 1) * quota.ticks // units) - 1, quota.ticks)
         return max(ends - left * quota.tick, ends - quota.window)
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "SlidingCounter | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "SlidingCounter | None":
         window, start = self.advance(quota, now), charged_at - charged_at % quota.window
         if start == window.start:
             return SlidingCounter(start, window.before, max(0, window.current - units))
@@ -150,7 +150,7 @@ class MovingLog(msgspec.Struct, frozen=True):
         until = self.totals[-1] + cost - quota.limit
         return self.times[bisect_right(self.totals, until - 1)] + quota.window
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "MovingLog | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "MovingLog | None":
         index = bisect_right(self.times, charged_at) - 1
         if index < 0 or self.times[index] != charged_at or len(self.times) - 1 - index > MAXIMUM_LATER:
             return None
@@ -183,7 +183,7 @@ class TokenBucket(msgspec.Struct, frozen=True):
         excess = self.debt + (cost - quota.capacity) * quota.ticks
         return self.at + -(-excess // quota.limit) * quota.tick
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "TokenBucket | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "TokenBucket | None":
         owed = self.advance(quota, now)
         repaid = max(0, -((charged_at - now) // quota.tick)) * quota.limit
         left = units * quota.ticks - repaid
@@ -208,7 +208,7 @@ class Leases(msgspec.Struct, frozen=True):
     def fits_at(self, quota: Quota, cost: int) -> int:
         return self.at + RETRY_MILLISECONDS
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "None":
         return None  # it ends with the request, by `release`
 
     def release(self, lease: str) -> "Leases":

@@ -1,6 +1,6 @@
 """The charging of a request's quotas: the reference model of adapters/scripts/charging.lua, for simulation.
 
-`charge` and `give_back` return what the scripts return for the same quotas, states, cost and time, unless another
+`charge` and `refund` return what the scripts return for the same quotas, states, cost and time, unless another
 algorithm has counted for the same limit; a property test holds them equal. The caller must know whose states they are:
 `partitions.holder_of` says who shares them.
 """
@@ -41,12 +41,12 @@ def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, n
     return Charge(is_charged, tuple(windows), tuple(changed))
 
 
-def give_back(
+def refund(
     quotas: Sequence[Quota], states: Sequence[State | None], units: int, charged_at: int, now: int
 ) -> tuple[State | None, ...]:
     """Return the states without `units` of what was charged at `charged_at`, as far as these still count."""
     return tuple(
-        state and (state.give_back(quota, units, charged_at, now) or state)
+        state and (state.refund(quota, units, charged_at, now) or state)
         for quota, state in zip(quotas, states, strict=True)
     )
 

@@ -167,7 +167,7 @@ class Window(msgspec.Struct, frozen=True):
         """Return whether `cost` more units do not fit."""
         return self.used + self.quota.units_of(cost) > self.quota.capacity
 
-    def given_back(self, units: int, now: int) -> "Window":
+    def after_refund(self, units: int, now: int) -> "Window":
         """Return the window after units were given back, as far as it can tell; `now` is in milliseconds."""
         if self.quota.is_concurrency:
             return self
@@ -195,9 +195,12 @@ def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:
 
 
 def retry_after_seconds(windows: Sequence[Window], now: int, who: str) -> int:
-    """Return the seconds until the request fits into all of `windows`, plus a share that is constant for `who`."""
-    wait = max(window.wait_seconds(now) for window in windows)
-    spread = max(window.spread_seconds(now) for window in windows)
+    """Return the seconds until the request fits into all of `windows`, at least one, plus a share.
+
+    The share is constant for `who`.
+    """
+    wait = max((window.wait_seconds(now) for window in windows), default=0)
+    spread = max((window.spread_seconds(now) for window in windows), default=0)
     return max(1, wait + zlib.crc32(who.encode()) % (spread + 1))
 
 

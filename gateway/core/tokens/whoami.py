@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason

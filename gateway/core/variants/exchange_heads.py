@@ -142,7 +142,7 @@ _DIRECTIVES = b"gateway-source-control"
 _OWN_VIA = (b"via", b"1.1 " + PSEUDONYM)
 
 
-def find_wanted(rule: Rule, request: RequestHead, segments: tuple[str, ...]) -> Variant | InvalidOptions | None:
+def find_variant(rule: Rule, request: RequestHead, segments: tuple[str, ...]) -> Variant | InvalidOptions | None:
     """Return the variant that a request under the rule asks for, or None if it asks for none."""
     if rule.variants is None or request.method not in ("GET", "HEAD"):
         return None
@@ -189,7 +189,7 @@ def build_unchanged(document: ResponseHead) -> Response:
 
 
 def build_variant(
-    rule: Rule, wanted: Variant, request: RequestHead, document: ResponseHead, made: Rendered
+    rule: Rule, variant: Variant, request: RequestHead, document: ResponseHead, made: Rendered
 ) -> Response:
     """Build the variant as if a backend had given it.
 
@@ -197,7 +197,7 @@ def build_variant(
     """
     if rule.variants is None:
         raise ValueError(f"{rule.pattern.text} has no variants")
-    head = build_variant_head(rule.variants, wanted, parse_path(request.path) or (), document, made)
+    head = build_variant_head(rule.variants, variant, parse_path(request.path) or (), document, made)
     return Response(ResponseHead(head.status, [*head.fields, *_source_tag(document)]), made.content)
 
 

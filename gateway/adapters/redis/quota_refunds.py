@@ -1,8 +1,8 @@
-"""Settlements: what a request gives back when it is over, written off its path.
+"""Refunds: what a request gives back when it is over, written off its path.
 
-What is settled in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
+What is refunded in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
 overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
-expires by itself. So does everything that a killed worker had not settled yet: strict, never lenient.
+expires by itself. So does everything that a killed worker had not refunded yet: strict, never lenient.
 
 Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
@@ -14,24 +14,23 @@ from typing import Literal
 
 import msgspec
 
-from gateway.adapters.ports import Flight
+from gateway.adapters.ports import InFlight
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_quota
+from gateway.core.policies.script_rules import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
 from gateway.core.quotas.partitions import holder_of
 
 
-class Uncounted:
-    """The flight of a request that no limit counts."""
+class NullInFlight:
+    """A request that is not counted while it is in flight."""
 
-    def __enter__(self) -> "Uncounted":
+    def __enter__(self) -> "NullInFlight":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -42,17 +41,17 @@ class Uncounted:
         return response
 
 
-UNCOUNTED = Uncounted()
+NULL_IN_FLIGHT = NullInFlight()
 
 
-class Counted:
-    """The flight of one request, which ends once."""
+class CountedRequest:
+    """A request that is counted while it is in flight, which ends once."""
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release
         self._is_handed_on = False
 
-    def __enter__(self) -> "Counted":
+    def __enter__(self) -> "CountedRequest":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -60,7 +59,7 @@ class Counted:
             self._release()
 
     def until_sent(self, response: Response) -> Response:
-        """Return the response, whose stream ends the flight; complete content no longer needs the backend."""
+        """Return the response, whose stream ends the request; complete content no longer needs the backend."""
         if isinstance(response.content, bytes):
             return response
         self._is_handed_on = True
@@ -68,7 +67,7 @@ class Counted:
 
 
 class CountedStream:
-    """Content whose end, or whose `aclose`, ends the flight; ending it twice does no harm."""
+    """Content whose end, or whose `aclose`, ends the request; ending it twice does no harm."""
 
     def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
         self._content = content
@@ -102,13 +101,13 @@ class _Change(msgspec.Struct, frozen=True):
 
     key: str
     quota: Quota
-    action: Literal["give_back", "renew", "release"]
+    action: Literal["refund", "renew", "release"]
     first: str | int
     second: int = 0
 
 
-class RedisSettlements:
-    """The implementation of protocols.Settlements.
+class RedisQuotaRefunds:
+    """The implementation of ports.QuotaRefunds.
 
     `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
     """
@@ -130,7 +129,7 @@ class RedisSettlements:
         """Return a new name for a request, or nothing if the rule does not count requests in flight."""
         return self._new_id() if rule.has_leases else ""
 
-    def settle(self, outcome: Authorized | Refused) -> None:
+    def refund(self, outcome: Authorized | Refused) -> None:
         """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
@@ -138,35 +137,36 @@ class RedisSettlements:
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(rule, facts, window.quota), window.quota, "give_back", units, facts.now)
+                _Change(_key(facts, window.quota), window.quota, "refund", units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]
         )
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
         """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        lease = facts.request.lease if facts.is_charged else ""
         renewals = [
-            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in (facts.windows if facts.lease else ())
+            _Change(_key(facts, window.quota), window.quota, "renew", lease)
+            for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
         if not renewals:
-            return UNCOUNTED
-        self._held[facts.lease] = renewals
+            return NULL_IN_FLIGHT
+        self._held[lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        return Counted(lambda: self._release(facts.lease))
+        return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:
-        """Settle what is left."""
+        """Refund what is left."""
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        await self.settled()
+        await self.drain()
 
-    async def settled(self) -> None:
-        """Wait until nothing is left to be settled."""
+    async def drain(self) -> None:
+        """Wait until nothing is left to be refunded."""
         self._flush()
         while self._sending is not None:
             await asyncio.wait([self._sending])
@@ -210,5 +210,6 @@ class RedisSettlements:
             return  # said above
 
 
-def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
-    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
+def _key(facts: AdmissionFacts, quota: Quota) -> str:
+    request = facts.request
+    return redis_keys.counter(quota, request.rule.policy.name, holder_of(quota.per, facts.record, request.address))

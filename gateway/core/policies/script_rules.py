@@ -1,4 +1,4 @@
-"""The terms of a rule for the admission script: JSON that is encoded once, when the policies are loaded."""
+"""What the admission script reads of a rule: JSON that is encoded once, when the policies are loaded."""
 
 from itertools import groupby
 from typing import Any
@@ -9,15 +9,15 @@ from gateway.core.policies.model import Allotment, Rule
 from gateway.core.quotas.model import FIXED_WINDOW, Quota
 
 
-def encode_terms(rule: Rule) -> bytes:
-    """Encode the terms of a rule, as adapters/scripts/admit.lua names them."""
+def encode_script_rule(rule: Rule) -> bytes:
+    """Encode a rule as adapters/scripts/admit.lua reads it."""
     return msgspec.json.encode(
         {
             "policy": rule.policy.name,
             "is_public": rule.is_public,
             "needed": [sorted(scopes) for scopes in rule.granting],
             "plans": {
-                name: {"permits": name in rule.permitted_plans, **_allotment_terms(allotment)}
+                name: {"permits": name in rule.permitted_plans, **_script_allotment(allotment)}
                 for name, allotment in rule.allotments.items()
             },
             "plan": rule.policy.first_plan,
@@ -31,26 +31,27 @@ def encode_terms(rule: Rule) -> bytes:
 
 def encode_quota(quota: Quota) -> bytes:
     """Encode one quota as the settling script reads it."""
-    return msgspec.json.encode(_quota_terms(quota))
+    return msgspec.json.encode(_script_quota(quota))
 
 
-def _allotment_terms(allotment: Allotment) -> dict[str, Any]:
+def _script_allotment(allotment: Allotment) -> dict[str, Any]:
     """Return the quotas of the token itself and, if there are some, those that it shares, by partition."""
     parts = {
-        per: [_quota_terms(quota) for quota in quotas] for per, quotas in groupby(allotment.quotas, lambda one: one.per)
+        per: [_script_quota(quota) for quota in quotas]
+        for per, quotas in groupby(allotment.quotas, lambda one: one.per)
     }
     own = {"quotas": parts.pop("token", [])}
     return {**own, "shared": list(parts.items())} if parts else own
 
 
-def _quota_terms(quota: Quota) -> list[str | int | bool]:
+def _script_quota(quota: Quota) -> list[str | int | bool]:
     """Return a quota by position, as adapters/scripts/quotas.lua names it.
 
     An enforced fixed window needs only the first three.
     """
-    terms: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
+    encoded: list[str | int | bool] = [quota.counter, quota.capacity, quota.window]
     if quota.algorithm != FIXED_WINDOW or quota.is_shadow:
-        terms += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
+        encoded += [quota.algorithm, quota.tick, quota.ticks, quota.limit, quota.field]
     if quota.is_shadow:
-        terms.append(True)
-    return terms
+        encoded.append(True)
+    return encoded
