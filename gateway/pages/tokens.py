@@ -215,7 +215,7 @@ async def _find_maker(pages: Pages, visitor: Visitor, made_by: str) -> TokenView
 
 
 async def _find_made(pages: Pages, visitor: Visitor, identity: str) -> list[TokenView]:
-    """Return the tokens made with a token, and with those, within the visitor's access: one more than MOST_MADE at most."""
+    """Return the tokens made with a token, and with those, within the visitor's access; at most MOST_MADE + 1."""
     made = await pages.management.list_made(identity, MOST_MADE)
     return [view for view in made if visitor.access.covers(view.record)][: MOST_MADE + 1]
 
