@@ -12,7 +12,6 @@ from gateway.adapters.ports import AccessLog, Recall, Releases
 from gateway.adapters.redis.admissions import build_question
 from gateway.core.admission.decision import (
     FAILED_CREDENTIALS,
-    IDENTITY_CHECKS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
     AdmissionFacts,
@@ -46,7 +45,9 @@ from gateway.core.tokens.text import token_id
 from gateway.core.usage import build_usage_key
 from gateway.pipeline.cache import export_name
 
-DECIDED = frozenset(reason for reason, _ in (*IDENTITY_CHECKS, *TOKEN_CHECKS, *PERMISSION_CHECKS))
+DECIDED = frozenset(
+    [Reason.REVOKED_TOKEN, Reason.UNKNOWN_TOKEN, *(reason for reason, _ in (*TOKEN_CHECKS, *PERMISSION_CHECKS))]
+)
 """The reasons of a refusal that follow from what Redis says."""
 HIT = b"gateway; hit; ttl="
 

@@ -97,7 +97,7 @@ class Generations(Generic[T]):
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def find(self, key: bytes) -> T | None:
+    def get(self, key: bytes) -> T | None:
         """Return the entry, and keep it longer."""
         found = self._young.get(key)
         if found is None and self._old:
@@ -161,7 +161,7 @@ class Recognition:
         """Return the hash for the requests of a connection, to be copied for each of them."""
         return hashlib.blake2b(f"{peer} {scheme} ".encode(), digest_size=KEY_BYTES, key=self._secret)
 
-    def find(self, key: bytes) -> Known | None:
+    def look_up(self, key: bytes) -> Known | None:
         """Return what is known of a request by the policies of the moment, None if it has to be read."""
         current = self._policies.current
         if current is not self._served:
@@ -170,14 +170,14 @@ class Recognition:
             self._unknown.clear()
             self._seen.clear()
             return None
-        known = self._known.find(key) or self._unknown.find(key)
+        known = self._known.get(key) or self._unknown.get(key)
         if known is not None and self._failures is not None and self._failures.retry_after(known.client) is not None:
             return None
         return known
 
     def sight(self, key: bytes) -> Lesson | None:
         """Return a lesson for a request that is seen again; most are never seen again, so the first time gives none."""
-        sights = self._seen.find(key) or 0
+        sights = self._seen.get(key) or 0
         if sights <= MAXIMUM_LESSONS:
             self._seen.put(key, sights + 1)
         return Lesson(key) if 0 < sights <= MAXIMUM_LESSONS else None
@@ -277,7 +277,7 @@ class Recognition:
             return
         self._counts[RECOGNITION + "learnt"] += 1
         table = self._unknown if found.is_guess else self._known
-        before = table.find(lesson.key)
+        before = table.get(lesson.key)
         if before is not None:
             known.allowed, known.refused = before.allowed, before.refused
         if found.charged:

@@ -446,7 +446,7 @@ def test_garbage_evicts_nothing() -> None:
     table = Generations[int](3)
     table.put(b"used", 1)
     for number in range(100):
-        assert 1 == table.find(b"used")
+        assert 1 == table.get(b"used")
         table.put(b"%d" % number, number)
     assert len(table) <= 6
 

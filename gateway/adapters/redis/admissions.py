@@ -34,8 +34,10 @@ class _Waiting(msgspec.Struct, frozen=True, gc=False):
     lease: str
     take: Take
     late_at: float
-    """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
-    Never, if no call was before: then the connection bounds the wait."""
+    """The loop time at which its request has waited its full timeout, for the call before and for its own.
+
+    It is infinite if no call was before: then the connection bounds the wait.
+    """
 
 
 class RedisAdmissions:
@@ -67,18 +69,14 @@ class RedisAdmissions:
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
         self._waiting.append(_Waiting(question, lease, take, late_at))
 
-    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
         """Return the facts that Redis has about the request; see ports.Admissions."""
         facts: asyncio.Future[AdmissionFacts] = asyncio.get_running_loop().create_future()
-        self.ask(build_question(asked), asked.lease, partial(self._resolve, asked, facts))
-        return facts
-
-    def admit_answered(self, asked: AdmissionRequest, answered: Answered) -> "asyncio.Future[AdmissionFacts]":
-        """Return the facts of a reply that is there already; see ports.Admissions."""
-        if answered.question != build_question(asked):
-            return self.admit(asked)
-        facts: asyncio.Future[AdmissionFacts] = asyncio.get_running_loop().create_future()
-        self._resolve(asked, facts, answered.now, answered.reply)
+        question = build_question(asked)
+        if answered is not None and answered.question == question:
+            self._resolve(asked, facts, answered.now, answered.reply)
+        else:
+            self.ask(question, asked.lease, partial(self._resolve, asked, facts))
         return facts
 
     def tell(
@@ -87,7 +85,7 @@ class RedisAdmissions:
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
+        """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone
@@ -97,22 +95,23 @@ class RedisAdmissions:
         batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
         keys, arguments = self._arguments(batch)
         self._is_under_way = True
-        self._watch(batch)
+        if batch[0].late_at < math.inf:
+            self._watch(batch)
         self._runner.call(keys, arguments, partial(self._take, batch))
 
     def _watch(self, batch: Sequence[_Waiting]) -> None:
         """Bound the wait of requests that have waited for the call before theirs already."""
-        if batch[0].late_at < math.inf:
-            left = batch[0].late_at - asyncio.get_running_loop().time()
-            self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+        left = batch[0].late_at - asyncio.get_running_loop().time()
+        self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
         """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
-        if batch[len(late) :]:
-            self._watch(batch[len(late) :])
+        rest = batch[len(late) :]
+        if rest and rest[0].late_at < math.inf:
+            self._watch(rest)
 
     def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
         self._is_under_way = False

@@ -52,7 +52,7 @@ class Draft:
         self._template += kind
         self._holes.append(position)
 
-    def finish(self) -> Form:
+    def build(self) -> Form:
         """Return the form."""
         return Form(bytes(self._template), _picker(tuple(self._holes)))
 
@@ -82,7 +82,7 @@ def cut_response(sent: bytes, values: Values, quotas: Sequence[str], *, has_cont
             if number:
                 draft.add_hole(ID, b"%b")
             draft.add(piece)
-    form = draft.finish()
+    form = draft.build()
     is_same = bool(holes) and form.fill(values) == (sent if has_content else start + end)
     return form if is_same else None
 
@@ -165,7 +165,7 @@ def cut_line(line: bytes, values: Values) -> Form | None:
         draft.add(constant)
         _add_parts(draft, parts)
     draft.add(rest)
-    form = draft.finish()
+    form = draft.build()
     return form if form.fill(values) == line else None
 
 

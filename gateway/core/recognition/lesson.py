@@ -51,6 +51,6 @@ class Lesson:
         self.is_check = False
         """Whether it is the answer to a proxy that asks, which depends on nothing but the admission."""
 
-    def forget(self) -> None:
+    def clear_out(self) -> None:
         """Drop what was filled in: the request leads back here, and only the garbage collector would end that."""
         self.request = self.facts = self.outcome = self.response = self.expected = None
