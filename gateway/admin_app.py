@@ -122,13 +122,6 @@ class Administration:
             await self.redis.close()
 
 
-def create_admin(
-    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
-) -> Litestar:
-    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
-    return build_application(Administration(settings or read_settings(), client, clock))
-
-
 def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
     """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
