@@ -52,6 +52,7 @@ ONLY_FOR = {
         "gateway.cli.exports",
         "gateway.core.pages.export_urls",
         "gateway.core.policies.compile_variants",
+        "gateway.demo.backend.design_tokens",
         "gateway.pipeline",
     },
 }
