@@ -146,7 +146,7 @@ def describe_settings() -> dict[str, str]:
 def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
     """Find variables that look like settings but are none: otherwise a setting with a typo would be ignored."""
     known = [name.upper() for name in Settings.__struct_fields__]
-    # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
+    # Kubernetes sets variables for other services: for one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
     services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
     others = (*NO_SETTINGS, *(f"{service}{kind}" for service in services for kind in ("SERVICE_", "PORT")))
     for variable in sorted(environment):
@@ -169,7 +169,7 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 def authority_of(listen: str) -> str:
     """Return the address of a listener as somebody on this machine would write it in a URL."""
-    if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
+    if listen.startswith("unix:"):  # behind a proxy, whose name is unknown here
         return "localhost"
     return f"localhost{listen}" if listen.startswith(":") else listen
 

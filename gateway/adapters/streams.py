@@ -196,7 +196,7 @@ class HeldContent(Pieces):
             self._hold.release()
             self._hold = None
 
-    def __del__(self) -> None:  # nobody sent it, and nobody gave it up
+    def __del__(self) -> None:  # it was neither sent nor closed
         self._release()
 
 

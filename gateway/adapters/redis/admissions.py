@@ -75,7 +75,7 @@ class RedisAdmissions:
         """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
-        else:  # it was there already, just before its request had gone
+        else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
     def _flush(self) -> None:
@@ -119,7 +119,7 @@ class RedisAdmissions:
                 continue
             try:
                 waiting.facts.set_result(read_facts(waiting.asked, now, reply))
-            except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
+            except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
                 waiting.facts.set_exception(error)
 
     def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:

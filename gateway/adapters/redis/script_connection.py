@@ -88,7 +88,7 @@ class DirectConnection(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(str(error)))
             return
-        if answer is not False:  # which no script answers: Redis has no word for it
+        if answer is not False:  # False: it is incomplete; no script returns that
             self._answer(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:

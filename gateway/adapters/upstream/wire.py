@@ -230,7 +230,7 @@ class ResponseReader:
                 raise httptools.HttpParserError("bytes after the response")
             self._parser.feed_data(line)
 
-    # -- what the parser calls; what is raised here comes out of its feed_data
+    # -- callbacks of the parser; its feed_data raises their exceptions
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -238,7 +238,7 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:

@@ -156,7 +156,7 @@ def _guess(content: bytes, source: str) -> str:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return "design-tokens"  # of any kind: what reads it says what is wrong
+        return "design-tokens"  # of any kind: its reader reports the mistake
     if isinstance(value, dict) and isinstance(value.get("entries"), list):
         return "translations"
     if isinstance(value, dict) and (

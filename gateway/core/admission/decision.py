@@ -156,7 +156,7 @@ def _is_of_other_project(record: TokenRecord, facts: AdmissionFacts) -> bool:
 
 def _lacks_scope(record: TokenRecord, facts: AdmissionFacts) -> bool:
     granting = facts.request.rule.granting
-    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: nobody else is asked
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: only their own scopes count
         return not _holds(granting, record.scopes)
     return not all(_holds(granting, scopes) for _, scopes in scope_grantors(record, facts))
 

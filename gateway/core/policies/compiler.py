@@ -102,7 +102,7 @@ def compile_policies(
 
 def find_credential_fields(documents: Iterable[PolicyDocument]) -> frozenset[bytes]:
     """Return the fields that can hold a token of any of the documents' policies."""
-    drafts = [Draft(document) for document in documents]  # their mistakes are found where each is compiled
+    drafts = [Draft(document) for document in documents]  # their mistakes are found when each is compiled
     return credential_fields(source for draft in drafts for source in _compile_credentials(draft))
 
 

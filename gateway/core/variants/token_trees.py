@@ -157,7 +157,7 @@ class TokenTree:
         if VALUE in member or REFERENCE not in member:
             return VALUE in member
         if id(member) not in self._known:
-            self._known[id(member)] = True  # also for what leads back to itself: a round of aliases
+            self._known[id(member)] = True  # also for a circle of aliases
             way = parse_pointer(member[REFERENCE])
             self._known[id(member)] = way is None or not self._find(way)
         return self._known[id(member)]

@@ -135,7 +135,7 @@ def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str,
                     name = f"{key}.{form}" if part is None else f"{key}.{form}.{part}"
                     if leaf is None:
                         continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": told as any other two
+                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
                         yield name, {language: leaf}
                     forms.setdefault(name, {})[language] = leaf
         elif value is not None:
