@@ -44,7 +44,7 @@ class PolicyFiles:
         self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
         self.object: Callable[[PolicySet], None] = lambda _: None
-        """Raises ConfigurationError if whoever uses the policies cannot go on with a new set."""
+        """Raises ConfigurationError if the rest of the gateway cannot run with a new set."""
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
         self._reloading = asyncio.Lock()

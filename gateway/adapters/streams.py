@@ -201,7 +201,7 @@ class HeldContent(Pieces):
 
 
 async def close_unread(content: bytes | ContentStream) -> None:
-    """Close content that nobody reads, which ends the backend's work on it."""
+    """Close content that is not read, which ends the backend's work on it."""
     if not isinstance(content, bytes):
         await content.aclose()
 
@@ -238,7 +238,7 @@ class SharedWork:
 
 
 async def _drop(task: asyncio.Task[Any]) -> None:
-    """Close the content of an answer that nobody takes."""
+    """Close the content of an answer that is not used."""
     with suppress(GatewayError):
         answer = await task
         if isinstance(answer, Response):

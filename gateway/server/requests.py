@@ -192,7 +192,7 @@ class RequestContent:
         self.has_begun = False
         """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
-        """Why it has no end, where it is malformed."""
+        """Why it has no end, if it is malformed."""
         self.awaits_continue = awaits_continue
         self._source = source
         self._pieces: list[bytes] = []

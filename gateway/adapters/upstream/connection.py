@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._inform: Inform | None = None
         self._is_busy = False
-        """From `send` until `ended` is told."""
+        """True from `send` until `ended` is called."""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """Done when the reader has something new or there is an error."""

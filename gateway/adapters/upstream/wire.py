@@ -160,7 +160,7 @@ class ResponseReader:
         self.has_begun = False
         self.head: ResponseHead | None = None
         self.interim: list[ResponseHead] = []
-        """What came before it (RFC 9110 15.2) and is to be passed on; who takes them clears the list."""
+        """Interim responses (RFC 9110 15.2) to pass on; the code that takes them clears the list."""
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""

@@ -235,7 +235,7 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
 
 
 def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
-    """Return who must hold a needed scope, each with the scopes that it holds; the plan is checked apart from these."""
+    """Return the names of all that must hold a needed scope, with their scopes; the plan is checked separately."""
     restrictions = facts.restrictions
     grantors = [("the token", record.scopes)]
     if restrictions.owner is not None:

@@ -34,7 +34,7 @@ def is_cacheable(rule: Rule, head: RequestHead) -> bool:
 
 
 def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
-    """Return who shares the exports of a rule; empty for a token without that, which shares with nobody."""
+    """Return the entitlement that shares the exports of a rule; empty for a token without one, which shares none."""
     if cache.shared_by == "public":
         return "everybody"
     if record is None:

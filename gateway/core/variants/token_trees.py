@@ -75,7 +75,7 @@ class TokenTree:
         self._extending: set[Path] = set()
         self._count = 0
         self.properties: dict[str, dict[str, Any]] = {}
-        """Group to what it says of itself, as the walk has found it; the group of all groups has no name."""
+        """The properties of each group that was found so far; the root group has no name."""
 
     def list_tokens(self) -> Iterator[tuple[str, DesignToken]]:
         """Return an iterator of each token with its place."""

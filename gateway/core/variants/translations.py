@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     values: dict[str, Value]
     """Language to value. An object holds plural forms or the like: each becomes an entry of its own, `key.form`."""
     key: str | None = None
-    """The name that somebody gave it, such as `home.hero.headline`; dots make groups."""
+    """Its assigned name, such as `home.hero.headline`; dots make groups."""
     status: str | None = None
     """Its state, in the product's own words."""
 
