@@ -22,7 +22,7 @@ from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
-from gateway.adapters.ports import Upstreams
+from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
@@ -175,20 +175,24 @@ class Gateway:
 
     async def close(self) -> None:
         """Close connections and write what is left of the access log."""
-        self.streams.close()
-        await self.export_cache.close()
-        await self.fetcher.close()
+        self.streams.stop()
+        parts: tuple[Closeable, ...] = (
+            self.export_cache,
+            self.fetcher,
+            self.fetches,
+            self.waited_for,
+            self.exports_redis,
+            self.upstreams,
+            self.refunds,
+            self.managing,
+            self.usage_counter,
+            self.counting_redis,
+            self.redis,
+        )
+        for part in parts:
+            await part.close()
         self.renderer.close()
         self.encoder.close()
-        await self.fetches.close()
-        await self.waited_for.close()
-        await self.exports_redis.close()
-        await self.upstreams.close()
-        await self.refunds.close()
-        await self.managing.close()
-        await self.usage_counter.close()
-        await self.counting_redis.close()
-        await self.redis.close()
         if self.access_log is not None:
             await self.access_log.close()
 
@@ -218,7 +222,7 @@ async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
 def request_ids() -> Iterator[str]:
     """Return an iterator of ids that no other worker or restart gives: 64 random bits of this process and a count."""
     prefix = secrets.token_hex(8)
-    return (f"{prefix}{number:08x}" for number in itertools.count(1))
+    return map(f"{prefix}%08x".__mod__, itertools.count(1))
 
 
 def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:

@@ -37,7 +37,7 @@ from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.text import digest, token_id
 from gateway.core.upstream.forwarding import Principal
-from gateway.litestar_plugin.gate import Gate, Terms
+from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
@@ -116,7 +116,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         trusted = parse_trusted_proxies(self.settings)
         acceptor = RequestAcceptor(self.policies, self.now, request_ids().__next__, trusted)
-        self._gate = Gate(self, Terms(self._policy.name, raise_refusals, patterns, exclude_opt_key), acceptor)
+        self._gate = Gate(self, GateOptions(self._policy.name, raise_refusals, patterns, exclude_opt_key), acceptor)
 
     @property
     def middleware(self) -> Callable[[ASGIApp], ASGIApp]:
@@ -238,7 +238,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         try:
             async with gateway.running():
                 yield
-                await self._handlers[gateway].finish()
+                await self._handlers[gateway].drain()
         finally:
             self._gateways.pop(asyncio.get_running_loop(), None)
             self._here = None

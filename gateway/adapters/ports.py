@@ -12,10 +12,18 @@ from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Au
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
+
+
+class Closeable(Protocol):
+    """What has connections or tasks that end with the gateway."""
+
+    async def close(self) -> None:
+        """End them; what can wait for no other process is finished first."""
+        ...
 
 
 class PolicySource(Protocol):
@@ -143,8 +151,8 @@ class InFlight(Protocol):
 class QuotaRefunds(Protocol):
     """What requests give back when they are over: soon, off their path, failing silently and strictly."""
 
-    def lease_for(self, rule: Rule) -> str:
-        """Return a unique name for a request, empty if the rule does not count those in flight."""
+    def new_lease(self) -> str:
+        """Return a name of its own for a request whose rule counts those in flight."""
         ...
 
     def refund(self, outcome: Authorized | Refused) -> None:

@@ -48,7 +48,7 @@ class ProcessRenderer:
                     asyncio.to_thread(process.render, content, form, variant), self._timeout_seconds
                 )
             except BaseException as error:  # its late answer would go to the next caller
-                process.end()
+                process.kill()
                 if isinstance(error, TimeoutError):
                     problem = f"rendering it takes more than {self._timeout_seconds:g} seconds"
                     raise BrokenDocument("$", problem) from None
@@ -63,7 +63,7 @@ class ProcessRenderer:
     def close(self) -> None:
         """End the processes."""
         while self._idle:
-            self._idle.pop().end()
+            self._idle.pop().kill()
 
 
 class _Process:
@@ -88,8 +88,8 @@ class _Process:
         outcome, written = read_outcome(self._outcomes)
         return Rendered(written, outcome.tag) if isinstance(outcome, Done) else outcome
 
-    def end(self) -> None:
-        """Kill the process; a thread that waits for it wakes up."""
+    def kill(self) -> None:
+        """End it now; a thread that waits for it wakes up."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._jobs, self._outcomes):

@@ -58,7 +58,7 @@ class StreamWatch:
             self._look_by(min(now + POLL_SECONDS, entry.ends_at))
         return partial(self._open.discard, entry)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Stop looking."""
         self._stop_timer()
         if self._looking is not None:

@@ -60,8 +60,8 @@ class HeldBytes:
         hold.size = size
         return True
 
-    def end(self, hold: "Hold") -> None:
-        """Give all of a hold back."""
+    def free(self, hold: "Hold") -> None:
+        """Free all the bytes of a hold."""
         self.used -= hold.size
         if hold.key is not None:
             self._waiting -= hold.size
@@ -94,7 +94,7 @@ class Hold:
         """Remove one holder."""
         self.holders -= 1
         if self.holders == 0:
-            self._held.end(self)
+            self._held.free(self)
 
     def fit(self, size: int) -> None:
         """Shrink to the content's real size, if that is smaller."""

@@ -19,10 +19,13 @@ from gateway import __version__
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Exports
 from gateway.admin.access import SCOPE, Access, StrictRequest, check_query
+from gateway.admin.history import search_history
 from gateway.admin.oauth import introspect, revoke
-from gateway.admin.others import HANDLERS, show_policy_usage, show_token_usage
+from gateway.admin.policies import change_owner, get_owner, list_exports, list_owners, list_policies, list_projects
 from gateway.admin.problems import EXCEPTION_HANDLERS
+from gateway.admin.purges import purge
 from gateway.admin.tokens import TokenController, revoke_many
+from gateway.admin.usage import show_policy_usage, show_token_usage
 from gateway.core.tokens.audit import Actor
 from gateway.management import Management
 
@@ -53,7 +56,14 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
         route_handlers=[
             TokenController,
             revoke_many,
-            *HANDLERS,
+            list_policies,
+            list_exports,
+            list_projects,
+            list_owners,
+            get_owner,
+            change_owner,
+            search_history,
+            purge,
             show_token_usage,
             show_policy_usage,
             introspect,

@@ -29,7 +29,7 @@ class OwnCall:
         self._has_begun = False
         self._ended: StreamRevoked | None = None
 
-    def end(self, reason: Reason) -> None:
+    def abort(self, reason: Reason) -> None:
         """Abort the answer, wherever the handler waits."""
         self._ended = StreamRevoked(reason)
         if self._has_begun:

@@ -59,7 +59,7 @@ class _Kept(dict[frozenset[bytes], ByName[bool]]):
 _KEPT = _Kept()
 
 
-class Terms(msgspec.Struct, frozen=True):
+class GateOptions(msgspec.Struct, frozen=True):
     """The options of an app's gate; see GatewayPlugin."""
 
     policy: str
@@ -72,8 +72,8 @@ class Terms(msgspec.Struct, frozen=True):
     """The key in the `opt` of handlers that the gate ignores."""
 
 
-class Parts(Protocol):
-    """The parts of the gateway that the gate uses."""
+class GateDependencies(Protocol):
+    """What the gate needs of the gateway."""
 
     @property
     def exchange(self) -> Exchange:
@@ -94,13 +94,13 @@ class Parts(Protocol):
 class Gate:
     """The gate; `wrap` is the middleware."""
 
-    def __init__(self, parts: Parts, terms: Terms, acceptor: RequestAcceptor) -> None:
-        self._parts = parts
-        self._terms = terms
+    def __init__(self, dependencies: GateDependencies, options: GateOptions, acceptor: RequestAcceptor) -> None:
+        self._dependencies = dependencies
+        self._options = options
         self._acceptor = acceptor
-        self._rules = GuardedRules(parts.policies.current, terms.policy)
+        self._rules = GuardedRules(dependencies.policies.current, options.policy)
         self._needs: dict[BaseRouteHandler, Needs | None] = {}
-        self._excluded = re.compile("|".join(terms.exclude)) if terms.exclude else None
+        self._excluded = re.compile("|".join(options.exclude)) if options.exclude else None
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return the app behind the gate."""
@@ -136,7 +136,7 @@ class Gate:
         """Let the handler answer in this call."""
         call = OwnCall(send)
         find_again = partial(self._find_rule_again, scope, request)
-        permission = await self._parts.exchange.permit(request, rule, find_again, call.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.abort)
         if isinstance(permission, Response):
             await self._refuse(permission, send)
             return
@@ -153,7 +153,7 @@ class Gate:
         """Send an answer that is stored, or is made now and stored; wait for the handler's work after it."""
         call = Call(self, app, scope, request.path, rule.scopes)
         token = CALL.set(call)
-        exchange = self._parts.exchange
+        exchange = self._dependencies.exchange
         try:
             response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
             if response.refused is not None:
@@ -181,7 +181,7 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
-        permission = await self._parts.exchange.permit(request, rule, find_rule, socket.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return
@@ -201,7 +201,7 @@ class Gate:
             permission.close()
 
     async def _refuse(self, response: Response, send: Send) -> None:
-        if not self._terms.raises:
+        if not self._options.raises:
             await reply(_without_intermediary(response), send)
             return
         _note_refused(response)
@@ -217,7 +217,7 @@ class Gate:
         return request if path == request.path else msgspec.structs.replace(request, path=path)
 
     def _is_excluded(self, scope: Scope) -> bool:
-        key, excluded = self._terms.exclude_opt_key, self._excluded
+        key, excluded = self._options.exclude_opt_key, self._excluded
         is_opted_out = bool(key and scope["route_handler"].opt.get(key))
         return is_opted_out or (excluded is not None and excluded.search(scope["path"]) is not None)
 
@@ -229,9 +229,9 @@ class Gate:
 
     def _find_rule(self, scope: Scope, request: RequestHead) -> Rule | None:
         """Return the rule of a request; at fault, any rule for its handler, or for its path as it was routed."""
-        policies = self._parts.policies.current
+        policies = self._dependencies.policies.current
         if self._rules.policies is not policies:
-            self._rules = GuardedRules(policies, self._terms.policy)
+            self._rules = GuardedRules(policies, self._options.policy)
         needs = self._needs_of(scope)
         scopes = None if needs is None else needs.scopes
         if request.fault is None or needs is not None:
@@ -250,7 +250,7 @@ class Gate:
 
     def _can_do_without(self, scope: Scope, request: RequestHead, rule: Rule) -> bool:
         """Return whether the handler answers without a token and none is presented, or a test sets the principal."""
-        needs, override = self._needs_of(scope), self._parts.override
+        needs, override = self._needs_of(scope), self._dependencies.override
         if override is not None:
             lacks = not set(rule.scopes) <= override.scopes
             refused = Refused(Reason.INSUFFICIENT_SCOPE, rule)
@@ -260,7 +260,9 @@ class Gate:
             return True
         if needs is None or request.fault is not None or not (needs.is_optional or needs.or_authenticated):
             return False
-        written = self._parts.policies.current.match(request.host, request.method, parse_path(request.path) or ())
+        written = self._dependencies.policies.current.match(
+            request.host, request.method, parse_path(request.path) or ()
+        )
         if written is not None and not written.is_public:
             return False
         found = find_credential(request.fields, rule.policy)
@@ -272,7 +274,7 @@ class Gate:
         return True
 
     def _build_exception(self, request: RequestHead, refused: Refused) -> LitestarException:
-        response = self._parts.exchange.finish(request, refused, build_refused(request, refused))
+        response = self._dependencies.exchange.finish(request, refused, build_refused(request, refused))
         _note_refused(response)
         return build_exception(_without_intermediary(response))
 

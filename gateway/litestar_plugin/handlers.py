@@ -52,7 +52,7 @@ class Call:
         self._runs: list[asyncio.Task[None]] = []
         self._is_over = False
 
-    def run(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
+    def start(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
         """Start a run of the handler behind the gate, or of the one that a rule's `source` names."""
         app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
         task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
@@ -96,13 +96,13 @@ class AppUpstreams:
     ) -> Response:
         """Return the handler's answer. Raise what it raises before its answer begins."""
         call, run = CALL.get(), HandlerRun()
-        task = call.run(run, build_scope(call, method, target, fields))
+        task = call.start(run, build_scope(call, method, target, fields))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await run.read_response(task)
 
-    async def finish(self) -> None:
-        """Wait for the handlers that are still running, even after their answers."""
+    async def drain(self) -> None:
+        """Wait for the handlers that are still at work, also behind their answers."""
         if self._running:
             await asyncio.wait(self._running)
 

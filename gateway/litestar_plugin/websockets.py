@@ -87,7 +87,7 @@ class OpenSocket:
             await self._closing  # a server may take the handler's end for an abrupt one
             raise StreamRevoked(self._reason)
 
-    def end(self, reason: Reason) -> None:
+    def abort(self, reason: Reason) -> None:
         """Close it, without waiting for the client."""
         if self._closing is None and not self._is_over:
             self._reason = reason

@@ -5,8 +5,8 @@ stored only if that is unchanged; otherwise it is made again. A refusal raises a
 needs (revoke, disable, rotate, block) return once Redis has them on its disk, if it can tell: otherwise they raise
 NotKept, and repeating them waits again.
 
-Reading shows tokens, owners and the history. Writing stores a change: against what was read, with its name, its number,
-its key and its entry of the history.
+In the order of the class: what there is to see, the changes, and how a change is stored: against what was read, with
+its name, its number, its key and its entry of the history.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from gateway.core.errors import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.masking import NO_POLICIES
-from gateway.core.pages.permissions import Reach
+from gateway.core.pages.permissions import AccessScope
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.admin_tokens import ADMIN, NAME, bind_admin, check_maker
@@ -61,9 +61,21 @@ from gateway.core.tokens.whoami import identity_rule
 AT_ONCE = 1000
 """Tokens that are handled at once: they delay others in this process by milliseconds."""
 
+ATTEMPTS = 5
+"""The number of attempts at a change that concurrent changes invalidate."""
 
-class Reading:
-    """The reading part of Management. `random_bytes` returns as many as asked for; `pepper` is that of the exchange."""
+GATEWAY = Actor("gateway", "system")
+"""The actor that revokes tokens whose maker was revoked meanwhile."""
+REPEATED = {
+    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
+    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
+    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
+}
+Changed = TypeVar("Changed")
+
+
+class Management:
+    """All that may be seen and changed, by whichever door. `random_bytes` gives so many; `pepper` is the exchange's."""
 
     def __init__(
         self,
@@ -136,7 +148,7 @@ class Reading:
         if maker is None:
             views = await self.list_tokens(policy, project, owner)
         else:
-            meant = Reach(policy, project, owner)
+            meant = AccessScope(policy, project, owner)
             views = [view for view in await self.list_made(maker) if meant.covers(view.record)]
         if not views:
             await self.check_seen(policy, project, owner)
@@ -255,193 +267,6 @@ class Reading:
             if query.target is not None and await self._tokens.find(query.target) is None:
                 raise NotFound("there is no token of this id, nor any entry about one")
         return entries
-
-    async def _record(self, identity: str) -> TokenRecord:
-        record = await self._tokens.find(identity)
-        if record is None:
-            raise NotFound(why_not_found(identity))
-        return record
-
-    async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:
-        """Return the views of the records, as they are now: three or four questions, however many tokens."""
-        identities = [record.identity for record in records]
-        found = await self._tokens.find_each([record.parent for record in records if record.parent])
-        parents = {parent.identity: parent for parent in found}
-        asked = [*identities, *parents]
-        revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
-        plans = await self._owners.plans({(record.policy, record.owner) for record in records if record.owner})
-
-        def bind(record: TokenRecord) -> TokenRecord:
-            if record.policy == NAME:  # the command line makes these without policy files
-                return record
-            owners = plans.get((record.policy, record.owner), "")
-            return bind_plan(record, self._policies.current.policies.get(record.policy), owners)
-
-        now, views = await self._tokens.now(), list[TokenView]()
-        for start in range(0, len(records), AT_ONCE):
-            views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
-            await asyncio.sleep(0)
-        return views
-
-
-ATTEMPTS = 5
-"""The number of attempts at a change that concurrent changes invalidate."""
-
-GATEWAY = Actor("gateway", "system")
-"""The actor that revokes tokens whose maker was revoked meanwhile."""
-REPEATED = {
-    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
-    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
-    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
-}
-Changed = TypeVar("Changed")
-
-
-class Writing(Reading):
-    """The parts that all changes share."""
-
-    async def _at(self, now: int | None) -> int:
-        """Return when a change is made, in Unix seconds: the caller's time, if it used one, else the store's."""
-        return await self._tokens.now() if now is None else now
-
-    @asynccontextmanager
-    async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
-        """Record a refused change, but no text of the request; its message has no token."""
-        try:
-            yield
-        except ChangeRefused as refused:
-            if refused.is_noted:
-                raise
-            refused.args = (self.mask(str(refused)),)
-            known = policy if policy and policy in self._policies.current.policies else ""
-            entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
-            record = await self._tokens.find(entry.target) if entry.target else None
-            entry = about_token(actor, action, record, {}) if record else entry
-            await self._audit.append_entry(msgspec.structs.replace(entry, outcome=refused.code))
-            refused.is_noted = True
-            raise
-
-    @asynccontextmanager
-    async def _once(
-        self, actor: Actor, policy: str, request: TokenRequest, key: str, identity: str
-    ) -> AsyncIterator[None]:
-        """Create the token under the idempotency key, if there is one. Raise CallRepeated if the key was used."""
-        if not key:
-            yield
-            return
-        name, asked = key_digest(actor, key), fingerprint(policy, request)
-        claim = await self._claims.claim_key(name, asked, identity)
-        if claim.state != "ours":
-            raise CallRepeated(*REPEATED[claim.state], claim.identity)
-        try:
-            yield
-        except ChangeRefused:
-            await self._claims.release_key(name, asked, identity)
-            raise
-
-    def _check_texts(self, *asked: Any) -> None:
-        """Raise ChangeRefused if anything of what is asked for, at any depth, holds what looks like a token."""
-        for text in _texts(msgspec.to_builtins(asked)):
-            if self.mask(text) != text:
-                raise ChangeRefused(
-                    "names, descriptions and ids are shown to others: this one holds what looks like a token, "
-                    f"{self.mask(text)!r}; choose another"
-                )
-
-    async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
-        record = msgspec.structs.replace(record, made_by=actor.token)
-        claim = await self._claim_name(policy, record)
-        try:
-            record = await self._claims.give_number(policy, record)
-            await self._tokens.create(record, about_token(actor, action, record, compare_records(None, record)))
-            await self._check_maker(record)
-        except ChangeRefused:
-            await self._claims.release_name(policy, record, claim)
-            raise
-        return (await self._view([record]))[0]
-
-    async def _check_maker(self, made: TokenRecord) -> None:
-        """Revoke the token that was just created, and raise TokenEnded, if the token that created it is revoked by now.
-
-        `revoke_with_made` revokes the maker first: so a token that it creates at the same time is either found then, or
-        revoked here.
-        """
-        if made.made_by and (await self._tokens.are_revoked([made.made_by]))[0]:
-            await self._tokens.revoke(made.identity, AuditEntry(actor=GATEWAY, action=Action.REVOKE))
-            raise TokenEnded(f"token {made.made_by} was revoked meanwhile: it makes nothing any more")
-
-    async def _replace(
-        self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int
-    ) -> TokenRecord | None:
-        """Return the record that is stored now, or None if it was changed meanwhile.
-
-        Without changes, nothing is written.
-        """
-        changes = compare_records(old, new)
-        if not changes:
-            return old
-        new, is_renamed = msgspec.structs.replace(new, updated_at=now), old.name != new.name
-        held = await self._claims.find_claim(policy, old) if is_renamed else ""
-        claim = await self._claim_name(policy, new) if is_renamed else ""
-        is_done = await self._tokens.replace(old, new, about_token(actor, action, new, changes))
-        if is_renamed:
-            await self._claims.release_name(policy, *((old, held) if is_done else (new, claim)))
-        return new if is_done else None
-
-    async def _claim_name(self, policy: Policy, record: TokenRecord) -> str:
-        claim = await self._claims.claim_name(policy, record)
-        if claim is None:
-            among = f"the policy {policy.name}" if policy.bound_to == "none" else f"the same {policy.bound_to}"
-            raise NameTaken(f"another token of {among} is named {record.name!r}")
-        return claim
-
-    async def _change(
-        self,
-        identity: str,
-        attempt: Callable[[Policy, TokenRecord], Awaitable[Changed | None]],
-        expected: str | None = None,
-    ) -> Changed:
-        """Return the result of `attempt` on the token, which returns None if the record was changed meanwhile.
-
-        Raise TokenEnded if the token is revoked, and ChangedMeanwhile if it has not the `expected` version, or if all
-        attempts fail.
-        """
-        for _ in range(ATTEMPTS):
-            record = await self._record(identity)
-            (is_revoked,) = await self._tokens.are_revoked([identity])
-            if is_revoked:
-                raise TokenEnded(f"token {identity} is revoked, for good")
-            if expected not in (None, version_of(record, is_revoked)):
-                raise ChangedMeanwhile(f"token {identity} has been changed since it was read")
-            changed = await attempt(self.policy(record.policy), record)
-            if changed is not None:
-                return changed
-        raise ChangedMeanwhile(f"token {identity} is being changed by somebody else, try again")
-
-    async def _bounds(self, record: TokenRecord) -> Bounds:
-        """Return the token's owner and parent, as far as they bound it."""
-        owner = await self._owners.find(record.policy, record.owner) if record.owner else None
-        return Bounds(owner, await self._tokens.find(record.parent) if record.parent else None)
-
-    def _draw(self, policy: Policy) -> bytes:
-        return self._random_bytes(random_bytes_needed(policy.token_format))
-
-    def _draws(self, policy: Policy) -> Iterator[bytes]:
-        return iter(partial(self._draw, policy), b"")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts(tuple(value.items()))
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _texts(one)
-
-
-class Management(Writing):
-    """Everything that can be read and changed."""
 
     async def create_token(
         self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = "", *, now: int | None = None
@@ -631,3 +456,169 @@ class Management(Writing):
                     await self._tokens.keep()
                     return new
             raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")
+
+    @asynccontextmanager
+    async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
+        """Record a refused change, but no text of the request; its message has no token."""
+        try:
+            yield
+        except ChangeRefused as refused:
+            if refused.is_noted:
+                raise
+            refused.args = (self.mask(str(refused)),)
+            known = policy if policy and policy in self._policies.current.policies else ""
+            entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
+            record = await self._tokens.find(entry.target) if entry.target else None
+            entry = about_token(actor, action, record, {}) if record else entry
+            await self._audit.append_entry(msgspec.structs.replace(entry, outcome=refused.code))
+            refused.is_noted = True
+            raise
+
+    async def _at(self, now: int | None) -> int:
+        """Return when a change is made, in Unix seconds: the caller's time, if it used one, else the store's."""
+        return await self._tokens.now() if now is None else now
+
+    @asynccontextmanager
+    async def _once(
+        self, actor: Actor, policy: str, request: TokenRequest, key: str, identity: str
+    ) -> AsyncIterator[None]:
+        """Create the token under the idempotency key, if there is one. Raise CallRepeated if the key was used."""
+        if not key:
+            yield
+            return
+        name, asked = key_digest(actor, key), fingerprint(policy, request)
+        claim = await self._claims.claim_key(name, asked, identity)
+        if claim.state != "ours":
+            raise CallRepeated(*REPEATED[claim.state], claim.identity)
+        try:
+            yield
+        except ChangeRefused:
+            await self._claims.release_key(name, asked, identity)
+            raise
+
+    def _check_texts(self, *asked: Any) -> None:
+        """Raise ChangeRefused if anything of what is asked for, at any depth, holds what looks like a token."""
+        for text in _texts(msgspec.to_builtins(asked)):
+            if self.mask(text) != text:
+                raise ChangeRefused(
+                    "names, descriptions and ids are shown to others: this one holds what looks like a token, "
+                    f"{self.mask(text)!r}; choose another"
+                )
+
+    async def _create(self, actor: Actor, action: Action, policy: Policy, record: TokenRecord) -> TokenView:
+        record = msgspec.structs.replace(record, made_by=actor.token)
+        claim = await self._claim_name(policy, record)
+        try:
+            record = await self._claims.give_number(policy, record)
+            await self._tokens.create(record, about_token(actor, action, record, compare_records(None, record)))
+            await self._check_maker(record)
+        except ChangeRefused:
+            await self._claims.release_name(policy, record, claim)
+            raise
+        return (await self._view([record]))[0]
+
+    async def _check_maker(self, made: TokenRecord) -> None:
+        """Revoke the token that was just created, and raise TokenEnded, if the token that created it is revoked by now.
+
+        `revoke_with_made` revokes the maker first: so a token that it creates at the same time is either found then, or
+        revoked here.
+        """
+        if made.made_by and (await self._tokens.are_revoked([made.made_by]))[0]:
+            await self._tokens.revoke(made.identity, AuditEntry(actor=GATEWAY, action=Action.REVOKE))
+            raise TokenEnded(f"token {made.made_by} was revoked meanwhile: it makes nothing any more")
+
+    async def _replace(
+        self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int
+    ) -> TokenRecord | None:
+        """Return the record that is stored now, or None if it was changed meanwhile.
+
+        Without changes, nothing is written.
+        """
+        changes = compare_records(old, new)
+        if not changes:
+            return old
+        new, is_renamed = msgspec.structs.replace(new, updated_at=now), old.name != new.name
+        held = await self._claims.find_claim(policy, old) if is_renamed else ""
+        claim = await self._claim_name(policy, new) if is_renamed else ""
+        is_done = await self._tokens.replace(old, new, about_token(actor, action, new, changes))
+        if is_renamed:
+            await self._claims.release_name(policy, *((old, held) if is_done else (new, claim)))
+        return new if is_done else None
+
+    async def _claim_name(self, policy: Policy, record: TokenRecord) -> str:
+        claim = await self._claims.claim_name(policy, record)
+        if claim is None:
+            among = f"the policy {policy.name}" if policy.bound_to == "none" else f"the same {policy.bound_to}"
+            raise NameTaken(f"another token of {among} is named {record.name!r}")
+        return claim
+
+    async def _change(
+        self,
+        identity: str,
+        attempt: Callable[[Policy, TokenRecord], Awaitable[Changed | None]],
+        expected: str | None = None,
+    ) -> Changed:
+        """Return the result of `attempt` on the token, which returns None if the record was changed meanwhile.
+
+        Raise TokenEnded if the token is revoked, and ChangedMeanwhile if it has not the `expected` version, or if all
+        attempts fail.
+        """
+        for _ in range(ATTEMPTS):
+            record = await self._record(identity)
+            (is_revoked,) = await self._tokens.are_revoked([identity])
+            if is_revoked:
+                raise TokenEnded(f"token {identity} is revoked, for good")
+            if expected not in (None, version_of(record, is_revoked)):
+                raise ChangedMeanwhile(f"token {identity} has been changed since it was read")
+            changed = await attempt(self.policy(record.policy), record)
+            if changed is not None:
+                return changed
+        raise ChangedMeanwhile(f"token {identity} is being changed by somebody else, try again")
+
+    async def _bounds(self, record: TokenRecord) -> Bounds:
+        """Return the token's owner and parent, as far as they bound it."""
+        owner = await self._owners.find(record.policy, record.owner) if record.owner else None
+        return Bounds(owner, await self._tokens.find(record.parent) if record.parent else None)
+
+    def _draw(self, policy: Policy) -> bytes:
+        return self._random_bytes(random_bytes_needed(policy.token_format))
+
+    def _draws(self, policy: Policy) -> Iterator[bytes]:
+        return iter(partial(self._draw, policy), b"")
+
+    async def _record(self, identity: str) -> TokenRecord:
+        record = await self._tokens.find(identity)
+        if record is None:
+            raise NotFound(why_not_found(identity))
+        return record
+
+    async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:
+        """Return the views of the records, as they are now: three or four questions, however many tokens."""
+        identities = [record.identity for record in records]
+        found = await self._tokens.find_each([record.parent for record in records if record.parent])
+        parents = {parent.identity: parent for parent in found}
+        asked = [*identities, *parents]
+        revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
+        plans = await self._owners.plans({(record.policy, record.owner) for record in records if record.owner})
+
+        def bind(record: TokenRecord) -> TokenRecord:
+            if record.policy == NAME:  # the command line makes these without policy files
+                return record
+            owners = plans.get((record.policy, record.owner), "")
+            return bind_plan(record, self._policies.current.policies.get(record.policy), owners)
+
+        now, views = await self._tokens.now(), list[TokenView]()
+        for start in range(0, len(records), AT_ONCE):
+            views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
+            await asyncio.sleep(0)
+        return views
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(value.items()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)

@@ -73,7 +73,7 @@ class _Call:
     ) -> None:
         self._management = management
         self._policy = admission.rule.policy
-        self._dialect = self._policy.management
+        self._mapping = self._policy.management
         self._held = effective_scopes(admission.rule, admission.facts)
         self._asker = asker
         self._project = project
@@ -85,32 +85,32 @@ class _Call:
         bound_to = {"project": self._project} if by_project else {"owner": self._asker.owner}
         views = await self._management.list_tokens(self._policy.name, **bound_to)
         seen = [view for view in views if may_manage(self._policy, self._asker, self._project, view)]
-        return build_answer(200, [build_token(self._dialect, view) for view in seen])
+        return build_answer(200, [build_token(self._mapping, view) for view in seen])
 
     async def show(self, named: str) -> Response:
         """Return one of them."""
-        return build_answer(200, build_token(self._dialect, await self._find(named)))
+        return build_answer(200, build_token(self._mapping, await self._find(named)))
 
     async def change(self, operation: Operation, named: str, content: bytes) -> Response:
         """Change one of them, or create a token and return it with its text."""
         if operation in ("create", "child"):
-            asked = parse_asked(self._dialect, content)
+            asked = parse_asked(self._mapping, content)
             if operation == "child":
                 request = build_child_request(self._policy, asked)
                 created = await self._management.create_child(self.actor, self._asker.identity, request)
             else:
                 request = build_request(self._policy, self._asker, self._held, self._project, asked)
                 created = await self._management.create_token(self.actor, self._policy.name, request)
-            return build_answer(201, build_token(self._dialect, created.view, created.text))
+            return build_answer(201, build_token(self._mapping, created.view, created.text))
         refuse_child(self._asker)
         view = await self._find(named)
         if operation == "delete":
             await self._management.revoke_token(self.actor, view.identity)
             return build_answer(204, None)
-        asked = parse_asked(self._dialect, content)
+        asked = parse_asked(self._mapping, content)
         change = build_change(self._policy, self._asker, self._held, view.record, asked)
         changed = await self._management.update_token(self.actor, view.identity, change)
-        return build_answer(200, build_token(self._dialect, changed))
+        return build_answer(200, build_token(self._mapping, changed))
 
     async def _find(self, named: str) -> TokenView:
         """Return the token of an id in the product's form. Raise NotFound, also if it is another project's."""

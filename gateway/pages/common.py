@@ -30,9 +30,9 @@ from gateway.core.http.fields import build_timestamp
 from gateway.core.pages.export_urls import default_extension
 from gateway.core.pages.formatting import (
     build_bars,
+    describe_action,
     describe_changes,
     describe_day,
-    describe_deed,
     describe_distance,
     describe_moment,
     describe_number,
@@ -150,9 +150,9 @@ class Pages:
         return Template(template, context=filled_in, status_code=status, headers={"Cache-Control": "no-store"})
 
     async def token(self, visitor: Visitor, identity: str) -> TokenView:
-        """Return a token within the visitor's reach. Raise NotFoundException if there is none."""
+        """Return a token within the visitor's access. Raise NotFoundException if there is none."""
         view = await self.management.show_token(identity)
-        if view is None or not visitor.reach.covers(view.record):
+        if view is None or not visitor.access.covers(view.record):
             raise NotFoundException("There is no such token.")
         return view
 
@@ -227,7 +227,7 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "day": describe_day,
         "last_day": last_day,
         "iso": lambda seconds: build_timestamp(seconds).decode(),
-        "deed": describe_deed,
+        "action": describe_action,
         "changes": describe_changes,
         "breakable": _breakable,
         "policy_title": lambda name: name or ADMIN_TITLE,

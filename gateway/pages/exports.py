@@ -29,7 +29,7 @@ class ExportBuilder(Controller):
         if rule is None or rule.variants is None:
             return pages.render("exports_none.html", visitor)
         asked = {name: query.getall(name) for name in list(query)[:MAXIMUM_FIELDS] if name.startswith(("o.", "p."))}
-        built = build(rule, rule.variants, asked, visitor.reach.project or "")
+        built = build(rule, rule.variants, asked, visitor.access.project or "")
         url = base_url(pages, rule.policy) + built.target
         chosen = {field.key: ",".join(field.chosen) for field in built.fields}
         chosen |= {parameter.key: parameter.value for parameter in built.parameters}

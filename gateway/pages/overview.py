@@ -86,8 +86,8 @@ class Histories(Controller):
     @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """Show the latest changes, newest first."""
-        reach = visitor.reach
+        access = visitor.access
         actor = said(request.query_params, "actor")
-        query = AuditQuery(policy=reach.policy, project=reach.project, owner=reach.owner, actor=actor)
+        query = AuditQuery(policy=access.policy, project=access.project, owner=access.owner, actor=actor)
         entries = await pages.management.search_audit(query, LENGTH)
         return pages.render("history.html", visitor, entries=entries, actor=actor or "")

@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
 from gateway.core.admission.decision import Authorized
-from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
+from gateway.core.pages.permissions import EVERYTHING, AccessScope, find_access
 from gateway.core.pages.sessions import (
     ID_BYTES,
     LENGTH_SECONDS,
@@ -76,7 +76,7 @@ class Visitor(msgspec.Struct, frozen=True):
     session_id: str
     record: TokenRecord
     """The record of the token that was signed in with."""
-    reach: Reach
+    access: AccessScope
     address: str
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class Visitors:
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def open(self, text: str, address: str) -> str | None:
+    async def sign_in(self, text: str, address: str) -> str | None:
         """Return the id of a new session for the holder of a token, or None if the token may not sign in.
 
         Raise TooManySignIns after too many failures of the address.
@@ -189,20 +189,20 @@ class Visitors:
         """Return whether a form that creates something is sent for the first time: reloading a page sends it again."""
         return await self._sessions.claim(session_digest(visitor.session_id), form_key[:MAXIMUM_KEY], LENGTH_SECONDS)
 
-    async def close(self, cookie: str) -> None:
+    async def sign_out(self, cookie: str) -> None:
         """End the session of a cookie, if there is one."""
         session_id = parse_id(cookie)
         if session_id is not None:
             await self._sessions.end(session_digest(session_id))
 
-    async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
+    async def _admit(self, identity: str) -> tuple[TokenRecord, AccessScope] | None:
         """Return the record of a token that may sign in, and its reach, or None."""
         verdict = await self._management.examine(identity, self._find_rule)
         record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
-        reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)
-        return (record, reach) if reach is not None else None
+        access = EVERYTHING if is_admin(record) else find_access(record, self._policies.current.policies)
+        return (record, access) if access is not None else None
 
     def _find_rule(self, record: TokenRecord) -> Rule | None:
         """Return the rule that a token must pass to sign in, or None if tokens of its kind may not."""

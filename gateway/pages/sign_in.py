@@ -46,7 +46,7 @@ class SigningIn(Controller):
         then = following(text_of(form, "next"))
         problem, status, headers = NOT_OPEN, 401, dict[str, str]()
         try:
-            session_id = await pages.visitors.open(text_of(form, "token"), origin_of(request, pages.trusted).client)
+            session_id = await pages.visitors.sign_in(text_of(form, "token"), origin_of(request, pages.trusted).client)
         except TooManySignIns as error:
             session_id, status = None, 429
             problem = f"Too many tokens that are not valid came from your address. Wait {error.retry_after} seconds."
@@ -67,7 +67,7 @@ class SigningIn(Controller):
     async def sign_out(self, request: Asking, pages: GivenPages) -> Redirect:
         """End the session, here and in Redis."""
         await read_form(request, await find_visitor(request, pages))
-        await pages.visitors.close(session_of(request))
+        await pages.visitors.sign_out(session_of(request))
         answer = see_other("/sign-in")
         for name, secure in ((SECURE_COOKIE, True), (COOKIE, False)):
             answer.set_cookie(_cookie(name, "", secure=secure, max_age=0))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gateway.admin.access import READING, WRITING
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused
-from gateway.core.pages.permissions import excess, grantable, rotation_excess
+from gateway.core.pages.permissions import excess_grants, excess_grants_of_rotation, grantable
 from gateway.core.policies.model import Policy
 from gateway.core.quotas.model import Window
 from gateway.core.tokens.admin_tokens import ADMIN, is_admin
@@ -109,7 +109,7 @@ class TokenPages(Controller):
         """Create a successor and show its text, this once."""
         view = await pages.token(visitor, identity)
         policy, overlap = pages.policy(view.record.policy), text_of(form, "overlap")
-        problem = rotation_excess(policy, visitor.giver, view.record)
+        problem = excess_grants_of_rotation(policy, visitor.giver, view.record)
         if overlap not in OVERLAPS:
             problem = "Pick one of the times."
         if problem:
@@ -162,7 +162,7 @@ def may_rotate(visitor: Visitor, view: TokenView) -> bool:
 
 
 def _check_excess(policy: Policy, visitor: Visitor, change: TokenChange, view: TokenView) -> None:
-    problem = excess(policy, visitor.giver, change, view.record)
+    problem = excess_grants(policy, visitor.giver, change, view.record)
     if problem:
         raise FormMistake("", problem)
 
@@ -209,15 +209,15 @@ async def _render(
 
 
 async def _find_maker(pages: Pages, visitor: Visitor, made_by: str) -> TokenView | None:
-    """Return the token that created another one, if it is within the visitor's reach."""
+    """Return the token that made another one, within the visitor's access."""
     maker = await pages.management.show_token(made_by) if made_by else None
-    return maker if maker is not None and visitor.reach.covers(maker.record) else None
+    return maker if maker is not None and visitor.access.covers(maker.record) else None
 
 
 async def _find_made(pages: Pages, visitor: Visitor, identity: str) -> list[TokenView]:
-    """Return the tokens created with a token, directly or indirectly, within the visitor's reach, up to a limit."""
+    """Return the tokens made with a token, and with those, within the visitor's access; at most MOST_MADE + 1."""
     made = await pages.management.list_made(identity, MOST_MADE)
-    return [view for view in made if visitor.reach.covers(view.record)][: MOST_MADE + 1]
+    return [view for view in made if visitor.access.covers(view.record)][: MOST_MADE + 1]
 
 
 async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:

@@ -18,10 +18,10 @@ from gateway.adapters.streams import PIECE_BYTES, close_unread
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
+from gateway.core.cache.backend_fields import read_selection
 from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
-from gateway.core.cache.told import read_selection
 from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
 from gateway.core.http.reasons import Reason
@@ -63,11 +63,12 @@ class ExportCache:
         if self._heads is not None:
             admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
+        now = facts.stored_now
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), now)
         if isinstance(plan, Reuse):
             if plan.detail == cache_reuse.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
-            reused = await self._reuse(request, admission, plan, facts.stored_now)
+            reused = await self._reuse(request, admission, plan, now)
             if reused is not None:
                 self.counts["stale" if plan.detail else "hit"] += 1
                 return reused

@@ -273,7 +273,6 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, pending: PendingRequest) -> None:
         self._options = pending[2]
-        self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
@@ -294,7 +293,8 @@ class Connection(asyncio.Protocol):
                 self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
             else:
                 await self._writer.send(response.head, response.content, self._options)
-            await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
+            if not self._writer.may_write:
+                await self._writer.drain()  # in progress until the client has it: so what waits has a limit
             is_answered = True
             ended = Ended.COMPLETE
             if self._is_half_closed or self._is_lost:
@@ -350,7 +350,7 @@ class Connection(asyncio.Protocol):
         else:
             if content is not None and not is_all_read:
                 content.discard()
-            self._writer.has_begun = False
+            self._writer.has_begun, self._writer.sent_bytes = False, 0
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
             if self._pending:
                 self._begin(self._pending.popleft())

@@ -215,7 +215,7 @@ class RequestContent:
         self._empty()
         return data
 
-    def feed(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
         """Append a piece of content."""
         self.awaits_continue = False
         self.has_begun = True
@@ -328,7 +328,7 @@ class RequestReader:
         """Parse the bytes that have arrived."""
         if self.is_over:
             if self._options.is_tunnel and self.content is not None:
-                self.content.feed(data)
+                self.content.append(data)
             return
         self._read(data)
         begun, self._begun = self._begun, None
@@ -351,7 +351,11 @@ class RequestReader:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
-                data = self._parse(data)
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.is_over:
                 cause = error.__context__
@@ -362,17 +366,13 @@ class RequestReader:
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
-    def _parse(self, data: bytes) -> bytes:
-        """Parse what comes before an upgrade, and return the rest."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if not self.is_over:
-                self._ignore_upgrade()
-                return rest
-            if rest and self.content is not None:
-                self.content.feed(rest)
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Take what comes behind a head that asks for an upgrade; return what is still to be parsed of it."""
+        if not self.is_over:
+            self._ignore_upgrade()
+            return rest
+        if rest and self.content is not None:
+            self.content.append(rest)
         return b""
 
     def _ignore_upgrade(self) -> None:
@@ -441,7 +441,8 @@ class RequestReader:
             return
         self._has_advanced = True
         parser, fields = self._parser, self._fields
-        if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
+        may_be_too_large = self._head_bytes + self._piece_bytes > MAXIMUM_HEAD_BYTES
+        if len(fields) > MAXIMUM_FIELDS or (may_be_too_large and self._is_too_large()):
             raise _Refused(Reason.HEAD_TOO_LARGE)
         self._head_bytes = 0
         method = parser.get_method().decode("ascii")
@@ -464,13 +465,13 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
         self._head_bytes = 0
         if self.content is not None:
-            self.content.feed(data)
+            self.content.append(data)
 
     def on_message_complete(self) -> None:
         self._has_advanced = True
@@ -486,9 +487,6 @@ class RequestReader:
     # -- checks of a head
 
     def _is_too_large(self) -> bool:
-        """Return whether the head is too large. Its exact size is computed only if it could be."""
-        if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
-            return False
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:

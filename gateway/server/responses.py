@@ -161,11 +161,6 @@ class ResponseWriter:
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
 
-    def expect(self) -> None:
-        """Prepare for the next answer."""
-        self.has_begun = False
-        self.sent_bytes = 0
-
     def pause(self) -> None:
         """Stop writing: the client does not keep up."""
         self.may_write = False

@@ -60,7 +60,7 @@ class FileAccessLog:
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write what is left, as far as the time allows; nothing may be appended after it."""
         self._hand_over()
-        lost = await asyncio.to_thread(self._writer.close, seconds) + self._dropped
+        lost = await asyncio.to_thread(self._writer.finish, seconds) + self._dropped
         if lost:
             logger.warning("access log: %s: %d records are lost", self._name, lost)
 
@@ -91,4 +91,4 @@ class FileAccessLog:
 def check_path(path: str) -> None:
     """Raise OSError if no log can be written there."""
     if path != STANDARD_OUTPUT:
-        LineWriter(path, 0, logger.warning).close(0)
+        LineWriter(path, 0, logger.warning).finish(0)

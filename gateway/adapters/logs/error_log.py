@@ -120,7 +120,7 @@ class ErrorLog(logging.Handler):
 
     def close(self) -> None:
         """Stop the thread."""
-        self._writer.close(CLOSE_SECONDS)
+        self._writer.finish(CLOSE_SECONDS)
         super().close()
 
     def _put(self, line: str) -> bool:

@@ -74,7 +74,7 @@ class LineWriter:
         """Wait until all is written, but no longer than this; return whether it is."""
         return self._is_idle.wait(seconds)
 
-    def close(self, seconds: float) -> int:
+    def finish(self, seconds: float) -> int:
         """Wait up to `seconds` for what is left to be written; return the number of lines that could not be."""
         with self._lock:
             self._is_closing.set()

@@ -82,22 +82,23 @@ class RedisAdmissions:
         batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
         keys, arguments = self._arguments(batch)
         self._is_under_way = True
-        self._watch(batch)
+        if batch[0].late_at < math.inf:
+            self._watch(batch)
         self._runner.call(keys, arguments, partial(self._take, batch))
 
     def _watch(self, batch: Sequence[_Waiting]) -> None:
         """Bound the wait of requests that have waited for the call before theirs already."""
-        if batch[0].late_at < math.inf:
-            left = batch[0].late_at - asyncio.get_running_loop().time()
-            self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+        left = batch[0].late_at - asyncio.get_running_loop().time()
+        self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
         """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
-        if batch[len(late) :]:
-            self._watch(batch[len(late) :])
+        rest = batch[len(late) :]
+        if rest and rest[0].late_at < math.inf:
+            self._watch(rest)
 
     def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
         self._is_under_way = False

@@ -236,8 +236,8 @@ class RedisConnection:
                 raise self._lack_descriptor(caller) from error
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise self.refuse(error, caller) from error
-        self.accept(caller)
+            raise self.record_refusal(error, caller) from error
+        self.record_success(caller)
         return answer
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
@@ -271,12 +271,12 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
-    def accept(self, caller: object) -> None:
+    def record_success(self, caller: object) -> None:
         """Note that Redis has run a script or command: if it was refused before, that has ended."""
         if self._refused and (code := self._refused.pop(_identity(caller), "")):
             logger.warning("redis: %s has ended; commands are taken again", code)
 
-    def refuse(self, error: Exception, caller: object) -> StoreUnavailable:
+    def record_refusal(self, error: Exception, caller: object) -> StoreUnavailable:
         """Return what to raise for an error reply, count it, and log it if it is new for this script or command.
 
         If the server is no master, open the circuit and leave it.

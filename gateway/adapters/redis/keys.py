@@ -73,7 +73,7 @@ def bucket(token_id: str) -> str:
 
 def token(token_id: str) -> str:
     """Return the key of the record."""
-    return f"{bucket(token_id)}token:{token_id}"
+    return f"{VERSION}:{{{bucket_of(token_id)}}}:token:{token_id}"
 
 
 def revoked(token_id: str) -> str:

@@ -21,27 +21,9 @@ from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
-from gateway.core.policies.model import Rule
 from gateway.core.policies.script_rules import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
 from gateway.core.quotas.partitions import holder_of
-
-
-class NullInFlight:
-    """A request that is not counted while it is in flight."""
-
-    def __enter__(self) -> "NullInFlight":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        return None
-
-    def until_sent(self, response: Response) -> Response:
-        """Return the response unchanged."""
-        return response
-
-
-NULL_IN_FLIGHT = NullInFlight()
 
 
 class CountedRequest:
@@ -125,9 +107,9 @@ class RedisQuotaRefunds:
         self._renewing: asyncio.Task[None] | None = None
         self._held: dict[str, list[_Change]] = {}
 
-    def lease_for(self, rule: Rule) -> str:
-        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
-        return self._new_id() if rule.has_leases else ""
+    def new_lease(self) -> str:
+        """Return a name for a request."""
+        return self._new_id()
 
     def refund(self, outcome: Authorized | Refused) -> None:
         """Give the rest of the reserved cost back to every quota that was charged."""
@@ -151,11 +133,10 @@ class RedisQuotaRefunds:
             for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
-        if not renewals:
-            return NULL_IN_FLIGHT
-        self._held[lease] = renewals
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+        if renewals:  # none for a plan without such a limit
+            self._held[lease] = renewals
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew())
         return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:

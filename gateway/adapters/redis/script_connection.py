@@ -143,14 +143,14 @@ class ScriptRunner:
 
     def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
         if not isinstance(answer, Exception):
-            self._connection.accept(self._script)
+            self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
         elif isinstance(answer, ConnectionError) or str(answer).startswith(NOTHING_WAS_RUN):
             self._call_slowly(keys, arguments, answered)
         else:
-            answered(self._connection.refuse(answer, self._script))
+            answered(self._connection.record_refusal(answer, self._script))
 
     def _call_slowly(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         self._task = asyncio.create_task(self._call(keys, arguments, answered))

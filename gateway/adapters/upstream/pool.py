@@ -261,7 +261,7 @@ class HealthChecks:
         self._asking: asyncio.Task[None] | None = None
         self._begin()
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Stop the checks."""
         if self._timer is not None:
             self._timer.cancel()
@@ -352,7 +352,7 @@ class HttpUpstreams:
         wanted = {one for address in present for one in _single(address)}
         for one in self._targets.keys() - wanted:
             self._targets.pop(one).retire()
-            self._checks.pop(one).close() if one in self._checks else None
+            self._checks.pop(one).stop() if one in self._checks else None
         for one in wanted - self._checks.keys():
             if one.health is not None:
                 self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())

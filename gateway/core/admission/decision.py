@@ -1,6 +1,7 @@
 """The decision on whether a request may pass.
 
-Rule 1: every reason to refuse a token is in `IDENTITY_CHECKS`, `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
+Rule 1: a token that is revoked, or that nobody minted, is refused first: nothing else is read of it. Every other reason
+to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
 Rule 2: nothing here awaits, reads a clock or asks Redis. `AdmissionFacts` are what the one round trip brought back.
 Rule 3: the order of the checks is the order of the answers: a revoked token over its quota is revoked.
 
@@ -112,14 +113,6 @@ class Refused(msgspec.Struct, frozen=True):
 Verdict: TypeAlias = Authorized | Refused
 
 
-def _is_revoked(facts: AdmissionFacts) -> bool:
-    return facts.is_revoked
-
-
-def _is_unknown(facts: AdmissionFacts) -> bool:
-    return facts.record is None
-
-
 def _has_no_parent_left(record: TokenRecord, facts: AdmissionFacts) -> bool:
     if not record.parent:
         return False
@@ -169,12 +162,6 @@ def _is_over_quota(_: TokenRecord, facts: AdmissionFacts) -> bool:
     return not facts.is_charged
 
 
-IDENTITY_CHECKS: tuple[tuple[Reason, Callable[[AdmissionFacts], bool]], ...] = (
-    (Reason.REVOKED_TOKEN, _is_revoked),
-    (Reason.UNKNOWN_TOKEN, _is_unknown),
-)
-"""If both pass, there is a record, which all other checks read."""
-
 Check: TypeAlias = Callable[[TokenRecord, AdmissionFacts], bool]
 """Returns whether a token fails the check."""
 
@@ -184,7 +171,7 @@ TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
 )
-"""If one of these or those fails, the token proves nothing about its bearer, and the answer reveals nothing of it."""
+"""If one of these fails, the token proves nothing about its bearer, and the answer reveals nothing about the token."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
 """Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
@@ -203,10 +190,11 @@ def decide(facts: AdmissionFacts) -> Verdict:
     rule = facts.request.rule
     if rule.is_public:
         return Authorized(rule, facts) if facts.is_charged else _refuse(Reason.QUOTA_EXCEEDED, facts)
-    for reason, is_failed in IDENTITY_CHECKS:
-        if is_failed(facts):
-            return Refused(reason, rule)
-    record = _record(facts)
+    record = facts.record
+    if facts.is_revoked:
+        return Refused(Reason.REVOKED_TOKEN, rule)
+    if record is None:
+        return Refused(Reason.UNKNOWN_TOKEN, rule)
     for reason, fails in TOKEN_CHECKS:
         if fails(record, facts):
             return Refused(reason, rule)

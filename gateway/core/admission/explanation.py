@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.admission.decision import (
-    IDENTITY_CHECKS,
     NO_RESTRICTIONS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
@@ -105,7 +104,7 @@ def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[
     if request.rule.is_public:
         return []
     facts = build_facts(request, inspection)
-    found = [(reason, is_failed(facts)) for reason, is_failed in IDENTITY_CHECKS]
+    found = [(Reason.REVOKED_TOKEN, facts.is_revoked), (Reason.UNKNOWN_TOKEN, facts.record is None)]
     if facts.record is not None:
         found += [(reason, fails(facts.record, facts)) for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
     return [

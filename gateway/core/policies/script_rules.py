@@ -1,4 +1,4 @@
-"""What the admission script reads of a rule: JSON that is encoded once, when the policies are loaded."""
+"""The terms of a rule for the admission script: JSON that is encoded once, when the policies are loaded."""
 
 from itertools import groupby
 from typing import Any
