@@ -115,7 +115,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         client = redis.asyncio.Redis.from_url(
             url,
             protocol=2,
-            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
+            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides on retries
             max_connections=MAXIMUM_CONNECTIONS,
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
@@ -151,7 +151,7 @@ class EmbeddedStore:
 
     def __init__(self) -> None:
         try:
-            import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
+            import fakeredis  # noqa: PLC0415 - only the embedded store needs it
         except ImportError as error:
             raise ConfigurationError(
                 "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
@@ -229,7 +229,7 @@ class RedisConnection:
         try:
             async with _bound(self.timeout_seconds + more_seconds):
                 answer = await command()
-        except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
+        except redis.exceptions.MaxConnectionsError as error:  # too many concurrent commands here; Redis works
             raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
             if lacks_descriptor(error):
