@@ -29,7 +29,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import Rule
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
@@ -112,7 +112,7 @@ class Store:
         connection = RedisConnection(open_client(self.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
         admissions, before = RedisAdmissions(connection), usage(self.client)
         for start in range(0, ADMISSIONS, BATCH):
-            asked = [Asked(rule, one) for one in digests[start : start + BATCH]]
+            asked = [AdmissionRequest(rule, one) for one in digests[start : start + BATCH]]
             for facts in await asyncio.gather(*map(admissions.admit, asked)):
                 if facts.record is None:
                     raise SystemExit("a token that was written is not there")

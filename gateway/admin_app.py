@@ -39,6 +39,7 @@ from gateway.pages.common import Pages, build_templates
 from gateway.pages.router import build_pages, tell_http
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.pipeline.authenticator import Authenticator
+from gateway.server.requests import RequestAcceptor
 from gateway.settings import (
     Settings,
     authority_of,
@@ -75,14 +76,12 @@ class Administration:
             self.exports_redis = BoundedConnection(open_client(url, ADMIN_TIMEOUT_SECONDS), ADMIN_TIMEOUT_SECONDS)
         self.exports = RedisExports(self.exports_redis, 0, history=RedisAudit(self.redis) if url else None)
         trusted = parse_trusted_proxies(settings)
+        self.acceptor = RequestAcceptor(self.policies, clock, request_ids().__next__, trusted)
         failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.access = Access(
             admissions=RedisAdmissions(self.redis),
             authenticator=Authenticator(failures, settings.token_pepper.encode()),
-            clock=clock,
-            new_id=request_ids().__next__,
-            trusted=trusted,
-            masking=self.masking,
+            acceptor=self.acceptor,
         )
         sessions, wrong_sign_ins = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -108,11 +107,11 @@ class Administration:
         return self.policies.mistakes
 
     def masking(self) -> Masking:
-        """What looks like a token of the policies of the moment."""
+        """Return the masking of what looks like a token of the current policies."""
         return self.policies.current.masking
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     async def close(self) -> None:
@@ -134,13 +133,7 @@ def create_admin_listener(settings: Settings | None = None, client: "Client | No
     """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
     administration = Administration(settings, client)
-    return AdminListener(
-        build_application(administration),
-        time.time,
-        request_ids().__next__,
-        parse_trusted_proxies(settings),
-        administration.masking,
-    )
+    return AdminListener(build_application(administration), administration.acceptor)
 
 
 def build_application(administration: Administration) -> Litestar:

@@ -27,10 +27,10 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.readiness import RedisReadiness
-from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
 from gateway.adapters.signing_keys import SigningKeys
@@ -41,13 +41,14 @@ from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Contents, Fetching
-from gateway.pipeline.variants import Shaping
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
+from gateway.server.requests import RequestAcceptor
 from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
@@ -87,19 +88,19 @@ class Gateway:
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
-        contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
+        content_store = ContentStore(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
+        parts = (exports, content_store, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
-        documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, self.heads)
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
+        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
+        self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
         failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
@@ -107,20 +108,20 @@ class Gateway:
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
-            retrieval=self.retrieval,
-            settlements=self.settlements,
+            export_cache=self.export_cache,
+            refunds=self.refunds,
             streams=self.streams,
             authenticator=self.authenticator,
             access_log=self.access_log,
             clock=time.time,
-            counting=self.counting,
+            usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
         )
 
     def set_time(self, milliseconds: int | None) -> None:
         """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
-        self.admissions.now = self.settlements.now = self.exports.now = self.fetches.now = milliseconds
+        self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
 
@@ -142,7 +143,7 @@ class Gateway:
         return self.policies.mistakes
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
@@ -175,17 +176,17 @@ class Gateway:
     async def close(self) -> None:
         """Ends connections and writes what is left of the access log."""
         self.streams.close()
-        await self.retrieval.close()
-        await self.fetching.close()
+        await self.export_cache.close()
+        await self.fetcher.close()
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()
         await self.waited_for.close()
         await self.exports_redis.close()
         await self.upstreams.close()
-        await self.settlements.close()
+        await self.refunds.close()
         await self.managing.close()
-        await self.counting.close()
+        await self.usage_counter.close()
         await self.counting_redis.close()
         await self.redis.close()
         if self.access_log is not None:
@@ -233,12 +234,9 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
         async with gateway.running(gateway.keep_upstreams):
             yield
 
-    trusted = parse_trusted_proxies(settings)
-    new_id = request_ids().__next__
-    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
-    whoami = Whoami(
-        gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, time.time, new_id, trusted
-    )
+    acceptor = RequestAcceptor(gateway.policies, time.time, request_ids().__next__, parse_trusted_proxies(settings))
+    proxy = Proxy(gateway.exchange, acceptor)
+    forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
+    whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
     return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))

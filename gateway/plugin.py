@@ -53,6 +53,7 @@ from gateway.litestar_plugin.reading import find_reads
 from gateway.litestar_plugin.refusals import GatewayRefusal, answer_refusal
 from gateway.litestar_plugin.websockets import QuietDenials
 from gateway.pipeline.exchange import Exchange
+from gateway.server.requests import RequestAcceptor
 from gateway.settings import NO_REDIS, Settings, parse_trusted_proxies, read_settings
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,8 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self.policies.object = self._check_policies
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         trusted = parse_trusted_proxies(self.settings)
-        terms = Terms(self._policy.name, trusted, raise_refusals, patterns, exclude_opt_key)
-        self._gate = Gate(self, terms, self.now, request_ids().__next__)
+        acceptor = RequestAcceptor(self.policies, self.now, request_ids().__next__, trusted)
+        self._gate = Gate(self, Terms(self._policy.name, raise_refusals, patterns, exclude_opt_key), acceptor)
 
     @property
     def middleware(self) -> Callable[[ASGIApp], ASGIApp]:

@@ -6,8 +6,8 @@ What others need of usage: to count it, and to show it.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.explanation import Standing
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
+from gateway.core.admission.explanation import Inspection
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
@@ -29,7 +29,7 @@ class Tokens(Protocol):
         ...
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of an id."""
+        """Return the record of an id, or None."""
         ...
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
@@ -40,7 +40,7 @@ class Tokens(Protocol):
         ...
 
     async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
-        """The records of the ids, as far as they are there."""
+        """Return the records of the ids that exist."""
         ...
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
@@ -55,7 +55,7 @@ class Tokens(Protocol):
         ...
 
     async def children(self, token_id: str) -> list[TokenRecord]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         ...
 
     async def made_with(self, token_ids: Sequence[str], most: int | None = None) -> set[str]:
@@ -105,10 +105,10 @@ class Tokens(Protocol):
         ...
 
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
-        """Whether each of the tokens is revoked."""
+        """Return whether each of the tokens is revoked."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
+    async def inspect(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
         """What an admission under the rule would find of the token, at one instant and without a trace.
 
         `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
@@ -117,7 +117,7 @@ class Tokens(Protocol):
         ...
 
     async def now(self) -> int:
-        """Unix seconds by Redis' clock."""
+        """Return Unix seconds by Redis' clock."""
         ...
 
 
@@ -129,7 +129,7 @@ class Owners(Protocol):
         ...
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name."""
+        """Return the records of a policy's owners, by name."""
         ...
 
     async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -150,8 +150,8 @@ class Owners(Protocol):
 class Audit(Protocol):
     """The history of changes. Every method raises StoreUnavailable when Redis did not answer."""
 
-    async def note(self, entry: AuditEntry) -> None:
-        """Keeps what was asked for and refused: what was done is noted by who did it."""
+    async def append_entry(self, entry: AuditEntry) -> None:
+        """Append what was asked for and refused; a change that is made appends its own entry."""
         ...
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
@@ -194,11 +194,11 @@ class Claims(Protocol):
         ...
 
 
-class Counting(Protocol):
-    """What the exchange does with an answered request."""
+class UsageCounter(Protocol):
+    """Counts answered requests."""
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts it in memory; never blocks and never raises."""
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Count a request in memory; never block and never raise."""
         ...
 
 
@@ -226,7 +226,7 @@ class Usage(Protocol):
         ...
 
     async def totals(self) -> Totals:
-        """All that was ever counted."""
+        """Return the totals of everything counted."""
         ...
 
     async def memory(self) -> StoreMemory | None:

@@ -27,7 +27,7 @@ def announce_guard(limit: str) -> str:
 
 
 class FailedCredentials:
-    """See protocols.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
+    """See ports.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
 
     def __init__(self, limit: str) -> None:
         try:
@@ -48,7 +48,7 @@ class FailedCredentials:
             self._noted.discard(network)
         return None if remaining else max(1, math.ceil(resets_at - time.time()))
 
-    def note(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Counts a credential that was not valid."""
         if len(self._noted) >= MAXIMUM_NOTED:
             self._noted = {noted for noted in self._noted if self._has_failed(noted)}

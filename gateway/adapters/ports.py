@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
+from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet, Rule
@@ -31,11 +30,16 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
+    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
         """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
         ...
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
+    def tell(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
         """Tells what comes of an admission that nobody awaits any more: it is made all the same.
 
         `facts` are what `admit` gave for it; None is told if Redis did not answer.
@@ -59,7 +63,7 @@ class Exports(Protocol):
         ...
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredStream | None:
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         ...
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
@@ -67,7 +71,7 @@ class Exports(Protocol):
         ...
 
     async def write(self, it: Storing) -> Stored:
-        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        """Store head and content at one instant, unless a purge came since the fetch began; return the outcome."""
         ...
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
@@ -101,23 +105,23 @@ class Heads(Protocol):
 class Fetches(Protocol):
     """Who asks the backend when many want the same."""
 
-    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
-        """Whose turn it is to fetch an export for requests that select the same variant.
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> FetchRole:
+        """Return the caller's role in the fetch of an export for requests that select the same variant.
 
-        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
-        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        Wait while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time; raises the UpstreamError that another one of this worker got. A Leader must come to an `end`.
         """
         ...
 
-    def end(self, lead: Lead, landing: Landing) -> None:
+    def end(self, leader: Leader, result: FetchResult) -> None:
         """Says what became of a fetch; only the first time counts."""
         ...
 
 
-class Flight(Protocol):
+class InFlight(Protocol):
     """A request that counts as in flight while the `with` block runs."""
 
-    def __enter__(self) -> "Flight": ...
+    def __enter__(self) -> "InFlight": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
@@ -128,19 +132,19 @@ class Flight(Protocol):
         ...
 
 
-class Settlements(Protocol):
+class QuotaRefunds(Protocol):
     """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
 
     def lease_for(self, rule: Rule) -> str:
         """A name of its own for a request; empty where the rule does not count those in flight."""
         ...
 
-    def settle(self, outcome: Authorized | Refused) -> None:
+    def refund(self, outcome: Authorized | Refused) -> None:
         """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """The flight of an admitted request, which is among those in flight already."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Return an admitted request, which is among those in flight already, until the `with` block ends."""
         ...
 
 
@@ -170,12 +174,14 @@ class Streams(Protocol):
     reason none would be asked at all.
     """
 
-    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
+    def watch(
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
+    ) -> ContentStream:
         """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
         """Calls `end` when a request for what is open would be refused; until what it returns is called."""
         ...
@@ -188,8 +194,8 @@ class FailedCredentials(Protocol):
         """Seconds until the client may present credentials again, None where it may now."""
         ...
 
-    def note(self, address: str) -> None:
-        """Counts a credential that was not valid."""
+    def record_failure(self, address: str) -> None:
+        """Count a credential that was not valid."""
         ...
 
 

@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from gateway.adapters.ports import Clock, Timer
-from gateway.core.admission.decision import Asked, Deny, Facts, decide, ends_at
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Refused, decide, ends_at
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
 from gateway.core.http.reasons import Reason
@@ -26,8 +26,8 @@ POLL_SECONDS = 1.0
 AT_ONCE = 200
 """Streams that are decided on in one go: others who wait for this process wait for a millisecond."""
 
-FindFacts = Callable[[Sequence[Asked]], Awaitable[list[Facts]]]
-Ask = Callable[[], Asked | Reason]
+FindFacts = Callable[[Sequence[AdmissionRequest]], Awaitable[list[AdmissionFacts]]]
+Ask = Callable[[], AdmissionRequest | Reason]
 End = Callable[[Reason], None]
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,12 @@ class StreamWatch:
         """When the timer runs out; infinite without one."""
         self._looking: asyncio.Task[None] | None = None
 
-    def watch(self, facts: Facts, ask: Ask, content: ContentStream) -> ContentStream:
-        """See protocols.Streams."""
+    def watch(self, facts: AdmissionFacts, ask: Ask, content: ContentStream) -> ContentStream:
+        """See ports.Streams."""
         return WatchedStream(content, partial(self.follow, facts, ask))
 
-    def follow(self, facts: Facts, ask: Ask, end: End) -> Callable[[], None]:
-        """See protocols.Streams."""
+    def follow(self, facts: AdmissionFacts, ask: Ask, end: End) -> Callable[[], None]:
+        """See ports.Streams."""
         now = self._clock.time()
         entry = _Open(facts, now, ask, end)
         self._open.add(entry)
@@ -94,8 +94,8 @@ class StreamWatch:
         if self._open:
             self._look_by(min([began_at + POLL_SECONDS, *ends]))
 
-    async def _look_at(self, streams: "list[tuple[_Open, Asked | Reason]]") -> None:
-        found = await self._find([(entry, asked) for entry, asked in streams if isinstance(asked, Asked)])
+    async def _look_at(self, streams: "list[tuple[_Open, AdmissionRequest | Reason]]") -> None:
+        found = await self._find([(entry, asked) for entry, asked in streams if isinstance(asked, AdmissionRequest)])
         now = self._clock.time()
         for number, (entry, asked) in enumerate(streams, start=1):
             try:
@@ -105,7 +105,7 @@ class StreamWatch:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def _find(self, streams: "list[tuple[_Open, Asked]]") -> "dict[_Open, Facts]":
+    async def _find(self, streams: "list[tuple[_Open, AdmissionRequest]]") -> "dict[_Open, AdmissionFacts]":
         """What Redis knows of their tokens; nothing where it does not answer."""
         entries = [entry for entry, asked in streams if asked.digest]
         try:
@@ -117,22 +117,24 @@ class StreamWatch:
             logger.exception("the tokens of %d open streams could not be looked up; trying again", len(entries))
         return {}
 
-    def _judge(self, entry: "_Open", asked: Asked | Reason, facts: Facts | None, now: float) -> None:
+    def _judge(
+        self, entry: "_Open", asked: AdmissionRequest | Reason, facts: AdmissionFacts | None, now: float
+    ) -> None:
         """Ends the stream if another request for it would be refused."""
         if entry not in self._open:
             return  # it has come to its end meanwhile
         if facts is not None:
             entry.learn(facts, now)
-        if isinstance(asked, Asked):
-            verdict = decide(asked.rule, entry.facts_at(now))
-            if not isinstance(verdict, Deny):
+        if isinstance(asked, AdmissionRequest):
+            verdict = decide(entry.facts_at(now, asked))
+            if not isinstance(verdict, Refused):
                 return
             asked = verdict.reason
         entry.end(asked)
         self._open.discard(entry)
 
 
-def _ask(entry: "_Open") -> Asked | Reason | None:
+def _ask(entry: "_Open") -> AdmissionRequest | Reason | None:
     """What an admission would be asked; None where that cannot be told."""
     try:
         return entry.ask()
@@ -144,21 +146,21 @@ def _ask(entry: "_Open") -> Asked | Reason | None:
 class _Open:
     """A stream that is open, and what was last known of its token."""
 
-    def __init__(self, facts: Facts, now: float, ask: Ask, end: End) -> None:
+    def __init__(self, facts: AdmissionFacts, now: float, ask: Ask, end: End) -> None:
         self.ask = ask
         self.end = end
         self.learn(facts, now)
 
-    def learn(self, facts: Facts, now: float) -> None:
+    def learn(self, facts: AdmissionFacts, now: float) -> None:
         """What Redis has just said."""
         self._facts, self._known_at = facts, now
         end = ends_at(facts)
         self.ends_at = math.inf if end is None else now + (end * 1000 - facts.now) / 1000
 
-    def facts_at(self, now: float) -> Facts:
-        """What is known, as it is at this time; Redis' clock goes on while it does not answer."""
+    def facts_at(self, now: float, asked: AdmissionRequest) -> AdmissionFacts:
+        """What is known, as it is at this time for this request; Redis' clock goes on while it does not answer."""
         passed = math.ceil((now - self._known_at) * 1000)
-        return msgspec.structs.replace(self._facts, now=self._facts.now + passed)
+        return msgspec.structs.replace(self._facts, now=self._facts.now + passed, request=asked)
 
 
 class WatchedStream:

@@ -200,8 +200,8 @@ class HeldContent(Pieces):
         self._release()
 
 
-async def give_up(content: bytes | ContentStream) -> None:
-    """Ends the backend's work on content that nobody wants."""
+async def close_unread(content: bytes | ContentStream) -> None:
+    """Close content that nobody reads, which ends its backend's work."""
     if not isinstance(content, bytes):
         await content.aclose()
 
@@ -242,4 +242,4 @@ async def _drop(task: asyncio.Task[Any]) -> None:
     with suppress(GatewayError):
         answer = await task
         if isinstance(answer, Response):
-            await give_up(answer.content)
+            await close_unread(answer.content)

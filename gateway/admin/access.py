@@ -6,7 +6,6 @@ What handlers are given by their name: see api.py, which provides it.
 """
 
 import re
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
@@ -23,20 +22,17 @@ from msgspec.structs import replace
 
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Admissions, Exports
-from gateway.core.admission.decision import Asked, Deny, decide
-from gateway.core.admission.outcomes import Refused
-from gateway.core.http.client_address import TrustedProxies
+from gateway.core.admission.decision import AdmissionRequest, Refused, decide
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
-from gateway.core.masking import Masking
 from gateway.core.tokens.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.management import Management
 from gateway.pipeline.authenticator import Authenticator
 from gateway.server.asgi import read_scope
-from gateway.server.requests import accept
+from gateway.server.requests import RequestAcceptor
 
 SCOPE = "scope"
 """An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
@@ -54,34 +50,19 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """The guard of all handlers. What it finds is in the connection's state: `request_id`, `actor`, `address`, `mask`.
+    """The guard of all handlers. It puts `request_id`, `actor`, `address` and `mask` into the connection's state."""
 
-    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
-    """
-
-    def __init__(
-        self,
-        admissions: Admissions,
-        authenticator: Authenticator,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-        masking: Callable[[], Masking],
-    ) -> None:
-        self._masking = masking
+    def __init__(self, admissions: Admissions, authenticator: Authenticator, acceptor: RequestAcceptor) -> None:
         self._admissions = admissions
         self._authenticator = authenticator
-        self._clock = clock
-        self._new_id = new_id
-        self._trusted = trusted
+        self._acceptor = acceptor
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """AccessRefused where the call may not be made."""
-        received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
-        request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
+        request = self._acceptor.accept(read_scope(cast(HTTPScope, connection.scope)))
         if request.fault is not None:
             raise AccessRefused(build_refusal(request.fault, None, request.id))
-        connection.state.mask = masking.mask
+        connection.state.mask = self._acceptor.policies.current.masking.mask
         connection.state.request_id, connection.state.address = request.id, request.client
         if request.method == "OPTIONS":  # what a path allows is no secret: the document says it to anybody
             return
@@ -94,12 +75,12 @@ class Access:
         presented = self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             raise _build_refusal(request, presented)
-        facts = await self._admissions.admit(Asked(rule, presented))
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny) or verdict.record is None:
-            refused = Refused(verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, rule)
+        facts = await self._admissions.admit(AdmissionRequest(rule, presented))
+        verdict, record = decide(facts), facts.record
+        if isinstance(verdict, Refused) or record is None:
+            refused = Refused(verdict.reason if isinstance(verdict, Refused) else Reason.UNKNOWN_TOKEN, rule)
             raise _build_refusal(request, refused if facts.exists else self._authenticator.refuse(request, refused))
-        return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
+        return Actor(record.name, "admin", record.identity, request.client)
 
 
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:

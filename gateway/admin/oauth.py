@@ -67,9 +67,9 @@ Form = Annotated[PresentedToken, Body(media_type=RequestEncodingType.URL_ENCODED
 async def introspect(management: Managing, data: Form) -> Response[Introspection]:
     """Active is what a request would be let in with, quotas aside. Admin tokens are never active here."""
     found = await management.identify(data.token)
-    if found is None or found.record is None:
+    if found is None or found.facts.record is None:
         return Response(Introspection(active=False), headers=NO_STORE)
-    record = found.record
+    record = found.facts.record
     described = Introspection(
         active=True,
         scope=effective_scopes(found.rule, found.facts),

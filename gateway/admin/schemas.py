@@ -276,7 +276,7 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     owner: str | None
     changes: dict[str, list[Any]]
-    """Field to what it said before and after; times in Unix seconds."""
+    """Maps a field to its values before and after; times are Unix seconds."""
 
 
 class History(msgspec.Struct, frozen=True):

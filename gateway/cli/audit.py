@@ -53,11 +53,11 @@ def audit() -> None:
 @redis_option
 @json_option
 @awaited
-async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Print the last changes and purges, the newest at the end."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        query = read_query(wanted, await management.now())
+        query = read_query(options, await management.now())
         entries = await management.ask_audit(query, lines)
         _print(entries[::-1], as_json)
         while follow:
@@ -76,11 +76,11 @@ async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, a
 @redis_option
 @json_option
 @awaited
-async def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+async def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Print the changes that are meant, the newest first."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        entries = await management.ask_audit(read_query(wanted, await management.now()), lines)
+        entries = await management.ask_audit(read_query(options, await management.now()), lines)
     if as_json:
         print_json(list(map(describe, entries)))
     else:
@@ -92,21 +92,21 @@ async def search(lines: int, policies: str, redis_url: str | None, as_json: bool
 @policies_option
 @redis_option
 @awaited
-async def export(policies: str, redis_url: str | None, **wanted: Any) -> None:
+async def export(policies: str, redis_url: str | None, **options: Any) -> None:
     """Print all of the history that is kept, one JSON object a line, the newest first."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        query, before = read_query(wanted, await management.now()), ""
+        query, before = read_query(options, await management.now()), ""
         while entries := await management.ask_audit(query, PIECE, before):
             _print(entries, as_json=True)
             before = entries[-1].id
 
 
-def read_query(wanted: dict[str, Any], now: int) -> AuditQuery:
+def read_query(options: dict[str, Any], now: int) -> AuditQuery:
     """What the options mean; `now` in Unix seconds."""
-    times: dict[str, Any] = {name: _parse_past(wanted.pop(name), now) for name in ("since", "until")}
-    is_refused = wanted.pop("refused")
-    return AuditQuery(**wanted, **times, is_refused=is_refused)
+    times: dict[str, Any] = {name: _parse_past(options.pop(name), now) for name in ("since", "until")}
+    is_refused = options.pop("refused")
+    return AuditQuery(**options, **times, is_refused=is_refused)
 
 
 def describe(entry: AuditEntry) -> dict[str, Any]:

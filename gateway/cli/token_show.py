@@ -16,9 +16,9 @@ from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
 from gateway.cli.common import format_day, format_time, json_option, policies_option, read_duration, redis_option
 from gateway.cli.connecting import NamesInFolder, awaited, load_policies, open_connection, open_management
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.admission.explanation import (
     Check,
-    build_facts,
     explain_decision,
     first_failure,
     match_request,
@@ -130,16 +130,17 @@ async def explain(
         if record is None:
             raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
-        standing = await tokens.standing(identity, rule, project_of(rule, path), address)
-    if standing is None:
+        project = project_of(rule, path)
+        inspection = await tokens.inspect(identity, rule, project, address)
+    if inspection is None:
         raise NotFound(why_not_found(identity))
-    windows = standing.windows
+    windows = inspection.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing))
+        checks += explain_decision(AdmissionRequest(rule, project=project, address=address), inspection)
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:
-        _print(rule, checks, windows, standing.now)
+        _print(rule, checks, windows, inspection.now)
     context.exit(0 if first_failure(checks) is None else 1)
 
 

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format, version 0.0.4: what is told, and how it is written.
+"""Metrics in Prometheus' text format, version 0.0.4: which there are, and how they are written.
 
 Rule: a label's value is one of few. No token, address, path or owner is ever one.
 """
@@ -14,18 +14,18 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One number of a metric, told from the others by its labels."""
+    """One number of a metric, distinguished by its labels."""
 
     number: int
     labels: Mapping[str, str] = {}
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A metric; one without samples is written all the same, so that its name is known before it counts."""
+    """A metric. One without samples is written too, so that its name is known before it counts."""
 
     name: str
     kind: str
-    """counter or gauge."""
+    """The type: counter or gauge."""
     help: str
     samples: Sequence[Sample]
 
@@ -33,7 +33,7 @@ class Metric(msgspec.Struct, frozen=True):
 def gather_metrics(
     totals: Totals | None, memory: StoreMemory | None, policy_mistakes: int, versions: Mapping[str, int]
 ) -> list[Metric]:
-    """What the gateway tells; without totals Redis did not answer, and its counters are left out rather than zero."""
+    """Return the gateway's metrics. Without totals, Redis did not answer, and its counters are left out."""
     metrics = [
         Metric("gateway_redis_up", "gauge", "Whether Redis answers.", [Sample(int(totals is not None))]),
         Metric(
@@ -105,7 +105,7 @@ def _labels(counted: Counted) -> dict[str, str]:
 
 
 def write_metrics(metrics: Iterable[Metric]) -> str:
-    """The text that Prometheus reads."""
+    """Return the text that Prometheus reads."""
     return "".join(f"{line}\n" for metric in metrics for line in _write_metric(metric))
 
 

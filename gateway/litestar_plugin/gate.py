@@ -10,7 +10,7 @@ may be stored, which is then made for others too, is collected first (handlers.p
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, cast
 from urllib.parse import unquote
@@ -23,11 +23,10 @@ from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebS
 from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized, Refused, build_refused
+from gateway.core.admission.decision import Authorized, Refused, effective_scopes
+from gateway.core.admission.outcomes import build_refused
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
@@ -43,7 +42,7 @@ from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import read_scope, reply
-from gateway.server.requests import accept
+from gateway.server.requests import RequestAcceptor
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ class Terms(msgspec.Struct, frozen=True):
 
     policy: str
     """Whose quotas guarded handlers have that no rule matches."""
-    trusted: TrustedProxies
     raises: bool = True
     """Whether refusals are exceptions of Litestar."""
     exclude: tuple[str, ...] = ()
@@ -96,11 +94,10 @@ class Parts(Protocol):
 class Gate:
     """The middleware, as `wrap`."""
 
-    def __init__(self, parts: Parts, terms: Terms, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+    def __init__(self, parts: Parts, terms: Terms, acceptor: RequestAcceptor) -> None:
         self._parts = parts
         self._terms = terms
-        self._clock = clock
-        self._new_id = new_id
+        self._acceptor = acceptor
         self._rules = GuardedRules(parts.policies.current, terms.policy)
         self._needs: dict[BaseRouteHandler, Needs | None] = {}
         self._excluded = re.compile("|".join(terms.exclude)) if terms.exclude else None
@@ -158,7 +155,7 @@ class Gate:
         token = CALL.set(call)
         exchange = self._parts.exchange
         try:
-            response = await exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
@@ -212,9 +209,7 @@ class Gate:
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
         """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
-        received = read_scope(scope)
-        masking = self._parts.policies.current.masking
-        request = accept(received, self._clock(), self._new_id(), self._terms.trusted, masking)
+        request = self._acceptor.accept(read_scope(scope))
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
             fault = request.fault or Reason.MALFORMED_TARGET
@@ -283,7 +278,7 @@ class Gate:
 
     def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
         """Tells the handler who asks, and keeps the credential from it."""
-        rule, record = admission.rule, admission.record
+        rule, record = admission.rule, admission.facts.record
         kept = _KEPT[rule.policy.credential_fields]
         fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
         _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])

@@ -80,7 +80,7 @@ CALL: ContextVar[Call] = ContextVar("call")
 
 
 class AppUpstreams:
-    """See protocols.Upstreams. What is asked of it can be made for others: it has no content."""
+    """See ports.Upstreams. What is asked of it can be made for others: it has no content."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -99,7 +99,7 @@ class AppUpstreams:
         task = call.run(run, build_scope(call, method, target, fields))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await run.answer(task)
+        return await run.read_response(task)
 
     async def finish(self) -> None:
         """Waits for the handlers that are still at work, also behind their answers."""
@@ -160,7 +160,7 @@ class HandlerRun:
         else:
             await self._messages.put(None)
 
-    async def answer(self, task: asyncio.Task[None]) -> Response:
+    async def read_response(self, task: asyncio.Task[None]) -> Response:
         """The head, with content that is whole if all of it comes at once."""
         self._task = task
         try:

@@ -20,9 +20,8 @@ import msgspec
 
 from gateway.adapters.admin_ports import Audit, Claims, Owners, Tokens
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import Deny, Verdict, decide
+from gateway.core.admission.decision import AdmissionRequest, Authorized, Refused, Verdict, decide
 from gateway.core.admission.explanation import build_facts
-from gateway.core.admission.outcomes import Authorized
 from gateway.core.errors import (
     CallRepeated,
     ChangedMeanwhile,
@@ -173,7 +172,7 @@ class Reading:
         return None if record is None else (await self._view([record]))[0]
 
     async def list_children(self, identity: str) -> list[TokenView]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         return await self._view(await self._tokens.children(identity))
 
     async def list_made(self, identity: str, most: int | None = None) -> list[TokenView]:
@@ -216,15 +215,15 @@ class Reading:
             return None
         rule = identity_rule(self.policy(view.record.policy))
         verdict = await self.examine(view.identity, lambda _: rule)
-        return None if isinstance(verdict, Deny) else Authorized(rule, verdict.record, verdict.facts)
+        return None if isinstance(verdict, Refused) else verdict
 
     async def examine(self, identity: str, find_rule: Callable[[TokenRecord], Rule | None]) -> Verdict:
         """The verdict on a token, quotas aside, by the rule that its record leads to; without one it is unknown."""
-        standing = await self._tokens.standing(identity, None, "")
-        rule = find_rule(standing.record) if standing else None
-        if standing is None or rule is None:
-            return Deny(Reason.UNKNOWN_TOKEN)
-        return decide(rule, build_facts(rule, standing))
+        inspection = await self._tokens.inspect(identity, None, "")
+        rule = find_rule(inspection.record) if inspection else None
+        if inspection is None or rule is None:
+            return Refused(Reason.UNKNOWN_TOKEN)
+        return decide(build_facts(AdmissionRequest(rule, inspection.record.digest), inspection))
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
         """The records of a policy's owners, by name; NotFound. Owners without one are names only, and bound nothing."""
@@ -234,7 +233,7 @@ class Reading:
         return owners
 
     async def show_owner(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record."""
+        """Return the owner's record, or None."""
         return await self._owners.find(policy, owner)
 
     async def search_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:
@@ -313,7 +312,7 @@ class Writing(Reading):
             entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
             record = await self._tokens.find(entry.target) if entry.target else None
             entry = about_token(actor, action, record, {}) if record else entry
-            await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            await self._audit.append_entry(msgspec.structs.replace(entry, outcome=refused.code))
             refused.is_noted = True
             raise
 

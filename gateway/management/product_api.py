@@ -6,8 +6,7 @@ core/tokens/product_api.py.
 
 from collections.abc import AsyncIterator
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.errors import ChangeRefused, NotFound
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.targets import parse_path
@@ -40,16 +39,16 @@ MAXIMUM_DIGITS = 15
 
 
 class ProductApi:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, management: Management) -> None:
         self._management = management
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
         """The answer to an authorized request under a rule with `manage`; raises StoreUnavailable."""
-        rule, record = admission.rule, admission.record
+        rule, record = admission.rule, admission.facts.record
         if record is None or rule.manage is None:
             raise ValueError("the rule manages no tokens")
         segments = parse_path(request.path) or ()
@@ -97,11 +96,11 @@ class _Call:
         if operation in ("create", "child"):
             asked = parse_asked(self._dialect, content)
             if operation == "child":
-                wanted = build_child_request(self._policy, asked)
-                created = await self._management.create_child(self.actor, self._asker.identity, wanted)
+                request = build_child_request(self._policy, asked)
+                created = await self._management.create_child(self.actor, self._asker.identity, request)
             else:
-                wanted = build_request(self._policy, self._asker, self._held, self._project, asked)
-                created = await self._management.create_token(self.actor, self._policy.name, wanted)
+                request = build_request(self._policy, self._asker, self._held, self._project, asked)
+                created = await self._management.create_token(self.actor, self._policy.name, request)
             return build_answer(201, build_token(self._dialect, created.view, created.text))
         refuse_child(self._asker)
         view = await self._find(named)

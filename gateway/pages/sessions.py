@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
-from gateway.core.admission.decision import Allow
+from gateway.core.admission.decision import Authorized
 from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
 from gateway.core.pages.sessions import (
     ID_BYTES,
@@ -50,11 +50,11 @@ class Sessions(Protocol):
     """Where sessions are kept. Every method raises StoreUnavailable when the store did not acknowledge."""
 
     async def find(self, digest: str) -> Session | None:
-        """The session; None where there is none, or no longer."""
+        """Return the session, or None if it does not exist or has expired."""
         ...
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
-        """Writes the session, to be forgotten after so many seconds."""
+        """Write the session, which expires after so many seconds."""
         ...
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
@@ -66,7 +66,7 @@ class Sessions(Protocol):
         ...
 
     async def end(self, digest: str) -> None:
-        """Forgets the session."""
+        """Delete the session."""
         ...
 
 
@@ -155,7 +155,7 @@ class Visitors:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
         if view is None:  # a token that exists is no guess, although it may open nothing
-            self._failures.note(address)
+            self._failures.record_failure(address)
             return None
         if await self._admit(view.identity) is None:
             return None
@@ -195,7 +195,7 @@ class Visitors:
     async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
         """The record of a token that may sign in, and what its holder may see; None for one that may not."""
         verdict = await self._management.examine(identity, self._find_rule)
-        record = verdict.record if isinstance(verdict, Allow) else None
+        record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
         reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)

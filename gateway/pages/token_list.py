@@ -104,9 +104,9 @@ class TokenLists(Controller):
         )
         filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
         try:
-            wanted = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
+            request = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
             await _check_first(pages, visitor, filled)
-            created = await pages.management.create_token(visitor.actor, policy.name, wanted)
+            created = await pages.management.create_token(visitor.actor, policy.name, request)
         except FormMistake as mistake:
             return await render_form(pages, visitor, policy, filled, mistake)
         except ChangeRefused as refusal:
@@ -193,13 +193,13 @@ async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
         raise FormMistake("", SENT_TWICE)
 
 
-def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
+def _bounded(request: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
     """The same; FormMistake for more than the visitor can give."""
-    wanted = as_given(visitor.giver, wanted)
-    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, wanted)
+    request = as_given(visitor.giver, request)
+    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, request)
     if problem:
         raise FormMistake("", problem)
-    return wanted
+    return request
 
 
 class ListAddress(msgspec.Struct, frozen=True):

@@ -225,8 +225,8 @@ async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:
     policy = pages.set.policies.get(view.record.policy)
     if policy is None or view.state is TokenState.REVOKED:
         return ()
-    standing = await pages.tokens.standing(view.identity, identity_rule(policy), view.record.project)
-    return standing.windows if standing else ()
+    inspection = await pages.tokens.inspect(view.identity, identity_rule(policy), view.record.project)
+    return inspection.windows if inspection else ()
 
 
 def _form_of(view: TokenView) -> TokenForm:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.adapters.revocation_watch import POLL_SECONDS, StreamWatch
-from gateway.core.admission.decision import Asked, Facts, Kin
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Restrictions
 from gateway.core.errors import StoreUnavailable, StreamRevoked
 from gateway.core.http.messages import ContentStream
 from gateway.core.http.reasons import Reason
@@ -25,9 +25,11 @@ RECORD = make_record(plan="pro")
 RULE = rule_for("GET /export")
 
 
-def facts_of(record: TokenRecord | None = RECORD, **changes: Any) -> Facts:
+def facts_of(record: TokenRecord | None = RECORD, **changes: Any) -> AdmissionFacts:
     values = {"is_revoked": False, "is_charged": True, "windows": (), "stored_heads": ()}
-    return Facts(**{"now": NOW * 1000, "record": record, **values, **changes})
+    return AdmissionFacts(
+        **{"request": AdmissionRequest(RULE), "now": NOW * 1000, "record": record, **values, **changes}
+    )
 
 
 class Endless:
@@ -66,7 +68,7 @@ class Store:
         """Redis' clock, Unix time in milliseconds."""
         return NOW * 1000 + round((self.clock.time() - self._began) * 1000)
 
-    async def _find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
+    async def _find_facts(self, asked: Sequence[AdmissionRequest]) -> list[AdmissionFacts]:
         self.asked.append(sorted(one.digest for one in asked))
         await self.may_answer.wait()
         if self.error is not None:
@@ -75,7 +77,9 @@ class Store:
 
     def open(self, content: ContentStream, digest: str = RECORD.digest) -> ContentStream:
         """A stream that is admitted now."""
-        return self.watch.watch(replace(self.known[digest], now=self.now), lambda: Asked(RULE, digest), content)
+        return self.watch.watch(
+            replace(self.known[digest], now=self.now), lambda: AdmissionRequest(RULE, digest), content
+        )
 
     def end(self, reason: Reason) -> None:
         self.ended.append(reason)
@@ -107,28 +111,28 @@ def reason_of(reading: "asyncio.Task[Any]") -> Reason:
     return error.reason
 
 
-BLOCKED = Kin(owner=OwnerStanding("blocked", "read"))
+BLOCKED = Restrictions(owner=OwnerStanding("blocked", "read"))
 PARENT = make_record("sml_parent", plan="pro")
 CHILD = replace(RECORD, parent=PARENT.identity)
-REFUSED: list[tuple[Facts, Reason]] = [
+REFUSED: list[tuple[AdmissionFacts, Reason]] = [
     (facts_of(is_revoked=True), Reason.REVOKED_TOKEN),
     (facts_of(None), Reason.UNKNOWN_TOKEN),
     (facts_of(replace(RECORD, is_active=False)), Reason.DISABLED_TOKEN),
     (facts_of(replace(RECORD, expires_at=NOW)), Reason.EXPIRED_TOKEN),
     (facts_of(replace(RECORD, not_before=NOW + 60)), Reason.NOT_YET_VALID_TOKEN),
-    (facts_of(CHILD, kin=Kin(parent=None)), Reason.PARENT_ENDED),
-    (facts_of(CHILD, kin=Kin(parent=PARENT, is_parent_revoked=True)), Reason.PARENT_ENDED),
-    (facts_of(CHILD, kin=Kin(parent=replace(PARENT, is_active=False))), Reason.PARENT_ENDED),
-    (facts_of(kin=BLOCKED), Reason.OWNER_BLOCKED),
-    (facts_of(kin=Kin(owner=OwnerStanding("active", None))), Reason.OTHER_PROJECT),
+    (facts_of(CHILD, restrictions=Restrictions(parent=None)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, restrictions=Restrictions(parent=PARENT, is_parent_revoked=True)), Reason.PARENT_ENDED),
+    (facts_of(CHILD, restrictions=Restrictions(parent=replace(PARENT, is_active=False))), Reason.PARENT_ENDED),
+    (facts_of(restrictions=BLOCKED), Reason.OWNER_BLOCKED),
+    (facts_of(restrictions=Restrictions(owner=OwnerStanding("active", None))), Reason.OTHER_PROJECT),
     (facts_of(replace(RECORD, scopes="")), Reason.INSUFFICIENT_SCOPE),
-    (facts_of(kin=Kin(owner=OwnerStanding("active", ""))), Reason.INSUFFICIENT_SCOPE),
+    (facts_of(restrictions=Restrictions(owner=OwnerStanding("active", ""))), Reason.INSUFFICIENT_SCOPE),
     (facts_of(replace(RECORD, plan="gone")), Reason.INSUFFICIENT_PLAN),
 ]
 
 
 @pytest.mark.parametrize(("facts", "reason"), REFUSED, ids=[f"{n}-{reason}" for n, (_, reason) in enumerate(REFUSED)])
-async def test_a_stream_ends_when_a_request_for_it_would_be_refused(facts: Facts, reason: Reason) -> None:
+async def test_a_stream_ends_when_a_request_for_it_would_be_refused(facts: AdmissionFacts, reason: Reason) -> None:
     """For every reason but a quota, at the next look: its reader gets an error, never a clean end."""
     store, bad, good = Store(), Endless(), Endless()
     store.known["other"] = facts_of()
@@ -153,7 +157,7 @@ async def test_a_stream_ends_at_the_very_end_of_its_token(of_parent: bool) -> No
     store, ends = Store(), NOW + 5
     facts = facts_of(replace(RECORD, expires_at=ends))
     if of_parent:
-        facts = facts_of(CHILD, kin=Kin(parent=replace(PARENT, expires_at=ends)))
+        facts = facts_of(CHILD, restrictions=Restrictions(parent=replace(PARENT, expires_at=ends)))
     store.known[RECORD.digest] = facts
     await store.pass_time(0.25)  # looks are not at whole seconds of Redis' clock
     reading = await start_reading(store.open(Endless()))
@@ -206,15 +210,15 @@ async def test_a_used_up_quota_ends_no_stream() -> None:
 
 async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
     """Another rule asks for other scopes; where no rule is left, or the credential counts no longer, it ends."""
-    found: list[Asked | Reason] = [Asked(RULE, RECORD.digest)]
+    found: list[AdmissionRequest | Reason] = [AdmissionRequest(RULE, RECORD.digest)]
     store = Store()
     store.known[RECORD.digest] = facts_of(replace(RECORD, scopes="read"))
     for answer, reason in (
-        (Asked(rule_for("POST /any"), RECORD.digest), Reason.INSUFFICIENT_SCOPE),
+        (AdmissionRequest(rule_for("POST /any"), RECORD.digest), Reason.INSUFFICIENT_SCOPE),
         (Reason.NO_MATCHING_RULE, Reason.NO_MATCHING_RULE),
         (Reason.MISSING_CREDENTIALS, Reason.MISSING_CREDENTIALS),
     ):
-        found[0] = Asked(RULE, RECORD.digest)
+        found[0] = AdmissionRequest(RULE, RECORD.digest)
         with following(store.watch.follow(facts_of(), lambda: found[0], store.end)):
             await store.pass_time(1)
             assert [] == store.ended
@@ -227,7 +231,7 @@ async def test_a_stream_is_under_the_rule_of_the_moment() -> None:
 async def test_nobodys_stream_is_asked_about_no_one() -> None:
     """A public rule has no token to look for; when it is public no longer, its streams end."""
     store, public = Store(), rule_for("GET /published")
-    found: list[Asked | Reason] = [Asked(public)]
+    found: list[AdmissionRequest | Reason] = [AdmissionRequest(public)]
     with following(store.watch.follow(facts_of(None), lambda: found[0], store.end)):
         await store.pass_time(1)
         assert [] == store.ended
@@ -254,7 +258,7 @@ async def test_a_stream_that_ends_while_redis_is_asked() -> None:
     """It is not ended again, whatever the answer is."""
     store = Store()
     store.may_answer.clear()
-    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
+    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), store.end)):
         await store.pass_time(POLL_SECONDS)
         assert 1 == len(store.asked)
     store.known[RECORD.digest] = facts_of(is_revoked=True)
@@ -267,7 +271,7 @@ async def test_what_is_open_is_ended_once() -> None:
     """However long it takes to end."""
     store = Store()
     store.known[RECORD.digest] = facts_of(is_revoked=True)
-    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), store.end)):
+    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), store.end)):
         for _ in range(3):
             await store.pass_time(POLL_SECONDS)
     assert [Reason.REVOKED_TOKEN] == store.ended
@@ -300,7 +304,7 @@ async def test_an_end_that_fails_keeps_no_other_from_its_end(caplog: pytest.LogC
     def fail(_: Reason) -> None:
         raise RuntimeError("no end")
 
-    with following(store.watch.follow(facts_of(), lambda: Asked(RULE, RECORD.digest), fail)):
+    with following(store.watch.follow(facts_of(), lambda: AdmissionRequest(RULE, RECORD.digest), fail)):
         others = [await start_reading(store.open(Endless())) for _ in range(4)]
         await store.pass_time(POLL_SECONDS)
         assert [Reason.REVOKED_TOKEN] * 4 == [reason_of(other) for other in others]
@@ -314,10 +318,10 @@ async def test_a_question_that_fails_is_asked_again(caplog: pytest.LogCaptureFix
     """Whether it is the store's or what rule there is: the mistake is told of, and the watch goes on."""
     store, failing = Store(), [True]
 
-    def ask() -> Asked | Reason:
+    def ask() -> AdmissionRequest | Reason:
         if failing[0]:
             raise LookupError("no rule")
-        return Asked(RULE, RECORD.digest)
+        return AdmissionRequest(RULE, RECORD.digest)
 
     reading = await start_reading(store.open(Endless()))
     with following(store.watch.follow(facts_of(), ask, store.end)):

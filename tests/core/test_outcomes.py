@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.core.admission.outcomes import Refused, build_refused, refuse_unmatched
+from gateway.core.admission.decision import Refused
+from gateway.core.admission.outcomes import build_refused, refuse_unmatched
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
 from tests.core.samples import SHOP, make_request

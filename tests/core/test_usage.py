@@ -2,8 +2,7 @@
 
 import pytest
 
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.http.messages import Field, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.usage import (
@@ -14,27 +13,27 @@ from gateway.core.usage import (
     Counted,
     PolicyUsage,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
     last_days,
     last_hours,
-    note_of,
     read_counted,
-    read_noted,
+    read_usage_key,
     write_counted,
 )
 from gateway.pipeline.exchange import UPSTREAM_REASONS
 from tests.support.policies import make_record, rule_for
 
 RECORD = make_record()
-FACTS = Facts(0, RECORD, False, True, (), ())
 CACHED, PASSED = rule_for("GET /export"), rule_for("GET /other")
+FACTS = AdmissionFacts(AdmissionRequest(CACHED), 0, RECORD, False, True, (), ())
 NOON = 1_800_014_400
 """Of a day; the hour is number 500,004."""
 
 
 def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted:
-    return read_noted(*note_of(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
+    return read_usage_key(*build_usage_key(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
 
 
 @pytest.mark.parametrize(
@@ -58,28 +57,28 @@ def test_an_answer_counts_by_the_part_of_the_cache(status: int, told: bytes, cac
     """By its own Cache-Status, wherever that stands among the fields, and whatever a cache before it has said."""
     expected = Counted("small", "", f"{status // 100}xx", cache)
     backends, own = (b"cache-status", b"squid; hit"), (b"cache-status", told)
-    assert expected == count(Authorized(CACHED, RECORD, FACTS), status, own)
-    assert expected == count(Authorized(CACHED, RECORD, FACTS), status, backends, own, (b"repr-digest", b"sha-256=::"))
+    assert expected == count(Authorized(CACHED, FACTS), status, own)
+    assert expected == count(Authorized(CACHED, FACTS), status, backends, own, (b"repr-digest", b"sha-256=::"))
 
 
 def test_without_a_cache_there_is_no_part_of_it() -> None:
     """A rule without one says nothing of caches, also where the backend's cache does; nor does who asks for a proxy."""
     told = (b"cache-status", b"squid; hit")
-    assert Counted("small", "", "2xx", "") == count(Authorized(PASSED, RECORD, FACTS), 204, told)
+    assert Counted("small", "", "2xx", "") == count(Authorized(PASSED, FACTS), 204, told)
     refused = Refused(Reason.QUOTA_EXCEEDED, CACHED, FACTS)
     assert Counted("small", "quota_exceeded", "4xx", "") == count(refused, 429)
     assert Counted("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
-    allowed = note_of(Authorized(CACHED, RECORD, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
-    assert Counted("small", "", "2xx", "") == read_noted(*allowed[:-1])
-    assert Counted("small", "", "2xx", "") == count(Authorized(CACHED, RECORD, FACTS), 200)
+    allowed = build_usage_key(Authorized(CACHED, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
+    assert Counted("small", "", "2xx", "") == read_usage_key(*allowed[:-1])
+    assert Counted("small", "", "2xx", "") == count(Authorized(CACHED, FACTS), 200)
 
 
 def test_a_request_counts_for_the_token_that_was_authenticated() -> None:
     """Refused or not; who was not authenticated is nobody."""
     head = ResponseHead(429, [])
-    assert RECORD.digest == note_of(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
-    assert RECORD.digest == note_of(Authorized(PASSED, RECORD, FACTS), head)[-1]
-    assert "" == note_of(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
+    assert RECORD.digest == build_usage_key(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
+    assert RECORD.digest == build_usage_key(Authorized(PASSED, FACTS), head)[-1]
+    assert "" == build_usage_key(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
 
 
 @pytest.mark.parametrize("reason", ["", *Reason])

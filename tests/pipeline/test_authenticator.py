@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import Refused
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import digest

@@ -5,12 +5,11 @@ import pytest
 from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Field
 from gateway.core.http.reasons import Reason
-from gateway.core.masking import Masking
-from gateway.core.tokens.text import TokenFormat
-from gateway.server.requests import Received, accept, split_target
+from gateway.server.requests import RawRequest, RequestAcceptor, split_target
+from tests.management.policies import FixedPolicies
 
-MASKING = Masking([TokenFormat(("shp_",), 40, True, 12)])
-TOKEN = b"shp_0123456789abcdefghijABCDEFGHIJ0123456789"
+ACCEPTOR = RequestAcceptor(FixedPolicies(), clock=lambda: 0.0, new_id=lambda: "new", trusted=TrustedProxies())
+TOKEN = b"sml_0123456789abcdefghijABCDEFGHIJ0123456789"
 HOST: list[Field] = [(b"accept", b"*/*"), (b"host", b"a")]
 
 
@@ -52,29 +51,29 @@ def test_what_is_no_target_of_ours(target: bytes) -> None:
     assert b"" == path
     assert b"" == query
     assert HOST == fields
-    received = Received("GET", path, query, fields, "192.0.2.1", "http")
-    assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies(), MASKING).fault
+    raw = RawRequest("GET", path, query, fields, "192.0.2.1", "http")
+    assert Reason.MALFORMED_TARGET is ACCEPTOR.accept(raw).fault
 
 
 def test_an_absolute_target_does_not_stand_in_for_the_host() -> None:
     """Without Host, or with two, a request is malformed whatever its target is (RFC 9112 3.2)."""
     for hosts in ([], [(b"host", b"a"), (b"host", b"a")]):
-        received = Received("GET", *split_target(b"http://b/c", hosts), "192.0.2.1", "http")
-        assert Reason.MALFORMED_TARGET is accept(received, 0.0, "id", TrustedProxies(), MASKING).fault
+        raw = RawRequest("GET", *split_target(b"http://b/c", hosts), "192.0.2.1", "http")
+        assert Reason.MALFORMED_TARGET is ACCEPTOR.accept(raw).fault
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 def test_some_methods_are_never_passed_on(method: str) -> None:
     """Whatever the rules say."""
-    received = Received(method, b"/a", b"", HOST, "192.0.2.1", "http")
-    assert Reason.UNSUPPORTED is accept(received, 0.0, "id", TrustedProxies(), MASKING).fault
+    raw = RawRequest(method, b"/a", b"", HOST, "192.0.2.1", "http")
+    assert Reason.UNSUPPORTED is ACCEPTOR.accept(raw).fault
 
 
 def test_identity_fields_are_dropped_in_every_spelling() -> None:
     """Here and only here: what a client says of itself counts for nothing."""
     forged = [(b"x-gateway-owner", b"root"), (b"x_gateway_owner", b"root")]
-    received = Received("GET", b"/a", b"", [*forged, *HOST], "192.0.2.1", "http")
-    request = accept(received, 0.0, "id", TrustedProxies(), MASKING)
+    raw = RawRequest("GET", b"/a", b"", [*forged, *HOST], "192.0.2.1", "http")
+    request = ACCEPTOR.accept(raw)
     assert None is request.fault
     assert HOST == request.fields
 
@@ -85,8 +84,8 @@ def test_identity_fields_are_dropped_in_every_spelling() -> None:
 )
 def test_an_id_that_is_not_safe_to_log_is_not_taken(value: bytes, identity: str) -> None:
     """It is in logs, in the answer, and at the backend: so it is no token."""
-    received = Received("GET", b"/a", b"", [*HOST, (b"x-request-id", value)], "192.0.2.1", "http")
-    request = accept(received, 0.0, "new", TrustedProxies(), MASKING)
+    raw = RawRequest("GET", b"/a", b"", [*HOST, (b"x-request-id", value)], "192.0.2.1", "http")
+    request = ACCEPTOR.accept(raw)
     assert None is request.fault
     assert identity == request.id
 
@@ -95,6 +94,6 @@ def test_an_id_that_is_not_safe_to_log_is_not_taken(value: bytes, identity: str)
 def test_no_trace_carries_a_token(lines: list[bytes]) -> None:
     """Tracing systems keep what tracestate says: a line of it that holds a token is dropped."""
     fields = [*HOST, *((b"tracestate", line) for line in lines)]
-    request = accept(Received("GET", b"/a", b"", fields, "", "http"), 0.0, "new", TrustedProxies(), MASKING)
+    request = ACCEPTOR.accept(RawRequest("GET", b"/a", b"", fields, "", "http"))
     assert None is request.fault
     assert [*HOST, *((b"tracestate", line) for line in lines if TOKEN not in line)] == request.fields

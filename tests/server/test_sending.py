@@ -3,16 +3,16 @@
 import pytest
 
 from gateway.core.http.messages import Field, ResponseHead
-from gateway.server.responses import LAST, PLAIN, Terms, build_whole
+from gateway.server.responses import LAST, PLAIN, ResponseOptions, build_whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH_5 = [(b"x-a", b"1"), (b"content-length", b"5"), (b"x-a", b"caf\xe9")]
 LINES = b"x-a: 1\r\ncontent-length: 5\r\nx-a: caf\xe9\r\n"
-HEAD = Terms(is_head=True)
+HEAD = ResponseOptions(is_head=True)
 
 
 @pytest.mark.parametrize(
-    ("status", "fields", "content", "terms", "expected"),
+    ("status", "fields", "content", "options", "expected"),
     [
         (200, LENGTH_5, b"hello", PLAIN, OK + LINES + b"\r\nhello"),
         (200, [(b"x-a", b"1")], b"hello", PLAIN, OK + b"x-a: 1\r\ncontent-length: 5\r\n\r\nhello"),
@@ -26,6 +26,8 @@ HEAD = Terms(is_head=True)
         (499, [(b"content-length", b"0")], b"", PLAIN, b"HTTP/1.1 499 \r\ncontent-length: 0\r\n\r\n"),
     ],
 )
-def test_whole_answers(status: int, fields: list[Field], content: bytes, terms: Terms, expected: bytes) -> None:
+def test_whole_answers(
+    status: int, fields: list[Field], content: bytes, options: ResponseOptions, expected: bytes
+) -> None:
     """The fields as they are, and a length where one is missing and there could be content; to HEAD never content."""
-    assert expected == build_whole(ResponseHead(status, fields), content, terms)
+    assert expected == build_whole(ResponseHead(status, fields), content, options)

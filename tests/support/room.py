@@ -10,7 +10,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.exports import RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
-from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
@@ -31,10 +31,10 @@ from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.records import AccessRecord, TokenRecord
 from gateway.core.tokens.text import build_checksum
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Contents, Fetching
-from gateway.pipeline.variants import Shaping
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.variants import VariantBuilder
 from tests.adapters.raw_backend import ManualClock
 from tests.support.policies import SMALL, make_record
 from tests.support.scripted_upstreams import ScriptedUpstreams
@@ -83,19 +83,19 @@ class Room:
         self.fetches = RedisFetches(self.connection, look_seconds=0, marks={})
         counts = self.exports.counts
         self.encoder = ContentEncoder()
-        self.contents = contents = Contents(self.exports, self.encoder, counts=counts)
-        parts = (self.exports, contents, self.fetches, self.upstreams, counts)
-        documents = Retrieval(contents, Fetching(*parts, instance="room"), self.fetches, Counter())
+        self.content_store = content_store = ContentStore(self.exports, self.encoder, counts=counts)
+        parts = (self.exports, content_store, self.fetches, self.upstreams, counts)
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, instance="room"), self.fetches, Counter())
         self.renderer = ProcessRenderer()
-        self.fetching = Fetching(*parts, Shaping(documents, self.exports, self.renderer), instance="room")
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, counts)
-        self.settlements = RedisSettlements(self.connection, request_ids().__next__)
+        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, self.exports, self.renderer), instance="room")
+        self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, counts)
+        self.refunds = RedisQuotaRefunds(self.connection, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
             policies=self,
             admissions=self.admissions,
-            retrieval=self.retrieval,
-            settlements=self.settlements,
+            export_cache=self.export_cache,
+            refunds=self.refunds,
             streams=self.streams,
             authenticator=Authenticator(failures, pepper=b""),
             access_log=self,
@@ -109,7 +109,7 @@ class Room:
 
     @now.setter
     def now(self, milliseconds: int) -> None:
-        self.admissions.now = self.exports.now = self.fetches.now = self.settlements.now = milliseconds
+        self.admissions.now = self.exports.now = self.fetches.now = self.refunds.now = milliseconds
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
@@ -119,8 +119,8 @@ class Room:
 
     async def close(self) -> None:
         self.streams.close()
-        await self.retrieval.close()
-        await self.fetching.close()
+        await self.export_cache.close()
+        await self.fetcher.close()
         self.renderer.close()
         self.encoder.close()
         await self.fetches.close()
@@ -157,7 +157,7 @@ class Room:
             upgrade=upgrade,
             inform=inform,
         )
-        answer = await self.exchange.answer(head, content)
+        answer = await self.exchange.handle(head, content)
         if answer.note_end is not None:
             answer.note_end(Ended.COMPLETE, len(answer.content) if isinstance(answer.content, bytes) else 0, "")
         return answer

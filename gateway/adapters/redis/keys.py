@@ -60,44 +60,44 @@ VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 EXPORT_LENGTH = len(VERSION) + len(":export")
 USAGE_HOURS = 5 * 24
-"""How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
+"""Hours of a token's usage in one hash: Redis keeps one of up to 128 fields compact."""
 
 AUDIT_LENGTH = 1000
 """Changes that a history keeps, about: of tokens in all 256 times as many."""
 
 
 def bucket(token_id: str) -> str:
-    """The common beginning of all that concerns one token."""
+    """Return the common prefix of all keys that concern one token."""
     return f"{VERSION}:{{{bucket_of(token_id)}}}:"
 
 
 def token(token_id: str) -> str:
-    """The record."""
+    """Return the key of the record."""
     return f"{bucket(token_id)}token:{token_id}"
 
 
 def revoked(token_id: str) -> str:
-    """The revocation set that the token would be in."""
+    """Return the key of the revocation set that the token would be in."""
     return f"{bucket(token_id)}revoked"
 
 
 def quotas(per: Partition, policy: str, who: str) -> str:
-    """The hash of the counters of a lineage, or of others that share them."""
+    """Return the key of the hash of a lineage's counters, or of those that others share."""
     return _of_holder("quota", per, policy, who)
 
 
 def quota_log(per: Partition, policy: str, who: str, counter: str) -> str:
-    """The list of a moving window."""
+    """Return the key of the list of a moving window."""
     return f"{_of_holder('log', per, policy, who)}:{counter}"
 
 
 def leases(per: Partition, policy: str, who: str, counter: str) -> str:
-    """The sorted set of a concurrency limit."""
+    """Return the key of the sorted set of a concurrency limit."""
     return f"{_of_holder('leases', per, policy, who)}:{counter}"
 
 
 def counter(quota: Quota, policy: str, who: str) -> str:
-    """The key that has the state of a quota."""
+    """Return the key that has the state of a quota."""
     if quota.is_concurrency:
         return leases(quota.per, policy, who, quota.counter)
     own = ALGORITHMS[quota.algorithm].own_key
@@ -111,58 +111,58 @@ def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:
 
 
 def children(token_id: str) -> str:
-    """The set of a token's children."""
+    """Return the key of the set of a token's children."""
     return f"{bucket(token_id)}children:{token_id}"
 
 
 def made(token_id: str) -> str:
-    """The set of the tokens that were made with a token."""
+    """Return the key of the set of the tokens that were made with a token."""
     return f"{bucket(token_id)}made:{token_id}"
 
 
 def all_tokens() -> str:
-    """A pattern that matches all records."""
+    """Return a pattern that matches all records."""
     return f"{VERSION}:{{??}}:token:*"
 
 
 def indexes(record: TokenRecord) -> list[str]:
-    """The hashes that list the token."""
+    """Return the keys of the hashes that list the token."""
     of_project = [project_tokens(record.policy, record.project)] if record.project else []
     return [*of_project, owner_tokens(record.policy, record.owner)] if record.owner else of_project
 
 
 def project_tokens(policy: str, project_id: str) -> str:
-    """The hash of a project's tokens."""
+    """Return the key of the hash of a project's tokens."""
     return f"{VERSION}:project:{policy}:{_encode(project_id)}:tokens"
 
 
 def owner_tokens(policy: str, owner_id: str) -> str:
-    """The hash of an owner's tokens."""
+    """Return the key of the hash of an owner's tokens."""
     return f"{owner(policy, owner_id)}:tokens"
 
 
 def owner(policy: str, owner_id: str) -> str:
-    """The record of an owner."""
+    """Return the key of an owner's record."""
     return f"{VERSION}:owner:{policy}:{_encode(owner_id)}"
 
 
 def owner_copy(token_id: str, policy: str, owner_id: str) -> str:
-    """The record of an owner, for the tokens of one bucket."""
+    """Return the key of an owner's record for the tokens of one bucket."""
     return f"{bucket(token_id)}owner:{policy}:{owner_id}"
 
 
 def owners(policy: str) -> str:
-    """The set of a policy's owners that have a record."""
+    """Return the key of the set of a policy's owners that have a record."""
     return f"{VERSION}:owners:{policy}"
 
 
 def all_projects(policy: str) -> str:
-    """A pattern that matches the lists of a policy's projects."""
+    """Return a pattern that matches the lists of a policy's projects."""
     return f"{VERSION}:project:{policy}:*:tokens"
 
 
 def traces(policy: str | None, project: str | None, owner: str | None) -> list[str]:
-    """Patterns of keys of which at least one is there if the policy, the project or the owner was ever seen."""
+    """Return patterns of keys, of which at least one exists if the policy, the project or the owner was ever seen."""
     by = "*" if policy is None else literal(policy)
     if project is not None:
         return [f"{VERSION}:project:{by}:{literal(_encode(project))}:tokens"]
@@ -173,128 +173,131 @@ def traces(policy: str | None, project: str | None, owner: str | None) -> list[s
 
 
 def literal(text: str) -> str:
-    """The text as a part of a pattern that matches nothing else."""
+    """Return a pattern that matches only the text."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def project_of_list(policy: str, name: str) -> str:
-    """The project whose list has this name."""
+    """Return the project whose list has this name."""
     encoded = name.removeprefix(f"{VERSION}:project:{policy}:").removesuffix(":tokens")
     return encoded.replace("%3A", ":").replace("%25", "%")
 
 
 def idempotency(key_digest: str) -> str:
-    """What a call with an idempotency key has made."""
+    """Return the key of what a call with an idempotency key has made."""
     return f"{VERSION}:idempotency:{key_digest}"
 
 
 def token_names(policy: str, bound_to: str) -> str:
-    """The names that tokens of a project or an owner have, where the policy wants them unique."""
+    """Return the key of the names that tokens of a project or an owner have, if the policy wants them unique."""
     return f"{VERSION}:names:{policy}:{bound_to}"
 
 
 def token_numbers(policy: str) -> str:
-    """The numbers of a policy's tokens."""
+    """Return the key of the numbers of a policy's tokens."""
     return f"{VERSION}:numbers:{policy}"
 
 
 def audit(token_id: str = "") -> str:
-    """The history of what becomes of the tokens of a bucket; of owners where no token is named."""
+    """Return the key of the history of a bucket's tokens, or of owners if no token is named."""
     return f"{bucket(token_id)}audit" if token_id else f"{VERSION}:audit"
 
 
 def refusals() -> str:
-    """The history of what was asked for and refused: apart, so that it displaces no history of changes."""
+    """Return the key of the history of refused changes, which is separate so that it displaces no other history."""
     return f"{VERSION}:audit:refused"
 
 
 def audits() -> list[str]:
-    """All histories."""
+    """Return the keys of all histories."""
     return [*(audit(f"{number:02x}") for number in range(256)), audit(), refusals()]
 
 
 def export(kind: str, entitlement: str, export_key: str) -> str:
-    """A stored export of an entitlement: a project, an owner or a token."""
+    """Return the key of a stored export of an entitlement: a project, an owner or a token."""
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
 
 
 def content(export_name: str, variant: str) -> str:
-    """The content of one variant of a stored export."""
+    """Return the key of the content of one variant of a stored export."""
     return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
 
 
 def held(kind: str, entitlement: str) -> list[str]:
-    """What an entitlement has stored: bytes, and the members by age and by their end. The scripts name them, too."""
+    """Return the keys of what an entitlement has stored: bytes, and members by age and by expiry.
+
+    The scripts build these names, too.
+    """
     return [f"{VERSION}:{what}:{kind}:{len(entitlement.encode())}:{entitlement}" for what in ("held", "ages", "ends")]
 
 
 def staged(export_name: str, variant: str, number: str) -> str:
-    """Long content that is being written; it is given the name of the content when all of it is there."""
+    """Return the key of long content that is being written; it is renamed to the content's key when it is complete."""
     return f"{VERSION}:staged{export_name[EXPORT_LENGTH:]}:{variant}:{number}"
 
 
 def fetch(export_name: str, selection: str) -> str:
-    """The lease of who fetches an export for requests that select the same."""
+    """Return the key of the lease to fetch an export, for requests that select the same."""
     return f"{VERSION}:fetch{export_name[EXPORT_LENGTH:]}:{selection}"
 
 
 def group(policy: str, group_name: str) -> str:
-    """The index of a group."""
+    """Return the key of the index of a group."""
     return f"{VERSION}:group:{policy}:{group_name}"
 
 
 def purged(policy: str, group_name: str) -> str:
-    """The instant at which a group was last purged."""
+    """Return the key of the time at which a group was last purged."""
     return f"{VERSION}:purged:{policy}:{group_name}"
 
 
 def session(digest: str, form: str = "") -> str:
-    """A session, by the digest of its id; or a form that was sent in it, by its key."""
+    """Return the key of a session, by the digest of its id; or of a form that was sent in it, by the form's key."""
     return f"{VERSION}:session:{digest}:{form}" if form else f"{VERSION}:session:{digest}"
 
 
 def token_usage(token_id: str, hour: int) -> tuple[str, str]:
-    """The hash that has a token's requests of an hour, by its number since 1970, and its field there."""
+    """Return the key of the hash with a token's requests of an hour (numbered since 1970), and the field in it."""
     return f"{VERSION}:usage:token:{hour // USAGE_HOURS}:{token_id}", str(hour % USAGE_HOURS)
 
 
 def policy_usage(policy: str, hour: int) -> str:
-    """The requests of a policy in an hour."""
+    """Return the key of the requests of a policy in an hour."""
     return f"{VERSION}:usage:policy:{hour}:{policy}"
 
 
 def busiest(hour: int) -> str:
-    """The tokens with the most requests of an hour."""
+    """Return the key of the tokens with the most requests of an hour."""
     return f"{VERSION}:usage:busiest:{hour}"
 
 
 def all_requests() -> str:
-    """All requests that were ever counted."""
+    """Return the key of the counts of all requests."""
     return f"{VERSION}:usage:requests"
 
 
 def all_events() -> str:
-    """All that was ever counted of what happened in caches."""
+    """Return the key of the counts of all events in caches."""
     return f"{VERSION}:usage:events"
 
 
 def marker() -> str:
-    """What is there once a first token was made."""
+    """Return the key that exists once a first token was made."""
     return f"{VERSION}:marker"
 
 
 def versions() -> str:
-    """Which versions of policies each process serves."""
+    """Return the key of the versions of policies that each process serves."""
     return f"{VERSION}:versions"
 
 
 def ready() -> list[str]:
-    """The set and the stream that a readiness check writes and removes, and the set who waits for Redis' disk."""
+    """Return the set and the stream that a readiness check writes and removes; `keep` writes to the set, too."""
     return [f"{VERSION}:{{ready}}:set", f"{VERSION}:{{ready}}:stream"]
 
 
 def lua_prelude() -> str:
-    """Names and record positions for the scripts, so that they stand in one place each."""
+    """Return names and record positions as Lua, so that each is defined in one place."""
     constants = {
         "BUCKET_LENGTH": BUCKET_LENGTH,
         "EXPORT_LENGTH": EXPORT_LENGTH,
@@ -309,5 +312,5 @@ def lua_prelude() -> str:
 
 
 def _encode(free_id: str) -> str:
-    """An id that people chose, without the colon that separates the parts of a name."""
+    """Return an id that people chose, without the colon that separates the parts of a name."""
     return free_id.replace("%", "%25").replace(":", "%3A")

@@ -57,7 +57,7 @@ local function effective(quotas, overrides, now)
   return found
 end
 
--- The fields of some quotas, worked out once for all requests of a call that have the same terms.
+-- The fields of some quotas, worked out once for all requests of a call that have the same rule.
 local function fields_of(quotas)
   if not quotas.fields then
     local fields = {}
@@ -77,8 +77,8 @@ local function add_others(window, quota, others, prefix, holder, now)
     local name, algorithm = find_marked(mark)
     local log
     if algorithm and algorithm.kind then
-      local of, rule = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
-      log = table.concat({ prefix, algorithm.kind, holder, ':', of, ':', name, rule })
+      local of, suffix = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
+      log = table.concat({ prefix, algorithm.kind, holder, ':', of, ':', name, suffix })
     end
     if not algorithm then
       kept[#kept + 1] = mark .. state
@@ -187,8 +187,8 @@ end
 
 -- Charges what a request takes from the quotas of a plan, if it `may_charge` and all that are enforced have room; gives
 -- whether it did. `record` is nil under a public rule, `lease` is '' where nobody counts what is in flight.
-local function charge(bucket, record, terms, plan, address, lease, may_charge, now, reply)
-  local own, shared, cost = plan.quotas, plan.shared, terms.cost
+local function charge(bucket, record, rule, plan, address, lease, may_charge, now, reply)
+  local own, shared, cost = plan.quotas, plan.shared, rule.cost
   if #own == 0 and not shared then
     return may_charge
   end
@@ -201,7 +201,7 @@ local function charge(bucket, record, terms, plan, address, lease, may_charge, n
   local quotas = own
   if shared then
     quotas = { unpack(own) }
-    keys, ends = read_shared(shared, record, terms.policy, address, quotas, windows, now)
+    keys, ends = read_shared(shared, record, rule.policy, address, quotas, windows, now)
   end
   local has_room, is_whole = true, true
   for i = 1, #windows do

@@ -3,7 +3,7 @@
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
 --
--- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_rules.py;
 -- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
 -- hash, or under a key of its own, which then has the `kind`; the field says until when that key is there. All algorithms
 -- that count the same limit, as while a changed policy file is rolled out, share the field: each has its part, behind its
@@ -13,7 +13,7 @@
 --              so long
 --   fits_at    is when units that find no room now, but not more than the capacity, will
 --   ends_at    is when units that are counted now will all be gone, if nothing is charged
---   give_back  takes units of an earlier charge back, never more than would be there had they not been charged: gives
+--   refund     takes units of an earlier charge back, never more than would be there had they not been charged: gives
 --              the new field where that is to be written
 -- A concurrency limit takes one unit whatever the cost, and instead of giving it back renews and releases a lease.
 
@@ -100,7 +100,7 @@ function fixed.ends_at(window)
   return window.resets_at
 end
 
-function fixed.give_back(quota, state, units, charged_at, now)
+function fixed.refund(quota, state, units, charged_at, now)
   local window = fixed.read(quota, state, now)
   if not window.is_new and window.resets_at - quota[WINDOW] <= charged_at then
     return format('%d:%d', window.resets_at, max(0, window.used - units))
@@ -145,7 +145,7 @@ function sliding.ends_at(window, quota)
   return window.start + 2 * quota[WINDOW]
 end
 
-function sliding.give_back(quota, state, units, charged_at, now)
+function sliding.refund(quota, state, units, charged_at, now)
   local window = sliding.read(quota, state, now)
   local start = charged_at - charged_at % quota[WINDOW]
   if start == window.start then
@@ -230,7 +230,7 @@ function moving.fits_at(window, quota, cost)
   return entry.at + quota[WINDOW]
 end
 
-function moving.give_back(quota, _, units, charged_at, now, log)
+function moving.refund(quota, _, units, charged_at, now, log)
   local index, later = -1, {}
   local entry = log_entry(log, index)
   while entry and entry.at > charged_at and #later < MAXIMUM_LATER do
@@ -284,7 +284,7 @@ function bucket.ends_at(window, quota)
   return window.at + ceil(window.debt / quota[LIMIT]) * quota[TICK]
 end
 
-function bucket.give_back(quota, state, units, charged_at, now)
+function bucket.refund(quota, state, units, charged_at, now)
   local window = bucket.read(quota, state, now)
   local elapsed = max(0, ceil((now - charged_at) / quota[TICK]))
   if window.debt > 0 and elapsed < ceil(units * quota[TICKS] / quota[LIMIT]) then

@@ -1,4 +1,4 @@
--- What is alike in admit.lua and standing.lua, which stand after this: a token's record, and those that bound it.
+-- What is alike in admit.lua and inspect.lua, which stand after this: a token's record, and those that bound it.
 
 -- The record with what it leaves out: a lineage of one is named by the token itself.
 local function read_record(raw, id)
@@ -30,12 +30,12 @@ local function read_owner(bucket, record, project)
 end
 
 -- Gives the record the plan that counts, after its parent's was read. core/policies/model.py: plan_of.
-local function bind_plan(record, owner, terms)
+local function bind_plan(record, owner, rule)
   local own, owners = record[RECORD_PLAN], owner and owner[3]
-  if owners and not (terms.own_plans and own ~= '') then
+  if owners and not (rule.own_plans and own ~= '') then
     record[RECORD_PLAN] = owners
   elseif own == '' then
-    record[RECORD_PLAN] = terms.plan
+    record[RECORD_PLAN] = rule.plan
   end
 end
 
@@ -56,7 +56,7 @@ local function read_parent(bucket, record)
 end
 
 -- What a reply tells of owner and parent: '' where there is nothing to tell.
-local function tell_kin(owner, parent)
+local function build_restrictions(owner, parent)
   if not owner and not parent then
     return ''
   end

@@ -76,8 +76,8 @@ class FailureLog:
         self._is_told = False
         self._told_at: dict[Cause, float] = {}
 
-    def note(self, error: UpstreamError) -> None:
-        """A request failed."""
+    def record_failure(self, error: UpstreamError) -> None:
+        """Count a failed request, and log a new cause."""
         self._failed += 1
         if error.cause is self.cause:
             return
@@ -89,8 +89,8 @@ class FailureLog:
         words = str(error.__cause__ or "") or error
         logger.warning("backend %s: %s: %s (%s)", self._name, error.cause, ADVICE[error.cause], words)
 
-    def end(self) -> None:
-        """A request was answered."""
+    def record_success(self) -> None:
+        """Log that the backend answers again, if it was logged that it did not."""
         if self._is_told:
             logger.warning("backend %s: answers again; %d requests failed", self._name, self._failed)
         self.cause, self._failed, self._is_told = None, 0, False

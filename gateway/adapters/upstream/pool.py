@@ -22,7 +22,7 @@ import msgspec
 
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.ports import Clock, Timer
-from gateway.adapters.streams import give_up
+from gateway.adapters.streams import close_unread
 from gateway.adapters.upstream.connection import UpstreamConnection
 from gateway.adapters.upstream.failures import FailureLog, find_connect_cause
 from gateway.adapters.upstream.tls import TlsContexts
@@ -149,12 +149,12 @@ class Target:
     def note_failure(self, error: UpstreamError) -> None:
         """Takes in that a request failed."""
         self.health = balancing.after_failure(self.health, error, self._clock.time())
-        self.failures.note(error)
+        self.failures.record_failure(error)
 
     def note_answer(self) -> None:
         """Takes in that a request was answered."""
         self.health = balancing.after_answer(self.health)
-        self.failures.end()
+        self.failures.record_success()
 
     def retire(self) -> None:
         """Keeps no connections any more; those in use are used to their end."""
@@ -280,7 +280,7 @@ class HealthChecks:
         try:
             connection = await self._target.connect(lambda _: None)
             answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
-            await give_up(answer.content)
+            await close_unread(answer.content)
         except UpstreamError as error:
             return f"{error.cause}: {error}"
         finally:
@@ -290,7 +290,7 @@ class HealthChecks:
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams. `clock` measures time-outs; without it, the event loop does."""
+    """See ports.Upstreams. `clock` measures time-outs; without it, the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock

@@ -82,7 +82,7 @@ class Beats:
         self.is_up = False
         self._silent_ticks = 0
 
-    def note(self, has_beaten: bool) -> str:
+    def record_look(self, has_beaten: bool) -> str:
         """Take in what a look has found. Return what is wrong with the process, or an empty text."""
         self.is_up |= has_beaten
         self._silent_ticks = 0 if has_beaten else self._silent_ticks + 1
@@ -130,7 +130,7 @@ class Child:
         has_beaten = False
         with suppress(OSError):  # there is nothing to be read
             has_beaten = bool(self._ear.recv(4096))
-        return self._beats.note(has_beaten)
+        return self._beats.record_look(has_beaten)
 
     def reload(self) -> None:
         """Have it read the policies again and open its logs anew."""

@@ -1,10 +1,10 @@
-"""The builder of export addresses: what was chosen in a form, the exact address for it, and what comes of it.
+"""The builder of export addresses: the choices of a form, the exact address for them, and a sample of the export.
 
-The address names every option, also where it is the default: a build that copies it gets the same export when the
-policy's defaults change one day. What is allowed is asked of the gateway's own reading of a request, so that the
-builder never shows an address that would be refused without saying so.
+The address names every option, including defaults: a build that copies it gets the same export even if the policy's
+defaults change. The options are read as the gateway reads a request, so that the builder never shows an address that
+would be refused without saying so.
 
-Ready lines for those who use a new token: they read it from the environment, and never contain it.
+Snippets are ready lines for users of a new token: they read it from the environment, and never contain it.
 """
 
 import re
@@ -26,11 +26,11 @@ from gateway.core.variants.rendering import render
 
 ALL = "*"
 _UNESCAPED = ",*@"
-"""Kept as they are in a query, to be read: RFC 3986 3.4 allows them there."""
+"""Characters that stay unencoded in a query, for readability: RFC 3986 3.4 allows them there."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One choice of the form. `chosen` has one text, or for a list of known values as many as are ticked."""
+    """One choice of the form. `chosen` has one text, or for a list of known values all that are ticked."""
 
     option: OfferedOption
     key: str
@@ -43,7 +43,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A part of the path that is the caller's to fill in."""
+    """A part of the path that the caller fills in."""
 
     name: str
     key: str
@@ -51,23 +51,23 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Build(msgspec.Struct, frozen=True):
-    """What the form shows."""
+    """The content of the form."""
 
     parameters: tuple[Parameter, ...]
     fields: tuple[Field, ...]
     target: str
-    """Path and query; parameters that are not filled in stand in braces."""
+    """Path and query; parameters that are not filled in are in braces."""
     is_complete: bool
     mistakes: tuple[str, ...]
     sample: str
-    """What the export looks like, made of sample content; empty where it cannot be made."""
+    """The export of sample content; empty if it cannot be made."""
     media_type: str
     extension: str
-    """Of a file that keeps the export; empty where nothing can be exported."""
+    """The extension of a file with the export; empty if nothing can be exported."""
 
 
 def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]], project: str) -> Build:
-    """The form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
+    """Read the form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
     offer = build_offer(variants, rule.pattern.text.partition(" ")[2])
     project_name = rule.pattern.segments[rule.project_segment][1:-1] if rule.project_segment is not None else ""
     parameters = tuple(
@@ -96,7 +96,7 @@ def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]],
 
 
 def default_extension(variants: VariantRule | None) -> str:
-    """The extension of a file for an export of which no format is asked; empty where exports have no formats."""
+    """Return the extension of a file for an export in the default format; empty if exports have no formats."""
     if variants is None:
         return ""
     said = (option.default[0] for option in variants.options if option.sets == "format" and option.default)
@@ -120,7 +120,7 @@ def _write(field: Field) -> str:
 
 
 def _filled(rule: Rule, variants: VariantRule, segments: tuple[str, ...]) -> tuple[str, ...]:
-    """The segments with something allowed in the place of what is not filled in."""
+    """Return the segments with an allowed value for each parameter that is not filled in."""
     allowed = {option.segment: (option.values or ("x",))[0] for option in variants.options}
     return tuple(
         allowed.get(index, "x") if one.startswith("{") and one == rule.pattern.segments[index] else one
@@ -132,7 +132,7 @@ _NOT_NAME = re.compile(r"[^A-Z0-9]+")
 
 
 class Snippet(msgspec.Struct, frozen=True):
-    """A few lines under a heading; `place` says where they go, empty where that is clear."""
+    """A few lines under a heading; `place` says where they go, empty if that is obvious."""
 
     key: str
     title: str
@@ -141,13 +141,13 @@ class Snippet(msgspec.Struct, frozen=True):
 
 
 def variable_name(policy: str) -> str:
-    """The variable that a policy's tokens are kept in: KOPIMARK_API_TOKEN."""
+    """Return the name of the variable for a policy's tokens: KOPIMARK_API_TOKEN."""
     name = _NOT_NAME.sub("_", policy.upper()).strip("_")
     return f"{'' if name[:1].isalpha() else 'GATEWAY_'}{name}_API_TOKEN"
 
 
 def field_line(policy: Policy, value: str) -> str:
-    """The field that carries a token, as curl's -H takes it."""
+    """Return the field that carries a token, as curl's -H takes it."""
     source = policy.credentials[0]
     if source.is_bearer:
         return f"Authorization: Bearer {value}"
@@ -155,9 +155,9 @@ def field_line(policy: Policy, value: str) -> str:
 
 
 def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snippet, ...]:
-    """How to pull `url` from a shell and from two kinds of pipelines, and only what has changed since the last time.
+    """Return lines that pull `url` from a shell and from two kinds of pipelines, only if it has changed.
 
-    Without an extension the file has none: what kind of content it is, nobody knows.
+    Without an extension the file has none, because its type is unknown.
     """
     variable = variable_name(policy.name)
     file = f"export.{extension}" if extension else "export"

@@ -1,4 +1,4 @@
-"""Turns policy documents into the policy set that requests meet, and finds every mistake of their meaning."""
+"""Compile policy documents to the policy set that requests meet, and find every mistake of their meaning."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -45,7 +45,7 @@ from gateway.core.policies.schema import (
     PolicyDocument,
     RuleTable,
 )
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.policies.versions import version_of
 from gateway.core.quotas.model import Quota, parse_duration
 from gateway.core.tokens.credentials import credential_fields
@@ -54,33 +54,33 @@ from gateway.core.tokens.text import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, Tok
 from gateway.core.upstream.client_fields import is_identity, is_set_by_gateway
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
-"""What a policy's `[errors]` may answer in its own way."""
+"""The statuses and reasons that a policy's `[errors]` may answer in its own way."""
 DEFAULT_SHOWN = 12
-"""Characters of a token's text kept for display: enough to tell two apart, too few to guess the rest."""
+"""Characters of a token's text kept for display: enough to distinguish two, too few to guess the rest."""
 
 
 class Compiled(NamedTuple):
-    """What one document says, whatever the others say."""
+    """The result of compiling one document, independently of the others."""
 
     policy: Policy
     rules: tuple[tuple[str, Rule], ...]
-    """With the places of their `match`."""
+    """With the paths of their `match`."""
     mistakes: tuple[Mistake, ...]
 
 
 class _Tree(NamedTuple):
-    """The rules of one host, or of any."""
+    """The rules of one host, or of any host."""
 
     parts: list[tuple[str, Compiled]]
-    """The files that they come from."""
+    """The files that the rules come from."""
     matcher: Matcher[Rule]
     depth: int
-    """The most segments that a pattern has."""
+    """The largest number of segments in a pattern."""
     mistakes: list[tuple[str, Mistake]]
 
 
 class _Reach(NamedTuple):
-    """What was found of the rules of a document that no request can reach, in the trees of its hosts."""
+    """The unreachable rules of a document, found in the trees of its hosts."""
 
     one: Compiled
     trees: list[_Tree]
@@ -90,9 +90,10 @@ class _Reach(NamedTuple):
 def compile_policies(
     documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
 ) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """The set of all documents (file name to document), and the mistakes of each file; with any, the set is no use.
+    """Return the set of all documents (file name to document), and the mistakes of each file.
 
-    `own` are the addresses that the gateway itself answers in front of backends, where that is known.
+    With any mistake, the set must not be used. `own` are the addresses that the gateway itself answers in front of
+    backends, if they are known.
     """
     fields = find_credential_fields(documents.values())
     compiled = {file: compile_document(document, upstreams, fields) for file, document in documents.items()}
@@ -124,9 +125,9 @@ def compile_document(
 
 
 class Joining:
-    """Makes sets of compiled documents, one after the other.
+    """Joins compiled documents to policy sets, one set after the other.
 
-    A host's rules are put in order again only if one of its documents is another one than in the set before.
+    A host's rules are ordered again only if one of its documents differs from the set before.
     """
 
     def __init__(self, own: OwnAddresses | None) -> None:
@@ -135,7 +136,7 @@ class Joining:
         self._reaches: dict[str, _Reach] = {}
 
     def join(self, compiled: Mapping[str, Compiled]) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-        """Return the set of all, and the mistakes of each file; with any, the set is no use."""
+        """Return the set of all, and the mistakes of each file; with any mistake, the set must not be used."""
         mistakes = {file: list(one.mistakes) for file, one in compiled.items()}
         policies: dict[str, Policy] = {}
         parts: dict[str | None, list[tuple[str, Compiled]]] = {}
@@ -248,7 +249,7 @@ def _find_own_plans(draft: Draft) -> bool:
 
 
 def _find_scope(draft: Draft, names: Mapping[str, str], key: str, scope: str | None) -> str:
-    """The own name of the scope that a key of `[token]` names; empty where it names none."""
+    """Return the own name of the scope that a key of `[token]` names; empty if it names none."""
     if scope is not None and scope not in names:
         draft.mistakes.append(Mistake(f"$.token.{key}", unknown_name("scope", scope, names)))
     return names.get(scope or "", "")
@@ -320,7 +321,7 @@ def _compile_rule(draft: Draft, policy: Policy, table: RuleTable, path: str) -> 
         manage=table.manage,
         token_segment=find_token(draft, pattern, table, path),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 def _check_rule(draft: Draft, table: RuleTable, path: str) -> None:

@@ -1,10 +1,10 @@
-"""Tokens under a product's own paths: what a client asks for there, and what it is told, in the product's words.
+"""Tokens under a product's own paths: what a client asks for and gets there, in the product's words.
 
-Rule 1: whoever presents a token manages tokens of the same policy and the same project (of the same owner, where the
-policy binds to owners). Any other token does not exist here.
-Rule 2: nobody gives what it does not have: scopes that are added are among the effective ones of the token that asks,
-and an end that is set is not behind its own. A new token has the owner and the plan of that token.
-Rule 3: a child makes and changes no tokens: they would outlive its parent.
+Rule 1: a token manages tokens of the same policy and the same project (of the same owner, if the policy binds to
+owners). Any other token does not exist here.
+Rule 2: nobody grants what it does not have: added scopes are among the effective ones of the token that asks, and a new
+expiry is not after its own. A new token has the owner and the plan of that token.
+Rule 3: a child creates and changes no tokens: they would outlive its parent.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.core.tokens.views import TokenView
 
 MAXIMUM_CONTENT_BYTES = 64 * 1024
-"""Of a call: a name, a description and some scopes."""
+"""The most content of a call: a name, a description and some scopes."""
 JSON = b"application/json"
 
 
 def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
-    """What the content asks for, under our names; ChangeRefused for what is no such call."""
+    """Return what the content asks for, under our names. Raise ChangeRefused if it is no such call."""
     try:
         asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -49,7 +49,10 @@ def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
 def build_request(
     policy: Policy, asker: TokenRecord, held: str, project: str, asked: Mapping[str, Any]
 ) -> TokenRequest:
-    """A new token; `held` are the effective scopes of the one that asks, which it gets where none are named."""
+    """Build the request of a new token. `held` are the effective scopes of the token that asks, and the default.
+
+    Raise NotGrantable for what that token cannot grant, and ChangeRefused for what a new token cannot have.
+    """
     refuse_child(asker)
     _check_new(policy, asked)
     scopes = asked.get("scopes", tuple(policy.unasked_scopes(held.split())))
@@ -71,7 +74,7 @@ def build_request(
 
 
 def build_child_request(policy: Policy, asked: Mapping[str, Any]) -> TokenRequest:
-    """A child of the token that asks; without scopes it gets all that its parent may give."""
+    """Build the request of a child of the token that asks; without scopes it gets all that its parent may grant."""
     _check_new(policy, asked)
     return TokenRequest(**asked)
 
@@ -79,7 +82,7 @@ def build_child_request(policy: Policy, asked: Mapping[str, Any]) -> TokenReques
 def build_change(
     policy: Policy, asker: TokenRecord, held: str, record: TokenRecord, asked: Mapping[str, Any]
 ) -> TokenChange:
-    """A change of a token; only what is added to its scopes must be held by the one that asks."""
+    """Build a change of a token. Raise NotGrantable if the token that asks does not hold an added scope."""
     refuse_child(asker)
     if "scopes" in asked:
         _check_given(policy, held, [scope for scope in asked["scopes"] if not _holds(policy, record.scopes, scope)])
@@ -89,7 +92,7 @@ def build_change(
 
 
 def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView) -> bool:
-    """Rule 1; a revoked token does not exist here either."""
+    """Return whether the token that asks may manage this one (rule 1); a revoked token does not exist here."""
     record = view.record
     if record.policy != policy.name or view.state is TokenState.REVOKED:
         return False
@@ -99,7 +102,7 @@ def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView
 
 
 def build_token(dialect: Dialect, view: TokenView, text: str = "") -> dict[str, Any]:
-    """What is told of a token, with its `text` where it was just made."""
+    """Build the JSON of a token in the product's words, with its `text` if it was just created."""
     told = {theirs: _TELL[ours](view) for ours, theirs in dialect.fields.items() if ours in _TELL}
     for ours in dialect.integers:
         value = told.get(dialect.fields.get(ours, ""))
@@ -111,7 +114,7 @@ def build_token(dialect: Dialect, view: TokenView, text: str = "") -> dict[str, 
 
 
 def build_answer(status: int, value: object) -> Response:
-    """An answer that nobody keeps; None is no content."""
+    """Build an answer that no cache may store; None means no content."""
     content = b"" if value is None else msgspec.json.encode(value)
     fields = [(b"cache-control", b"no-store")]
     if value is not None:
@@ -120,7 +123,7 @@ def build_answer(status: int, value: object) -> Response:
 
 
 def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
-    """The product's own answer to a refused change, or its `[errors]` for the status, or problem details."""
+    """Build the answer to a refused change: the product's own, or its `[errors]` for the status, or problem details."""
     refusal = policy.management.refusals.get(refused.code)
     status = refusal.status if refusal else STATUSES.get(refused.code, 400)
     dialect = refusal.content if refusal else policy.errors.get(str(status))
@@ -152,7 +155,10 @@ def _read_value(dialect: Dialect, field: str, value: object) -> Any:
 
 
 def _read_time(name: str, value: object) -> int:
-    """Unix seconds of an ISO 8601 time; one without an offset is in UTC, a date its beginning."""
+    """Return Unix seconds of an ISO 8601 time; one without an offset is in UTC, a date means its beginning.
+
+    Raise ChangeRefused for any other value.
+    """
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
         if time is not None:
@@ -184,13 +190,13 @@ def _check_end(asker: TokenRecord, ends: int | None) -> None:
 
 
 def _holds(policy: Policy, held: str, scope: str) -> bool:
-    """Whether the scope is among those held, or implied by one; an unknown one is core's to refuse."""
+    """Return whether the scope is among those held, or implied by one; an unknown scope is refused elsewhere."""
     own = policy.scope_names.get(scope, scope)
     return any(own in implied_by(policy.scope_names.get(one, one), policy.scopes) for one in held.split())
 
 
 def refuse_child(asker: TokenRecord) -> None:
-    """Rule 3."""
+    """Raise NotGrantable if the token that asks is a child (rule 3)."""
     if asker.parent:
         raise NotGrantable("a child token makes and changes no tokens")
 

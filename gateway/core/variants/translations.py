@@ -1,8 +1,8 @@
 """Translations: entries with their texts by language, as the backend gives them and as a variant takes them.
 
 An entry's value is a text, a number, true or false, or an object of these (plural forms, at most two levels). Null, an
-empty object and a language that is not there are the same: the value is missing. An entry without a value in any of the
-languages asked for is not in the variant. Keys and languages are sorted, whatever the order in the document.
+empty object and a missing language are the same: the value is missing. An entry without a value in any of the requested
+languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ Leaf: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]
 
 MAXIMUM_CELLS = 4_000_000
-"""Keys times languages: a table is as large as this however few of its cells are filled."""
+"""Keys times languages: a table is this large however few of its cells are filled."""
 MAXIMUM_LANGUAGES = 1000
 """The CLDR has some 700."""
 MAXIMUM_KEY_LENGTH = 1000
@@ -37,17 +37,17 @@ class Entry(msgspec.Struct, frozen=True):
     """One text of a product in all languages that have it."""
 
     id: str | int
-    """Stable: what the entry is exported under while it has no key."""
+    """A stable id, under which the entry is exported while it has no key."""
     values: dict[str, Value]
     """Language to value. An object holds plural forms or the like: each becomes an entry of its own, `key.form`."""
     key: str | None = None
     """The name that somebody gave it, such as `home.hero.headline`; dots make groups."""
     status: str | None = None
-    """Where it stands, in the product's own words."""
+    """Its state, in the product's own words."""
 
 
 class TranslationsDocument(msgspec.Struct, frozen=True):
-    """The canonical document of a product's texts. Fields that are not named here are left alone."""
+    """The canonical document of a product's texts. Fields that are not named here are ignored."""
 
     entries: list[Entry]
     languages: list[str] = []
@@ -55,7 +55,7 @@ class TranslationsDocument(msgspec.Struct, frozen=True):
 
 
 class Texts(msgspec.Struct, frozen=True):
-    """What a variant has of a document: a table of keys and languages."""
+    """The part of a document that a variant uses: a table of keys and languages."""
 
     languages: tuple[str, ...]
     keys: tuple[str, ...]
@@ -64,7 +64,7 @@ class Texts(msgspec.Struct, frozen=True):
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
-    """What the variant has of the document that `content` holds; raises BrokenDocument."""
+    """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = _list_languages(document, raise_broken)
     # A document that has nothing yet cannot say which languages there are: no build fails for it.
@@ -98,7 +98,7 @@ def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
 def _list_rows(
     document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
 ) -> dict[str, dict[str, Leaf]]:
-    """Each key with its values in some of the languages."""
+    """Return each key with its values in some of the languages."""
     entries = dict(form.names).get("entries", "entries")
     wanted, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
@@ -124,7 +124,7 @@ def _list_rows(
 
 
 def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str, Leaf]]]:
-    """The entry itself where its values are leaves, and an entry for each form where they are objects."""
+    """Yield the entry itself if its values are leaves, and an entry for each form if they are objects."""
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
     for language, value in values.items():

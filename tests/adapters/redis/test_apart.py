@@ -48,7 +48,7 @@ async def test_an_export_is_as_old_as_the_clock_of_its_own_redis_says() -> None:
     """Its admission's clock, which is another server's, makes nothing fresh or stale."""
     async with open_room(ok(content=b"first"), ok(content=b"second")) as room:
         apart = Apart(room)
-        room.retrieval._heads = apart
+        room.export_cache._heads = apart
         assert b"gateway; fwd=uri-miss; stored" == cache_status(await room.ask("GET /export"))
         room.admissions.now = ROOM_NOW + 3_600_000
         assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
@@ -62,7 +62,7 @@ async def test_nothing_is_looked_for_in_vain() -> None:
     """Nothing for who may not pass, and once for who may."""
     async with open_room(ok()) as room:
         apart = Apart(room)
-        room.retrieval._heads = apart
+        room.export_cache._heads = apart
         assert 401 == (await room.ask("GET /export", text=None)).head.status
         assert [] == apart.asked
         await room.ask("GET /export")

@@ -14,7 +14,7 @@ import pytest
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
 from tests.support.connections import open_connection
@@ -42,7 +42,7 @@ async def connected(relay: Relay, timeout_seconds: float) -> AsyncIterator[tuple
 
 
 async def admit(admissions: RedisAdmissions) -> None:
-    facts = await admissions.admit(Asked(rule_for("GET /export"), RECORD.digest))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), RECORD.digest))
     assert facts.is_charged
 
 

@@ -12,9 +12,8 @@ import pytest
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis import usage as redis_usage
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
-from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting, RedisUsage
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisUsage, RedisUsageCounter
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.http.reasons import Reason
@@ -41,16 +40,18 @@ class Bench:
         self.client = connection.client
         self.now = NOON
         self.events: Counter[str] = Counter()
-        self.workers = [RedisCounting(self.connection, self.events if not n else {}, lambda: self.now) for n in (0, 1)]
+        self.workers = [
+            RedisUsageCounter(self.connection, self.events if not n else {}, lambda: self.now) for n in (0, 1)
+        ]
         self.usage = RedisUsage(self.connection, lambda: self.now)
 
     def pass_one(self, record: TokenRecord = RECORDS[0], worker: int = 0) -> None:
-        facts = Facts(0, record, False, True, (), ())
+        facts = AdmissionFacts(AdmissionRequest(RULE), 0, record, False, True, (), ())
         head = ResponseHead(200, [(b"cache-status", b"gateway; hit; ttl=7")])
-        self.workers[worker].note(Authorized(RULE, record, facts), head)
+        self.workers[worker].count_request(Authorized(RULE, facts), head)
 
     def refuse_one(self, reason: Reason, status: int) -> None:
-        self.workers[0].note(Refused(reason, RULE), ResponseHead(status, []))
+        self.workers[0].count_request(Refused(reason, RULE), ResponseHead(status, []))
 
     async def flush(self) -> None:
         for worker in self.workers:
@@ -151,7 +152,7 @@ async def test_events_are_counted_as_far_as_they_are_new(bench: Bench) -> None:
     await bench.flush()
     bench.events["store-refused"] += 1
     bench.events["hit"] += 4
-    other = RedisCounting(bench.connection, {"hit": 1}, lambda: NOON)
+    other = RedisUsageCounter(bench.connection, {"hit": 1}, lambda: NOON)
     await other.flush()
     await bench.flush()
     assert {"store-refused": 3, "hit": 5} == (await bench.usage.totals()).events
@@ -204,7 +205,7 @@ async def test_what_is_kept_while_redis_is_away_is_bounded(bench: Bench, monkeyp
     """Tokens beyond the bound are not counted, policies are, and how many are missing is counted itself."""
     monkeypatch.setattr(redis_usage, "MAXIMUM_KEPT", 10)
     async with open_connection(f"redis://127.0.0.1:{free_port()}/0") as away:
-        counting = RedisCounting(away, {}, lambda: NOON)
+        counting = RedisUsageCounter(away, {}, lambda: NOON)
         bench.workers[0] = counting
         for record in RECORDS[:20]:
             bench.pass_one(record)

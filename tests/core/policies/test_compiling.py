@@ -140,8 +140,8 @@ def test_a_cache_table_says_how_answers_are_kept(written: str, compiled: CacheRu
 
 
 def test_the_script_reads_the_same_terms() -> None:
-    """The terms that the admission script gets say what the rule says."""
-    terms = json.loads(rule_of(load(SHOP), "POST", "/items").terms)
+    """What the admission script gets of a rule says what the rule says."""
+    encoded = json.loads(rule_of(load(SHOP), "POST", "/items").script_rule)
     quotas = [["minute:60", 100, 60_000]]
     assert {
         "policy": "shop",
@@ -157,7 +157,7 @@ def test_the_script_reads_the_same_terms() -> None:
         "cost": 10,
         "resolution": 60,
         "shared_by": "",
-    } == terms
+    } == encoded
 
 
 def test_a_host_that_a_policy_names_is_its_alone() -> None:

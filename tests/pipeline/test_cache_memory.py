@@ -27,8 +27,8 @@ async def whole(answer: Response) -> bytes:
 
 
 def give_room(room: Room, size: int) -> HeldBytes:
-    room.contents.held = HeldBytes(size)
-    return room.contents.held
+    room.content_store.held = HeldBytes(size)
+    return room.content_store.held
 
 
 def lose_memory(room: Room) -> None:

@@ -1,4 +1,4 @@
-"""The line that admissions have to Redis: whatever becomes of it, a request is answered, and the next ones too."""
+"""The direct connection of admissions to Redis: whatever becomes of it, requests are answered, the next ones too."""
 
 import asyncio
 import signal
@@ -12,9 +12,9 @@ import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.script_connection import Line
+from gateway.adapters.redis.script_connection import DirectConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer
@@ -34,7 +34,7 @@ def own_redis(redis_executable: str, tmp_path: Path) -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def open_admissions(url: str) -> AsyncIterator[tuple[RedisConnection, RedisAdmissions]]:
-    """Admissions that have asked once, so there is a line."""
+    """Admissions that have asked once, so there is a direct connection."""
     async with open_connection(url, TIMEOUT_SECONDS) as connection:
         admissions = RedisAdmissions(connection)
         await RedisTokens(connection).create(RECORD)
@@ -44,7 +44,7 @@ async def open_admissions(url: str) -> AsyncIterator[tuple[RedisConnection, Redi
 
 async def admit(admissions: RedisAdmissions, project: str = "") -> None:
     """One admission that must pass."""
-    facts = await admissions.admit(Asked(rule_for("GET /export"), RECORD.digest, project=project))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), RECORD.digest, project=project))
     assert facts.is_charged
 
 
@@ -89,7 +89,7 @@ async def test_what_cannot_be_sent_fails_its_own_request_and_no_later_one(redis_
         await admit(admissions)
 
 
-async def test_nonsense_ends_the_line() -> None:
+async def test_nonsense_ends_the_connection() -> None:
     """An answer that is not in Redis' protocol is as good as a connection that goes."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,12 +100,12 @@ async def test_nonsense_ends_the_line() -> None:
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         connection: Any = SimpleNamespace()
-        line = Line(SimpleNamespace(), connection, writer.transport, TIMEOUT_SECONDS)  # type: ignore[arg-type]  # closed by nobody
+        direct = DirectConnection(SimpleNamespace(), connection, writer.transport, TIMEOUT_SECONDS)  # type: ignore[arg-type]  # closed by nobody
         answered = asyncio.Queue[Any]()
-        assert line.is_open
-        line.ask(("PING",), answered.put_nowait)
+        assert direct.is_open
+        direct.ask(("PING",), answered.put_nowait)
         error = await answered.get()
         assert isinstance(error, ConnectionError)
         assert "Protocol error" in str(error)
-        assert not line.is_open
+        assert not direct.is_open
         await writer.wait_closed()

@@ -10,8 +10,8 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import LOOKED_AT_ONCE, RedisTokens
-from gateway.core.admission.decision import Allow, Asked, Deny, decide
-from gateway.core.admission.explanation import build_facts, explain_decision, first_failure, project_of
+from gateway.core.admission.decision import AdmissionRequest, Authorized, Refused, decide
+from gateway.core.admission.explanation import explain_decision, first_failure, project_of
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
@@ -46,26 +46,26 @@ _kin: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
-async def create_family(tokens: RedisTokens, changes: dict[str, Any], kin: dict[str, Any]) -> TokenRecord:
-    """A token with the owner and the parent that `kin` describes."""
+async def create_family(tokens: RedisTokens, changes: dict[str, Any], restrictions: dict[str, Any]) -> TokenRecord:
+    """A token with the owner and the parent that `restrictions` describes."""
     record = make_record(**changes)
-    if kin["parent"] is not None:
-        parent = make_record("sml_parent", **kin["parent"])
+    if restrictions["parent"] is not None:
+        parent = make_record("sml_parent", **restrictions["parent"])
         identity = token_id(parent.digest)
         moved = {"digest": identity[:2] + record.digest[2:], "lineage": identity, "parent": identity}
         record = make_record(**{**changes, **moved})
         await tokens.create(parent)
-        if kin["is_parent_revoked"]:
+        if restrictions["is_parent_revoked"]:
             await tokens.revoke(identity)
     await tokens.create(record)
-    if kin["status"] is not None:
-        owner = OwnerRecord(OwnerStatus(kin["status"]), kin["permissions"], 1)
+    if restrictions["status"] is not None:
+        owner = OwnerRecord(OwnerStatus(restrictions["status"]), restrictions["permissions"], 1)
         assert await tokens.owners.replace(record.policy, "ada", None, owner)
     return record
 
 
-def reason_of(verdict: Allow | Deny) -> Reason | None:
-    return verdict.reason if isinstance(verdict, Deny) else None
+def reason_of(verdict: Authorized | Refused) -> Reason | None:
+    return verdict.reason if isinstance(verdict, Refused) else None
 
 
 _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /projects/other/content"])
@@ -74,7 +74,12 @@ _requests = st.sampled_from(["GET /export", "GET /costly", "POST /any", "GET /pr
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_changes, _kin, st.booleans(), st.integers(0, 6), _requests)
 async def test_an_explanation_is_what_the_next_admission_says(
-    store_url: str, changes: dict[str, Any], kin: dict[str, Any], is_revoked: bool, used: int, request_line: str
+    store_url: str,
+    changes: dict[str, Any],
+    restrictions: dict[str, Any],
+    is_revoked: bool,
+    used: int,
+    request_line: str,
 ) -> None:
     """For any token in any state, however much of its quotas is used: the same reason, or none on all sides.
 
@@ -83,7 +88,7 @@ async def test_an_explanation_is_what_the_next_admission_says(
     async with open_connection(store_url) as connection:
         tokens, admissions, rule = RedisTokens(connection), RedisAdmissions(connection), rule_for(request_line)
         await connection.client.flushall()
-        record = await create_family(tokens, changes, kin)
+        record = await create_family(tokens, changes, restrictions)
         identity = token_id(record.digest)
         project = project_of(rule, request_line.partition(" ")[2])
         if used:
@@ -92,15 +97,15 @@ async def test_an_explanation_is_what_the_next_admission_says(
         if is_revoked:
             await tokens.revoke(identity)
         before = await _everything(connection)
-        standing = await tokens.standing(identity, rule, project)
-        assert standing is not None
-        asked = Asked(rule, record.digest, project=project)
+        inspection = await tokens.inspect(identity, rule, project)
+        assert inspection is not None
+        asked = AdmissionRequest(rule, record.digest, project=project)
         (facts,) = await tokens.find_facts([asked])
         assert before == await _everything(connection)
-        explained = first_failure(explain_decision(rule, standing, build_facts(rule, standing)))
-        reason = reason_of(decide(rule, await admissions.admit(asked)))
+        explained = first_failure(explain_decision(asked, inspection))
+        reason = reason_of(decide(await admissions.admit(asked)))
         assert reason == explained
-        assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(rule, facts))
+        assert (None if reason is Reason.QUOTA_EXCEEDED else reason) == reason_of(decide(facts))
 
 
 async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
@@ -113,8 +118,10 @@ async def test_many_are_looked_at_at_once(connection: RedisConnection) -> None:
     for record in records[1:]:
         await tokens.create(record)
     await tokens.revoke(token_id(crowded[-1].digest))
-    asked = [Asked(rule, record.digest, project=about) for record in records for about in ("website", "other")]
-    found = [reason_of(decide(rule, facts)) for facts in await tokens.find_facts(asked)]
+    asked = [
+        AdmissionRequest(rule, record.digest, project=about) for record in records for about in ("website", "other")
+    ]
+    found = [reason_of(decide(facts)) for facts in await tokens.find_facts(asked)]
     ended = Reason.REVOKED_TOKEN
     expected = [Reason.UNKNOWN_TOKEN] * 2 + [None, Reason.OTHER_PROJECT] * (len(records) - 2) + [ended] * 2
     assert expected == found
@@ -126,12 +133,12 @@ async def test_nothing_is_told_of_tokens_by_a_store_that_has_lost_its_data(conne
     await tokens.create(record)
     await connection.client.flushall()
     with pytest.raises(StoreUnavailable, match="has lost its data"):
-        await tokens.find_facts([Asked(rule_for("GET /export"), record.digest)])
+        await tokens.find_facts([AdmissionRequest(rule_for("GET /export"), record.digest)])
 
 
-async def test_a_token_that_is_not_there_has_no_standing(connection: RedisConnection) -> None:
+async def test_a_token_that_is_not_there_cannot_be_inspected(connection: RedisConnection) -> None:
     """None, and nothing is left behind."""
-    assert None is await RedisTokens(connection).standing("00" * 12, rule_for("GET /export"), "")
+    assert None is await RedisTokens(connection).inspect("00" * 12, rule_for("GET /export"), "")
     assert [] == await connection.client.keys(ALL_BUT_MARKER)
 
 
@@ -142,13 +149,13 @@ async def test_every_algorithm_is_looked_at_without_being_charged(connection: Re
     record = make_record(plan="pro")
     await tokens.create(record)
     for _ in range(3):
-        await admissions.admit(Asked(rule, record.digest))
+        await admissions.admit(AdmissionRequest(rule, record.digest))
     before = await _everything(connection)
     for _ in range(2):
-        standing = await tokens.standing(token_id(record.digest), rule, "")
-        assert standing is not None
-        assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in standing.windows[:3]]
-        assert 0 < standing.windows[3].used <= 3
+        inspection = await tokens.inspect(token_id(record.digest), rule, "")
+        assert inspection is not None
+        assert [("fixed", 3), ("log", 3), ("bucket", 3)] == [(w.quota.name, w.used) for w in inspection.windows[:3]]
+        assert 0 < inspection.windows[3].used <= 3
     assert before == await _everything(connection)
 
 

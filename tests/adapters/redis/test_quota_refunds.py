@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.adapters.redis import keys
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.quotas.algorithms import Leases
 from gateway.core.quotas.charging import charge
 from tests.adapters.bench import PARALLEL, RECORDS, START, Bench, open_bench, rule_with
@@ -29,11 +29,12 @@ async def test_a_request_in_flight_is_counted_until_it_ends(bench: Bench) -> Non
     first, second, third = [await bench.admit(rule, RECORDS[0]) for _ in range(3)]
     assert [True, True, False] == [one.is_charged for one in (first, second, third)]
     assert START + 1000 == third.windows[0].fits_at
-    assert "" == third.lease
-    with bench.settlements.in_flight(rule, first):
-        await bench.settlements.settled()
+    with bench.refunds.in_flight(third):
+        pass
+    with bench.refunds.in_flight(first):
+        await bench.refunds.drain()
         assert not (await bench.admit(rule, RECORDS[0])).is_charged
-    await bench.settlements.settled()
+    await bench.refunds.drain()
     assert (await bench.admit(rule, RECORDS[0])).is_charged
 
 
@@ -57,14 +58,14 @@ async def test_a_request_that_takes_long_is_renewed(store_url: str) -> None:
         key = keys.leases("token", RECORDS[0].policy, RECORDS[0].lineage, PARALLEL.counter)
 
         async def ends() -> set[float]:
-            return {await bench.client.zscore(key, one.lease) or 0 for one in facts}
+            return {await bench.client.zscore(key, one.request.lease) or 0 for one in facts}
 
-        with bench.settlements.in_flight(rule, facts[0]), bench.settlements.in_flight(rule, facts[1]):
-            bench.settlements.now = START + 60_000
+        with bench.refunds.in_flight(facts[0]), bench.refunds.in_flight(facts[1]):
+            bench.refunds.now = START + 60_000
             async with asyncio.timeout(10):  # each look is a trip to the store, in which the renewal comes about
                 while await ends() != {START + 75_000}:
                     await asyncio.sleep(0)
-        await bench.settlements.settled()
+        await bench.refunds.drain()
         assert not await bench.client.exists(key)
 
 
@@ -79,11 +80,11 @@ async def test_a_graceful_stop_loses_nothing(bench: Bench) -> None:
     """What was to be settled when the worker ends is settled, and its requests in flight are forgotten."""
     rule = rule_with([make_quota("fixed-window", 900, 60), PARALLEL], cost=3)
     facts = await bench.admit(rule, RECORDS[0])
-    with bench.settlements.in_flight(rule, facts):
+    with bench.refunds.in_flight(facts):
         for _ in range(300):  # more than one call
             settled = msgspec.structs.replace(facts, cost=2)
-            bench.settlements.settle(Authorized(rule, facts.record, settled))
-    await bench.settlements.close()
+            bench.refunds.refund(Authorized(rule, settled))
+    await bench.refunds.close()
     (units, parallel) = (await bench.admit(rule, RECORDS[0])).windows
     assert 0 + 3 == units.used
     assert 1 == parallel.used
@@ -96,7 +97,7 @@ async def test_settling_makes_no_counter_anew(bench: Bench) -> None:
     for key in await bench.client.keys("gw1:*quota:*") + await bench.client.keys("gw1:*log:*"):
         await bench.client.delete(key)
     before: Any = await bench.client.keys(ALL_BUT_MARKER)
-    await bench.give_back(rule, facts, 3)
+    await bench.refund(rule, facts, 3)
     assert sorted(before) == sorted(await bench.client.keys(ALL_BUT_MARKER))
 
 
@@ -104,9 +105,9 @@ async def test_a_settlement_that_redis_did_not_take_is_lost(bench: Bench) -> Non
     """The units stay charged, and the next settlement is sent all the same."""
     rule = rule_with([make_quota("fixed-window", 9, 60)], cost=3)
     first, second = [await bench.admit(rule, RECORDS[0]) for _ in range(2)]
-    script, bench.settlements._script = bench.settlements._script, None  # type: ignore[assignment]
+    script, bench.refunds._script = bench.refunds._script, None  # type: ignore[assignment]
     bench.connection._probing = asyncio.current_task()  # the circuit is open
-    await bench.give_back(rule, first, 3)
-    bench.settlements._script, bench.connection._probing = script, None
-    await bench.give_back(rule, second, 1)
+    await bench.refund(rule, first, 3)
+    bench.refunds._script, bench.connection._probing = script, None
+    await bench.refund(rule, second, 1)
     assert 5 + 3 == (await bench.admit(rule, RECORDS[0])).windows[0].used

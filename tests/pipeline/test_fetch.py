@@ -18,7 +18,7 @@ async def test_many_at_once_are_one_request_and_each_is_charged() -> None:
         assert 1 == statuses.count(b"gateway; fwd=uri-miss; stored")
         assert 19 == statuses.count(b"gateway; fwd=uri-miss; collapsed")
         assert {b'"minute";r=%d;t=60' % left for left in range(31, 51)} == {field(one, b"ratelimit") for one in answers}
-        assert 19 == room.retrieval.counts["collapsed"]
+        assert 19 == room.export_cache.counts["collapsed"]
 
 
 async def test_two_projects_never_wait_for_each_other() -> None:

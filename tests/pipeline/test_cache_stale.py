@@ -135,14 +135,14 @@ async def test_while_a_backend_fails_the_stale_answer_is_there_at_once() -> None
     """For a moment after a failure the backend is not asked again by who has something to fall back on."""
     async with open_room(ok(), UpstreamUnreachable("x"), policy=STALE) as room:
         room.fetches = RedisFetches(room.connection, look_seconds=0, marks={"failed": 600})
-        room.retrieval._fetches = room.retrieval._fetching._fetches = room.fetches
+        room.export_cache._fetches = room.export_cache._fetcher._fetches = room.fetches
         room.now = NOW
         await room.ask("GET /export")
         room.now = NOW + 61_000
         for _ in range(3):
             assert b"content" == (await room.ask("GET /export")).content
         assert 2 == len(room.upstreams.sent)
-        assert 3 == room.retrieval.counts["stood-in"]
+        assert 3 == room.export_cache.counts["stood-in"]
 
 
 async def test_a_refused_answer_ends_what_was_stored_before_it() -> None:
@@ -176,7 +176,7 @@ async def test_a_stale_answer_is_refreshed_behind_the_client() -> None:
         room.now = NOW + 61_000
         stale = await room.ask("HEAD /export")
         assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == cache_status(stale)
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        await asyncio.gather(*room.export_cache._refreshing.values())
         assert b"new" == (await room.ask("GET /export")).content
         assert ["GET", "GET"] == [sent.method for sent in room.upstreams.sent]
 
@@ -188,7 +188,7 @@ async def test_a_refreshing_that_fails_is_nobodys_failure(caplog: pytest.LogCapt
         await room.ask("GET /export")
         room.now = NOW + 61_000
         assert 200 == (await room.ask("GET /export")).head.status
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        await asyncio.gather(*room.export_cache._refreshing.values())
         assert 200 == (await room.ask("GET /export")).head.status
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        await asyncio.gather(*room.export_cache._refreshing.values())
     assert "could not be refreshed: nobody there" in caplog.text

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.exports import ContentMemory, RedisContents, StoredContent
+from gateway.adapters.redis.exports import ContentMemory, RedisContentStore, StoredContent
 from gateway.core.errors import ContentLost
 from tests.adapters.exports import LONG, NAME, STORING, exports, in_pieces
 from tests.support.connections import open_connection
@@ -84,7 +84,7 @@ async def test_long_content_that_a_purge_overtakes_leaves_nothing(connection: Re
     await store.purge("small", ["all"])
     assert "outdated" == await store.write(replace(STORING, content=LONG))
     assert [] == [name for name in await connection.client.keys(ALL_BUT_MARKER) if b":purged:" not in name]
-    staged = await RedisContents(connection, 10).stage(NAME, "v", b"digest", LONG)
+    staged = await RedisContentStore(connection, 10).stage(NAME, "v", b"digest", LONG)
     assert 30_000 < await connection.client.pttl(staged) <= 60_000
 
 

@@ -1,10 +1,10 @@
-"""Settlements: what a request has to give back when it is over, written off its path.
+"""Refunds: what a request has to give back when it is over, written off its path.
 
-What is settled in one event-loop tick leaves together, and one call at a time is under way, so that nothing can
+What is refunded in one event-loop tick leaves together, and one call at a time is under way, so that nothing can
 overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
-lease ends by itself. So does all that a killed worker had not settled yet: strict, never lenient.
+lease ends by itself. So does all that a killed worker had not refunded yet: strict, never lenient.
 
-Requests in flight: from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
 
 import asyncio
@@ -14,45 +14,44 @@ from typing import Literal
 
 import msgspec
 
-from gateway.adapters.ports import Flight
+from gateway.adapters.ports import InFlight
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_quota
+from gateway.core.policies.script_rules import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
 from gateway.core.quotas.partitions import holder_of
 
 
-class Uncounted:
-    """The flight of a request that nobody counts."""
+class NullInFlight:
+    """A request that is not counted while it is in flight."""
 
-    def __enter__(self) -> "Uncounted":
+    def __enter__(self) -> "NullInFlight":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         return None
 
     def until_sent(self, response: Response) -> Response:
-        """The response as it is."""
+        """Return the response unchanged."""
         return response
 
 
-UNCOUNTED = Uncounted()
+NULL_IN_FLIGHT = NullInFlight()
 
 
-class Counted:
-    """The flight of one request, which ends once."""
+class CountedRequest:
+    """A request that is counted while it is in flight, which ends once."""
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release
         self._is_handed_on = False
 
-    def __enter__(self) -> "Counted":
+    def __enter__(self) -> "CountedRequest":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -60,7 +59,7 @@ class Counted:
             self._release()
 
     def until_sent(self, response: Response) -> Response:
-        """The response, whose stream ends the flight; whole content does not need the backend any more."""
+        """The response, whose stream ends it; whole content does not need the backend any more."""
         if isinstance(response.content, bytes):
             return response
         self._is_handed_on = True
@@ -68,7 +67,7 @@ class Counted:
 
 
 class CountedStream:
-    """Content whose end, or whoever gives it up, ends the flight; ending it twice does no harm."""
+    """Content whose end, or whoever closes it, ends the flight; ending it twice does no harm."""
 
     def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
         self._content = content
@@ -86,29 +85,29 @@ class CountedStream:
             raise
 
     async def aclose(self) -> None:
-        """Gives the content up."""
+        """Close the content."""
         self._release()
         await self._content.aclose()
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: Redis serves nobody else for about a millisecond."""
+"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
-"""Times that a lease is renewed before it would end: two renewals may be lost, to a slow Redis or a busy worker."""
+"""Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One thing to be done to one counter."""
+    """One change of one counter."""
 
     key: str
     quota: Quota
-    action: Literal["give_back", "renew", "release"]
+    action: Literal["refund", "renew", "release"]
     first: str | int
     second: int = 0
 
 
-class RedisSettlements:
-    """See protocols.Settlements; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+class RedisQuotaRefunds:
+    """See ports.QuotaRefunds; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
 
     def __init__(
         self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS
@@ -124,46 +123,47 @@ class RedisSettlements:
         self._held: dict[str, list[_Change]] = {}
 
     def lease_for(self, rule: Rule) -> str:
-        """A name for a request; empty where the rule does not count those in flight."""
+        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
         return self._new_id() if rule.has_leases else ""
 
-    def settle(self, outcome: Authorized | Refused) -> None:
-        """Gives what is left of the reserved cost back to every quota that was charged."""
+    def refund(self, outcome: Authorized | Refused) -> None:
+        """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
         if rule is None or facts is None or not facts.is_charged or facts.cost == rule.cost.reserved:
             return
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(rule, facts, window.quota), window.quota, "give_back", units, facts.now)
+                _Change(_key(facts, window.quota), window.quota, "refund", units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]
         )
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """Counts the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
+        lease = facts.request.lease if facts.is_charged else ""
         renewals = [
-            _Change(_key(rule, facts, window.quota), window.quota, "renew", facts.lease)
-            for window in (facts.windows if facts.lease else ())
+            _Change(_key(facts, window.quota), window.quota, "renew", lease)
+            for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
         if not renewals:
-            return UNCOUNTED
-        self._held[facts.lease] = renewals
+            return NULL_IN_FLIGHT
+        self._held[lease] = renewals
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        return Counted(lambda: self._release(facts.lease))
+        return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:
-        """Settles what is left."""
+        """Refund what is left."""
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        await self.settled()
+        await self.drain()
 
-    async def settled(self) -> None:
-        """Returns when nothing is left to be settled."""
+    async def drain(self) -> None:
+        """Return when nothing is left to be refunded."""
         self._flush()
         while self._sending is not None:
             await asyncio.wait([self._sending])
@@ -207,5 +207,6 @@ class RedisSettlements:
             return  # said above
 
 
-def _key(rule: Rule, facts: Facts, quota: Quota) -> str:
-    return redis_keys.counter(quota, rule.policy.name, holder_of(quota.per, facts.record, facts.address))
+def _key(facts: AdmissionFacts, quota: Quota) -> str:
+    request = facts.request
+    return redis_keys.counter(quota, request.rule.policy.name, holder_of(quota.per, facts.record, request.address))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.quotas.algorithms import MAXIMUM_LATER, MovingLog, State, new_state
-from gateway.core.quotas.charging import charge, give_back
+from gateway.core.quotas.charging import charge, refund
 from gateway.core.quotas.model import Quota
 from tests.core.samples import NOW_MILLISECONDS
 from tests.support.quotas import ALGORITHMS, make_quota, quotas_of
@@ -53,7 +53,7 @@ def test_nobody_has_more_than_without_the_charge(
         if index < len(charged):
             now += delay // 12
             units, at = charged[index]
-            (after,) = give_back([quota], [state], units, at, now)
+            (after,) = refund([quota], [state], units, at, now)
             assert after is not None
             state = after
             assert used(quota, truth, now) <= used(quota, state, now)
@@ -65,7 +65,7 @@ def test_what_is_given_back_at_once_counts_no_more(algorithm: str, seconds: int,
     """At the instant of the charge itself nothing of the units is left, in any algorithm."""
     quota, units, surplus = make_quota(algorithm, 12, seconds), max(one, other), min(one, other)
     state = take(quota, new_state(quota.algorithm), units, START)
-    assert units - surplus == used(quota, give_back([quota], [state], surplus, START, START)[0] or state, START)
+    assert units - surplus == used(quota, refund([quota], [state], surplus, START, START)[0] or state, START)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_was_given_back_late_is_what_still_counts(algorithm: str, after: in
     """Ten units charged, six given back: in the window all six; of a debt only what was not repaid meanwhile."""
     quota = make_quota(algorithm, 10, 60)
     state = take(quota, new_state(algorithm), 10, START)
-    (rest,) = give_back([quota], [state], 6, START, START + after)
+    (rest,) = refund([quota], [state], 6, START, START + after)
     assert rest is not None
     assert left == used(quota, rest, START + after)
 
@@ -95,7 +95,7 @@ def test_the_next_window_is_not_touched() -> None:
     """Units of a fixed window that is over are gone with it."""
     quota = make_quota("fixed-window", 10, 60)
     state = take(quota, take(quota, new_state("fixed-window"), 5, START), 3, START + 60_000)
-    assert (state,) == give_back([quota], [state], 5, START, START + 60_001)
+    assert (state,) == refund([quota], [state], 5, START, START + 60_001)
 
 
 def test_behind_many_other_entries_nothing_is_given_back() -> None:
@@ -105,8 +105,8 @@ def test_behind_many_other_entries_nothing_is_given_back() -> None:
     for number in range(MAXIMUM_LATER + 2):
         state = take(quota, state, 2, START + number)
     now = START + 2000
-    assert (state,) == give_back([quota], [state], 1, START, now)
-    (rest,) = give_back([quota], [state], 1, START + 1, now)
+    assert (state,) == refund([quota], [state], 1, START, now)
+    (rest,) = refund([quota], [state], 1, START + 1, now)
     assert rest is not None
     assert used(quota, state, now) - 1 == used(quota, rest, now)
 
@@ -115,4 +115,4 @@ def test_a_request_in_flight_has_nothing_to_give_back() -> None:
     """It takes one whatever it costs, and gives it up by ending."""
     quota = Quota("parallel", 3, 15, "concurrent")
     states = charge([quota], [None], 10, START, "a").states
-    assert states == give_back([quota], states, 10, START, START + 1)
+    assert states == refund([quota], states, 10, START, START + 1)

@@ -1,4 +1,4 @@
-"""Content codings of exports: chosen for each client, encoded once, kept. See test_retrieval.py."""
+"""Content codings of exports: chosen for each client, encoded once, kept. See test_cache.py."""
 
 import asyncio
 import base64

@@ -2,29 +2,29 @@
 -- charging.lua, which charge nothing that may not be charged, and tokens.lua stand before this.
 --
 -- KEYS[i]   the record of token i
--- ARGV      for each token: the terms of the rule that its quotas are looked at for, JSON (core/policies/script_terms.py), or
+-- ARGV      for each token: the rule that its quotas are looked at for, JSON (core/policies/script_rules.py), or
 --           ''; the project that the request's path names, or ''; the client's network, for the quotas that count it
--- Returns the time in Unix milliseconds, then for each token {record or '', revoked, kin, ...} as admit.lua tells them,
--- and what charging.lua reports.
+-- Returns the time in Unix milliseconds, then for each token {record or '', revoked, restrictions, ...} as
+-- admit.lua tells them, and what charging.lua reports.
 
 local now = clock()
 
-local function look(key, terms, project, network)
+local function look(key, rule, project, network)
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = find(key, bucket, id)
   local reply = { raw, revoked, '' }
   if raw ~= '' then
     local record = read_record(raw, id)
     local parent, owner = read_parent(bucket, record), read_owner(bucket, record, project)
-    reply[3] = tell_kin(owner, parent)
-    terms = terms ~= '' and cjson.decode(terms)
+    reply[3] = build_restrictions(owner, parent)
+    rule = rule ~= '' and cjson.decode(rule)
     local plan
-    if terms and record[RECORD_POLICY] == terms.policy then
-      bind_plan(record, owner, terms)
-      plan = terms.plans[record[RECORD_PLAN]]
+    if rule and record[RECORD_POLICY] == rule.policy then
+      bind_plan(record, owner, rule)
+      plan = rule.plans[record[RECORD_PLAN]]
     end
     if plan then
-      charge(bucket, record, terms, plan, network, '', false, now, reply)
+      charge(bucket, record, rule, plan, network, '', false, now, reply)
     end
   end
   return reply

@@ -15,7 +15,7 @@ BACKEND_SAYS = small_policy('shared_by = "project"')
 
 
 async def test_an_export_is_stored_reused_and_not_sent_again() -> None:
-    """Asked once of the backend: then the same answer with its age, and 304 for who has it."""
+    """AdmissionRequest once of the backend: then the same answer with its age, and 304 for who has it."""
     async with open_room(ok((b"content-type", b"text/css"))) as room:
         first = await room.ask("GET /export?a=1")
         assert b"gateway; fwd=uri-miss; stored" == field(first, b"cache-status")
@@ -374,7 +374,7 @@ async def test_who_waits_for_another_ones_fetch_gets_no_interim_answers() -> Non
         room.now = NOW + 61_000
         answer = await room.ask("GET /export", inform=got.append)
         assert b"gateway; hit; ttl=-1; detail=stale-while-revalidate" == cache_status(answer)
-        await asyncio.gather(*room.retrieval._refreshing.values())
+        await asyncio.gather(*room.export_cache._refreshing.values())
         assert 2 == len(room.upstreams.sent)
         assert [] == got
 
