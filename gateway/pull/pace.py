@@ -136,9 +136,7 @@ class Pace:
                     continue
                 seconds = step.when - now
                 if step.when > deadline:
-                    return TooLate(
-                        f"{step.reason} for {seconds:.0f} s more, which is longer than the time that is left"
-                    )
+                    return TooLate(f"{step.reason} for {seconds:.0f} s more, longer than the time that is left")
                 self._changed.release()
                 try:
                     is_stopped = self._clock.wait(seconds)
