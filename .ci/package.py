@@ -114,11 +114,11 @@ def pull_alone(folder: Path) -> None:
         "--no-isolation",
         "--wheel",
         "--outdir",
-        folder,
+        DIST,
         ROOT / "deploy" / "pull",
         at=folder,
     )
-    (wheel,) = folder.glob("token_gateway_pull-*.whl")
+    (wheel,) = DIST.glob("token_gateway_pull-*.whl")
     binaries = folder / "pull" / "bin"
     run(sys.executable, "-m", "venv", "--without-pip", folder / "pull", at=folder)
     run(sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet", wheel, at=folder)
