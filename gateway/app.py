@@ -260,7 +260,7 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        gc.freeze()  # the objects that exist now stay: a collection of them would block the loop for 20 ms
         async with gateway.running(gateway.keep_upstreams):
             yield
 

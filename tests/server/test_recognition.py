@@ -1,6 +1,7 @@
 """Requests whose bytes were seen before are answered as the long way does it, for as long as nothing has changed."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ from tests.server.recognising import ADA, NOW, POLICY, Client, KnownGateway, fie
 
 pytestmark = pytest.mark.redis
 
+WALKS = int(os.environ.get("RECOGNITION_WALKS", "8"))
+"""`make verify` makes more of them."""
 Change = Callable[[KnownGateway, str], Awaitable[object]]
 
 
@@ -180,7 +183,7 @@ async def walk(known: KnownGateway, seed: int, steps: int = 60) -> None:
             known.backend.version += 1
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(WALKS))
 async def test_no_walk_finds_a_difference(redis_url: str, tmp_path: Path, seed: int) -> None:
     """In verify mode both ways answer each recognised request: not a byte of response, log or counters differs."""
     async with open_known(redis_url, tmp_path, "verify") as known:
