@@ -52,7 +52,7 @@ def refuse_in_unit_test(program: str) -> None:
 
 
 DIFFERENCE = "the short way differs"
-"""What a gateway logs in verify mode when its two ways do not give the same answer (gateway/pipeline/recognition.py)."""
+"""What a gateway logs in verify mode if its two ways answer differently (gateway/pipeline/recognition.py)."""
 
 
 class Process:
