@@ -71,7 +71,7 @@ class Masking:
 
     def _mask(self, text: str) -> str:
         lower = text.lower()
-        for prefix in self._is_checked:  # a look at each costs less than the pattern
+        for prefix in self._is_checked:  # a search for each costs less than the pattern
             if prefix in lower:
                 text = self._prefixed.sub(self._mask_prefixed, text)
                 break

@@ -228,7 +228,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        self._release(admission.facts)  # its end is nothing that we see
+        self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
         return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 

@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
             response = await self._listener.handle_request(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_continue or content.fault is not None):

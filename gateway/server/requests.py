@@ -465,7 +465,7 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # none of it has arrived yet, but its framing is valid
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True

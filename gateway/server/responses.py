@@ -234,7 +234,7 @@ class ResponseWriter:
                 break
             if not piece:
                 continue
-            if not self.may_write:  # since it was asked for
+            if not self.may_write:  # it was exceeded while the piece was read
                 await self.drain()
             if length is not None and self.sent_bytes + len(piece) > length:
                 raise UnsendableResponse("there is more content than the head says")

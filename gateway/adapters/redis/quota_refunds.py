@@ -188,7 +188,7 @@ class RedisQuotaRefunds:
         try:
             await self._connection.run_script_once(self._script, keys, [now, len(quotas), *quotas, *arguments])
         except StoreUnavailable:
-            return  # said above
+            return  # logged by the connection
 
 
 def _key(facts: AdmissionFacts, quota: Quota) -> str:

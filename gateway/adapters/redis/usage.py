@@ -316,4 +316,4 @@ class RedisUsageCounter:
             try:
                 await run_each(self._connection, commands)
             except StoreUnavailable:
-                return  # said above
+                return  # logged by the connection

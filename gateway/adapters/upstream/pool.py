@@ -124,7 +124,7 @@ class Target:
                     return (await loop.create_unix_connection(make, self._path))[1]
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
-        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
+        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and invalid names
             if lacks_descriptor(error):  # the target may work
                 raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
@@ -360,7 +360,7 @@ class HttpUpstreams:
     async def close(self) -> None:
         """End health checks and close the idle connections."""
         self.keep(())
-        await asyncio.sleep(0)  # the event loop lets go of them in its next round
+        await asyncio.sleep(0)  # the event loop releases them in its next iteration
 
     def _find_way(self, address: Upstream) -> "Way":
         shared = without_times(address)

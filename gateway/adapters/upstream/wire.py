@@ -245,7 +245,7 @@ class ResponseReader:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
-            if status != 100:  # to Expect it is the gateway that says it (RFC 9110 10.1.1)
+            if status != 100:  # the gateway itself answers Expect with it (RFC 9110 10.1.1)
                 self.interim.append(ResponseHead(status, self._fields))
             return
         self._check_head(status)

@@ -127,7 +127,7 @@ class Child:
         if self.exit_code is not None:
             return f"ended with {self.exit_code}"
         has_beaten = False
-        with suppress(OSError):  # there is nothing to be read
+        with suppress(OSError):  # there is nothing to read
             has_beaten = bool(self._ear.recv(4096))
         return self._beats.record_look(has_beaten)
 

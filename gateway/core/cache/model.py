@@ -96,7 +96,7 @@ def decode_export(raw: bytes, *, passes_cache_control: bool) -> Export | None:
     try:
         return build_export(_decoder.decode(raw[MARK_LENGTH:]), passes_cache_control=passes_cache_control)
     except msgspec.DecodeError:
-        return None  # written by another version of the gateway: as good as not there
+        return None  # written by another version of the gateway: it counts as absent
 
 
 def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Export:

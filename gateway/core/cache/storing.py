@@ -186,7 +186,7 @@ def make_head(
     rule, digest = admission.rule, hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        # A document's tag is made from its bytes: by value it would take long, and its variants have tags of their own.
         media_type = None if rule.source else field_value(response.fields, b"content-type")
         encodes = not rule.source and is_encodable(response.status, response.fields, len(content))
         made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None

@@ -67,7 +67,7 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
     """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = _list_languages(document, raise_broken)
-    # A document that has nothing yet cannot say which languages there are: no build fails for it.
+    # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
         return refused
