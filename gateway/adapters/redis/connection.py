@@ -248,11 +248,6 @@ class RedisConnection:
         """Run a script that must not run twice. If the connection breaks, it is not retried: it may have run."""
         return await self._run(script, lambda: script.run(self.client, keys, arguments))
 
-    async def until_closed(self) -> None:
-        """Wait until the circuit is closed: Redis has answered a probe."""
-        if self._probing is not None:
-            await asyncio.wait([self._probing])
-
     async def close(self) -> None:
         """End the probe and close all connections."""
         if self._probing is not None:
