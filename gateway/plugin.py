@@ -108,7 +108,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._store = EmbeddedStore() if self.settings.redis_url == EMBEDDED else None
         self._gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
         self._here: tuple[weakref.ref[asyncio.AbstractEventLoop], Gateway] | None = None
-        """The loop that was last, and its gateway: nearly always the only one."""
+        """The last event loop and its gateway, nearly always the only ones."""
         self._handlers: WeakKeyDictionary[Gateway, AppUpstreams] = WeakKeyDictionary()
         self._needed: dict[str, str] = {}
         """The scopes that guards name, each with a handler that needs it."""

@@ -340,9 +340,9 @@ class Permission:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow

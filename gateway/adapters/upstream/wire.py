@@ -26,7 +26,7 @@ class Framing(Enum):
     """How a backend finds the end of a request's content."""
 
     LENGTH = auto()
-    """By Content-Length, or there is none."""
+    """The content has a Content-Length, or there is none."""
     CHUNKED = auto()
     TUNNEL = auto()
     """The request asks for another protocol: what follows the answer 101 ends only with the connection."""
@@ -36,11 +36,11 @@ class Expected(msgspec.Struct, frozen=True):
     """The answers that a request allows and others do not (RFC 9110 15)."""
 
     part: bool = False
-    """206 (Partial Content): it has a Range."""
+    """Whether 206 (Partial Content) is expected: the request has a Range."""
     accept: bytes = b""
-    """101 (Switching Protocols) with this Sec-WebSocket-Accept; empty: it asks for no other protocol."""
+    """The Sec-WebSocket-Accept of an expected 101 (Switching Protocols); empty if the request asks for no upgrade."""
     subprotocols: tuple[bytes, ...] = ()
-    """One of these, or none, is the WebSocket's."""
+    """The offered subprotocols of the WebSocket: the backend may choose one of these, or none."""
 
 
 ANY = Expected()

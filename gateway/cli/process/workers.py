@@ -181,9 +181,9 @@ class Workers:
         self._must_reload = False
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
-        """Those that were asked to stop, and the ticks that they still have."""
+        """Workers that were asked to stop, and the ticks that they still have."""
         self._running = [start() for _ in range(count)]
-        """In the order of their starts."""
+        """The running workers, in the order of their starts."""
 
     def reload_all(self) -> None:
         """Make all workers reload with the next tick, including those that are stopping; for a signal handler."""

@@ -129,7 +129,7 @@ class MovingLog(msgspec.Struct, frozen=True):
     times: tuple[int, ...] = ()
     totals: tuple[int, ...] = ()
     base: int = 0
-    """All units before the oldest."""
+    """The sum of all units before the oldest entry."""
 
     def advance(self, quota: Quota, now: int) -> "MovingLog":
         gone = bisect_right(self.times, now - quota.window)

@@ -60,7 +60,7 @@ class Texts(msgspec.Struct, frozen=True):
     languages: tuple[str, ...]
     keys: tuple[str, ...]
     columns: Sequence[Sequence[Leaf]]
-    """For each language the values of all keys; None where one is missing."""
+    """The values of all keys for each language; None for a missing one."""
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
