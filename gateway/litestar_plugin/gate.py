@@ -73,7 +73,7 @@ class GateOptions(msgspec.Struct, frozen=True):
 
 
 class GateDependencies(Protocol):
-    """What the gate needs of the gateway."""
+    """The parts of the gateway that the gate needs."""
 
     @property
     def exchange(self) -> Exchange:

@@ -399,7 +399,7 @@ def _end_of(request: RequestHead) -> Ended:
 
 
 class Asking:
-    """What an admission of the request would ask Redis under the current policies; it is found again if they change."""
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator

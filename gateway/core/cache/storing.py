@@ -1,4 +1,4 @@
-"""What may be stored of an answer (RFC 9111 3), and in which form.
+"""Decide whether an answer may be stored (RFC 9111 3), and in which form.
 
 Rule 1: everything that prevents storing an answer is in `OBJECTIONS`, with the section that says so.
 Rule 2: no rule of a policy allows what a backend forbids. A rule gives lifetimes, and says that answers may be shared.
