@@ -1,8 +1,8 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `handle` is the whole, and what cache and backend have to do with it is in cache.py. They order
-what core decides and adapters do; none of them knows HTTP servers or Redis.
+`authorize` is the first half, which the proxy, forward-auth and the plugin share. `check` uses it to answer another
+proxy. `handle` is the whole request; cache.py has what concerns the cache and the backend. They order what core decides
+and adapters do; none of them knows HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
@@ -425,7 +425,7 @@ class Asking:
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
             return AdmissionRequest(rule, project=project)
-        presented = self._authenticator.read(self._request, rule.policy)
+        presented = self._authenticator.read_digest(self._request, rule.policy)
         return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
 
     def _match(self) -> Rule | None:

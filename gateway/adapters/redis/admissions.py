@@ -32,8 +32,10 @@ class _Waiting(msgspec.Struct, frozen=True):
     asked: AdmissionRequest
     facts: "asyncio.Future[AdmissionFacts]"
     late_at: float
-    """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
-    Never, if no call was before: then the connection bounds the wait."""
+    """The loop time at which its request has waited its full timeout, for the call before and for its own.
+
+    It is infinite if no call was before: then the connection bounds the wait.
+    """
 
 
 class RedisAdmissions:
@@ -55,7 +57,7 @@ class RedisAdmissions:
         its batches."""
 
     def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
-        """What Redis knows of the token; see ports.Admissions."""
+        """Return a future of what Redis knows of the token; see ports.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
@@ -70,7 +72,7 @@ class RedisAdmissions:
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
+        """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone

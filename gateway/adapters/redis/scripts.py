@@ -76,7 +76,7 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
 def read_token(
     identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None
 ) -> tuple[TokenRecord, Restrictions]:
-    """A token's record, with its parent's limits and the plan that counts, and its restrictions by scripts/tokens.lua.
+    """Return a token's record, bound by its parent and with the plan that counts, and its restrictions.
 
     `told` is what scripts/tokens.lua found. `policy` determines the plan that counts; a token of another policy keeps
     its own.

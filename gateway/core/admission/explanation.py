@@ -56,7 +56,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant, whatever it is asked for. `now` is Unix time in milliseconds."""
+    """What Redis knew of a token at one instant, for any request. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord
@@ -82,7 +82,7 @@ def project_of(rule: Rule | None, path: str) -> str:
 
 
 def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionFacts:
-    """Return what the admission of the request would find, as if it were charged where there is room."""
+    """Return what the admission of the request would find, as if it were charged if there is room."""
     rule = request.rule
     return AdmissionFacts(
         request=request,
@@ -97,7 +97,7 @@ def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionF
 
 
 def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[Check]:
-    """Return every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+    """Return every check of a decision in order; if it is no token of the policy, the later ones are left out.
 
     A public rule asks for no token and so checks none.
     """
