@@ -41,7 +41,6 @@ from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
-    needs_of,
     optional,
     or_token,
     principal_of,
@@ -167,7 +166,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         elif isinstance(route, WebSocketRoute):
             handlers = [route.route_handler]
         for handler in handlers:
-            needs = needs_of(handler)
+            needs = self._gate.take_guards(handler)
             for scope in needs.scopes if needs else ():
                 self._needed.setdefault(scope, str(handler))
             if isinstance(handler, HTTPRouteHandler):
