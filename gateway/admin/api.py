@@ -1,7 +1,7 @@
 """The management API, `/api/v1`: tokens, owners, projects, policies, the history, the cache, and OAuth's two calls.
 
 Every handler translates one call of Management; refusals are problem details (problems.py), credentials admin tokens
-(access.py). The OpenAPI document is made from the handlers and the structs that they take and give.
+(access.py). The OpenAPI document is made from the handlers and the structs that they take and return.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ MAXIMUM_CALL_BYTES = 256 * 1024
 
 
 def build_api(management: Management, exports: Exports, usage: Usage, access: Access) -> Router:
-    """The handlers, for an application whose OpenAPI configuration is `build_openapi`'s."""
+    """Build the handlers, for an application whose OpenAPI configuration is `build_openapi`'s."""
 
     def provide_management() -> Management:
         return management
@@ -84,7 +84,7 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
 
 
 def build_openapi() -> OpenAPIConfig:
-    """OpenAPI 3.1 of the API, at /api/openapi.json."""
+    """Build the configuration of OpenAPI 3.1 for the API, at /api/openapi.json."""
     return OpenAPIConfig(
         title="Token gateway: management",
         version=__version__,

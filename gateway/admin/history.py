@@ -35,7 +35,7 @@ async def search_history(
     limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
     cursor: Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,15}-[0-9]{1,15}-[a-z0-9]{2,8}$")] = None,
 ) -> History:
-    """The newest first: who changed or purged what, from what to what; and what was refused."""
+    """Return the changes, newest first: who changed or purged what, from what to what; and what was refused."""
     query = AuditQuery(
         policy=policy,
         project=project,

@@ -33,7 +33,7 @@ OWNER = "/policies/{policy:str}/owners/{owner:path}"
     sync_to_thread=False,
 )
 def list_policies(management: Managing) -> ShownPolicies:
-    """Scopes and plans to choose from."""
+    """List the policies, with the scopes and plans to choose from."""
     return ShownPolicies([show_policy(policy) for policy in management.policies()])
 
 
@@ -46,7 +46,7 @@ def list_policies(management: Managing) -> ShownPolicies:
     sync_to_thread=False,
 )
 def list_exports(management: Managing, policy: FromPath[str]) -> ShownOffers:
-    """The options of each rule with variants, as the policy declares them."""
+    """List the options of each rule with variants, as the policy declares them."""
     rules = management.rules(policy)
     return ShownOffers([build_offer(rule.variants, rule.pattern.path) for rule in rules if rule.variants])
 
@@ -59,7 +59,7 @@ def list_exports(management: Managing, policy: FromPath[str]) -> ShownOffers:
     summary="List the projects that have tokens",
 )
 async def list_projects(management: Managing, policy: FromPath[str]) -> ShownProjects:
-    """By name."""
+    """List the projects, sorted by name."""
     projects = await management.list_projects(policy)
     return ShownProjects([ShownProject(name, count) for name, count in sorted(projects.items())])
 
@@ -72,14 +72,14 @@ async def list_projects(management: Managing, policy: FromPath[str]) -> ShownPro
     summary="List the owners that have a record",
 )
 async def list_owners(management: Managing, policy: FromPath[str]) -> ShownOwners:
-    """Owners without one are names only, and bound nothing."""
+    """List the owners with a record. Those without one are only names, and restrict nothing."""
     owners = await management.list_owners(policy)
     return ShownOwners([show_owner(policy, owner, record) for owner, record in owners.items()])
 
 
 @get(OWNER, opt=READING, tags=("owners",), responses=documented(401, 403, 404), summary="Show an owner")
 async def get_owner(management: Managing, policy: FromPath[str], owner: FromPath[str]) -> ShownOwner:
-    """Its status, and what it holds in which project."""
+    """Return the owner's status, and its scopes by project."""
     management.policy(policy)
     owner = owner.removeprefix("/")
     record = await management.show_owner(policy, owner)
@@ -94,7 +94,7 @@ async def get_owner(management: Managing, policy: FromPath[str], owner: FromPath
 async def change_owner(
     management: Managing, actor: Caller, policy: FromPath[str], owner: FromPath[str], data: JSONBody[OwnerPatch]
 ) -> ShownOwner:
-    """It acts on the next request of each of the owner's tokens. An owner that is new here is made."""
+    """Change what an owner may do, from the next request of each of its tokens on; a new owner is created."""
     owner = owner.removeprefix("/")
     change = OwnerChange(
         status=None if isinstance(data.status, UnsetType) else data.status,

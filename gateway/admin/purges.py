@@ -19,7 +19,7 @@ from gateway.management.purging import purge as end_exports
     summary="End stored exports",
 )
 async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
-    """The next request for one asks the backend, on every worker and node. The history has who purged what."""
+    """Purge exports: the next request for one asks the backend, on every worker and node. The history records it."""
     named = said(data)
     policy = named.pop("policy")
     if len(named) != 1 or named.get("everything") is False:

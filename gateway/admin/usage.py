@@ -15,29 +15,29 @@ from gateway.core.usage import DAY_HOURS, MAXIMUM_HOURS, UsagePoint
 
 
 class ShownPoint(msgspec.Struct, frozen=True):
-    """The requests of an hour or a day (UTC), which begins with `time`."""
+    """The requests of an hour or a day (UTC), which begins at `time`."""
 
     time: datetime
     requests: int
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """The requests of a token by the day, oldest first; days without any are there too."""
+    """The requests of a token by the day, oldest first, including days without any."""
 
     days: list[ShownPoint]
 
 
 class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of a policy: by the hour, oldest first, and all together by what became of them."""
+    """The requests of a policy: by the hour, oldest first, and in total by outcome."""
 
     hours: list[ShownPoint]
     requests: int
     refusals: dict[str, int]
-    """By reason."""
+    """Refused requests by reason."""
     statuses: dict[str, int]
-    """By class of status codes."""
+    """Answers by class of status codes."""
     caches: dict[str, int]
-    """By what the cache had to do with the answer."""
+    """Answers by how the cache took part."""
     hit_ratio: float | None
     upstream_failures: int
 
@@ -55,7 +55,7 @@ async def show_token_usage(
     identity: FromPath[str],
     days: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_HOURS // DAY_HOURS)] = 7,
 ) -> TokenUsage:
-    """By the day, the present one included."""
+    """Return the requests by the day, including the current one."""
     token = (await management.get_token(identity)).identity
     return TokenUsage(_show((await usage.tokens_usage([token], days))[token]))
 
@@ -73,7 +73,7 @@ async def show_policy_usage(
     policy: FromPath[str],
     hours: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_HOURS)] = 24,
 ) -> ShownUsage:
-    """By the hour, the present one included."""
+    """Return the requests by the hour, including the current one."""
     found = await usage.policy_usage(management.policy(policy).name, hours)
     return ShownUsage(
         hours=_show(found.hours),

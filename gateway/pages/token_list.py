@@ -1,4 +1,4 @@
-"""Lists of tokens, and new ones."""
+"""Lists of tokens, and new tokens."""
 
 from urllib.parse import urlencode
 
@@ -30,7 +30,7 @@ from gateway.pages.forms import (
 from gateway.pages.sessions import Visitor
 
 LISTED_DAYS = 14
-"""Of usage beside each token: enough to see a weekend, and a job that has stopped."""
+"""Days of usage beside each token: enough to see a weekend, and a job that has stopped."""
 SENT_TWICE = (
     "This form was sent before, and the token that it asked for was made: look for it in the list. "
     "Its text is not shown again. Send the form once more for another token."
@@ -44,7 +44,7 @@ class TokenLists(Controller):
 
     @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The tokens of a project or an owner; for an operator all of a policy, or of all policies."""
+        """Show the tokens of a project or an owner; to an operator all of a policy, or of all policies."""
         query = request.query_params
         access = find_access(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
@@ -66,7 +66,7 @@ class TokenLists(Controller):
 
     @post("/plan", opt=WRITING, status_code=200)
     async def change_plan(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Redirect:
-        """Gives an owner's tokens another plan, for their next request; an operator's to say."""
+        """Give an owner's tokens another plan, from their next request on; only operators may."""
         if not visitor.is_operator:
             raise PermissionDeniedException("Only an operator changes the plan of an owner.")
         policy, owner = pages.policy(text_of(form, "policy")), text_of(form, "owner")
@@ -80,7 +80,7 @@ class TokenLists(Controller):
 
     @get("/new", opt=READING)
     async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The form for a new token; `bundle` ticks the scopes of one."""
+        """Show the form for a new token; `bundle` ticks the scopes of one."""
         query = request.query_params
         policy, access = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         bundle = policy.bundles.get(query.get("bundle", ""))
@@ -97,7 +97,7 @@ class TokenLists(Controller):
 
     @post(opt=WRITING, status_code=200)
     async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
-        """Makes the token and shows its text, this once."""
+        """Create the token and show its text, this once."""
         asked = read_token_form(form)
         policy, access = find_scope(
             pages, visitor, str(form.get("policy", "")), asked.project or None, asked.owner or None
@@ -117,7 +117,7 @@ class TokenLists(Controller):
 def find_scope(
     pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
 ) -> tuple[Policy, AccessScope]:
-    """The policy that is asked for, the first if none is, and the part of the visitor's access; as `find_access`."""
+    """Return the policy that is asked for, else the first, and the part of the visitor's access, as `find_access`."""
     names = visible_policies(pages, visitor)
     if not names:
         raise NotFoundException("There are no policies.")
@@ -128,7 +128,7 @@ def find_scope(
 def find_access(
     pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
 ) -> AccessScope:
-    """The part of the visitor's access that is asked for; NotFoundException beyond it."""
+    """Return the part of the visitor's access that is asked for. Raise NotFoundException beyond it."""
     access = visitor.access.narrowed(policy or None, project or None, owner or None)
     if access is None or access.policy not in (None, *visible_policies(pages, visitor)):
         raise NotFoundException("There is nothing of yours at this address.")
@@ -136,12 +136,12 @@ def find_access(
 
 
 def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
-    """The names of the policies whose tokens the visitor may see."""
+    """Return the names of the policies whose tokens the visitor may see."""
     return [name for name in sorted(pages.set.policies) if visitor.access.policy in (None, name)]
 
 
 def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
-    """Scopes by category, each in the policy's order; none that tokens of no plan could use."""
+    """Return scopes by category, each in the policy's order, without those that no plan allows."""
     groups: dict[str, list[str]] = {}
     usable = policy.usable_scopes()
     for name, scope in policy.scopes.items():
@@ -153,7 +153,7 @@ def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
 async def render_form(
     pages: Pages, visitor: Visitor, policy: Policy, form: TokenForm, mistake: FormMistake | None = None
 ) -> Template:
-    """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
+    """Show the form for a new token, with the mistake. Each time it is shown, it has a new key."""
     owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
     expiries = offer_expiries(int(pages.clock()), visitor.latest)
     form = msgspec.structs.replace(choose_offered(form, expiries), key=pages.random_text())
@@ -174,7 +174,7 @@ async def render_form(
 
 
 def render_created(pages: Pages, visitor: Visitor, policy: Policy, created: CreatedToken) -> Template:
-    """The page that shows a token's text, once."""
+    """Show a token's text, once."""
     snippets = (
         ()
         if is_admin(created.view.record)
@@ -196,7 +196,7 @@ async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
 
 
 def _bounded(request: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
-    """The same; FormMistake for more than the visitor can give."""
+    """Return the request with the visitor's bounds. Raise FormMistake for more than the visitor can grant."""
     request = as_given(visitor.giver, request)
     problem = why_none(policy, visitor.giver) or excess_grants(policy, visitor.giver, request)
     if problem:
@@ -205,7 +205,7 @@ def _bounded(request: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRe
 
 
 class ListAddress(msgspec.Struct, frozen=True):
-    """The address of a list, and of lists like it; without a policy it is of all."""
+    """The address of a list, and of similar lists; without a policy it is that of all."""
 
     policy: str
     project: str
@@ -213,7 +213,7 @@ class ListAddress(msgspec.Struct, frozen=True):
     listing: Listing
 
     def __call__(self, **changes: str | int) -> str:
-        """The address with these changes; another sort or filter begins with the first page."""
+        """Return the address with these changes; another sort or filter begins with the first page."""
         listing = self.listing
         values = {
             "policy": self.policy,

@@ -219,7 +219,7 @@ class Variants(Protocol):
 
 
 class UpstreamFetcher:
-    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
+    """The fetcher of the backends' answers, which it also stores. `counts` counts failures that fail no request.
 
     `instance` identifies this gateway, so that it detects its own requests in a loop (core/upstream/loops.py).
     """

@@ -38,7 +38,7 @@ LAST_TURNS = 8
 
 
 class StallTolerantTimeout:
-    """Calls `expire` after so many seconds, but not before what has arrived meanwhile was read.
+    """A timer that calls `expire` after some seconds, but only after reading what has arrived meanwhile.
 
     If this worker's own work delays its event loop, due timers and unread answers wait together. Without a last look,
     the timer would take the other end for silent, and refuse all requests for one delay.
@@ -50,7 +50,7 @@ class StallTolerantTimeout:
         self._next_look: asyncio.Handle = self._loop.call_later(seconds, self._look, LAST_TURNS)
 
     def cancel(self) -> None:
-        """End it: the answer is there."""
+        """Stop the timer: the answer has arrived."""
         self._next_look.cancel()
 
     def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
@@ -379,7 +379,7 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError after so long; see StallTolerantTimeout."""
+    """Raise TimeoutError in the block after some seconds; see StallTolerantTimeout."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
     timeout = StallTolerantTimeout(seconds, lambda: bound.reschedule(loop.time()))
     try:

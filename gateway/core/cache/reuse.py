@@ -18,7 +18,7 @@ import msgspec
 from gateway.core.admission.decision import Authorized
 from gateway.core.cache.backend_fields import backend_fields
 from gateway.core.cache.keys import is_cacheable
-from gateway.core.cache.model import Export, StoredHead, current_age, matches
+from gateway.core.cache.model import Export, StoredHead, matches
 from gateway.core.http.content_coding import build_encoded_fields, choose_encoding
 from gateway.core.http.etags import matches_weakly
 from gateway.core.http.fields import (
@@ -150,6 +150,11 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
 
 
 AnswerPlan: TypeAlias = Reuse | Forward | Unsatisfiable
+
+
+def current_age(head: StoredHead, now: int) -> int:
+    """Return the age in seconds (RFC 9111 4.2.3)."""
+    return head.initial_age + max(0, now - head.stored_at) // 1000
 
 
 def _is_fresh(head: StoredHead, demands: Demands, now: int) -> bool:

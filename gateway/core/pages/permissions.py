@@ -87,9 +87,9 @@ def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
 def excess_grants(
     policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
-    """Why the giver cannot give what the request asks for, in words; empty where he can.
+    """Return why the giver cannot grant the request, in words; empty if it can.
 
-    What `old` has already is not given.
+    What `old` has already is not granted.
     """
     if giver is None:
         return ""

@@ -310,7 +310,10 @@ class Policy(msgspec.Struct, frozen=True):
         return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
     def effective_scopes(self, grantors: Sequence[str], plan: str) -> str:
-        """What all of `grantors` hold and the plan covers; implied ones are named where more than the token decides."""
+        """Return the scopes that all of `grantors` hold and the plan covers.
+
+        If more than the token decides, implied scopes are listed too.
+        """
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
         if held is None and len(grantors) == 1:
             return grantors[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(grantors[0].split())
