@@ -145,7 +145,7 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(question, facts_to_come, leave)
+            self._admissions.call_when_found(question, facts_to_come, leave)
             raise
         verdict = decide(facts)
         if isinstance(verdict, Refused):

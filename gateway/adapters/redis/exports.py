@@ -315,7 +315,7 @@ class RedisExports:
             return "refused"
         if outcome == "stored":
             self._memory.put((it.name, it.digest), it.content)
-        self._tell(outcome)
+        self._log_outcome(outcome)
         return outcome
 
     async def _write(self, it: Storing) -> Stored:
@@ -334,7 +334,7 @@ class RedisExports:
         stored: Stored = outcome.decode()
         return stored
 
-    def _tell(self, outcome: Stored) -> None:
+    def _log_outcome(self, outcome: Stored) -> None:
         """Count what found no room, and log when that begins and ends."""
         if outcome == "stored":
             self._failing.clear()
