@@ -122,13 +122,6 @@ class Administration:
             await self.redis.close()
 
 
-def create_admin(
-    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
-) -> Litestar:
-    """Build the admin listener's application; as in `create_app`, a `client` is shared with others."""
-    return build_application(Administration(settings or read_settings(), client, clock))
-
-
 def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
     """Build the admin listener as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
@@ -142,7 +135,7 @@ def build_application(administration: Administration) -> Litestar:
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        gc.freeze()  # as in app.py: what is there by now stays
+        gc.freeze()  # as in app.py: the objects that exist now stay
         reload = partial(administration.policies.reload_beside, is_asked_for=True)
         tasks = (
             asyncio.create_task(administration.policies.watch(lambda: None)),

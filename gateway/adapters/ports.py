@@ -51,7 +51,7 @@ class Admissions(Protocol):
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Call `then` with the result of an admission that nobody awaits any more: it happens nevertheless.
+        """Call `then` with the result of an admission that no request awaits any more: it happens nevertheless.
 
         `facts` are what `admit` returned for it; `then` gets None if Redis did not answer.
         """

@@ -47,7 +47,7 @@ class ProcessRenderer:
                 found = await asyncio.wait_for(
                     asyncio.to_thread(process.render, content, form, variant), self._timeout_seconds
                 )
-            except BaseException as error:  # its answer, which nobody waits for any more, would come to the next
+            except BaseException as error:  # its late answer would go to the next caller
                 process.kill()
                 if isinstance(error, TimeoutError):
                     problem = f"rendering it takes more than {self._timeout_seconds:g} seconds"
@@ -93,7 +93,7 @@ class _Process:
         self._process.kill()
         self._process.wait()
         for pipe in (self._jobs, self._outcomes):
-            with suppress(OSError):  # what was not sent yet is for nobody
+            with suppress(OSError):  # the unsent rest is not needed
                 pipe.close()
 
 

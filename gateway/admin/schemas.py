@@ -376,7 +376,7 @@ class ShownOffers(msgspec.Struct, frozen=True):
 
 
 def show_policy(policy: Policy) -> ShownPolicy:
-    """Return a policy for an answer to somebody who creates tokens of it."""
+    """Return a policy for an answer, with what is needed to create tokens of it."""
     return ShownPolicy(
         name=policy.name,
         bound_to=policy.bound_to,

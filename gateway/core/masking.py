@@ -39,7 +39,7 @@ class Masking:
         for one in formats:
             for prefix in map(str.lower, one.prefixes):
                 self._is_checked[prefix] = self._is_checked.get(prefix, True) and one.checksum
-        # A prefix of letters and digits only is found in words, too; any other one ends with what no word goes on with.
+        # A prefix of letters and digits only also occurs in words; any other ends with a character that no word has.
         each = [
             f"(?<![0-9A-Za-z]){prefix}" if prefix.isalnum() else re.escape(prefix)
             for prefix in sorted(self._is_checked, key=len, reverse=True)

@@ -207,7 +207,7 @@ class HandlerRun:
 
     async def _next_piece(self) -> bytes:
         message = await self._next()
-        if message is None:  # a handler that is told of it stops in mid-content
+        if message is None:  # the handler was told, and stopped before the end of the content
             raise ClientGone
         if message["type"] != "http.response.body":
             raise UpstreamBroken(f"the handler went on with {message['type']}")

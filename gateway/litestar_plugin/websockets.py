@@ -80,7 +80,7 @@ class OpenSocket:
         """Let the handler have it. Raise StreamRevoked after `end`."""
         try:
             await app(scope, self._pass_in, self._pass_out)
-        except OSError:  # what a server raises for a client that has left
+        except OSError:  # servers raise it if the client has left
             if self._closing is None:
                 raise
         if self._closing is not None:

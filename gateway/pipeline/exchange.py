@@ -143,7 +143,7 @@ class Exchange:
             facts = await facts_to_come
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-        except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
+        except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
             self._admissions.call_when_found(question, facts_to_come, leave)
             raise
@@ -370,7 +370,7 @@ class Permission:
         self._is_closed = True
         if self._forget is not None:
             self._forget()
-        self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
+        self._follow = self._forget = None  # they refer back to this object, which would be a reference cycle
         if self._in_flight is not None:
             self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
@@ -387,7 +387,7 @@ class Permission:
                 return end_of_refused(error.reason), error.reason
             case CancelledError():
                 return _end_of(self.request), ""
-            case OSError():  # what a server raises for a client that has left
+            case OSError():  # servers raise it if the client has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
 

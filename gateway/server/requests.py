@@ -192,7 +192,7 @@ class RequestContent:
         self.has_begun = False
         """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
-        """Why it has no end, where it is malformed."""
+        """Why it has no end, if it is malformed."""
         self.awaits_continue = awaits_continue
         self._source = source
         self._pieces: list[bytes] = []
@@ -417,7 +417,7 @@ class RequestReader:
             self._take(self._begun)
         self._begun = pending
 
-    # -- what httptools calls
+    # -- callbacks of httptools
 
     def on_message_begin(self) -> None:
         if self._is_stopped_at_content:
@@ -432,8 +432,8 @@ class RequestReader:
             self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+        if self.is_in_head:  # else it is a trailer, which is dropped: the admission did not see it
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
@@ -484,7 +484,7 @@ class RequestReader:
         if not self._options.stays_open:
             self.is_over = True
 
-    # -- what a head says
+    # -- checks of a head
 
     def _is_too_large(self) -> bool:
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES

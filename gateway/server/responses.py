@@ -228,7 +228,7 @@ class ResponseWriter:
         pieces = aiter(content)
         while True:
             if not self.may_write and self.sent_bytes != length:
-                await self.drain()  # before the next piece is there: nobody holds one for a client that takes nothing
+                await self.drain()  # before the next piece is read: none is held for a client that stalls
             piece = await anext(pieces, None)
             if piece is None:
                 break

@@ -33,7 +33,7 @@ class FileAccessLog:
         self._counts = Counter[str]() if counts is None else counts
         self._maximum = maximum
         target = sys.stdout.fileno() if path == STANDARD_OUTPUT else path
-        most = 2 * maximum  # what `append` has let in always has room
+        most = 2 * maximum  # all lines that `append` has accepted have room
         self._writer = LineWriter(target, most, lambda what: logger.warning("access log: %s: %s", self._name, what))
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []

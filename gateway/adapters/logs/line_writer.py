@@ -117,13 +117,13 @@ class LineWriter:
         mark = b"\n" if self._is_cut else b""
         try:
             written = os.write(self._descriptor, mark + left) - len(mark)
-        except BlockingIOError:  # somebody else has made it non-blocking: its reader is behind
+        except BlockingIOError:  # another process has made it non-blocking, and its reader is slow
             select.select([], [self._descriptor], [], RETRY_SECONDS)
             return left
         if written == len(left):
             self._is_cut = False
             return b""
-        if not _is_file(self._descriptor):  # the rest follows: nobody else writes in between
+        if not _is_file(self._descriptor):  # the rest follows: no other process writes in between
             return left[written:]
         start = left.rfind(b"\n", 0, max(written, 0)) + 1
         self._is_cut = written > start
@@ -166,7 +166,7 @@ def _alone_with(descriptor: int) -> Iterator[None]:
         return
     status = os.fstat(descriptor)
     with _alone[status.st_dev, status.st_ino]:
-        with suppress(OSError):  # what cannot be locked is written to all the same
+        with suppress(OSError):  # a file that cannot be locked is written to all the same
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
         try:
             yield

@@ -133,7 +133,7 @@ class RedisReadiness:
         return check_store(facts) if facts else ()
 
     async def _try(self, script: Script, keys: list[str], arguments: list[str | int | bytes]) -> str:
-        """Return why the script fails, in words that anybody may see; empty if it works."""
+        """Return why the script fails, in words that are safe to show; empty if it works."""
         try:
             await self._connection.run_script(script, keys, arguments)
         except StoreUnavailable as error:

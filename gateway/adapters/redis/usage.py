@@ -169,7 +169,7 @@ class _Counter(msgspec.Struct, frozen=True):
     key: str
     field: str
     hour: int | None = None
-    """The hour that it counts; None if it counts for ever."""
+    """The hour that it counts; None if it counts all hours together."""
     token: str = ""
     """The token whose requests it counts, if any."""
 

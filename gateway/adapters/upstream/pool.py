@@ -125,7 +125,7 @@ class Target:
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
         except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
-            if lacks_descriptor(error):  # the target may be well
+            if lacks_descriptor(error):  # the target may work
                 raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
             cause = find_connect_cause(error, has_tls=tls is not None)

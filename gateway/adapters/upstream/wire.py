@@ -160,7 +160,7 @@ class ResponseReader:
         self.has_begun = False
         self.head: ResponseHead | None = None
         self.interim: list[ResponseHead] = []
-        """What came before it (RFC 9110 15.2) and is to be passed on; who takes them clears the list."""
+        """Interim responses (RFC 9110 15.2) to pass on; the code that takes them clears the list."""
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""
@@ -230,7 +230,7 @@ class ResponseReader:
                 raise httptools.HttpParserError("bytes after the response")
             self._parser.feed_data(line)
 
-    # -- what the parser calls; what is raised here comes out of its feed_data
+    # -- callbacks of the parser; its feed_data raises their exceptions
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -238,7 +238,7 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:

@@ -35,7 +35,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Bypass(msgspec.Struct, frozen=True):
-    """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
+    """The request does not wait: the answer cannot be shared, or the backend has just failed."""
 
     has_failed: bool = False
 
@@ -99,7 +99,7 @@ class Fetch(msgspec.Struct, frozen=True):
     admission: Authorized
     cache: CacheRule
     name: str | None
-    """The name of the export; None for a token that shares with nobody: its answers are not stored."""
+    """The name of the export; None for a token without an entitlement: its answers are not stored."""
     why: str
     stored: Export | None
     """The stored response that may still be good."""

@@ -52,7 +52,7 @@ NEVER_STORED = frozenset(
     {
         b"age",
         b"cache-status",
-        b"content-length",  # written anew, as the backend may have framed its content otherwise
+        b"content-length",  # set for each answer, as the backend may have framed its content differently
         b"ratelimit",
         b"ratelimit-policy",
         b"retry-after",
@@ -135,9 +135,9 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("must-understand", _is_not_understood),  # 5.2.2.3
     ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
     ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
-    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: about this request's If-Match, nobody else's
+    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: it is about this request's If-Match only
     ("private", _is_private),  # 5.2.2.7
-    ("event-stream", _may_have_no_end),  # 3: what is stored is complete
+    ("event-stream", _may_have_no_end),  # 3: only complete answers are stored
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
     ("vary", _varies_by_request),  # 4.1

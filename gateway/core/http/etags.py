@@ -94,7 +94,7 @@ def _count_quotes(content: bytes) -> int:
     """
     if rb"\u0022" not in content:
         return content.count(b'"')
-    plain = content.replace(rb"\\", b"")  # what is left after a backslash is escaped by it
+    plain = content.replace(rb"\\", b"")  # a backslash that is left escapes the character after it
     return plain.count(b'"') + plain.count(rb"\u0022")
 
 

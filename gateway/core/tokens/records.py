@@ -57,7 +57,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """Limits of its own, which replace its plan's; those that have ended no longer hold."""
     description: str = ""
     updated_at: int | None = None
-    """When it was last changed by somebody; None means never."""
+    """When it was last changed; None means never. Its use is no change."""
     number: int = 0
     """An id for products that use integers, counted by policy; 0 if the policy has none."""
     made_by: str = ""

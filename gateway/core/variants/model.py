@@ -103,7 +103,7 @@ class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
 
 
 Report: TypeAlias = Callable[[BrokenDocument], None]
-"""Is called with each mistake in a document: an export ends with the first one, a check goes on."""
+"""Is called with each mistake in a document: an export ends with the first one, a check continues."""
 
 
 def raise_broken(broken: BrokenDocument) -> None:

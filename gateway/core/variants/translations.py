@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     values: dict[str, Value]
     """Language to value. An object holds plural forms or the like: each becomes an entry of its own, `key.form`."""
     key: str | None = None
-    """The name that somebody gave it, such as `home.hero.headline`; dots make groups."""
+    """Its assigned name, such as `home.hero.headline`; dots make groups."""
     status: str | None = None
     """Its state, in the product's own words."""
 
@@ -135,7 +135,7 @@ def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str,
                     name = f"{key}.{form}" if part is None else f"{key}.{form}.{part}"
                     if leaf is None:
                         continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": told as any other two
+                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
                         yield name, {language: leaf}
                     forms.setdefault(name, {})[language] = leaf
         elif value is not None:

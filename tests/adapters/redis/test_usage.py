@@ -20,7 +20,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
 from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, UsageLabels, UsagePoint
-from tests.support.connections import open_connection
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 from tests.support.redis_keys import ALL_BUT_MARKER
@@ -171,7 +171,7 @@ async def test_nothing_is_lost_while_redis_is_away(redis_executable: str, tmp_pa
         await bench.flush()
         server = RedisServer(redis_executable, tmp_path, port)
         try:
-            await bench.connection.until_closed()
+            await until_closed(bench.connection)
             await bench.flush()
             await bench.flush()
             assert [1, 1] == [point.requests for point in await bench.usage.token_usage(IDS[0], 2)]
