@@ -45,7 +45,7 @@ class Admissions(Protocol):
         """
         ...
 
-    def tell(
+    def call_when_found(
         self,
         asked: AdmissionRequest,
         facts: "asyncio.Future[AdmissionFacts]",

@@ -145,7 +145,7 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(question, facts_to_come, leave)
+            self._admissions.call_when_found(question, facts_to_come, leave)
             raise
         verdict = decide(facts)
         if isinstance(verdict, Refused):
@@ -182,8 +182,8 @@ class Exchange:
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
-        watched = self._streams.watch(admission.facts, asking, stream)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        watched = self._streams.watch(admission.facts, current_request, stream)
         return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
@@ -251,9 +251,9 @@ class Exchange:
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
         return Permission(
-            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
         )
 
     def _release(self, facts: AdmissionFacts) -> None:
@@ -398,7 +398,7 @@ def _end_of(request: RequestHead) -> Ended:
     return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
-class Asking:
+class CurrentAdmissionRequest:
     """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(

@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             ended, cause = ending_of(error)
             last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
-            _tell(ended, error, response)
+            _log_aborted(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
@@ -428,7 +428,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
+def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> None:
     """Log why an answer was aborted; a client that has left is no error of the gateway."""
     if ended is Ended.INTERNAL_ERROR:
         logger.error("request %s: internal error", id_of(response), exc_info=error)

@@ -50,7 +50,7 @@ class RedisAdmissions:
         self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
-        self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
+        self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
         """Callbacks for admissions that no request awaits any more, by the identity of their question."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
@@ -66,7 +66,7 @@ class RedisAdmissions:
         self._waiting.append(_Waiting(asked, facts, late_at))
         return facts
 
-    def tell(
+    def call_when_found(
         self,
         asked: AdmissionRequest,
         facts: "asyncio.Future[AdmissionFacts]",
@@ -74,7 +74,7 @@ class RedisAdmissions:
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
         if facts.cancelled():
-            self._told[id(asked)] = then
+            self._callbacks[id(asked)] = then
         else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
@@ -109,24 +109,24 @@ class RedisAdmissions:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
             _fail(batch, answer)
-            for waiting in batch if self._told else ():
-                self._tell(waiting.asked, None)
+            for waiting in batch if self._callbacks else ():
+                self._call_back(waiting.asked, None)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
             if waiting.facts.done():  # its request may have gone meanwhile
-                if self._told:
-                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
+                if self._callbacks:
+                    self._call_back(waiting.asked, read_facts(waiting.asked, now, reply))
                 continue
             try:
                 waiting.facts.set_result(read_facts(waiting.asked, now, reply))
             except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
                 waiting.facts.set_exception(error)
 
-    def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
-        told = self._told.pop(id(asked), None)
-        if told is not None:
-            told(facts)
+    def _call_back(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
+        callback = self._callbacks.pop(id(asked), None)
+        if callback is not None:
+            callback(facts)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
