@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import LOGS, RECOGNITION, REFUSED, Counted, StoreMemory, Totals
+from gateway.core.usage import LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -75,7 +75,7 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         "counter",
         "Requests answered by all workers of all nodes, by policy, reason of the refusal (empty: passed), class of the"
         " status code, and part of the cache (empty: none).",
-        [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
+        [Sample(number, _labels(labels)) for labels, number in sorted(totals.requests.items())],
     )
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     dropped = {event: number for event, number in totals.events.items() if event in LOGS}
@@ -114,8 +114,8 @@ def _recognition_labels(event: str) -> dict[str, str]:
     return {"result": result, "reason": reason}
 
 
-def _labels(counted: Counted) -> dict[str, str]:
-    return {name: str(getattr(counted, name)) for name in Counted.__struct_fields__}
+def _labels(labels: UsageLabels) -> dict[str, str]:
+    return {name: str(getattr(labels, name)) for name in UsageLabels.__struct_fields__}
 
 
 def write_metrics(metrics: Iterable[Metric]) -> str:

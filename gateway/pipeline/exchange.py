@@ -148,7 +148,7 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(question, facts_to_come, leave)
+            self._admissions.call_when_found(question, facts_to_come, leave)
             raise
         if answered is not None:
             self._check_left(request, rule, facts)
@@ -189,8 +189,8 @@ class Exchange:
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
-        watched = self._streams.watch(admission.facts, asking, stream)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        watched = self._streams.watch(admission.facts, current_request, stream)
         return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
@@ -235,7 +235,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        self._release(admission.facts)  # its end is nothing that we see
+        self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
         if request.lesson is not None:
             request.lesson.is_check = not assertion
@@ -260,9 +260,9 @@ class Exchange:
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
         return Permission(
-            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
         )
 
     def _release(self, facts: AdmissionFacts) -> None:
@@ -357,9 +357,9 @@ class Permission:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
@@ -415,8 +415,8 @@ def _end_of(request: RequestHead) -> Ended:
     return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
-class Asking:
-    """What an admission of the request would ask Redis under the current policies; it is found again if they change."""
+class CurrentAdmissionRequest:
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator

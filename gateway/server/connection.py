@@ -170,11 +170,11 @@ class Connection(asyncio.Protocol):
         self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
-        """The client sends no more, and may still read."""
+        """Whether the client sends no more, and may still read."""
         self._is_asked = False
-        """Whether it is there, since then."""
+        """Whether the client was probed since it closed its side."""
         self._is_paused = False
-        """The content of a request comes faster than its backend takes it."""
+        """Whether reading is paused, because content arrives faster than the backend takes it."""
         self._recognition: Recognition | None = self._listener.recognition
         self._hasher: hashlib.blake2b
         self._origin = ("", "")
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
         """The server stops: the connection ends with the present answer."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
-        """Of an answer to a client that has closed its side, when that was looked at last."""
+        """Bytes of the answer that were sent at the last check of a client that has closed its side."""
 
     # -- callbacks of the event loop and the server
 
@@ -333,7 +333,7 @@ class Connection(asyncio.Protocol):
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
             response = await self._listener.handle_request(raw, content, self._in_progress)
             if content is not None and (content.awaits_continue or content.fault is not None):
@@ -359,7 +359,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             ended, cause = ending_of(error)
             last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
-            _tell(ended, error, response)
+            _log_aborted(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
@@ -595,7 +595,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
+def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> None:
     """Log why an answer was aborted; a client that has left is no error of the gateway."""
     if ended is Ended.INTERNAL_ERROR:
         logger.error("request %s: internal error", id_of(response), exc_info=error)

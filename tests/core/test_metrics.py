@@ -4,10 +4,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.metrics import Metric, Sample, gather_metrics, write_metrics
-from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.usage import StoreMemory, Totals, UsageLabels
 
 TOTALS = Totals(
-    {Counted("tokencraft", "", "2xx", "hit"): 12, Counted("tokencraft", "quota_exceeded", "4xx", ""): 3},
+    {UsageLabels("tokencraft", "", "2xx", "hit"): 12, UsageLabels("tokencraft", "quota_exceeded", "4xx", ""): 3},
     {
         "store-refused": 1,
         "redis-refused:OOM": 2,

@@ -52,7 +52,7 @@ class RedisAdmissions:
         self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
-        self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
+        self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
         """Callbacks for admissions that no request awaits any more, by the identity of their question."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
@@ -79,7 +79,7 @@ class RedisAdmissions:
             self.ask(question, asked.lease, partial(self._resolve, asked, facts))
         return facts
 
-    def tell(
+    def call_when_found(
         self,
         asked: AdmissionRequest,
         facts: "asyncio.Future[AdmissionFacts]",
@@ -87,7 +87,7 @@ class RedisAdmissions:
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
         if facts.cancelled():
-            self._told[id(asked)] = then
+            self._callbacks[id(asked)] = then
         else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
@@ -130,8 +130,8 @@ class RedisAdmissions:
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
         is_failed = isinstance(reply, Exception)
         if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
-            if self._told:
-                self._tell(asked, None if is_failed else read_facts(asked, now, reply))
+            if self._callbacks:
+                self._call_back(asked, None if is_failed else read_facts(asked, now, reply))
         elif is_failed:
             facts.set_exception(reply)
         else:
@@ -140,10 +140,10 @@ class RedisAdmissions:
             except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
                 facts.set_exception(error)
 
-    def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
-        told = self._told.pop(id(asked), None)
-        if told is not None:
-            told(facts)
+    def _call_back(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
+        callback = self._callbacks.pop(id(asked), None)
+        if callback is not None:
+            callback(facts)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
