@@ -41,7 +41,7 @@ docs: install
 	@$(BIN)/python .ci/install.py $(VENV) docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
 
-# The parts of docs/reference/ that are made from the code.
+# The parts of docs/ that are made from the code.
 reference: install
 	@$(BIN)/python .ci/reference.py
 
