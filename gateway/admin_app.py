@@ -135,7 +135,7 @@ def build_application(administration: Administration) -> Litestar:
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        gc.freeze()  # as in app.py: what is there by now stays
+        gc.freeze()  # as in app.py: the objects that exist now stay
         reload = partial(administration.policies.reload_beside, is_asked_for=True)
         tasks = (
             asyncio.create_task(administration.policies.watch(lambda: None)),

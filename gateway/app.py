@@ -237,7 +237,7 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        gc.freeze()  # the objects that exist now stay: a collection of them would block the loop for 20 ms
         async with gateway.running(gateway.keep_upstreams):
             yield
 

@@ -117,7 +117,7 @@ class NewRotation(Body, frozen=True, kw_only=True):
 
 
 class NewRevocation(Body, frozen=True, kw_only=True):
-    """What to revoke: a `lineage`; a token `with_made` tokens; the tokens of a `policy` for a `project` or `owner`."""
+    """Tokens to revoke: a `lineage`, a token `with_made` tokens, or those of a `policy` for a `project` or `owner`."""
 
     SCHEMA = {
         "oneOf": [
@@ -376,7 +376,7 @@ class ShownOffers(msgspec.Struct, frozen=True):
 
 
 def show_policy(policy: Policy) -> ShownPolicy:
-    """Return a policy for an answer to somebody who creates tokens of it."""
+    """Return a policy for an answer, with what is needed to create tokens of it."""
     return ShownPolicy(
         name=policy.name,
         bound_to=policy.bound_to,

@@ -149,10 +149,10 @@ def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageK
     This is on the path of every request, so it only collects: `read_usage_key` interprets it, once for all equal ones.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
-    if type(outcome) is Refused:  # half of what isinstance costs
+    if type(outcome) is Refused:  # half the cost of isinstance
         reason = outcome.reason.value
     elif rule is not None and rule.cache is not None and head.fields:
-        name, cache_status = head.fields[-1]  # where it mostly is
+        name, cache_status = head.fields[-1]  # its usual place
         if name != b"cache-status":
             cache_status = _find_cache_status(head.fields)
     return (

@@ -73,7 +73,7 @@ class GateOptions(msgspec.Struct, frozen=True):
 
 
 class GateDependencies(Protocol):
-    """What the gate needs of the gateway."""
+    """The parts of the gateway that the gate needs."""
 
     @property
     def exchange(self) -> Exchange:
@@ -123,7 +123,7 @@ class Gate:
         request = self._accept(scope)
         rule = self._find_rule(scope, request)
         if rule is None or self._can_do_without(scope, request, rule):
-            _set_fields(scope, request.fields)  # what a client says of itself reaches no handler
+            _set_fields(scope, request.fields)  # identity fields of the client reach no handler
             await app(scope, receive, send)
         elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
             await self._answer_for_others(app, scope, receive, send, request, rule)
@@ -144,7 +144,7 @@ class Gate:
         try:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
-            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            # Returning without an end makes the server close the connection, so the content is not taken for whole.
             logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
@@ -159,7 +159,7 @@ class Gate:
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
-            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            # Others may get the answer too, so `reply` watches whether the client leaves, not the handler.
             await reply(_without_intermediary(response), send, receive)
         except ClientGone:
             return

@@ -85,7 +85,7 @@ Asking = Request[Any, Any, Any]
 
 
 class SignInNeeded(Exception):
-    """Nobody is signed in."""
+    """No visitor is signed in."""
 
 
 class ForgedForm(Exception):

@@ -65,7 +65,7 @@ def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
     """Redirect to the sign-in page, and from there back to the requested page if it was a GET."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     query = {"next": path} if request.method == "GET" and path != "/" else {}
-    if "hx-request" in request.headers:  # a part of a page must not be replaced by the door
+    if "hx-request" in request.headers:  # a part of a page must not be replaced by the sign-in page
         return Response(None, status_code=204, headers={"HX-Redirect": "/sign-in"})
     return see_other("/sign-in", **query)
 

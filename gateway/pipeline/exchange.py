@@ -143,7 +143,7 @@ class Exchange:
             facts = await facts_to_come
         except StoreUnavailable:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-        except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
+        except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
             self._admissions.tell(question, facts_to_come, leave)
             raise
@@ -228,7 +228,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        self._release(admission.facts)  # its end is nothing that we see
+        self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
         return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
@@ -340,9 +340,9 @@ class Permission:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
@@ -370,7 +370,7 @@ class Permission:
         self._is_closed = True
         if self._forget is not None:
             self._forget()
-        self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
+        self._follow = self._forget = None  # they refer back to this object, which would be a reference cycle
         if self._in_flight is not None:
             self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
@@ -387,7 +387,7 @@ class Permission:
                 return end_of_refused(error.reason), error.reason
             case CancelledError():
                 return _end_of(self.request), ""
-            case OSError():  # what a server raises for a client that has left
+            case OSError():  # servers raise it if the client has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
 
@@ -399,7 +399,7 @@ def _end_of(request: RequestHead) -> Ended:
 
 
 class Asking:
-    """What an admission of the request would ask Redis under the current policies; it is found again if they change."""
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator

@@ -69,7 +69,7 @@ async def reply(response: Response, send: Send, receive: Receive | None = None) 
     try:
         await _send(response, send, receive, sent)
         ended = Ended.CLIENT_GONE if sent.is_left else Ended.COMPLETE
-    except OSError:  # what a server raises for a client that has left
+    except OSError:  # servers raise it if the client has left
         ended = Ended.CLIENT_GONE
         raise
     except Exception as error:

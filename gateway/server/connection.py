@@ -157,16 +157,16 @@ class Connection(asyncio.Protocol):
         self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
-        """The client sends no more, and may still read."""
+        """Whether the client sends no more, and may still read."""
         self._is_asked = False
-        """Whether it is there, since then."""
+        """Whether the client was probed since it closed its side."""
         self._is_paused = False
-        """The content of a request comes faster than its backend takes it."""
+        """Whether reading is paused, because content arrives faster than the backend takes it."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
-        """Of an answer to a client that has closed its side, when that was looked at last."""
+        """Bytes of the answer that were sent at the last check of a client that has closed its side."""
 
-    # -- what the event loop and the server call
+    # -- callbacks of the event loop and the server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._is_lost = True
         self._pending.clear()
         if self._writer.tunnel is not None and self._reader.content is not None:
-            self._reader.content.truncate()  # what came before the end is still passed on
+            self._reader.content.truncate()  # the content that came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
         self._reader.forget()
@@ -283,11 +283,11 @@ class Connection(asyncio.Protocol):
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
             response = await self._listener.handle_request(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_continue or content.fault is not None):
-                # Whether the rest comes, and where it ends, cannot be told any more.
+                # It is unknown whether the rest of the content comes, and where it ends.
                 self._options = msgspec.structs.replace(self._options, stays_open=False)
             if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
                 self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
@@ -340,12 +340,12 @@ class Connection(asyncio.Protocol):
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._writer.has_begun):
-            # Its content is at fault: that is what there is to say.
+            # Its content is malformed: the answer refuses that.
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
             self._abort_response(content, last_frame)
         elif fault is not None or not self._options.stays_open or (self._is_half_closed and not self._pending):
-            # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
+            # One request has one final answer (RFC 9110 15); a client that has closed its side sends no more requests.
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:

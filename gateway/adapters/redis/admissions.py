@@ -51,7 +51,7 @@ class RedisAdmissions:
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
         self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
-        """Who is told of admissions that nobody awaits, by the identity of what was asked."""
+        """Callbacks for admissions that no request awaits any more, by the identity of their question."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
@@ -72,10 +72,10 @@ class RedisAdmissions:
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
+        """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
-        else:  # it was there already, just before its request had gone
+        else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
     def _flush(self) -> None:
@@ -120,7 +120,7 @@ class RedisAdmissions:
                 continue
             try:
                 waiting.facts.set_result(read_facts(waiting.asked, now, reply))
-            except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
+            except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
                 waiting.facts.set_exception(error)
 
     def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:

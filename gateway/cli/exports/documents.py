@@ -53,7 +53,7 @@ path_option = click.option("--path", metavar="PATH", help="With --policy: the pa
 def check(source: str, formats: tuple[str, ...], kind: str | None, policy_file: str | None, path: str | None) -> None:
     """Find every mistake in a document: what the gateway would answer 502 for, and where.
 
-    FILE may be - for standard input. Exit code 1 where there is a mistake.
+    FILE may be - for standard input. Exit code 1 if there is a mistake.
     """
     content, form, is_tree = _read(source, kind, policy_file, path)
     for name in formats:
@@ -86,7 +86,7 @@ def render(
 ) -> None:
     """Write what a build would get of a document.
 
-    FILE may be - for standard input. Exit code 1 where the document is broken or has no such mode or language.
+    FILE may be - for standard input. Exit code 1 if the document is broken or has no such mode or language.
     """
     content, form, is_tree = _read(source, kind, policy_file, path)
     variant = _build_variant(form.kind, {name.rstrip("_"): value for name, value in chosen.items() if value})
@@ -156,7 +156,7 @@ def _guess(content: bytes, source: str) -> str:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return "design-tokens"  # of any kind: what reads it says what is wrong
+        return "design-tokens"  # of any kind: its reader reports the mistake
     if isinstance(value, dict) and isinstance(value.get("entries"), list):
         return "translations"
     if isinstance(value, dict) and (

@@ -149,7 +149,7 @@ def _is_of_other_project(record: TokenRecord, facts: AdmissionFacts) -> bool:
 
 def _lacks_scope(record: TokenRecord, facts: AdmissionFacts) -> bool:
     granting = facts.request.rule.granting
-    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: nobody else is asked
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: only their own scopes count
         return not _holds(granting, record.scopes)
     return not all(_holds(granting, scopes) for _, scopes in scope_grantors(record, facts))
 
@@ -223,7 +223,7 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
 
 
 def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
-    """Return who must hold a needed scope, each with the scopes that it holds; the plan is checked apart from these."""
+    """Return the names of all that must hold a needed scope, with their scopes; the plan is checked separately."""
     restrictions = facts.restrictions
     grantors = [("the token", record.scopes)]
     if restrictions.owner is not None:

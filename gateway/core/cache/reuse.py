@@ -346,7 +346,7 @@ def _build_whole_or_part(
         digest = (
             export.head.digest if not coding else hashlib.sha256(content).digest() if type(content) is bytes else b""
         )
-        if digest:  # of encoded content that is not at hand it is not known, and need not be told (RFC 9530 4)
+        if digest:  # it is unknown for encoded content that is not at hand, and optional (RFC 9530 4)
             own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
         part = None if coding else find_part(request, export.head)
         if part is not None:

@@ -114,7 +114,7 @@ class Response(msgspec.Struct, frozen=True):
     head: ResponseHead
     content: bytes | ContentStream
     note_end: NoteEnd | None = None
-    """The sender calls this once, at the end; None if nobody needs it."""
+    """The sender calls this once, at the end; None if that is not needed."""
     upstream_error: str = ""
     """Why the backend failed, if this replaces its answer."""
     refused: Reason | None = None

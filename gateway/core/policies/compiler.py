@@ -89,7 +89,7 @@ class _Reach(NamedTuple):
 
 def find_credential_fields(documents: Iterable[PolicyDocument]) -> frozenset[bytes]:
     """Return the fields that can hold a token of any of the documents' policies."""
-    contexts = [CompileContext(document) for document in documents]  # their mistakes are found where each is compiled
+    contexts = [CompileContext(document) for document in documents]  # their mistakes are found when each is compiled
     return credential_fields(source for context in contexts for source in _compile_credentials(context))
 
 

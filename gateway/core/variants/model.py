@@ -13,7 +13,7 @@ from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
-"""What an option of a request can choose, whatever the option is called."""
+"""The settings that options of a request can choose, whatever names the options have."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"
@@ -103,7 +103,7 @@ class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
 
 
 Report: TypeAlias = Callable[[BrokenDocument], None]
-"""Is called with each mistake in a document: an export ends with the first one, a check goes on."""
+"""Is called with each mistake in a document: an export ends with the first one, a check continues."""
 
 
 def raise_broken(broken: BrokenDocument) -> None:

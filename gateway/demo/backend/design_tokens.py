@@ -43,7 +43,7 @@ _PARTS: dict[str, dict[str, str]] = {
     },
 }
 
-# Narrow on purpose: tokens come from clients and end in a style sheet, where `;` or `}` would inject.
+# Narrow on purpose: tokens come from clients and end in a style sheet, in which `;` or `}` would inject.
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,4})?"
 _LEAF_PATTERNS: dict[str, re.Pattern[str]] = {
     "color": re.compile(r"#[0-9a-f]{6}(?:[0-9a-f]{2})?"),
