@@ -36,7 +36,7 @@ from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.pages.common import Pages, build_templates
-from gateway.pages.router import build_pages, tell_http
+from gateway.pages.router import build_pages, render_http_error
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.pipeline.authenticator import Authenticator
 from gateway.server.requests import RequestAcceptor
@@ -151,5 +151,5 @@ def build_application(administration: Administration) -> Litestar:
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
-    pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
+    pages, tell = build_pages(administration.pages), partial(render_http_error, administration.pages)
     return build_admin(administration, [pages, api, metrics], run, tell, build_templates(), build_openapi())

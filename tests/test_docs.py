@@ -19,7 +19,7 @@ from gateway.core.policies.schema import CacheTable
 from gateway.core.quotas.algorithms import ALGORITHMS
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.upstream.causes import ADVICE, Cause
-from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.usage import StoreMemory, Totals, UsageLabels
 from gateway.core.variants.formats import FORMATS
 from gateway.litestar_plugin import refusals
 from gateway.litestar_plugin.refusals import GatewayRefusal
@@ -53,7 +53,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_metric_is_documented_with_its_labels() -> None:
     """The table of metrics is what `/metrics` tells."""
     totals = Totals(
-        {Counted("p", "", "2xx", ""): 1}, {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1}
+        {UsageLabels("p", "", "2xx", ""): 1},
+        {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1, "recognition:learnt": 1},
     )
     told = {
         metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})

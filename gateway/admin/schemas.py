@@ -159,7 +159,7 @@ class NewPurge(Body, frozen=True, kw_only=True):
     everything: Annotated[bool, Meta(extra_json_schema={"const": True})] | UnsetType = UNSET
 
 
-def said(body: Body) -> dict[str, Any]:
+def given_fields(body: Body) -> dict[str, Any]:
     """Return the fields that the content of a call has."""
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 

@@ -57,7 +57,7 @@ class Call:
         app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
         task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
         self._runs.append(task)
-        task.add_done_callback(self._tell)
+        task.add_done_callback(self._log_failure)
         return task
 
     async def finish(self) -> None:
@@ -69,7 +69,7 @@ class Call:
                 raise error
         self._is_over = True
 
-    def _tell(self, task: "asyncio.Task[None]") -> None:
+    def _log_failure(self, task: "asyncio.Task[None]") -> None:
         """Log what failed in a run that nothing awaits any more."""
         if self._is_over and not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed after its answer", exc_info=error)

@@ -27,18 +27,18 @@ _alone: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Loc
 class LineWriter:
     """The writer of the file at `path`, or of an open descriptor.
 
-    It calls `say` when writing begins to fail, and recovers.
+    It calls `log` when writing begins to fail, and recovers.
 
     A file that was moved away, as rotation does, is reopened at its path before the next lines are written.
     """
 
-    def __init__(self, path: str | int, maximum_bytes: int, say: Callable[[str], None]) -> None:
+    def __init__(self, path: str | int, maximum_bytes: int, log: Callable[[str], None]) -> None:
         self.held_bytes = 0
         """Bytes that were accepted, and are not written yet."""
         self._path = path
         self._descriptor = _open(path) if isinstance(path, str) else path
         self._maximum_bytes = maximum_bytes
-        self._say = say
+        self._log = log
         self._lock = threading.Lock()
         self._held_lines = 0
         self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
@@ -139,9 +139,9 @@ class LineWriter:
 
     def _note(self, failure: str) -> None:
         if failure and not self._failure:
-            self._say(f"cannot be written ({failure}); trying again until it can")
+            self._log(f"cannot be written ({failure}); trying again until it can")
         elif self._failure and not failure:
-            self._say("can be written again")
+            self._log("can be written again")
         self._failure = failure
 
 

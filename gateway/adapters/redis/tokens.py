@@ -152,12 +152,12 @@ class RedisTokens:
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
         """Return the records that match the given values, newest first."""
         records = await self.find_each(await self._identities(policy, project, owner))
-        wanted = [
+        matching = [
             record
             for record in records
             if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
         ]
-        listed = newest_first(wanted)
+        listed = newest_first(matching)
         await asyncio.sleep(0)  # sorting many takes as long as reading a piece
         return listed
 

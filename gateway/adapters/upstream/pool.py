@@ -349,11 +349,11 @@ class HttpUpstreams:
             if address not in self._groups:
                 self._add(address)
         self._groups = {address: group for address, group in self._groups.items() if address in present}
-        wanted = {one for address in present for one in _single(address)}
-        for one in self._targets.keys() - wanted:
+        targets = {one for address in present for one in _single(address)}
+        for one in self._targets.keys() - targets:
             self._targets.pop(one).retire()
             self._checks.pop(one).stop() if one in self._checks else None
-        for one in wanted - self._checks.keys():
+        for one in targets - self._checks.keys():
             if one.health is not None:
                 self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())
 

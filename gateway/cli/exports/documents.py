@@ -24,7 +24,7 @@ from gateway.core.variants.rendering import render as render_variant
 TIMEOUT_SECONDS = 30
 TREE = "tree"
 """The kind of a file that is itself a tree of the Community Group's format, not a document with one in `tokens`."""
-ASKED: tuple[tuple[Setting, str, bool], ...] = (("lang", "--lang", False), ("mode", "--mode", False))
+OPTIONS: tuple[tuple[Setting, str, bool], ...] = (("lang", "--lang", False), ("mode", "--mode", False))
 
 
 @click.group()
@@ -133,11 +133,11 @@ def _read(source: str, kind: str | None, policy_file: str | None, path: str | No
     if (policy_file is None) != (path is None):
         raise click.UsageError("--policy and --path belong together")
     if policy_file is not None and path is not None:
-        return content, msgspec.structs.replace(_form_of_rule(policy_file, path), asked=ASKED), False
+        return content, msgspec.structs.replace(_form_of_rule(policy_file, path), asked=OPTIONS), False
     kind = kind or _guess(content, source)
     if kind == TREE:
-        return b'{"tokens":' + content + b"}", DocumentForm("design-tokens", asked=ASKED), True
-    return content, DocumentForm("translations" if kind == "translations" else "design-tokens", asked=ASKED), False
+        return b'{"tokens":' + content + b"}", DocumentForm("design-tokens", asked=OPTIONS), True
+    return content, DocumentForm("translations" if kind == "translations" else "design-tokens", asked=OPTIONS), False
 
 
 def _form_of_rule(file: str, path: str) -> DocumentForm:

@@ -204,7 +204,7 @@ class Workers:
                 self._is_ready = True
                 self._on_ready()
             if fault:
-                self._give_up(worker, fault)
+                self._kill(worker, fault)
         self._reap()
         if self._must_reload:
             self._must_reload = False
@@ -221,7 +221,7 @@ class Workers:
             time.sleep(TICK_SECONDS)
             self._reap()
 
-    def _give_up(self, worker: Worker, fault: str) -> None:
+    def _kill(self, worker: Worker, fault: str) -> None:
         self._running.remove(worker)
         worker.kill()
         if not self._is_ready and not self._running:

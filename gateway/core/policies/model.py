@@ -50,7 +50,7 @@ FIELDS = (
     "token",
 )
 """The fields of a token that an answer can have. `token` is its text, in the answer that creates it."""
-ASKED = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
+CLIENT_FIELDS = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
 """The fields that a client can send; the others come from the token that it presents."""
 
 STATUSES: Mapping[str, int] = {

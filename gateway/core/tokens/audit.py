@@ -98,8 +98,8 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the entry matches, apart from its time."""
         return (
             all(
-                wanted in (None, getattr(entry, field))
-                for field, wanted in (
+                expected in (None, getattr(entry, field))
+                for field, expected in (
                     ("policy", self.policy),
                     ("target", self.target),
                     ("project", self.project),

@@ -112,12 +112,12 @@ def raise_broken(broken: BrokenDocument) -> None:
 
 
 def refuse_unknown(
-    form: DocumentForm, setting: Setting, wanted: tuple[str, ...], known: Iterable[str]
+    form: DocumentForm, setting: Setting, values: tuple[str, ...], known: Iterable[str]
 ) -> InvalidOptions | None:
     """Return the mistake of asking for what the document does not have, if only the document knows; else None."""
     for asked, option, in_path in form.asked:
         allowed = tuple(known)
-        if asked == setting and not set(wanted).issubset(allowed):
+        if asked == setting and not set(values).issubset(allowed):
             message = f"The option {option} must be one of {', '.join(allowed)}."
             return InvalidOptions((OptionMistake(option, message, allowed),), in_path)
     return None

@@ -100,11 +100,11 @@ def _list_rows(
 ) -> dict[str, dict[str, Leaf]]:
     """Return each key with its values in some of the languages."""
     entries = dict(form.names).get("entries", "entries")
-    wanted, chosen = variant.status, frozenset(languages)
+    statuses, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
     rows: dict[str, dict[str, Leaf]] = {}
     for position, entry in enumerate(document.entries):
-        if wanted is not None and entry.status not in wanted:
+        if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
         for name, values in _spread(key, entry.values):
