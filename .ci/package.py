@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 EXAMPLE = ROOT / "tests" / "examples" / "litestar_app"
+MOST_PACKAGES = 5
+"""Where gateway-pull is installed, with itself."""
 READY_SECONDS = 60
 """Ample: on a busy machine the first import, which compiles all modules, takes a while."""
 SHIPPED = (
@@ -91,6 +93,8 @@ def rehearse(folder: Path) -> None:
         run(binaries / "gateway", "demo", "--once", at=folder)
     with step("gateway serve --redis memory:// --policies my-policies"):
         serve(binaries, folder)
+    with step("gateway-pull in an environment of its own"):
+        pull_alone(folder)
     with step("mypy --strict on an app with the plugin, and on a repository of one, with its tests"):
         (folder / "app.py").write_text(APP, encoding="utf-8")
         run(binaries / "pip", "install", "--quiet", "mypy", "pytest", "httpx", at=folder)
@@ -99,6 +103,36 @@ def rehearse(folder: Path) -> None:
         shutil.copytree(EXAMPLE, sample, ignore=shutil.ignore_patterns("__pycache__"))
         run(binaries / "mypy", "--strict", ".", at=sample)
         run(binaries / "python", "-m", "pytest", "--quiet", at=sample)
+
+
+def pull_alone(folder: Path) -> None:
+    """Install gateway-pull without a server: few packages, a quick start, and a file that arrives."""
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        DIST,
+        ROOT / "deploy" / "pull",
+        at=folder,
+    )
+    (wheel,) = DIST.glob("token_gateway_pull-*.whl")
+    binaries = folder / "pull" / "bin"
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "pull", at=folder)
+    run(sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet", wheel, at=folder)
+    installed = run(sys.executable, "-m", "pip", "--python", binaries / "python", "list", "--format=freeze", at=folder)
+    expect(f"at most {MOST_PACKAGES} packages", True, len(installed.splitlines()) <= MOST_PACKAGES)
+    run(binaries / "gateway-pull", "--version", at=folder)
+    started = time.monotonic()
+    run(binaries / "gateway-pull", "--version", at=folder)
+    print(f" starts in {1000 * (time.monotonic() - started):.0f} ms,", end="", flush=True)
+    with backend() as upstream:
+        os.environ["TOKEN_OF_PULL"] = "t"
+        words = ("--token-variable", "TOKEN_OF_PULL", "--exit-code")
+        run(binaries / "gateway-pull", f"{upstream}/export", "-o", "export.txt", *words, at=folder, expected=10)
+    expect("export.txt", b"", (folder / "export.txt").read_bytes())
 
 
 def check_wheel(wheel: Path) -> None:

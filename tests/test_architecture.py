@@ -29,6 +29,7 @@ LAYERS = (
     "litestar_plugin",
     "app",
     "admin_app",
+    "pull",
     "cli",
     "demo",
     "plugin",
@@ -38,6 +39,7 @@ LAYERS = (
 MAY_IMPORT = {
     **{layer: LAYERS[: number + 1] for number, layer in enumerate(LAYERS)},
     "settings": ("core",),
+    "pull": ("pull",),
     "__main__": ("cli",),
     "__init__": (),
 }
@@ -105,12 +107,17 @@ MAXIMUM_FUNCTION_LINES = 50
 MAXIMUM_CLASSES_OF_A_NAME = 3
 """A public method that many classes have and no Protocol declares says too little at its calls."""
 
+PULL = [file for file in FILES if file.parent == ROOT / "gateway" / "pull"]
+PULL_LIBRARIES = {"click", "msgspec", "pycurl"}
+"""What is installed where `gateway pull` runs without a server: deploy/pull/pyproject.toml."""
+
 
 def test_imports_are_absolute() -> None:
-    """The name of what is imported says which layer it is of."""
+    """The name of what is imported says which layer it is of. gateway/pull has two names, so it uses neither."""
     assert [] == [
         f"{place(file, node)}: relative import"
         for file in FILES
+        if file not in PULL
         for node in ast.walk(parse(file))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
@@ -140,6 +147,23 @@ def test_rooms_are_known_to_few() -> None:
             ):
                 found[room].add(next((one for one in importers if is_in(own, one)), own))
     assert found == ONLY_FOR
+
+
+def test_pull_stands_alone() -> None:
+    """It runs without the rest of the gateway: it imports its own modules, relatively, and few libraries."""
+    imports = [
+        (file, node, alias.name if isinstance(node, ast.Import) else node.module or "")
+        for file in PULL
+        for node in ast.walk(parse(file))
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+        for alias in node.names
+    ]
+    assert [] == [
+        f"{place(file, node)}: imports {module}"
+        for file, node, module in imports
+        if top_of(module) not in {*sys.stdlib_module_names, *PULL_LIBRARIES}
+    ]
+    assert PULL_LIBRARIES <= {top_of(module) for _, _, module in imports}
 
 
 def test_folders_are_not_wide() -> None:
@@ -321,7 +345,9 @@ def names_imported_by(file: Path) -> dict[str, str]:
                 for alias in node.names
             }
         elif isinstance(node, ast.ImportFrom):
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            package = name_of(file.parent).replace("/", ".") if node.level else ""  # gateway/pull imports its own room
+            module = ".".join(filter(None, (package, node.module)))
+            found |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
     return found
 
 

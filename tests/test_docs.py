@@ -3,7 +3,6 @@
 import inspect
 import re
 import runpy
-from textwrap import indent
 
 import click
 import msgspec
@@ -164,7 +163,7 @@ def test_the_lines_for_a_job_are_those_of_the_developer_page() -> None:
     """What the page tells to pull with is what a test runs (tests/system/test_snippets.py)."""
     policy = read_policies(ROOT / "policies", {}).policies["example"]
     url = "https://api.example.com/api/v1/projects/website/translations/export"
-    assert indent(build_snippets(policy, url, "json")[0].text, " " * 4) in page("guide/ci.md")
+    assert f"```sh\n{build_snippets(policy, url, 'json')[0].text}\n```\n" in page("guide/ci-recipes.md")
 
 
 def test_make_targets_in_the_documents_exist() -> None:

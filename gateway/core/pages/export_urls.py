@@ -155,34 +155,57 @@ def field_line(policy: Policy, value: str) -> str:
 
 
 def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snippet, ...]:
-    """Return lines that pull `url` from a shell and from two kinds of pipelines, only if it has changed.
+    """How to pull `url` from a shell and from two kinds of pipelines, and only what has changed since the last time.
 
-    Without an extension the file has none, because its type is unknown.
+    Without an extension the file has none: what kind of content it is, nobody knows.
     """
     variable = variable_name(policy.name)
-    file = f"export.{extension}" if extension else "export"
+    file = f"exports/export.{extension}" if extension else "exports/export"
     pull = _PULL.format(field=field_line(policy, f"${variable}"), file=file, url=shlex.quote(url))
-    github = _GITHUB.format(variable=variable, file=file, job=indent(pull, " " * 10))
-    gitlab = _GITLAB.format(variable=variable, file=file, job=indent(pull, " " * 6))
+    command = _COMMAND.format(field=_field_option(policy), file=file, url=shlex.quote(url), variable=variable)
+    github = _GITHUB.format(variable=variable, job=indent(pull, " " * 10))
+    gitlab = _GITLAB.format(variable=variable, job=indent(pull, " " * 6))
     return (
-        Snippet("curl", "curl", "", pull),
+        Snippet("curl", "curl", "pull-export.sh, or a step of a job", pull),
+        Snippet("gateway", "gateway pull", "With token-gateway-pull, which also resumes and verifies", command),
         Snippet("environment", "Environment", ".env, kept out of version control", f"{variable}=paste-the-token-here"),
         Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", github),
         Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", gitlab),
     )
 
 
-# The entity tag and the file are replaced together, and only after an answer that is good: some versions of curl (7.88)
-# empty the file of --etag-save at a refusal, and a transfer can break off. A tag without its file is no use.
+def _field_option(policy: Policy) -> str:
+    """Return the option of gateway-pull that names the field of the token, if that is not Authorization."""
+    name = field_line(policy, "").partition(":")[0]
+    return "" if policy.credentials[0].is_bearer else f" --field {name}"
+
+
+# The file and its entity tag are replaced after an answer of 200, and by nothing else: some versions of curl (7.88)
+# empty the file of --etag-save at a refusal, a transfer can break off, and an answer may have no tag. A tag without its
+# file is no use. The token goes to curl on its standard input, because everybody on a machine can read arguments.
+# --retry obeys Retry-After. curl tells 200 also of a transfer that breaks off. A failure is the status of the last
+# command, with and without -e.
 _PULL = """\
-[ -s {file} ] || rm -f {file}.etag
-rm -f {file}.new {file}.etag.new; touch {file}.etag
-curl --fail --silent --show-error \\
-  --header "{field}" \\
-  --etag-compare {file}.etag --etag-save {file}.etag.new \\
-  --output {file}.new {url} &&
-{{ [ ! -s {file}.new ] || mv {file}.new {file}; }} &&
-{{ [ ! -s {file}.etag.new ] || mv {file}.etag.new {file}.etag; }}"""
+url={url}
+file={file}
+mkdir -p "${{file%/*}}"
+[ -s "$file" ] || rm -f "$file.etag"
+rm -f "$file.new" "$file.etag.new"
+touch "$file.etag"
+status=$(printf '%s' "{field}" |
+  curl --fail --silent --show-error --header @- \\
+    --retry 5 --retry-connrefused --retry-max-time 600 \\
+    --etag-compare "$file.etag" --etag-save "$file.etag.new" \\
+    --output "$file.new" --write-out '%{{http_code}}' "$url") || status="$status, failed"
+case $status in
+  304) ;;
+  200) touch "$file.new" "$file.etag.new" && rm -f "$file.etag" &&
+    mv "$file.new" "$file" && mv "$file.etag.new" "$file.etag" ;;
+  *) echo "$url: answer $status; $file is unchanged" >&2; false ;;
+esac"""
+_COMMAND = """\
+gateway-pull {url} \\
+  --output {file} --token-variable {variable}{field}"""
 _GITHUB = """\
 # Settings, Secrets and variables, Actions: add {variable}
 on:
@@ -195,9 +218,7 @@ jobs:
       - name: Keep the last export and its entity tag
         uses: actions/cache@v4
         with:
-          path: |
-            {file}
-            {file}.etag
+          path: exports
           key: export-${{{{ github.run_id }}}}
           restore-keys: export-
       - name: Pull the export, if it has changed
@@ -213,7 +234,7 @@ pull:
     - if: $CI_PIPELINE_SOURCE == "schedule"
   cache:
     key: export
-    paths: [{file}, {file}.etag]
+    paths: [exports]
   script:
     - |
 {job}
