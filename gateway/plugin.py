@@ -41,7 +41,6 @@ from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
-    needs_of,
     optional,
     or_token,
     principal_of,
@@ -108,7 +107,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._store = EmbeddedStore() if self.settings.redis_url == EMBEDDED else None
         self._gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
         self._here: tuple[weakref.ref[asyncio.AbstractEventLoop], Gateway] | None = None
-        """The loop that was last, and its gateway: nearly always the only one."""
+        """The last event loop and its gateway, nearly always the only ones."""
         self._handlers: WeakKeyDictionary[Gateway, AppUpstreams] = WeakKeyDictionary()
         self._needed: dict[str, str] = {}
         """The scopes that guards name, each with a handler that needs it."""
@@ -167,7 +166,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         elif isinstance(route, WebSocketRoute):
             handlers = [route.route_handler]
         for handler in handlers:
-            needs = needs_of(handler)
+            needs = self._gate.take_guards(handler)
             for scope in needs.scopes if needs else ():
                 self._needed.setdefault(scope, str(handler))
             if isinstance(handler, HTTPRouteHandler):

@@ -204,7 +204,7 @@ class UsageCounter(Protocol):
 
 @runtime_checkable
 class Usage(Protocol):
-    """What all workers of all nodes have counted until a second ago. Methods raise StoreUnavailable.
+    """The counts of all workers of all nodes, until a second ago. Methods raise StoreUnavailable.
 
     Hours and days are of UTC, include the current one, and go back no further than usage.MAXIMUM_HOURS.
     """

@@ -19,7 +19,7 @@ from gateway.core.tokens.records import AccessRecord
 
 
 class Closeable(Protocol):
-    """What has connections or tasks that end with the gateway."""
+    """A part with connections or tasks that end with the gateway."""
 
     async def close(self) -> None:
         """End them; what can wait for no other process is finished first."""
@@ -149,7 +149,10 @@ class InFlight(Protocol):
 
 
 class QuotaRefunds(Protocol):
-    """What requests give back when they are over: soon, off their path, failing silently and strictly."""
+    """The refunds of requests that are over, and the count of those in flight.
+
+    Both are written soon, off the path of requests. A failure is not reported: the units then stay charged.
+    """
 
     def new_lease(self) -> str:
         """Return a name of its own for a request whose rule counts those in flight."""

@@ -71,7 +71,7 @@ class _Process:
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        with held_back():  # a hangup of all the gateway's processes is none of its business
+        with held_back():  # it ignores a hangup that goes to all processes of the gateway
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.adapters.renderer_process"],
                 stdin=subprocess.PIPE,

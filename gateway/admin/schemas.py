@@ -117,7 +117,7 @@ class NewRotation(Body, frozen=True, kw_only=True):
 
 
 class NewRevocation(Body, frozen=True, kw_only=True):
-    """What to revoke: a `lineage`; a token `with_made` tokens; the tokens of a `policy` for a `project` or `owner`."""
+    """Tokens to revoke: a `lineage`, a token `with_made` tokens, or those of a `policy` for a `project` or `owner`."""
 
     SCHEMA = {
         "oneOf": [

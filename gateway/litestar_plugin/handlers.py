@@ -42,13 +42,13 @@ class Call:
 
     def __init__(self, by: object, app: ASGIApp, scope: HTTPScope, path: str, scopes: tuple[str, ...]) -> None:
         self.by = by
-        """The gate that it came to."""
+        """The gate that received the request."""
         self.path = path
-        """What it asks for."""
+        """The path of the request."""
         self.scope = scope
         self._app = app
         self.scopes = scopes
-        """What its rule needs."""
+        """The scopes that its rule needs."""
         self._runs: list[asyncio.Task[None]] = []
         self._is_over = False
 

@@ -204,7 +204,7 @@ class ExportCache:
                     self.counts["collapsed"] += 1
                     return shared
             if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
-                break  # else once more: it was another variant, or a purge came first
+                break  # else try again: it was another variant, or a purge came first
         return Bypass()
 
     async def _take_role(

@@ -228,7 +228,7 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        self._release(admission.facts)  # its end is nothing that we see
+        self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
         return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
@@ -340,9 +340,9 @@ class Permission:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
@@ -399,7 +399,7 @@ def _end_of(request: RequestHead) -> Ended:
 
 
 class CurrentAdmissionRequest:
-    """What an admission of the request would ask Redis under the current policies; it is found again if they change."""
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator

@@ -157,14 +157,14 @@ class Connection(asyncio.Protocol):
         self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
-        """The client sends no more, and may still read."""
+        """Whether the client sends no more, and may still read."""
         self._is_asked = False
-        """Whether it is there, since then."""
+        """Whether the client was probed since it closed its side."""
         self._is_paused = False
-        """The content of a request comes faster than its backend takes it."""
+        """Whether reading is paused, because content arrives faster than the backend takes it."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
-        """Of an answer to a client that has closed its side, when that was looked at last."""
+        """Bytes of the answer that were sent at the last check of a client that has closed its side."""
 
     # -- callbacks of the event loop and the server
 
@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
             response = await self._listener.handle_request(raw, content, len(self._server.tasks))
             if content is not None and (content.awaits_continue or content.fault is not None):

@@ -190,7 +190,7 @@ class RequestContent:
     def __init__(self, source: ContentSource, awaits_continue: bool) -> None:
         self.is_complete = False
         self.has_begun = False
-        """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
+        """Whether its first bytes or chunk line have come: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
         """Why it has no end, if it is malformed."""
         self.awaits_continue = awaits_continue
@@ -302,9 +302,9 @@ class RequestReader:
     ) -> None:
         self.is_in_head = False
         self.is_over = False
-        """Nothing more is read: the connection ends with the last request."""
+        """Whether reading is over: the connection ends with the last request."""
         self.content: RequestContent | None = None
-        """Of the last request."""
+        """The content of the last request."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -316,12 +316,12 @@ class RequestReader:
         self._fields: list[Field] = []
         self._options = PLAIN
         self._head_bytes = 0
-        """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
+        """Bytes of pieces that only had a part of one head, of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
         self._has_advanced = False
-        """Something of a message began, or came to its end, in the present piece."""
+        """Whether a part of a message began or ended in the current piece."""
         self._begun: PendingRequest | None = None
-        """The last request that began in the present piece: it is given away when all of that is read."""
+        """The last request that began in the current piece: it is passed on when the whole piece is read."""
         self._is_stopped_at_content = False
 
     def feed(self, data: bytes) -> None:
@@ -367,7 +367,7 @@ class RequestReader:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
     def _upgrade(self, rest: bytes) -> bytes:
-        """Take what comes behind a head that asks for an upgrade; return what is still to be parsed of it."""
+        """Take the bytes after a head that asks for an upgrade; return those that are still to be parsed."""
         if not self.is_over:
             self._ignore_upgrade()
             return rest
@@ -465,7 +465,7 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # none of it has arrived yet, but its framing is valid
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True

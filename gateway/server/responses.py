@@ -152,11 +152,11 @@ class ResponseWriter:
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
         self.may_write = True
         self.has_begun = False
-        """Something of the present answer is sent."""
+        """Whether a part of the current answer is sent."""
         self.sent_bytes = 0
-        """Of its content."""
+        """Bytes of its content that are sent."""
         self.tunnel: Frames | None = None
-        """What went out on a connection that is a WebSocket by now."""
+        """The frames that were sent, if the connection is a WebSocket by now."""
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
@@ -234,7 +234,7 @@ class ResponseWriter:
                 break
             if not piece:
                 continue
-            if not self.may_write:  # since it was asked for
+            if not self.may_write:  # it was exceeded while the piece was read
                 await self.drain()
             if length is not None and self.sent_bytes + len(piece) > length:
                 raise UnsendableResponse("there is more content than the head says")

@@ -38,9 +38,9 @@ class FileAccessLog:
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
-        """Of these lines."""
+        """Bytes of these lines."""
         self._dropped = 0
-        """Since the log has said so."""
+        """Records dropped since the log last reported it."""
 
     def append(self, record: AccessRecord) -> None:
         """Take one record; it is written within FLUSH_SECONDS, or as soon as the records before it are."""

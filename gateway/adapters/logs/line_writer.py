@@ -34,7 +34,7 @@ class LineWriter:
 
     def __init__(self, path: str | int, maximum_bytes: int, log: Callable[[str], None]) -> None:
         self.held_bytes = 0
-        """Taken, and not written yet."""
+        """Bytes that were accepted, and are not written yet."""
         self._path = path
         self._descriptor = _open(path) if isinstance(path, str) else path
         self._maximum_bytes = maximum_bytes
@@ -48,7 +48,7 @@ class LineWriter:
         self._is_closing = threading.Event()
         self._must_reopen = False
         self._is_cut = False
-        """The last line in the file is not whole."""
+        """Whether the last line in the file is incomplete."""
         self._failure = ""
 
     def put(self, lines: bytes, number: int = 1) -> bool:

@@ -53,7 +53,7 @@ class StallTolerantTimeout:
         """Stop the timer: the answer has arrived."""
         self._next_look.cancel()
 
-    def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
+    def _look(self, turns: int) -> None:  # turns, not a time: the worker might be delayed again in that time
         if turns:
             self._next_look = self._loop.call_soon(self._look, turns - 1)
         else:
@@ -321,7 +321,7 @@ class RedisConnection:
                 await self.client.eval(FLAGS + "\nreturn 1", 0)
         except (RedisError, OSError, TimeoutError) as error:
             return isinstance(error, redis.exceptions.ResponseError) and refused(error).code not in NO_MASTER
-        except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+        except Exception:  # whatever it is: a probe that stops would leave the circuit open for ever
             logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
             return False
         return True

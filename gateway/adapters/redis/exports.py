@@ -103,7 +103,7 @@ class RedisContentStore:
             if found != digest or piece is None:
                 return None
             pieces.append(piece)
-        return await asyncio.to_thread(b"".join, pieces)  # which lets go of the interpreter
+        return await asyncio.to_thread(b"".join, pieces)  # which releases the interpreter
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes) -> "bytes | StoredContent | None":
         """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
@@ -145,7 +145,7 @@ class RedisContentStore:
         try:
             await self._put(key, digest, _field(b""), content, ANY)
         except StoreUnavailable:
-            with suppress(StoreUnavailable):  # it ends by itself, and a full Redis had better not wait for that
+            with suppress(StoreUnavailable):  # it expires by itself, but a full Redis needs the room now
                 await self._connection.run(lambda client: client.unlink(key))
             raise
         return key
@@ -352,7 +352,7 @@ class RedisExports:
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
         if it.leader is not None:
-            with suppress(StoreUnavailable):  # then the lease ends by itself
+            with suppress(StoreUnavailable):  # then the lease expires
                 await self._connection.run_script(self._end, [it.leader.lease], [it.leader.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:

@@ -141,7 +141,7 @@ class RedisFetches:
         try:
             await self._connection.run_script(self._end, [leader.lease], [leader.holder, what, int(seconds * 1000)])
         except StoreUnavailable:
-            return  # the lease ends by itself
+            return  # the lease expires
 
 
 def _mark(result: FetchResult) -> str:

@@ -353,7 +353,7 @@ def all_events() -> str:
 def marker() -> str:
     """Return the key that exists once a first token was made.
 
-    string: there once a first token was made. A store without it has lost its data or is new: unknown tokens are
+    string: set when the first token is made. A store without it has lost its data or is new: unknown tokens are
     503.
     """
     return f"{VERSION}:marker"

@@ -2,7 +2,7 @@
 
 What is refunded in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
 overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
-expires by itself. So does everything that a killed worker had not refunded yet: strict, never lenient.
+expires by itself. The same holds for everything that a killed worker had not refunded yet: no failure admits more.
 
 Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
@@ -188,7 +188,7 @@ class RedisQuotaRefunds:
         try:
             await self._connection.run_script_once(self._script, keys, [now, len(quotas), *quotas, *arguments])
         except StoreUnavailable:
-            return  # said above
+            return  # logged by the connection
 
 
 def _key(facts: AdmissionFacts, quota: Quota) -> str:

@@ -57,7 +57,7 @@ class DirectConnection(asyncio.Protocol):
             if transport is not None:
                 return cls(client, connection, transport, timeout_seconds)
         except Exception:
-            await connection.disconnect(nowait=True)  # its state is unknown: the pool shall open another
+            await connection.disconnect(nowait=True)  # its state is unknown: the pool opens another
             await client.connection_pool.release(connection)
             raise
         await client.connection_pool.release(connection)

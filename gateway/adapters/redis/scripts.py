@@ -114,7 +114,7 @@ def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], 
 
 
 Write = Sequence[str | int]
-"""A command, its key, and what follows."""
+"""A command, its key, and its other arguments."""
 
 
 class RedisWrites:

@@ -76,7 +76,7 @@ class RedisOwners:
         await self._writes.run(("SADD", redis_keys.owners(policy), owner))
         expected = old.version if old else 0
         is_written = await self._write([redis_keys.owner(policy, owner)], str(expected), new, entry)
-        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
+        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and done the first time
             return False
         tokens: Any = await self._connection.run(lambda client: client.hkeys(redis_keys.owner_tokens(policy, owner)))
         buckets = sorted({bucket_of(token.decode()) for token in tokens})

@@ -188,9 +188,9 @@ class RedisUsageCounter:
         self._script = read_script("count.lua")
         self._counts: defaultdict[UsageKey, int] = defaultdict(int)
         self._hour = 0
-        """In which the first of these requests was answered."""
+        """The hour in which the first of these requests was answered."""
         self._told: Counter[str] = Counter()
-        """How many of the events are in Redis, or kept for it."""
+        """Counts of the events that are in Redis, or kept for it."""
         self._kept: dict[_Counter, int] = {}
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -316,4 +316,4 @@ class RedisUsageCounter:
             try:
                 await run_each(self._connection, commands)
             except StoreUnavailable:
-                return  # said above
+                return  # logged by the connection

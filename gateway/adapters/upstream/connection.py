@@ -246,7 +246,7 @@ class UpstreamConnection(asyncio.Protocol):
         rest = self._reader.take()
         if self._upload is not None:
             if not self._upload.done() or self._transport.get_write_buffer_size():
-                await self.abandon()  # answered before it had all: the rest is of no use to the backend
+                await self.abandon()  # answered before it had everything: the backend does not need the rest
             self._upload = None
         if self.is_reusable and self._reader.may_be_followed:
             self._end()

@@ -26,7 +26,7 @@ class Framing(Enum):
     """How a backend finds the end of a request's content."""
 
     LENGTH = auto()
-    """By Content-Length, or there is none."""
+    """The content has a Content-Length, or there is none."""
     CHUNKED = auto()
     TUNNEL = auto()
     """The request asks for another protocol: what follows the answer 101 ends only with the connection."""
@@ -36,11 +36,11 @@ class Expected(msgspec.Struct, frozen=True):
     """The answers that a request allows and others do not (RFC 9110 15)."""
 
     part: bool = False
-    """206 (Partial Content): it has a Range."""
+    """Whether 206 (Partial Content) is expected: the request has a Range."""
     accept: bytes = b""
-    """101 (Switching Protocols) with this Sec-WebSocket-Accept; empty: it asks for no other protocol."""
+    """The Sec-WebSocket-Accept of an expected 101 (Switching Protocols); empty if the request asks for no upgrade."""
     subprotocols: tuple[bytes, ...] = ()
-    """One of these, or none, is the WebSocket's."""
+    """The offered subprotocols of the WebSocket: the backend may choose one of these, or none."""
 
 
 ANY = Expected()
@@ -245,7 +245,7 @@ class ResponseReader:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
-            if status != 100:  # to Expect it is the gateway that says it (RFC 9110 10.1.1)
+            if status != 100:  # the gateway itself answers Expect with it (RFC 9110 10.1.1)
                 self.interim.append(ResponseHead(status, self._fields))
             return
         self._check_head(status)

@@ -127,7 +127,7 @@ class Child:
         if self.exit_code is not None:
             return f"ended with {self.exit_code}"
         has_beaten = False
-        with suppress(OSError):  # there is nothing to be read
+        with suppress(OSError):  # there is nothing to read
             has_beaten = bool(self._ear.recv(4096))
         return self._beats.record_look(has_beaten)
 
@@ -181,9 +181,9 @@ class Workers:
         self._must_reload = False
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
-        """Those that were asked to stop, and the ticks that they still have."""
+        """Workers that were asked to stop, and the ticks that they still have."""
         self._running = [start() for _ in range(count)]
-        """In the order of their starts."""
+        """The running workers, in the order of their starts."""
 
     def reload_all(self) -> None:
         """Make all workers reload with the next tick, including those that are stopping; for a signal handler."""

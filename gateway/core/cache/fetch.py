@@ -71,7 +71,7 @@ class Shaped(msgspec.Struct, frozen=True):
 
 
 class Storing(msgspec.Struct, frozen=True):
-    """What is to be stored, and under which conditions."""
+    """An answer to store, and the conditions for it."""
 
     policy: str
     name: str
@@ -93,7 +93,7 @@ class Storing(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """A request that the backend is asked for, under a rule with a cache."""
+    """A request to the backend under a rule with a cache."""
 
     request: RequestHead
     admission: Authorized

@@ -1,4 +1,4 @@
-"""What may be stored of an answer (RFC 9111 3), and in which form.
+"""Decide whether an answer may be stored (RFC 9111 3), and in which form.
 
 Rule 1: everything that prevents storing an answer is in `OBJECTIONS`, with the section that says so.
 Rule 2: no rule of a policy allows what a backend forbids. A rule gives lifetimes, and says that answers may be shared.
@@ -186,7 +186,7 @@ def make_head(
     rule, digest = admission.rule, hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        # A document's tag is made from its bytes: by value it would take long, and its variants have tags of their own.
         media_type = None if rule.source else field_value(response.fields, b"content-type")
         encodes = not rule.source and is_encodable(response.status, response.fields, len(content))
         made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None

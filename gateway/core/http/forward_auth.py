@@ -33,7 +33,7 @@ _FORWARDED = (b"x-forwarded-method", b"x-forwarded-host", b"x-forwarded-uri")
 
 
 class Lacking(msgspec.Struct, frozen=True):
-    """What is missing, repeated or incomplete in a subrequest."""
+    """A subrequest cannot be used: `what` is missing, repeated or incomplete in it."""
 
     what: str
 

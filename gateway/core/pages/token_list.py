@@ -72,7 +72,7 @@ class Page(msgspec.Struct, Generic[Row], frozen=True):
     rows: list[Row]
     number: int
     count: int
-    """Pages, at least one."""
+    """The number of pages, at least one."""
     found: int
     """Tokens that match the search and the filter."""
     total: int

@@ -198,7 +198,7 @@ class Allotment(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the tokens of a plan may do, and how often."""
+    """The permissions of a plan's tokens, and their quotas."""
 
     held: frozenset[str] | None
     """The plan's scopes and all they imply; None if the plan restricts nothing."""

@@ -39,7 +39,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Action(StrEnum):
-    """What was done or requested."""
+    """The action of an entry in the history."""
 
     CREATE = "token.create"
     IMPORT = "token.import"

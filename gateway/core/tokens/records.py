@@ -119,7 +119,7 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: int = 0
     """Units that its quotas were charged in the end."""
     near: tuple[str, ...] = ()
-    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    """Quotas of which NEAR_SHARE or more is used after this request."""
     shadow_exceeded: tuple[str, ...] = ()
     """Quotas that had no room and would have refused the request were they not in shadow."""
     trace: str = ""

@@ -62,7 +62,7 @@ class ResolvedTokens(msgspec.Struct, frozen=True):
 
     tokens: tuple[ResolvedToken, ...]
     groups: Mapping[str, Mapping[str, Any]] = {}
-    """Group to its properties; the group of all groups has no name."""
+    """The properties of each group; the root group has no name."""
 
 
 class ReadTokens(msgspec.Struct, frozen=True):

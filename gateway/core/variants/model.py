@@ -13,7 +13,7 @@ from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
-"""What an option of a request can choose, whatever the option is called."""
+"""The settings that options of a request can choose, whatever names the options have."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"

@@ -262,7 +262,7 @@ def _batches(lines: Iterator[str]) -> Iterator[bytes]:
     yield "".join(batch).encode()
 
 
-# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed one it is a key like others.
+# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed key, it is like any other.
 # A quote inside a string has a backslash before it, so a match is a key.
 _PROTOTYPE = re.compile(rb'(?<=[{,\s])"__proto__":')
 # Line ends in source text before ECMAScript 2019.

@@ -144,7 +144,7 @@ class TokenTree:
         return DesignToken(
             name=name,
             value=value,
-            # A group's type is not an alias's: that is of the type of the token that it names.
+            # A group's type does not apply to an alias, which has the type of its target.
             type=own_type or (None if _is_whole_alias(value) else inherited),
             modes=modes,
             description=_text(member, "$description", place),

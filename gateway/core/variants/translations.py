@@ -60,14 +60,14 @@ class Texts(msgspec.Struct, frozen=True):
     languages: tuple[str, ...]
     keys: tuple[str, ...]
     columns: Sequence[Sequence[Leaf]]
-    """For each language the values of all keys; None where one is missing."""
+    """The values of all keys for each language; None for a missing one."""
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
     """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = _list_languages(document, raise_broken)
-    # A document that has nothing yet cannot say which languages there are: no build fails for it.
+    # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
         return refused
