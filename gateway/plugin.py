@@ -283,7 +283,17 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-NOT_OBEYED = ("listen", "admin_listen", "own_prefix", "sign_in", "workers", "max_requests", "log_format", "log_level")
+NOT_OBEYED = (
+    "listen",
+    "admin_listen",
+    "own_prefix",
+    "sign_in",
+    "workers",
+    "max_requests",
+    "recognition",
+    "log_format",
+    "log_level",
+)
 """Settings that the app's server decides instead of the plugin."""
 NO_STORE = (
     "GatewayPlugin: no store is named. Set GATEWAY_REDIS_URL, or write GatewayPlugin(Settings(redis_url=...)): "

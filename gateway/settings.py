@@ -62,6 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: Annotated[int, Meta(ge=1)] = 2000
     """Requests that a worker has in progress at once; more are 503 before Redis is asked. The default is about what it
     answers in 0.25 seconds, the timeout of Redis: those that wait longer would be refused too, but after the work."""
+    recognition: Literal["on", "off", "verify"] = "on"
+    """Whether a request whose bytes were seen before is answered without parsing it again; Redis is asked all the same.
+    `verify` also answers it the long way, compares both answers, and logs each difference."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests in progress may take to end when the gateway stops."""
     failed_credentials: str = ""

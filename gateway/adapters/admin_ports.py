@@ -11,7 +11,7 @@ from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
 from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsagePoint
+from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsageKey, UsagePoint
 
 
 class Tokens(Protocol):
@@ -199,6 +199,10 @@ class UsageCounter(Protocol):
 
     def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Count a request in memory; never block and never raise."""
+        ...
+
+    def count_key(self, key: UsageKey) -> None:
+        """Count one request as `count_request` does, by what it counts as (usage.build_usage_key)."""
         ...
 
 

@@ -6,7 +6,7 @@ The clock is a parameter, so that a test can let time pass.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
@@ -14,6 +14,8 @@ from gateway.core.http.messages import ContentStream, Field, Inform, Response, S
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
+from gateway.core.quotas.model import Quota
+from gateway.core.recognition.lesson import Answered
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
@@ -38,9 +40,10 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
         """Return what Redis knows of the token; its quotas are charged if all else lets it pass.
 
+        If Redis has `answered` the same question already, the facts are those of its reply, and it is not asked again.
         It raises StoreUnavailable.
         """
         ...
@@ -167,6 +170,26 @@ class QuotaRefunds(Protocol):
         ...
 
 
+Recall: TypeAlias = Callable[[str, bytes, bytes], bytes | None]
+"""Gives the content with this name, digest and coding, if this worker has it."""
+
+
+class Releases(Protocol):
+    """What counts requests in flight, for requests that are answered at once."""
+
+    def new_lease(self) -> str:
+        """Return a new name for a request."""
+        ...
+
+    def leased(self, facts: AdmissionFacts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        ...
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: soon it is counted no longer."""
+        ...
+
+
 class Upstreams(Protocol):
     """The backends."""
 
@@ -223,6 +246,14 @@ class AccessLog(Protocol):
 
     def append(self, record: AccessRecord) -> None:
         """Take one record; never block and never raise."""
+        ...
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        ...
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `encode` makes it; never blocks and never raises."""
         ...
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import LOGS, REFUSED, StoreMemory, Totals, UsageLabels
+from gateway.core.usage import LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -79,7 +79,9 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
     )
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     dropped = {event: number for event, number in totals.events.items() if event in LOGS}
-    others = {event: number for event, number in totals.events.items() if event not in refused | dropped}
+    recognition = {event: number for event, number in totals.events.items() if event.startswith(RECOGNITION)}
+    named = refused | dropped | recognition
+    others = {event: number for event, number in totals.events.items() if event not in named}
     yield Metric(
         "gateway_cache_events_total",
         "counter",
@@ -93,11 +95,23 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         [Sample(number, {"code": event.removeprefix(REFUSED)}) for event, number in sorted(refused.items())],
     )
     yield Metric(
+        "gateway_recognition_total",
+        "counter",
+        "Requests of all workers of all nodes whose bytes were seen before: recognised, learnt, or left to the long way"
+        " and why.",
+        [Sample(number, _recognition_labels(event)) for event, number in sorted(recognition.items())],
+    )
+    yield Metric(
         "gateway_log_lines_dropped_total",
         "counter",
         "Lines of all workers of all nodes that a log did not take: its reader does not keep up, or its disk is full.",
         [Sample(number, {"log": LOGS[event]}) for event, number in sorted(dropped.items())],
     )
+
+
+def _recognition_labels(event: str) -> dict[str, str]:
+    result, _, reason = event.removeprefix(RECOGNITION).partition(":")
+    return {"result": result, "reason": reason}
 
 
 def _labels(labels: UsageLabels) -> dict[str, str]:

@@ -30,6 +30,8 @@ REFUSED = "redis-refused:"
 """The prefix of events that count commands refused by Redis, followed by its error code."""
 LOST = "usage-lost"
 """The event that counts requests whose usage was lost."""
+RECOGNITION = "recognition:"
+"""The prefix of events that count what became of requests whose bytes were seen before (pipeline/recognition.py)."""
 RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
 LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 """The events that count what a log dropped, and the name of that log."""

@@ -124,7 +124,8 @@ class Exchange:
         """
         if request.fault is not None:
             return Refused(request.fault)
-        policies = self._policies.current
+        answered, lesson = request.answered, request.lesson
+        policies = self._policies.current if answered is None else answered.policies
         segments = parse_path(request.path)
         if segments is None:
             reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
@@ -136,17 +137,23 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         variant = find_variant(rule, request, segments) if rule.variants is not None else None
-        key, lease = export_key(rule, request, variant), self._refunds.new_lease() if rule.has_leases else ""
-        question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(question)
+        key, project = export_key(rule, request, variant), rule.project_of(segments)
+        lease = "" if not rule.has_leases else self._refunds.new_lease() if answered is None else answered.lease
+        question = AdmissionRequest(rule, presented, key, project, request.client, lease, lesson is not None)
+        facts_to_come = self._admissions.admit(question, answered)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
+            self._check_left(request, rule, None)
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
             self._admissions.call_when_found(question, facts_to_come, leave)
             raise
+        if answered is not None:
+            self._check_left(request, rule, facts)
+        if lesson is not None:
+            lesson.request, lesson.policies, lesson.facts = request, policies, facts
         verdict = decide(facts)
         if isinstance(verdict, Refused):
             return verdict if facts.exists else self._authenticator.refuse(request, verdict)
@@ -230,6 +237,8 @@ class Exchange:
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
+        if request.lesson is not None:
+            request.lesson.is_check = not assertion
         return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def refuse(
@@ -283,6 +292,8 @@ class Exchange:
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
+        if request.lesson is not None:
+            request.lesson.outcome, request.lesson.response = outcome, response
         if self._access_log is None:
             return response
         return Response(
@@ -299,6 +310,12 @@ class Exchange:
         if isinstance(verdict, Authorized):
             self._release(verdict.facts)
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
+
+    def _check_left(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None) -> None:
+        """Raise ClientGone if the client left while Redis was asked, and record that."""
+        if request.answered is not None and request.answered.is_left:
+            self._leave_unanswered(request, rule, Ended.CLIENT_GONE, facts)
+            raise ClientGone
 
     def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
         """Count and record a request that is not answered because its client is gone. It stays charged."""

@@ -24,6 +24,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
+from gateway.core.recognition.lesson import Answered, Lesson
 from gateway.core.upstream.client_fields import IS_IDENTITY
 from gateway.server.responses import LAST, PLAIN, ResponseOptions
 
@@ -58,6 +59,10 @@ class RawRequest(msgspec.Struct, frozen=True, gc=False):
     inform: Inform | None = None
     """See RequestHead."""
     is_gone: Callable[[], bool] | None = None
+    """See RequestHead."""
+    answered: Answered | None = None
+    """See RequestHead."""
+    lesson: Lesson | None = None
     """See RequestHead."""
     fault: Reason | None = None
     """Why the request is malformed. The other fields then have what could be read, and are empty otherwise."""
@@ -112,7 +117,7 @@ class RequestAcceptor:
         """Return the head without the fields that only the gateway may set; `fault` is set if it must be refused."""
         fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
         single = single_values(fields)
-        masking = self.policies.current.masking
+        masking, answered = self.policies.current.masking, raw.answered
         if STATE_FIELD in single or len(single) < len(fields):
             fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
         origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
@@ -127,12 +132,16 @@ class RequestAcceptor:
             scheme=origin.scheme,
             client=origin.client,
             forwarded_for=origin.forwarded_for,
-            id=(presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            id=answered.request_id
+            if answered is not None
+            else (presented_id and _read_id(presented_id, masking)) or self._new_id(),
             host=host,
             authority=authority,
-            received_at=self.clock(),
+            received_at=self.clock() if answered is None else answered.received_at,
             upgrade=raw.upgrade,
             inform=raw.inform,
+            answered=answered,
+            lesson=raw.lesson,
             fault=raw.fault or _find_fault(raw, named is not None),
             is_gone=raw.is_gone,
         )
@@ -305,6 +314,11 @@ class RequestReader:
         """Whether reading is over: the connection ends with the last request."""
         self.content: RequestContent | None = None
         """The content of the last request."""
+        self.begun_requests = 0
+        self.answered: Answered | None = None
+        """For the next request: see RequestHead."""
+        self.lesson: Lesson | None = None
+        """For the next request: see RequestHead."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -323,6 +337,11 @@ class RequestReader:
         self._begun: PendingRequest | None = None
         """The last request that began in the current piece: it is passed on when the whole piece is read."""
         self._is_stopped_at_content = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the last request is complete, nothing of the next one is here, and a next one may come."""
+        return not (self.is_in_head or self.is_over) and (self.content is None or self.content.is_complete)
 
     def feed(self, data: bytes) -> None:
         """Parse the bytes that have arrived."""
@@ -426,6 +445,7 @@ class RequestReader:
         self._fields = []
         self._head_bytes = 0
         self._has_advanced = self.is_in_head = True
+        self.begun_requests += 1
 
     def on_url(self, target: bytes) -> None:
         if self.is_in_head:
@@ -459,7 +479,10 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if options.is_tunnel else b""
         inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        answered, lesson, self.answered, self.lesson = self.answered, self.lesson, None, None
+        raw = RawRequest(
+            method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone, answered, lesson
+        )
         self.is_in_head = False
         self._begin((raw, content, options))
 

@@ -191,13 +191,14 @@ class ResponseWriter:
         else:
             await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
-    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> None:
-        """Send a complete answer at once. Raise UnsendableResponse if it is not valid HTTP."""
+    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
+        """Send a complete response at once, and return its bytes; raises UnsendableResponse."""
         answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)
         if content and not options.is_head and head.status not in WITHOUT_CONTENT:
             self.sent_bytes = len(content)
+        return answer
 
     async def stream(self, head: ResponseHead, content: ContentStream, options: ResponseOptions) -> None:
         """Send content as it arrives. Raise UnsendableResponse if its length differs from the head's."""

@@ -35,7 +35,7 @@ class FileAccessLog:
         target = sys.stdout.fileno() if path == STANDARD_OUTPUT else path
         most = 2 * maximum  # all lines that `append` has accepted have room
         self._writer = LineWriter(target, most, lambda what: logger.warning("access log: %s: %s", self._name, what))
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
         """Bytes of these lines."""
@@ -44,12 +44,19 @@ class FileAccessLog:
 
     def append(self, record: AccessRecord) -> None:
         """Take one record; it is written within FLUSH_SECONDS, or as soon as the records before it are."""
+        self.append_line(self._encoder.encode(record))
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        return self._encoder.encode(record)
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `append` does."""
         if self._waiting_bytes + self._writer.held_bytes >= self._maximum:
             self._drop()
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
-        line = self._encode(record)
         self._lines.append(line)
         self._waiting_bytes += len(line) + 1
 

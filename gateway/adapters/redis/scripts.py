@@ -70,6 +70,7 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
         restrictions=restrictions,
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
+        reply=reply if asked.keeps_reply else (),
     )
 
 

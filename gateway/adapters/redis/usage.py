@@ -200,10 +200,14 @@ class RedisUsageCounter:
 
     def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
+        self.count_key(build_usage_key(outcome, head))
+
+    def count_key(self, key: UsageKey) -> None:
+        """Count a request by what it counts as; see admin_ports.UsageCounter."""
         if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._counts[build_usage_key(outcome, head)] += 1
+        self._counts[key] += 1
 
     async def flush(self) -> None:
         """Add what was counted to Redis, as far as Redis takes it; the rest is kept."""
