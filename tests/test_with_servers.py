@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "tests" / "support" / "with_servers.sh"
-PROGRAMS = ("redis-server", "curl", "openssl", "nginx", "caddy", "haproxy", "lighttpd", "chromium", "traefik", "envoy")
+PROGRAMS = (
+    "redis-server",
+    "curl",
+    "openssl",
+    "git",
+    "nginx",
+    "caddy",
+    "haproxy",
+    "lighttpd",
+    "chromium",
+    "traefik",
+    "envoy",
+)
 BACKENDS = ("datasette", "fastapi", "httpbin")
 WITHOUT = 'echo "without:$GATEWAY_TEST_WITHOUT"'
 
