@@ -17,20 +17,21 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     more than one method in a request).
     """
     presented: Field | None = None
-    for field in fields:
-        for source in policy.credentials:
+    for source in policy.credentials:
+        if presented is not None and presented[0] == source.field:
+            continue  # of two schemes of one field
+        for field in fields:
             if field[0] == source.field:
                 if presented is not None:
                     return Reason.AMBIGUOUS_CREDENTIALS
                 presented = field
-                break
     if presented is None:
         return Reason.MISSING_CREDENTIALS
-    name, value = presented
+    value = presented[1]
     reason = Reason.MISSING_CREDENTIALS
     for source in policy.credentials:
-        if source.field == name:
-            text = _PARSERS[source.scheme](value)
+        if source.field == presented[0]:
+            text = _PARSERS[source.scheme.value](value)
             if text is not None and is_well_formed(text, policy.token_format):
                 return text
             if source.scheme is Scheme.BARE or is_of_scheme(value, source.scheme.value):
@@ -60,7 +61,7 @@ def _parse_bare(value: bytes) -> str | None:
     return value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else None
 
 
-_PARSERS: Mapping[Scheme, Callable[[bytes], str | None]] = {
+_PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
     Scheme.BEARER: parse_bearer,
     Scheme.BASIC: parse_basic_password,
     Scheme.BARE: _parse_bare,
