@@ -56,7 +56,7 @@ GatewayPlugin(policy=5)  # type: ignore[arg-type]
 
 
 class StepFailed(Exception):
-    """What a step expected and did not get."""
+    """A step did not get what it expected."""
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def pull_alone(folder: Path) -> None:
 
 
 def check_wheel(wheel: Path) -> None:
-    """The package as it is in the sources, the licence, and nothing else."""
+    """Check that the wheel has the package as it is in the sources, the licence, and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     sources = {
@@ -152,7 +152,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_sdist(sdist: Path) -> None:
-    """The sources of the wheel, and no tests."""
+    """Check that the sdist has the sources of the wheel, and no tests."""
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     expect(f"{sdist.name}: unknown files", set(), {name.split("/")[0] for name in names} - SDIST_TOPS)

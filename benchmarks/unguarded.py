@@ -17,7 +17,7 @@ class RememberedAdmissions:
         self._known: dict[str, AdmissionFacts] = {}
 
     async def admit(self, asked: AdmissionRequest) -> AdmissionFacts:
-        """What was found the first time."""
+        """Return what was found the first time."""
         known = self._known.get(asked.digest)
         if known is None or not known.stored_heads:
             known = self._known[asked.digest] = await self._admissions.admit(asked)

@@ -1,4 +1,4 @@
-"""Composition root of the admin listener: as app.py, for a process that answers people and not their programs."""
+"""Composition root of the admin listener: as app.py, for a process that answers people."""
 
 import asyncio
 import gc
@@ -51,11 +51,11 @@ from gateway.settings import (
 )
 
 ADMIN_TIMEOUT_SECONDS = 5.0
-"""A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
+"""The timeout for people, who wait longer for Redis than a request may: one call lists ten thousand tokens."""
 
 
 class Administration:
-    """What the admin listener works with: connections and policies of its own, as it may be a process of its own."""
+    """The parts of the admin listener: connections and policies of its own, as it may be a process of its own."""
 
     def __init__(
         self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
@@ -103,7 +103,7 @@ class Administration:
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files, where an older set is served."""
+        """Return the mistakes of the policy files, if the running set is older than they."""
         return self.policies.mistakes
 
     def masking(self) -> Masking:
@@ -115,7 +115,7 @@ class Administration:
         return await self.readiness.check()
 
     async def close(self) -> None:
-        """Ends the connection, where it is nobody else's."""
+        """Close the connections, except one that others use."""
         if self.exports_redis is not self.redis:
             await self.exports_redis.close()
         if self._owns_client:
@@ -125,19 +125,19 @@ class Administration:
 def create_admin(
     settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
 ) -> Litestar:
-    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
+    """Build the admin listener's application; as in `create_app`, a `client` is shared with others."""
     return build_application(Administration(settings or read_settings(), client, clock))
 
 
 def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
-    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
+    """Build the admin listener as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
     administration = Administration(settings, client)
     return AdminListener(build_application(administration), administration.acceptor)
 
 
 def build_application(administration: Administration) -> Litestar:
-    """The application of what is administered."""
+    """Build the application of the admin listener from its parts."""
     mask_logs(administration.masking, Counter())
 
     @asynccontextmanager

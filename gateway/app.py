@@ -22,7 +22,7 @@ from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
-from gateway.adapters.ports import Upstreams
+from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
@@ -53,19 +53,19 @@ from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
 EXPORT_TIMEOUT_SECONDS = 5.0
-"""For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+"""The timeout for whole exports to and from Redis: megabytes may take longer, and must not open a circuit."""
 
 EXPORTS = Meaning("The Redis of the exports", "backends are asked for exports, and none are stored,")
-"""What the log says of it while it is away."""
+"""The log's words about the exports' Redis while it is away."""
 
 USAGE_TIMEOUT_SECONDS = 2.0
-"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
+"""The timeout for usage of one second, off every request's path; a stop waits no longer for it."""
 
 
 class Gateway:
-    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
+    """The parts of one worker, built from the settings. A given `client` is used and closed as its own.
 
-    `upstreams` answer in the place of the policies' backends. `policies` are those of several gateways of one process.
+    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process.
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class Gateway:
         )
 
     def set_time(self, milliseconds: int | None) -> None:
-        """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
+        """Set the time of all further decisions, in Unix milliseconds; None lets Redis tell the time."""
         self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
 
     def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
-        """The exports, in the Redis of the tokens or in one of their own, and the connections for them."""
+        """Open the exports, in the Redis of the tokens or in one of their own, and the connections for them."""
         counts, url, limits = self.cache_counts, settings.exports_redis_url, Limits(settings.export_limit)
         self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
         self.heads: ApartHeads | None = None
@@ -139,7 +139,7 @@ class Gateway:
         return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
     def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files, where an older set is served."""
+        """Return the mistakes of the policy files, if the running set is older than they."""
         return self.policies.mistakes
 
     async def check_readiness(self) -> Readiness:
@@ -147,12 +147,12 @@ class Gateway:
         return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
-        """Makes the backends those of the present policies."""
+        """Update the backends to those of the current policies."""
         self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
 
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Follows changes of the policy files, and hangups, until the end, and then closes all."""
+        """Follow changes of the policy files, and hangups, until the end, and then close everything."""
         tasks = (
             asyncio.create_task(self.policies.watch(on_reload)),
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
@@ -167,45 +167,52 @@ class Gateway:
             await self.close()
 
     async def _reload(self, then: Callable[[], None]) -> None:
-        """What SIGHUP asks for: nothing that is under way notices it."""
+        """Reload as SIGHUP requests: requests in progress do not notice it."""
         if self.access_log is not None:
             self.access_log.reopen()
         await self.policies.reload_beside(is_asked_for=True)
         then()
 
     async def close(self) -> None:
-        """Ends connections and writes what is left of the access log."""
-        self.streams.close()
-        await self.export_cache.close()
-        await self.fetcher.close()
+        """Close connections and write what is left of the access log."""
+        self.streams.stop()
+        parts: tuple[Closeable, ...] = (
+            self.export_cache,
+            self.fetcher,
+            self.fetches,
+            self.waited_for,
+            self.exports_redis,
+            self.upstreams,
+            self.refunds,
+            self.managing,
+            self.usage_counter,
+            self.counting_redis,
+            self.redis,
+        )
+        for part in parts:
+            await part.close()
         self.renderer.close()
         self.encoder.close()
-        await self.fetches.close()
-        await self.waited_for.close()
-        await self.exports_redis.close()
-        await self.upstreams.close()
-        await self.refunds.close()
-        await self.managing.close()
-        await self.usage_counter.close()
-        await self.counting_redis.close()
-        await self.redis.close()
         if self.access_log is not None:
             await self.access_log.close()
 
 
 def open_policies(settings: Settings) -> PolicyFiles:
-    """The policy files of the settings, read; raises ConfigurationError with every mistake."""
+    """Read the policy files of the settings. Raise ConfigurationError with every mistake."""
     folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
     return PolicyFiles(folder, replacements, can_assert=bool(settings.assertion_key), own=parse_own_addresses(settings))
 
 
 def process_name() -> str:
-    """How this process is called among those that share a Redis: others may have its host's name and its number."""
+    """Return the name of this process among those that share a Redis.
+
+    Others may have its host's name and its number, so it ends at random.
+    """
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """Cancels what runs beside the requests, and waits for its end."""
+    """Cancel background tasks, and wait for their end."""
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -213,13 +220,13 @@ async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
 
 
 def request_ids() -> Iterator[str]:
-    """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
+    """Return an iterator of ids that no other worker or restart gives: 64 random bits of this process and a count."""
     prefix = secrets.token_hex(8)
-    return (f"{prefix}{number:08x}" for number in itertools.count(1))
+    return map(f"{prefix}%08x".__mod__, itertools.count(1))
 
 
 def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:
-    """The public listener's application, from the environment where no settings are given.
+    """Build the public listener's application, by default with the settings of the environment.
 
     `client` is a Redis client that others in this process use as well: the embedded store is in it.
     """

@@ -18,13 +18,13 @@ from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefi
 
 PREFIX = "GATEWAY_"
 NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
-"""What variables of `gateway demo` and of the tests begin with: a gateway that is started beside them ignores them."""
+"""Prefixes of variables of `gateway demo` and of the tests: a gateway that is started beside them ignores them."""
 SECRETS = {"token_pepper", "assertion_key"}
 """Settings that are never shown."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How this gateway runs. The variable of a setting is its name in capitals behind GATEWAY_."""
+    """How this gateway runs. The variable of a setting is its name in capitals after GATEWAY_."""
 
     redis_url: str
     """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
@@ -114,7 +114,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return format and level of the log; one that is wrong by default, as something has to say what is wrong."""
+    """Return format and level of the log; a wrong one becomes the default, so that its mistake can be logged."""
     environment = os.environ if environment is None else environment
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
 
@@ -126,9 +126,9 @@ def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str
 
 
 def describe_settings() -> dict[str, str]:
-    """Return what each setting means, by its name: the docstrings of the struct above, in one line each.
+    """Return the meaning of each setting, by its name: the docstrings of the struct above, in one line each.
 
-    Python keeps them in the source only. Without the source, nothing is said.
+    Python has them in the source only. Without the source, the texts are empty.
     """
     try:
         (struct,) = ast.parse(inspect.getsource(Settings)).body
@@ -144,7 +144,7 @@ def describe_settings() -> dict[str, str]:
 
 
 def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
-    """Find variables that look like settings and are none: a setting with a typo would be ignored."""
+    """Find variables that look like settings but are none: otherwise a setting with a typo would be ignored."""
     known = [name.upper() for name in Settings.__struct_fields__]
     # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
     services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
@@ -168,14 +168,14 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 def authority_of(listen: str) -> str:
-    """Return how somebody on this machine would write the address of a listener in a URL."""
+    """Return the address of a listener as somebody on this machine would write it in a URL."""
     if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
         return "localhost"
     return f"localhost{listen}" if listen.startswith(":") else listen
 
 
 def parse_upstreams(text: str) -> dict[str, str]:
-    """The backends of `NAME=URL NAME=URL`, by policy."""
+    """Return the backends of `NAME=URL NAME=URL`, by policy. Raise ConfigurationError."""
     pairs: dict[str, str] = {}
     for item in text.split():
         name, equals, url = item.partition("=")
@@ -189,7 +189,7 @@ SIGN_IN_KINDS = ("admin", "owner", "project")
 
 
 def parse_sign_in(text: str) -> frozenset[str]:
-    """Whose tokens open the developer page; ConfigurationError names what is no kind of token."""
+    """Return the kinds of tokens that open the developer page. Raise ConfigurationError for an unknown kind."""
     kinds = frozenset(text.split())
     for kind in sorted(kinds - set(SIGN_IN_KINDS)):
         raise ConfigurationError(f"sign in: {kind!r} is none of {', '.join(SIGN_IN_KINDS)}")
@@ -197,7 +197,7 @@ def parse_sign_in(text: str) -> frozenset[str]:
 
 
 def parse_own_addresses(settings: Settings) -> OwnAddresses:
-    """The public listener's own addresses; ConfigurationError says what is wrong with their prefix."""
+    """Return the public listener's own addresses. Raise ConfigurationError if their prefix is invalid."""
     try:
         return parse_prefix(settings.own_prefix)
     except ValueError as error:
@@ -205,7 +205,7 @@ def parse_own_addresses(settings: Settings) -> OwnAddresses:
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:
-    """The trusted proxies; ConfigurationError names what is no network."""
+    """Return the trusted proxies. Raise ConfigurationError for what is no network."""
     try:
         return TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarding_field)
     except ValueError as error:
@@ -230,7 +230,7 @@ def describe_store(redis_url: str) -> str:
 
 
 def _mask(value: object) -> object:
-    """A URL without the parts that can hold a password."""
+    """Return a URL without the parts that can have a password."""
     if isinstance(value, str) and "://" in value:
         scheme, _, rest = value.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

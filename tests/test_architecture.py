@@ -7,8 +7,10 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +89,8 @@ CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replac
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FUNCTION_LINES = 50
+MAXIMUM_CLASSES_OF_A_NAME = 3
+"""A public method that many classes have and no Protocol declares says too little at its calls."""
 
 PULL = [file for file in FILES if file.parent == ROOT / "gateway" / "pull"]
 PULL_LIBRARIES = {"click", "msgspec", "pycurl"}
@@ -231,6 +235,107 @@ def test_functions_are_short() -> None:
         for node in ast.walk(parse(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and count_lines(node) > MAXIMUM_FUNCTION_LINES
     ]
+
+
+def test_a_method_name_belongs_to_few_classes() -> None:
+    """A public method's name is in at most MAXIMUM_CLASSES_OF_A_NAME classes, unless it is declared for all of them.
+
+    A class that has all methods of a Protocol has its names from there, an override has its name from the class that it
+    overrides, also one of a library, and Litestar calls the handlers of routes. Properties are no methods.
+    """
+    owners: dict[str, list[str]] = {}
+    for found in classes().values():
+        for name in sorted(found.own_names()):
+            owners.setdefault(name, []).append(f"{found.module}.{found.node.name}")
+    assert [] == [
+        f"{name}: {len(having)} classes: {', '.join(having)}"
+        for name, having in owners.items()
+        if len(having) > MAXIMUM_CLASSES_OF_A_NAME
+    ]
+
+
+@dataclass(frozen=True)
+class ClassOfFile:
+    """A class of the package, and what the names mean that its file imports: short name to full name."""
+
+    module: str
+    node: ast.ClassDef
+    imported: Mapping[str, str]
+
+    @property
+    def is_protocol(self) -> bool:
+        return "typing.Protocol" in self.bases
+
+    @property
+    def bases(self) -> list[str]:
+        """The full names of the classes that it is made of."""
+        return [self.full_name(base.value if isinstance(base, ast.Subscript) else base) for base in self.node.bases]
+
+    def full_name(self, node: ast.expr) -> str:
+        first, _, rest = ast.unparse(node).partition(".")
+        return f"{self.imported.get(first, f'{self.module}.{first}')}{'.' * bool(rest)}{rest}"
+
+    def methods(self) -> dict[str, bool]:
+        """Its public methods but for handlers of routes and properties, each with whether it is awaited."""
+        return {
+            one.name: isinstance(one, ast.AsyncFunctionDef) or "Awaitable[" in ast.unparse(one.returns or one.args)
+            for one in self.node.body
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+            and not one.name.startswith("_")
+            and not any(self.is_exempt(decorator) for decorator in one.decorator_list)
+        }
+
+    def is_exempt(self, decorator: ast.expr) -> bool:
+        called = self.full_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        return top_of(called) == "litestar" or called.endswith((".property", ".cached_property"))
+
+    def own_names(self) -> set[str]:
+        """The names of its methods that no Protocol and no class above it declares."""
+        own = self.methods()
+        declared = {name for protocol in protocols() if protocol.items() <= own.items() for name in protocol}
+        return {name for name in own if name not in declared and not any(has_method(base, name) for base in self.bases)}
+
+
+@cache
+def classes() -> dict[str, ClassOfFile]:
+    """The classes of the package by their full names."""
+    found: dict[str, ClassOfFile] = {}
+    for file in FILES:
+        module = name_of(file).removesuffix(".py").replace("/", ".")
+        imported = names_imported_by(file)
+        for node in parse(file).body:
+            if isinstance(node, ast.ClassDef):
+                found[f"{module}.{node.name}"] = ClassOfFile(module, node, imported)
+    return found
+
+
+@cache
+def protocols() -> list[dict[str, bool]]:
+    """The methods of each Protocol of the package."""
+    return [found.methods() for found in classes().values() if found.is_protocol]
+
+
+def names_imported_by(file: Path) -> dict[str, str]:
+    """What names mean that a file imports at its top: short name to full name."""
+    found: dict[str, str] = {}
+    for node in parse(file).body:
+        if isinstance(node, ast.Import):
+            found |= {
+                alias.asname or top_of(alias.name): alias.name if alias.asname else top_of(alias.name)
+                for alias in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def has_method(full_name: str, name: str) -> bool:
+    """Whether a class of the package, or one of a library, has the method or inherits it."""
+    known = classes().get(full_name)
+    if known is not None:
+        return name in known.methods() or any(has_method(base, name) for base in known.bases)
+    module, _, class_name = full_name.rpartition(".")
+    return top_of(module) != "gateway" and hasattr(getattr(import_module(module), class_name, object), name)
 
 
 def name_of(file: Path) -> str:

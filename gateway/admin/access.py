@@ -1,8 +1,7 @@
-"""Who calls the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
+"""Access to the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
 
-What calls say, read strictly: Litestar would take a number for a time, and pass over what it does not know.
-
-What handlers are given by their name: see api.py, which provides it.
+Calls are read strictly: Litestar would accept a number as a time, and ignore what it does not know. api.py provides the
+named dependencies of handlers.
 """
 
 import re
@@ -35,14 +34,14 @@ from gateway.server.asgi import read_scope
 from gateway.server.requests import RequestAcceptor
 
 SCOPE = "scope"
-"""An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
+"""The option of each handler and page that names the scope which an admin token must have; "" if it needs no token."""
 READING, WRITING, INTROSPECTING, OPEN = {SCOPE: READ}, {SCOPE: WRITE}, {SCOPE: INTROSPECT}, {SCOPE: ""}
 REALM = replace(ADMIN, name="gateway")
-"""What a challenge is for."""
+"""The policy whose name is the realm of a challenge."""
 
 
 class AccessRefused(Exception):
-    """The call may not be made; `response` says why."""
+    """The call is not allowed; `response` says why."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.head.status)
@@ -50,7 +49,7 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """The guard of all handlers. It puts `request_id`, `actor`, `address` and `mask` into the connection's state."""
+    """The guard of all handlers. It sets `request_id`, `actor`, `address` and `mask` in the connection's state."""
 
     def __init__(self, admissions: Admissions, authenticator: Authenticator, acceptor: RequestAcceptor) -> None:
         self._admissions = admissions
@@ -58,7 +57,7 @@ class Access:
         self._acceptor = acceptor
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """AccessRefused where the call may not be made."""
+        """Raise AccessRefused if the call is not allowed."""
         request = self._acceptor.accept(read_scope(cast(HTTPScope, connection.scope)))
         if request.fault is not None:
             raise AccessRefused(build_refusal(request.fault, None, request.id))
@@ -84,7 +83,7 @@ class Access:
 
 
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:
-    """Return what ends the call. Only a token without the scope is told which one is needed."""
+    """Return the exception that ends the call. Only a token without the scope learns which one is needed."""
     required = refused.rule.scopes if refused.rule and refused.reason is Reason.INSUFFICIENT_SCOPE else ()
     return AccessRefused(
         build_refusal(refused.reason, REALM, request.id, retry_after=refused.retry_after, required_scopes=required)
@@ -95,9 +94,9 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """ValidationException where the query has a parameter that is none, or no time where one belongs.
+    """Raise ValidationException for an unknown parameter in the query, or an invalid time.
 
-    A slip would widen what is meant.
+    Otherwise a slip would widen what is meant.
     """
     declared = {name: field.kwarg_definition for name, field in handler.parsed_fn_signature.parameters.items()}
     known = {one.name or name: name for name, one in declared.items() if isinstance(one, QueryParameter)}
@@ -123,10 +122,10 @@ def _mistake_in(field: FieldDefinition | None, value: str) -> str:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """A request whose JSON is of the type that its handler declares, or none of any use."""
+    """A request whose JSON must have the type that its handler declares."""
 
     async def json(self) -> Any:
-        """The handler's `data`; ValidationException says what is wrong with it."""
+        """Return the handler's `data`. Raise ValidationException that says what is wrong with it."""
         kind = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
             return msgspec.json.decode((await self.body()).removeprefix(BYTE_ORDER_MARK), type=kind)

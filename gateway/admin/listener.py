@@ -1,7 +1,7 @@
 """The admin listener as the server sees it: its requests have the limits of the public listener's.
 
 Requests come from server/connection.py: heads that are too large, too slow or could be read in two ways never reach the
-application, and content that nobody reads is not waited for.
+application, and content that no handler reads is not awaited.
 """
 
 from litestar.enums import ScopeType
@@ -34,10 +34,10 @@ class AdminListener:
         await self._application(scope, receive, send)
 
     async def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
-        """The response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
+        """Return the response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 
-        Who asks for the process's health need name no host, as on the public listener. Which methods an address takes
-        is the application's to say: nothing is passed on from here.
+        A health check need not name a host, as on the public listener. The application decides which methods an address
+        has: nothing is passed on from here.
         """
         as_get, response = replace(raw, method="GET"), None
         if raw.fault is not None or not raw.path.startswith(_OWN):

@@ -95,7 +95,7 @@ def owner() -> None:
 @click.group(cls=LazyGroup, table=COMMANDS)
 @click.version_option(__version__, prog_name="gateway")
 def commands() -> None:
-    """API tokens, quotas and cached exports in front of existing backends."""
+    """Put API tokens, quotas and cached exports in front of existing backends."""
 
 
 def main() -> None:

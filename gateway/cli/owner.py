@@ -16,7 +16,7 @@ policy_option = click.option("--policy", "policy_name", required=True, help="The
 
 
 async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRecord | None, int]:
-    """The record, and how many tokens the owner has; NotFound where there is neither."""
+    """Return the owner's record, and how many tokens the owner has. Raise NotFound if there is neither."""
     record, count = await management.show_owner(policy, owner), len(await management.list_tokens(policy, owner=owner))
     if record is None and not count:
         await management.check_seen(policy)
@@ -25,7 +25,7 @@ async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRe
 
 
 def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | None) -> dict[str, Any]:
-    """All there is to know of an owner; one without a record is active, and its permissions are not bounded."""
+    """Return all that is known of an owner; without a record it is active, and its permissions are unbounded."""
     described = {
         "owner": owner,
         "policy": policy,
@@ -38,7 +38,7 @@ def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | 
 
 
 def read_permissions(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The scopes of each project, from texts such as website=read,write."""
+    """Return the scopes of each project, from texts such as website=read,write. Raise click.BadParameter."""
     permissions: dict[str, tuple[str, ...]] = {}
     for text in texts:
         project, equals, scopes = text.rpartition("=")

@@ -1,4 +1,4 @@
-"""`gateway policy`: checks policy files with the server's own loader, and prints their schema."""
+"""`gateway policy`: it checks policy files with the server's own loader, and prints their schema."""
 
 import json
 import sys
@@ -83,7 +83,7 @@ def schema(document: DocumentKind | None) -> None:
 
 
 def build_schema(document: DocumentKind | None = None) -> dict[str, object]:
-    """The JSON Schema (2020-12) of a policy file, or of a document by our own names of its fields."""
+    """Build the JSON Schema (2020-12) of a policy file, or of a document by our own names of its fields."""
     described = PolicyDocument if document is None else SCHEMAS[document]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -84,7 +84,7 @@ NEW_TOKEN_OPTIONS = (
 
 
 def new_token_options(command: Command) -> Command:
-    """What can be said of a token that is new here, minted or imported."""
+    """Add the options of a token that is new here, minted or imported."""
     return reduce(lambda decorated, option: option(decorated), reversed(NEW_TOKEN_OPTIONS), command)
 
 
@@ -183,13 +183,13 @@ async def import_token(
 
 
 def _read_text() -> str:
-    """The one line on standard input; what cannot be decoded cannot be a token."""
+    """Read the one line on standard input; undecodable bytes cannot be a token."""
     text = sys.stdin.buffer.read().removeprefix(BYTE_ORDER_MARK)
     return text.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 def find_policy(policies: str, name: str | None) -> Policy:
-    """The policy of a name; UsageError where there is none."""
+    """Return the policy of a name. Raise UsageError if there is none."""
     if name is None:
         raise click.UsageError("Missing option '--policy'.")
     found = load_policies(policies).policies
@@ -199,7 +199,7 @@ def find_policy(policies: str, name: str | None) -> Policy:
 
 
 def read_request(options: dict[str, Any], now: int) -> TokenRequest:
-    """What the options ask of a new token; `now` in Unix seconds."""
+    """Read the request of a new token from the options; `now` is in Unix seconds."""
     starts, ends = options["not_before"], options["expires"]
     return TokenRequest(
         name=options["name"],
@@ -262,7 +262,7 @@ def _read_request(options: dict[str, Any], now: int) -> OverrideRequest:
 
 
 WAYS = ({"ID"}, {"lineage"}, {"policy", "project"}, {"policy", "owner"})
-"""What can be named together, exactly one of these."""
+"""The combinations of names, exactly one of which must be given."""
 OVER = (TokenState.REVOKED, TokenState.EXPIRED)
 
 
@@ -323,7 +323,7 @@ def revoke(
 async def _revoke_many(
     redis_url: str | None, policies: str, named: dict[str, str | None], has_consent: bool
 ) -> list[dict[str, Any]]:
-    """End the tokens that are named as in WAYS; of an ID, also what was made with it."""
+    """Revoke the tokens that are named as in WAYS; for an ID, also those created with it."""
     lineage, policy_name, project, owner = (named[name] for name in ("lineage", "policy", "project", "owner"))
     async with open_management(redis_url, NamesInFolder(policies)) as management:
         if named["ID"]:

@@ -56,7 +56,7 @@ class ChangeRefused(GatewayError):
     """A change was refused; nothing has changed."""
 
     code = "invalid"
-    """The kind of refusal, for programs; dialects have their own words for it."""
+    """The kind of refusal, for programs; policies may have their own words for it."""
     is_noted = False
     """Whether the history has it already."""
 

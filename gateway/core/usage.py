@@ -133,7 +133,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     requests: Mapping[Counted, int]
     events: Mapping[str, int]
-    """What happened in caches, by the words of `ExportCache.counts`."""
+    """Events in caches, by the words of `ExportCache.counts`."""
 
 
 class StoreMemory(msgspec.Struct, frozen=True):
@@ -144,9 +144,9 @@ class StoreMemory(msgspec.Struct, frozen=True):
 
 
 def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageKey:
-    """What is to be counted of a request; `head` is its answer's, before what every answer carries is added.
+    """Return what to count for a request; `head` is its answer's, before the fields that every answer has.
 
-    On the path of every request, so it only picks up: `read_usage_key` reads it, once for all that are the same.
+    This is on the path of every request, so it only collects: `read_usage_key` interprets it, once for all equal ones.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
     if type(outcome) is Refused:  # half of what isinstance costs

@@ -1,8 +1,8 @@
-"""A handler in the request's own ASGI call: with its hooks, its errors and its background work as without the gate.
+"""Run a handler in the request's own ASGI call: its hooks, errors and background work are as without the gate.
 
-Rule 1: admission comes before it, and what every answer carries is added to the head it sends. All else is left alone.
-Rule 2: the request is in flight, and watched, until the last byte of its answer; what the handler does after it, nobody
-counts or ends.
+Rule 1: admission comes before it, and the fields of every answer are added to the head it sends. All else is unchanged.
+Rule 2: the request is in flight, and watched, until the last byte of its answer; what the handler does after that is
+neither counted nor ended.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from gateway.core.http.reasons import Reason
 from gateway.pipeline.exchange import Permission
 
 OWN = frozenset({b"x-request-id"})
-"""What the gate says in the handler's place."""
+"""Fields that the gate sets instead of the handler."""
 
 
 class OwnCall:
-    """One call of a handler; `end` breaks its answer off."""
+    """One call of a handler; `end` aborts its answer."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -29,14 +29,14 @@ class OwnCall:
         self._has_begun = False
         self._ended: StreamRevoked | None = None
 
-    def end(self, reason: Reason) -> None:
-        """Break the answer off, wherever the handler waits."""
+    def abort(self, reason: Reason) -> None:
+        """Abort the answer, wherever the handler waits."""
         self._ended = StreamRevoked(reason)
         if self._has_begun:
             self._task.cancel()
 
     async def serve(self, app: ASGIApp, scope: HTTPScope, receive: Receive, permission: Permission) -> None:
-        """Run the handler to the end of its background work; raises what it raises, and StreamRevoked after `end`."""
+        """Run the handler to the end of its background work. Raise what it raises, and StreamRevoked after `end`."""
         self._permission = permission
         error: BaseException | None = None
         try:

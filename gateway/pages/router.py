@@ -1,4 +1,4 @@
-"""All pages under one roof: what they are given, and what they answer where something goes wrong."""
+"""The router of all pages, with their dependencies and their answers to errors."""
 
 import logging
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_pages(pages: Pages) -> Router:
-    """The developer page and the operator's overview."""
+    """Build the developer page and the operator's overview."""
     open_to_all = Router("", route_handlers=[SigningIn, show_asset])
     for_visitors = Router(
         "",
@@ -62,7 +62,7 @@ _DETAILS = {404: "There is no page at this address. Check it, or go to the start
 
 
 def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
-    """To the door, and back again to what was asked for, where that can be asked for again."""
+    """Redirect to the sign-in page, and from there back to the requested page if it was a GET."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     query = {"next": path} if request.method == "GET" and path != "/" else {}
     if "hx-request" in request.headers:  # a part of a page must not be replaced by the door
@@ -71,7 +71,7 @@ def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
 
 
 def tell_http(pages: Pages, error: HTTPException) -> Template:
-    """The page for an address that has none, and for what cannot be asked of one."""
+    """Return the page for an unknown address, or for a request that an address does not allow."""
     status = error.status_code
     own = error.detail if status in (403, 404) and error.detail.endswith(".") else ""
     detail = own or _DETAILS.get(status, "Nothing was changed.")
@@ -81,7 +81,7 @@ def tell_http(pages: Pages, error: HTTPException) -> Template:
 
 
 def _tell_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
-    """A mistake of the gateway: told in the log, and not to the visitor."""
+    """Return the page for an internal error: the log has the details, the page has none."""
     logger.error("%s %s: internal error", request.method, request.url.path, exc_info=error)
     return _tell(pages, 500, "Something went wrong", "Internal error. The gateway's log has the details.")
 

@@ -31,7 +31,7 @@ class Authenticator:
             return self.refuse(request, Refused(presented, rule))
         return digest(presented, self._pepper)
 
-    def read(self, request: RequestHead, policy: Policy) -> str | Reason:
+    def read_digest(self, request: RequestHead, policy: Policy) -> str | Reason:
         """Return the digest for a request that was authenticated before.
 
         No guard applies, and it counts as no guess.

@@ -18,10 +18,10 @@ from gateway.adapters.streams import PIECE_BYTES, close_unread
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
+from gateway.core.cache.backend_fields import read_selection
 from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
-from gateway.core.cache.told import read_selection
 from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
 from gateway.core.http.reasons import Reason
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class ExportCache:
-    """The cache in front of the backends. `counts` says how answers came about, for metrics.
+    """The cache in front of the backends. `counts` counts for metrics how answers came about.
 
     Its keys are words: hit, stale, stood-in or collapsed for what the cache answered; those of RFC 9211 2.2 for what
     the backend was asked for; and failures, such as store-refused.
@@ -63,11 +63,12 @@ class ExportCache:
         if self._heads is not None:
             admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
+        now = facts.stored_now
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), now)
         if isinstance(plan, Reuse):
             if plan.detail == cache_reuse.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
-            reused = await self._reuse(request, admission, plan, facts.stored_now)
+            reused = await self._reuse(request, admission, plan, now)
             if reused is not None:
                 self.counts["stale" if plan.detail else "hit"] += 1
                 return reused
@@ -108,7 +109,7 @@ class ExportCache:
         return msgspec.structs.replace(answer, content=b"")
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
-        """See UpstreamFetcher.invalidate, for an answer that did not come from here."""
+        """Invalidate what a write's answer from elsewhere has made wrong: see UpstreamFetcher.invalidate."""
         await self._fetcher.invalidate(request, policy, head)
 
     async def close(self) -> None:
@@ -188,7 +189,7 @@ class ExportCache:
     async def _wait(
         self, request: RequestHead, admission: Authorized, name: str, why: str
     ) -> Response | Leader | Bypass:
-        """The answer that another request's fetch has brought, or else the role of this one."""
+        """Return the answer that another request's fetch has brought, or else the role of this request."""
         rule, heads = admission.rule, admission.facts.stored_heads
         for _ in range(MAXIMUM_ROUNDS):
             role = await self._take_role(request, admission, name, heads)

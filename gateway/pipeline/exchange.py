@@ -1,8 +1,8 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `handle` is the whole, and what cache and backend have to do with it is in cache.py. They order
-what core decides and adapters do; none of them knows HTTP servers or Redis.
+`authorize` is the first half, which the proxy, forward-auth and the plugin share. `check` uses it to answer another
+proxy. `handle` is the whole request; cache.py has what concerns the cache and the backend. They order what core decides
+and adapters do; none of them knows HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
@@ -135,8 +135,8 @@ class Exchange:
         presented = "" if rule.is_public else self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             return presented
-        variant = find_variant(rule, request, segments)
-        key, lease = export_key(rule, request, variant), self._refunds.lease_for(rule)
+        variant = find_variant(rule, request, segments) if rule.variants is not None else None
+        key, lease = export_key(rule, request, variant), self._refunds.new_lease() if rule.has_leases else ""
         question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
         facts_to_come = self._admissions.admit(question)
         try:
@@ -169,13 +169,16 @@ class Exchange:
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
-        with self._refunds.in_flight(admission.facts) as in_flight:
-            try:
-                response = in_flight.until_sent(await self._answer(request, content, admission))
-            except (CancelledError, ClientGone) as error:
-                ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
-                self.leave(request, admission.rule, admission.facts, ended)
-                raise
+        try:
+            if admission.facts.request.lease:
+                with self._refunds.in_flight(admission.facts) as in_flight:
+                    response = in_flight.until_sent(await self._answer(request, content, admission))
+            else:
+                response = await self._answer(request, content, admission)
+        except (CancelledError, ClientGone) as error:
+            ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
+            self.leave(request, admission.rule, admission.facts, ended)
+            raise
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
@@ -225,9 +228,9 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        with self._refunds.in_flight(admission.facts):  # its end is nothing that we see
-            assertion = build_assertion(self._issuer, request, admission, request.target)
-            return self.finish(request, admission, build_allowed(proxy, admission, assertion))
+        self._release(admission.facts)  # its end is nothing that we see
+        assertion = build_assertion(self._issuer, request, admission, request.target)
+        return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def refuse(
         self, request: RequestHead, reason: Reason, retry_after: int | None = None, lacking: str = ""
@@ -247,12 +250,17 @@ class Exchange:
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
-        in_flight = self._refunds.in_flight(admission.facts)
-        in_flight.__enter__()
+        in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
         asking = Asking(self._policies, request, find_rule, self._authenticator)
         return Permission(
             self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
         )
+
+    def _release(self, facts: AdmissionFacts) -> None:
+        """End a request in flight of whose answer nothing more is seen."""
+        if facts.request.lease:
+            with self._refunds.in_flight(facts):
+                pass
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that the caller gives, and invalidate the target of a write (RFC 9111 4.4)."""
@@ -266,8 +274,9 @@ class Exchange:
         The access record is written when the sender of the answer notes its end.
         """
         fields = response.head.fields
-        outcome = settle(outcome, response.head)
-        self._refunds.refund(outcome)
+        reserved, outcome = outcome, settle(outcome, response.head)
+        if outcome is not reserved:
+            self._refunds.refund(outcome)
         if self._usage_counter is not None:
             self._usage_counter.count_request(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
@@ -288,8 +297,7 @@ class Exchange:
         """Take in an admission whose client has left, and release what it holds."""
         verdict = decide(facts) if facts is not None else None
         if isinstance(verdict, Authorized):
-            with self._refunds.in_flight(verdict.facts):
-                pass
+            self._release(verdict.facts)
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
     def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
@@ -326,7 +334,7 @@ class Permission:
         exchange: Exchange,
         request: RequestHead,
         admission: Authorized,
-        in_flight: InFlight,
+        in_flight: InFlight | None,
         follow: Callable[[], Callable[[], None]],
     ) -> None:
         self.request = request
@@ -363,7 +371,8 @@ class Permission:
         if self._forget is not None:
             self._forget()
         self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
-        self._in_flight.__exit__(None, None, None)
+        if self._in_flight is not None:
+            self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
@@ -416,7 +425,7 @@ class Asking:
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
             return AdmissionRequest(rule, project=project)
-        presented = self._authenticator.read(self._request, rule.policy)
+        presented = self._authenticator.read_digest(self._request, rule.policy)
         return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
 
     def _match(self) -> Rule | None:

@@ -24,10 +24,10 @@ from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, 
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
 from gateway.core.cache import reuse as cache_reuse
+from gateway.core.cache.backend_fields import build_fields, build_whole_fields
 from gateway.core.cache.fetch import Bypass, Failed, Fetch, Shaped, Shared, Stored, Storing
 from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
 from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
-from gateway.core.cache.told import build_fields, build_whole_fields
 from gateway.core.errors import MemoryFull, StoreUnavailable, UpstreamError
 from gateway.core.http import content_coding
 from gateway.core.http.assertions import Issuer, build_assertion, rewritten
@@ -219,7 +219,7 @@ class Variants(Protocol):
 
 
 class UpstreamFetcher:
-    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
+    """The fetcher of the backends' answers, which it also stores. `counts` counts failures that fail no request.
 
     `instance` identifies this gateway, so that it detects its own requests in a loop (core/upstream/loops.py).
     """

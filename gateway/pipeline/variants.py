@@ -42,7 +42,7 @@ class Renderer(Protocol):
 
 
 class VariantBuilder:
-    """See fetch.Variants. `documents` finds documents, under rules of their own."""
+    """The implementation of fetch.Variants. `documents` finds documents, under rules of their own."""
 
     def __init__(self, documents: ExportCache, exports: Exports, renderer: Renderer) -> None:
         self._documents = documents

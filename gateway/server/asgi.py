@@ -20,7 +20,7 @@ HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 def read_scope(scope: HTTPScope | WebSocketScope) -> RawRequest:
-    """The head of a request that an ASGI application was given, also of a WebSocket's handshake.
+    """Return the head of a request from an ASGI scope, also of a WebSocket's handshake.
 
     White space after a field value is not part of it (RFC 9110 5.5), but some servers leave it there. Test clients give
     no raw path, or a raw path that includes the query.

@@ -117,7 +117,7 @@ class Listener(Protocol):
     def deadlines(self) -> Deadlines: ...
 
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
-        """The response to a request, or to one at fault; `content` is None where it has none.
+        """Return the response to a request, also to a malformed one.
 
         `content` is None if the request has none. `in_progress` counts the requests of the worker, this one included.
         """
@@ -273,7 +273,6 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, pending: PendingRequest) -> None:
         self._options = pending[2]
-        self._writer.expect()
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
@@ -294,7 +293,8 @@ class Connection(asyncio.Protocol):
                 self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
             else:
                 await self._writer.send(response.head, response.content, self._options)
-            await self._writer.drain()  # in progress until the client has it: so there is a limit to all that waits
+            if not self._writer.may_write:
+                await self._writer.drain()  # in progress until the client has it: so what waits has a limit
             is_answered = True
             ended = Ended.COMPLETE
             if self._is_half_closed or self._is_lost:
@@ -350,14 +350,14 @@ class Connection(asyncio.Protocol):
         else:
             if content is not None and not is_all_read:
                 content.discard()
-            self._writer.has_begun = False
+            self._writer.has_begun, self._writer.sent_bytes = False, 0
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
             if self._pending:
                 self._begin(self._pending.popleft())
                 self._set_reading()
 
     def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
-        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+        """Abort the response so that the client cannot take it for complete; without framing, only a reset shows that.
 
         A reset also discards buffered data that a client with a revoked token must not get. A WebSocket gets a close
         frame if one can be sent at once, so that its client can complete the closing handshake.
@@ -395,21 +395,21 @@ class Connection(asyncio.Protocol):
                 self._rest()
 
     def pause_content(self) -> None:
-        """Read no more from the client for now: its content comes faster than it is taken."""
+        """Pause reading from the client: its content comes faster than it is read."""
         self._is_paused = True
         self._set_reading()
 
     def resume_content(self) -> None:
-        """Read from the client again, unless requests wait for their turn."""
+        """Resume reading from the client, unless requests wait for their turn."""
         self._is_paused = False
         self._set_reading()
 
     def abort(self) -> None:
-        """Close the connection: the client sends too much of what nobody reads."""
+        """Close the connection: the client sends too much content that is discarded."""
         self._transport.close()
 
     def close_lingering(self) -> None:
-        """Close the connection once the client had time to read its answer: what it still sends is malformed."""
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ForwardAuth:
-    """The server's side of `Exchange.check`. The subrequest's content, if it has any, is not read."""
+    """The server's side of `Exchange.check`. The content of a subrequest, if it has any, is not read."""
 
     def __init__(self, exchange: Exchange, acceptor: RequestAcceptor, own: OwnAddresses) -> None:
         self._address = f"{own.path(AUTHORIZE)}/"
@@ -66,7 +66,7 @@ class LackingLog:
         """When each was logged last, and how often it has happened since."""
 
     def log(self, what: str, peer: str, request_id: str) -> None:
-        """Log that a subrequest of the proxy at `peer` lacks this, unless it was logged lately."""
+        """Log that a subrequest of the proxy at `peer` lacks `what`, at most once in QUIET_SECONDS."""
         now = self._clock()
         told_at, since = self._told.get(what, (-math.inf, 0))
         if 0 <= now - told_at < QUIET_SECONDS:

@@ -83,7 +83,7 @@ class PublicListener:
         await self._operations(scope, receive, send)
 
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
-        """The response to any request; `in_progress` are those of the worker, this one included.
+        """Return the response to any request; `in_progress` counts the requests of the worker, this one included.
 
         The gateway's own addresses answer even if the worker is full, because monitoring needs them then.
         """

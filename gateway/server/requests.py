@@ -90,11 +90,10 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
 
 
 class RequestAcceptor:
-    """Accepts requests: what any listener has read becomes the head that the rest of the gateway believes.
+    """The acceptor of requests: what any listener has read becomes the head that the rest of the gateway trusts.
 
-    `clock` gives Unix seconds, `new_id` an id for each request without one. `policies` say what looks like a token:
-    nothing that does becomes a part of logs and traces. What a `trusted` proxy says of where a request comes from is
-    believed.
+    `clock` gives Unix seconds, `new_id` an id for each request without one. `policies` determine what looks like a
+    token: nothing that does goes to logs and traces. What a `trusted` proxy says about a request's origin is believed.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class RequestAcceptor:
         self._new_id = new_id
 
     def accept(self, raw: RawRequest) -> RequestHead:
-        """Return the head without what only the gateway may say of it; its `fault` says why it is to be refused."""
+        """Return the head without the fields that only the gateway may set; `fault` is set if it must be refused."""
         fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
         single = single_values(fields)
         masking = self.policies.current.masking
@@ -158,7 +157,7 @@ def _holds_token(value: bytes, masking: Masking) -> bool:
 
 
 class ContentSource(Protocol):
-    """The connection that content comes from: what its reader asks of it."""
+    """The connection that content comes from, as the content's reader uses it."""
 
     def send_continue(self) -> None:
         """Send 100 (Continue): the client waits for it with its content (RFC 9110 10.1.1)."""
@@ -169,19 +168,19 @@ class ContentSource(Protocol):
         ...
 
     def pause_content(self) -> None:
-        """Read no more from the client for now: its content comes faster than it is taken."""
+        """Pause reading from the client: its content comes faster than it is read."""
         ...
 
     def resume_content(self) -> None:
-        """Read from the client again."""
+        """Resume reading from the client."""
         ...
 
     def abort(self) -> None:
-        """Close the connection: the client sends too much of what nobody reads."""
+        """Close the connection: the client sends too much content that is discarded."""
         ...
 
     def close_lingering(self) -> None:
-        """Close the connection once the client had time to read its answer: what it still sends is malformed."""
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         ...
 
 
@@ -216,8 +215,8 @@ class RequestContent:
         self._empty()
         return data
 
-    def feed(self, data: bytes) -> None:
-        """Append a piece."""
+    def append(self, data: bytes) -> None:
+        """Append a piece of content."""
         self.awaits_continue = False
         self.has_begun = True
         self._held_bytes += len(data)
@@ -237,7 +236,7 @@ class RequestContent:
         self._announce()
 
     def truncate(self, fault: Reason | None = None) -> None:
-        """Mark the content truncated, so that its reader raises ClientGone; `fault` says why if it is malformed."""
+        """Mark the content truncated; readers raise ClientGone. `fault` is the reason if the client made a mistake."""
         self._is_broken = True
         self.fault = fault
         if not self._is_wanted:
@@ -282,7 +281,7 @@ WEBSOCKET = b"websocket"
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 PendingRequest: TypeAlias = tuple[RawRequest, RequestContent | None, ResponseOptions]
-"""A request that is to be answered, or what there is of one that is at fault: its head, content and options."""
+"""A request, which may be malformed: its head, its content, and the options of its response."""
 
 
 class RequestReader:
@@ -329,7 +328,7 @@ class RequestReader:
         """Parse the bytes that have arrived."""
         if self.is_over:
             if self._options.is_tunnel and self.content is not None:
-                self.content.feed(data)
+                self.content.append(data)
             return
         self._read(data)
         begun, self._begun = self._begun, None
@@ -352,7 +351,11 @@ class RequestReader:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
-                data = self._parse(data)
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.is_over:
                 cause = error.__context__
@@ -363,17 +366,13 @@ class RequestReader:
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
-    def _parse(self, data: bytes) -> bytes:
-        """Parse what comes before an upgrade, and return the rest."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if not self.is_over:
-                self._ignore_upgrade()
-                return rest
-            if rest and self.content is not None:
-                self.content.feed(rest)
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Take what comes behind a head that asks for an upgrade; return what is still to be parsed of it."""
+        if not self.is_over:
+            self._ignore_upgrade()
+            return rest
+        if rest and self.content is not None:
+            self.content.append(rest)
         return b""
 
     def _ignore_upgrade(self) -> None:
@@ -442,7 +441,8 @@ class RequestReader:
             return
         self._has_advanced = True
         parser, fields = self._parser, self._fields
-        if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
+        may_be_too_large = self._head_bytes + self._piece_bytes > MAXIMUM_HEAD_BYTES
+        if len(fields) > MAXIMUM_FIELDS or (may_be_too_large and self._is_too_large()):
             raise _Refused(Reason.HEAD_TOO_LARGE)
         self._head_bytes = 0
         method = parser.get_method().decode("ascii")
@@ -465,13 +465,13 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
         self._head_bytes = 0
         if self.content is not None:
-            self.content.feed(data)
+            self.content.append(data)
 
     def on_message_complete(self) -> None:
         self._has_advanced = True
@@ -487,9 +487,6 @@ class RequestReader:
     # -- what a head says
 
     def _is_too_large(self) -> bool:
-        """Return whether the head is too large. Its exact size is computed only if it could be."""
-        if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
-            return False
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:

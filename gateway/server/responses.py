@@ -38,7 +38,7 @@ class UnsendableResponse(GatewayError):
 
 
 class ResponseOptions(msgspec.Struct, frozen=True, gc=False):
-    """How the request asks its response to be sent."""
+    """The properties of a request that determine how its response is sent."""
 
     is_head: bool = False
     is_http_1_0: bool = False
@@ -48,7 +48,7 @@ class ResponseOptions(msgspec.Struct, frozen=True, gc=False):
 
 
 PLAIN = ResponseOptions()
-"""Of nearly all requests."""
+"""The options of nearly all requests."""
 LAST = ResponseOptions(stays_open=False)
 
 
@@ -143,9 +143,10 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class ResponseWriter:
-    """Writes responses to a connection as fast as the client takes them.
+    """The writer of responses, as fast as the client reads them.
 
-    `await_client` is called with True when nothing more is sent before the client takes some, with False when it has.
+    `await_client` is called with True when nothing more can be sent before the client reads, and with False when it
+    has.
     """
 
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
@@ -159,11 +160,6 @@ class ResponseWriter:
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
-
-    def expect(self) -> None:
-        """Prepare for the next answer."""
-        self.has_begun = False
-        self.sent_bytes = 0
 
     def pause(self) -> None:
         """Stop writing: the client does not keep up."""

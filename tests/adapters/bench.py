@@ -63,7 +63,7 @@ class Bench:
         self.admissions.now = self.refunds.now = now
 
     async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> AdmissionFacts:
-        lease = self.refunds.lease_for(rule)
+        lease = self.refunds.new_lease() if rule.has_leases else ""
         return await self.admissions.admit(AdmissionRequest(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:

@@ -148,7 +148,7 @@ async def test_a_stream_ends_when_a_request_for_it_would_be_refused(facts: Admis
     assert not going.done()
     assert [sorted([RECORD.digest, "other"])] * 2 == store.asked
     going.cancel()
-    store.watch.close()
+    store.watch.stop()
 
 
 @pytest.mark.parametrize("of_parent", [False, True])
@@ -205,7 +205,7 @@ async def test_a_used_up_quota_ends_no_stream() -> None:
         await store.pass_time(1)
     assert not reading.done()
     reading.cancel()
-    store.watch.close()
+    store.watch.stop()
 
 
 async def test_a_stream_is_under_the_rule_of_the_moment() -> None:

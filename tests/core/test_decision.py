@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.admission.decision import (
-    IDENTITY_CHECKS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
     AdmissionFacts,
@@ -133,10 +132,8 @@ def test_no_further_reason_to_refuse_lets_anybody_in(facts: AdmissionFacts, wors
 
 
 def test_the_order_of_the_checks_is_the_documented_one() -> None:
-    """The tables hold every reason to refuse a token once, in the order in which answers are given."""
+    """Behind revoked and unknown tokens, the tables hold every reason once, in the order in which answers are given."""
     expected = [
-        Reason.REVOKED_TOKEN,
-        Reason.UNKNOWN_TOKEN,
         Reason.PARENT_ENDED,
         Reason.DISABLED_TOKEN,
         Reason.NOT_YET_VALID_TOKEN,
@@ -147,7 +144,7 @@ def test_the_order_of_the_checks_is_the_documented_one() -> None:
         Reason.INSUFFICIENT_PLAN,
         Reason.QUOTA_EXCEEDED,
     ]
-    assert expected == [reason for reason, _ in (*IDENTITY_CHECKS, *TOKEN_CHECKS, *PERMISSION_CHECKS)]
+    assert expected == [reason for reason, _ in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
 
 
 def test_a_good_token_is_allowed_in_its_own_name() -> None:

@@ -4,44 +4,44 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from gateway.core.cache.keys import uri_group
-from tests.support.room import NOW, Pieces, ok, open_room
+from tests.support.exchange_harness import NOW, Pieces, ok, open_exchange
 from tests.support.shaped import EXPORT, GERMAN, POLICY, change, document, status_of
 
 
 async def test_a_purge_of_the_path_ends_the_document_and_all_variants() -> None:
     """As does a write to the path: nothing is made of what was there before."""
-    async with open_room(document(), ok(), document(change(de="Hallo")), policy=POLICY) as room:
-        await room.ask(GERMAN)
-        await room.ask(f"{EXPORT}?lang=en")
-        await room.ask("POST /texts/website/export")
-        room.now = NOW + 1
-        answer = await room.ask(GERMAN)
+    async with open_exchange(document(), ok(), document(change(de="Hallo")), policy=POLICY) as harness:
+        await harness.ask(GERMAN)
+        await harness.ask(f"{EXPORT}?lang=en")
+        await harness.ask("POST /texts/website/export")
+        harness.now = NOW + 1
+        answer = await harness.ask(GERMAN)
         assert b'{"home":{"title":"Hallo"}}\n' == answer.content
-        assert b"gateway; hit" in status_of(await room.ask(f"{EXPORT}?lang=fr"))
-        assert b"gateway; fwd=uri-miss" not in status_of(await room.ask(f"{EXPORT}?lang=en"))
-        assert ["GET", "POST", "GET"] == [sent.method for sent in room.upstreams.sent]
+        assert b"gateway; hit" in status_of(await harness.ask(f"{EXPORT}?lang=fr"))
+        assert b"gateway; fwd=uri-miss" not in status_of(await harness.ask(f"{EXPORT}?lang=en"))
+        assert ["GET", "POST", "GET"] == [sent.method for sent in harness.upstreams.sent]
 
 
 async def test_a_purge_of_one_variant_ends_the_document_behind_it_and_no_other_variant() -> None:
     """By its URL as the client wrote it: made anew it has what the backend says now."""
-    async with open_room(document(), document(change(de="Hallo", en="Hello")), policy=POLICY) as room:
-        german, english = await room.ask(GERMAN), await room.ask(f"{EXPORT}?lang=en")
-        room.now = NOW + 1000
-        assert 2 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content != german.content
-        assert english.content == (await room.ask(f"{EXPORT}?lang=en")).content
-        assert 2 == len(room.upstreams.sent)
+    async with open_exchange(document(), document(change(de="Hallo", en="Hello")), policy=POLICY) as harness:
+        german, english = await harness.ask(GERMAN), await harness.ask(f"{EXPORT}?lang=en")
+        harness.now = NOW + 1000
+        assert 2 == await harness.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        harness.now = NOW + 2000
+        assert b'{"home":{"title":"Hallo"}}\n' == (await harness.ask(GERMAN)).content != german.content
+        assert english.content == (await harness.ask(f"{EXPORT}?lang=en")).content
+        assert 2 == len(harness.upstreams.sent)
 
 
 async def test_a_purge_of_a_variant_that_is_not_stored_is_no_less() -> None:
     """What is made after it is not made of a document from before it, whoever that was asked for by."""
-    async with open_room(document(), document(change(de="Hallo")), policy=POLICY) as room:
-        await room.ask(f"{EXPORT}?lang=en")
-        room.now = NOW + 1000
-        assert 0 == await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
+    async with open_exchange(document(), document(change(de="Hallo")), policy=POLICY) as harness:
+        await harness.ask(f"{EXPORT}?lang=en")
+        harness.now = NOW + 1000
+        assert 0 == await harness.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        harness.now = NOW + 2000
+        assert b'{"home":{"title":"Hallo"}}\n' == (await harness.ask(GERMAN)).content
 
 
 async def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_for_it() -> None:
@@ -57,17 +57,17 @@ async def test_a_document_that_is_fetched_while_a_variant_is_purged_is_not_used_
 
     content = document().content
     assert isinstance(content, bytes)
-    async with open_room(ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY) as room:
-        english = asyncio.create_task(room.ask(f"{EXPORT}?lang=en"))
+    async with open_exchange(ok(content=Slow(content)), document(change(de="Hallo")), policy=POLICY) as harness:
+        english = asyncio.create_task(harness.ask(f"{EXPORT}?lang=en"))
         await begun.wait()
-        room.now = NOW + 1000
-        await room.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
-        room.now = NOW + 2000
-        german = asyncio.create_task(room.ask(GERMAN))
+        harness.now = NOW + 1000
+        await harness.exports.purge("small", [uri_group("small.example", GERMAN.removeprefix("GET "))])
+        harness.now = NOW + 2000
+        german = asyncio.create_task(harness.ask(GERMAN))
         for _ in range(50):
             await asyncio.sleep(0)
         gate.set()
         assert b'{"home":{"title":"Hallo"}}\n' == (await german).content
         assert b'{"home":{"title":"Welcome"}}\n' == (await english).content
-        assert b'{"home":{"title":"Hallo"}}\n' == (await room.ask(GERMAN)).content
-        assert 2 == len(room.upstreams.sent)
+        assert b'{"home":{"title":"Hallo"}}\n' == (await harness.ask(GERMAN)).content
+        assert 2 == len(harness.upstreams.sent)

@@ -417,9 +417,9 @@ def test_what_the_stop_cuts_is_on_record(
 
 # -- whatever clients do
 
-AdmissionRequest = tuple[str, str, bool]
+Asked = tuple[str, str, bool]
 """Method, path, and whether it has content."""
-Action = tuple[str, list[AdmissionRequest], int, int]
+Action = tuple[str, list[Asked], int, int]
 """How the client leaves, what it asks for, how much of that it sends, and in pieces of which size."""
 
 STOPS = (signal.SIGTERM, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Access records as JSON lines, written together and off the path of requests, by a thread that may be held up."""
+"""Access records as JSON lines, written in batches by a thread, off the path of requests."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from gateway.core.usage import RECORDS_DROPPED
 
 FLUSH_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
-"""For what is left at the end of the process: a stop does not wait for ever for a reader that stalls."""
+"""Seconds to write what is left at the end of the process, so that a stalled reader does not delay a stop for ever."""
 STANDARD_OUTPUT = "-"
 MAXIMUM_WAITING_BYTES = 8 * 1024 * 1024
 """Records that wait while a reader stalls or a disk is full: some 20,000, for the seconds that a restart takes."""
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class FileAccessLog:
-    """Appends to a file, or to standard output; workers can share it.
+    """The access log in a file, or on standard output; workers can share it.
 
-    Records that find no room are dropped and counted in `counts`. The log has a line as that begins, and as it ends.
-    Raises OSError where the file cannot be opened.
+    Records that find no room are dropped and counted in `counts`; the error log has a line when that begins and ends.
+    Raises OSError if the file cannot be opened.
     """
 
     def __init__(self, path: str, counts: Counter[str] | None = None, maximum: int = MAXIMUM_WAITING_BYTES) -> None:
@@ -43,7 +43,7 @@ class FileAccessLog:
         """Since the log has said so."""
 
     def append(self, record: AccessRecord) -> None:
-        """Takes one record; it is written within FLUSH_SECONDS, or as soon as what is before it is."""
+        """Take one record; it is written within FLUSH_SECONDS, or as soon as the records before it are."""
         if self._waiting_bytes + self._writer.held_bytes >= self._maximum:
             self._drop()
             return
@@ -54,13 +54,13 @@ class FileAccessLog:
         self._waiting_bytes += len(line) + 1
 
     def reopen(self) -> None:
-        """Opens the file anew. A file that was moved away is noticed without being told."""
+        """Reopen the file. A file that was moved away is also noticed without this."""
         self._writer.reopen()
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Writes what is left, as far as that is done in this time; nothing is appended after it."""
+        """Write what is left, as far as the time allows; nothing may be appended after it."""
         self._hand_over()
-        lost = await asyncio.to_thread(self._writer.close, seconds) + self._dropped
+        lost = await asyncio.to_thread(self._writer.finish, seconds) + self._dropped
         if lost:
             logger.warning("access log: %s: %d records are lost", self._name, lost)
 
@@ -91,4 +91,4 @@ class FileAccessLog:
 def check_path(path: str) -> None:
     """Raise OSError if no log can be written there."""
     if path != STANDARD_OUTPUT:
-        LineWriter(path, 0, logger.warning).close(0)
+        LineWriter(path, 0, logger.warning).finish(0)

@@ -32,8 +32,10 @@ class _Waiting(msgspec.Struct, frozen=True):
     asked: AdmissionRequest
     facts: "asyncio.Future[AdmissionFacts]"
     late_at: float
-    """By the loop's clock: when its request has waited as long as one may, for the call before its own and for its own.
-    Never, if no call was before: then the connection bounds the wait."""
+    """The loop time at which its request has waited its full timeout, for the call before and for its own.
+
+    It is infinite if no call was before: then the connection bounds the wait.
+    """
 
 
 class RedisAdmissions:
@@ -55,7 +57,7 @@ class RedisAdmissions:
         its batches."""
 
     def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
-        """What Redis knows of the token; see ports.Admissions."""
+        """Return a future of what Redis knows of the token; see ports.Admissions."""
         loop = asyncio.get_running_loop()
         facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
@@ -70,7 +72,7 @@ class RedisAdmissions:
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Tells what comes of an admission that nobody awaits any more; see ports.Admissions."""
+        """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
         if facts.cancelled():
             self._told[id(asked)] = then
         else:  # it was there already, just before its request had gone
@@ -80,22 +82,23 @@ class RedisAdmissions:
         batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
         keys, arguments = self._arguments(batch)
         self._is_under_way = True
-        self._watch(batch)
+        if batch[0].late_at < math.inf:
+            self._watch(batch)
         self._runner.call(keys, arguments, partial(self._take, batch))
 
     def _watch(self, batch: Sequence[_Waiting]) -> None:
         """Bound the wait of requests that have waited for the call before theirs already."""
-        if batch[0].late_at < math.inf:
-            left = batch[0].late_at - asyncio.get_running_loop().time()
-            self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+        left = batch[0].late_at - asyncio.get_running_loop().time()
+        self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
 
     def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
         """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
-        if batch[len(late) :]:
-            self._watch(batch[len(late) :])
+        rest = batch[len(late) :]
+        if rest and rest[0].late_at < math.inf:
+            self._watch(rest)
 
     def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
         self._is_under_way = False

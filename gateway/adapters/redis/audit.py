@@ -19,7 +19,7 @@ _Place = tuple[int, int, str]
 
 
 class RedisAudit:
-    """See admin_ports.Audit."""
+    """The implementation of admin_ports.Audit."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection

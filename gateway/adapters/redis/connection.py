@@ -38,7 +38,7 @@ LAST_TURNS = 8
 
 
 class StallTolerantTimeout:
-    """Calls `expire` after so many seconds, but not before what has arrived meanwhile was read.
+    """A timer that calls `expire` after some seconds, but only after reading what has arrived meanwhile.
 
     If this worker's own work delays its event loop, due timers and unread answers wait together. Without a last look,
     the timer would take the other end for silent, and refuse all requests for one delay.
@@ -50,7 +50,7 @@ class StallTolerantTimeout:
         self._next_look: asyncio.Handle = self._loop.call_later(seconds, self._look, LAST_TURNS)
 
     def cancel(self) -> None:
-        """End it: the answer is there."""
+        """Stop the timer: the answer has arrived."""
         self._next_look.cancel()
 
     def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
@@ -236,8 +236,8 @@ class RedisConnection:
                 raise self._lack_descriptor(caller) from error
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise self.refuse(error, caller) from error
-        self.accept(caller)
+            raise self.record_refusal(error, caller) from error
+        self.record_success(caller)
         return answer
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
@@ -271,12 +271,12 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
-    def accept(self, caller: object) -> None:
+    def record_success(self, caller: object) -> None:
         """Note that Redis has run a script or command: if it was refused before, that has ended."""
         if self._refused and (code := self._refused.pop(_identity(caller), "")):
             logger.warning("redis: %s has ended; commands are taken again", code)
 
-    def refuse(self, error: Exception, caller: object) -> StoreUnavailable:
+    def record_refusal(self, error: Exception, caller: object) -> StoreUnavailable:
         """Return what to raise for an error reply, count it, and log it if it is new for this script or command.
 
         If the server is no master, open the circuit and leave it.
@@ -379,7 +379,7 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError after so long; see StallTolerantTimeout."""
+    """Raise TimeoutError in the block after some seconds; see StallTolerantTimeout."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
     timeout = StallTolerantTimeout(seconds, lambda: bound.reschedule(loop.time()))
     try:

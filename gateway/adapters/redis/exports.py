@@ -228,12 +228,11 @@ logger = logging.getLogger(__name__)
 
 
 class RedisExports:
-    """See ports.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
+    """The implementation of ports.Exports.
 
-    Memory holds at most `memory_bytes`; the least recently used are evicted.
-
-    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. `counts` counts failures. The history
-    is in the same Redis, unless another one is given.
+    Memory holds at most `memory_bytes`; the least recently used are evicted. `now` sets the scripts' clock in Unix
+    milliseconds, None leaves it to Redis. `counts` counts failures. The history is in the same Redis, unless another
+    one is given.
     """
 
     def __init__(
@@ -447,7 +446,7 @@ def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
 
 
 class ApartHeads:
-    """See ports.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
+    """The implementation of ports.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None

@@ -31,7 +31,7 @@ Suffices = Callable[[Sequence[bytes], int], bool]
 
 
 class RedisFetches:
-    """See ports.Fetches. `look_seconds` and `marks` are for tests, which let no real time pass.
+    """The implementation of ports.Fetches. `look_seconds` and `marks` are for tests, which let no real time pass.
 
     `now` sets the script's clock as in RedisExports.
     """
@@ -53,7 +53,7 @@ class RedisFetches:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def begin(self, name: str, selection: str, suffices: Suffices) -> FetchRole:
-        """Return the caller's role; wait for the fetch of another one, whose error is raised here too."""
+        """Return the caller's role, or wait for another request's fetch and raise its error here too."""
         lease = keys.fetch(name, selection)
         if lease in self._marks:
             return self._marks[lease]

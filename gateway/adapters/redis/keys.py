@@ -16,21 +16,21 @@
     gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
     gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
     gw1:owners:<policy>                 set of owners that have a record
-    gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (redis_claims.py)
+    gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (tokens.py)
     gw1:numbers:<policy>                hash, number to token id; the last number given, under the name ""
-    gw1:idempotency:<digest>            what was asked for under an idempotency key, and what it made, for a day
+    gw1:idempotency:<digest>            the request under an idempotency key and what it made, for a day
     gw1:{7f}:audit                      stream, the changes of the bucket's tokens (core/tokens/audit.py)
     gw1:audit                           stream, the changes of owners
     gw1:audit:refused                   stream, changes that were asked for and refused
     gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
     gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
                                         and what it was encoded to, by the name of the coding; long content in
-                                        pieces (redis_contents.py)
+                                        pieces (exports.py)
     gw1:staged:<kind>:<length>:<who>:<key>:<variant>:<number>   the same while its pieces are written; ends by itself
     gw1:held:<kind>:<length>:<who>      hash, what an entitlement has stored: <key>:<variant> to its bytes, "" to all
     gw1:ages:<kind>:<length>:<who>      sorted set of the same, by when it was asked for
     gw1:ends:<kind>:<length>:<who>      sorted set of the same, by the end of its time
-    gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
+    gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   the request that fetches it, or why none need wait; expires
     gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
     gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
     gw1:session:<digest>                a session of the developer page (core/pages/sessions.py); ends by itself
@@ -39,7 +39,7 @@
     gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
     gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
     gw1:versions                        hash, process to the versions of policies that it serves, and until when
-    gw1:marker                          there once a first token was made; without it the data is lost, or the store new
+    gw1:marker                          set when the first token is made: without it the data is lost, or Redis is new
     gw1:{ready}:set, gw1:{ready}:stream what a readiness check writes and removes
     gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
 
@@ -73,7 +73,7 @@ def bucket(token_id: str) -> str:
 
 def token(token_id: str) -> str:
     """Return the key of the record."""
-    return f"{bucket(token_id)}token:{token_id}"
+    return f"{VERSION}:{{{bucket_of(token_id)}}}:token:{token_id}"
 
 
 def revoked(token_id: str) -> str:

@@ -1,8 +1,8 @@
-"""Refunds: what a request has to give back when it is over, written off its path.
+"""Refunds: what a request gives back when it is over, written off its path.
 
-What is refunded in one event-loop tick leaves together, and one call at a time is under way, so that nothing can
-overtake what was said of the same request before. A call that fails is not repeated: the units stay charged, and a
-lease ends by itself. So does all that a killed worker had not refunded yet: strict, never lenient.
+What is refunded in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
+overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
+expires by itself. So does everything that a killed worker had not refunded yet: strict, never lenient.
 
 Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
@@ -21,27 +21,9 @@ from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ContentStream, Response
-from gateway.core.policies.model import Rule
 from gateway.core.policies.script_rules import encode_quota
 from gateway.core.quotas.model import LEASE_SECONDS, Quota
 from gateway.core.quotas.partitions import holder_of
-
-
-class NullInFlight:
-    """A request that is not counted while it is in flight."""
-
-    def __enter__(self) -> "NullInFlight":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        return None
-
-    def until_sent(self, response: Response) -> Response:
-        """Return the response unchanged."""
-        return response
-
-
-NULL_IN_FLIGHT = NullInFlight()
 
 
 class CountedRequest:
@@ -59,7 +41,7 @@ class CountedRequest:
             self._release()
 
     def until_sent(self, response: Response) -> Response:
-        """The response, whose stream ends it; whole content does not need the backend any more."""
+        """Return the response, whose stream ends the request; complete content no longer needs the backend."""
         if isinstance(response.content, bytes):
             return response
         self._is_handed_on = True
@@ -67,7 +49,7 @@ class CountedRequest:
 
 
 class CountedStream:
-    """Content whose end, or whoever closes it, ends the flight; ending it twice does no harm."""
+    """Content whose end, or whose `aclose`, ends the request; ending it twice does no harm."""
 
     def __init__(self, content: ContentStream, release: Callable[[], None]) -> None:
         self._content = content
@@ -85,7 +67,7 @@ class CountedStream:
             raise
 
     async def aclose(self) -> None:
-        """Close the content."""
+        """Close the content before its end."""
         self._release()
         await self._content.aclose()
 
@@ -107,7 +89,10 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class RedisQuotaRefunds:
-    """See ports.QuotaRefunds; `now` sets the script's clock in Unix milliseconds, None leaves it to Redis."""
+    """The implementation of ports.QuotaRefunds.
+
+    `now` sets the script's clock in Unix milliseconds, None leaves it to Redis.
+    """
 
     def __init__(
         self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS
@@ -122,9 +107,9 @@ class RedisQuotaRefunds:
         self._renewing: asyncio.Task[None] | None = None
         self._held: dict[str, list[_Change]] = {}
 
-    def lease_for(self, rule: Rule) -> str:
-        """Return a new name for a request, or nothing if the rule does not count requests in flight."""
-        return self._new_id() if rule.has_leases else ""
+    def new_lease(self) -> str:
+        """Return a name for a request."""
+        return self._new_id()
 
     def refund(self, outcome: Authorized | Refused) -> None:
         """Give the rest of the reserved cost back to every quota that was charged."""
@@ -148,11 +133,10 @@ class RedisQuotaRefunds:
             for window in (facts.windows if lease else ())
             if window.fits_at is None and window.quota.is_concurrency
         ]
-        if not renewals:
-            return NULL_IN_FLIGHT
-        self._held[lease] = renewals
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+        if renewals:  # none for a plan without such a limit
+            self._held[lease] = renewals
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew())
         return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:
@@ -163,7 +147,7 @@ class RedisQuotaRefunds:
         await self.drain()
 
     async def drain(self) -> None:
-        """Return when nothing is left to be refunded."""
+        """Wait until nothing is left to be refunded."""
         self._flush()
         while self._sending is not None:
             await asyncio.wait([self._sending])

@@ -2,8 +2,8 @@
 
 redis-py opens the connection (address, TLS, user, database). What it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
-docs/decisions/0019). So the direct connection takes the open one over, and returns it at the first thing that is not as
-usual: redis-py knows what to do then.
+docs/decisions/0019). So the direct connection takes the open one over, and returns it at the first unexpected event:
+redis-py knows what to do then.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class DirectConnection(asyncio.Protocol):
-    """One connection, taken over from redis-py, with one command under way at most. An answer may be an exception.
+    """One connection, taken over from redis-py, with at most one command under way. Its answer may be an exception.
 
     That is hiredis.ReplyError for an error of Redis, ConnectionError if the connection closes before the answer, and
     TimeoutError if no answer comes in time.
@@ -143,14 +143,14 @@ class ScriptRunner:
 
     def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
         if not isinstance(answer, Exception):
-            self._connection.accept(self._script)
+            self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
         elif isinstance(answer, ConnectionError) or str(answer).startswith(NOTHING_WAS_RUN):
             self._call_slowly(keys, arguments, answered)
         else:
-            answered(self._connection.refuse(answer, self._script))
+            answered(self._connection.record_refusal(answer, self._script))
 
     def _call_slowly(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         self._task = asyncio.create_task(self._call(keys, arguments, answered))
@@ -168,7 +168,10 @@ class ScriptRunner:
         answered(answer)
 
     async def _open(self) -> DirectConnection | None:
-        """Return a new direct connection, or None: a failure here fails no request, as its answer is there."""
+        """Return a new direct connection, or None if it cannot be opened.
+
+        That fails no request: the answer has arrived.
+        """
         try:
             return await self._connection.run(
                 lambda client: DirectConnection.open(client, self._connection.timeout_seconds)

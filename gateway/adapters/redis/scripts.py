@@ -76,7 +76,7 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
 def read_token(
     identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None
 ) -> tuple[TokenRecord, Restrictions]:
-    """A token's record, with its parent's limits and the plan that counts, and its restrictions by scripts/tokens.lua.
+    """Return a token's record, bound by its parent and with the plan that counts, and its restrictions.
 
     `told` is what scripts/tokens.lua found. `policy` determines the plan that counts; a token of another policy keeps
     its own.
@@ -93,7 +93,8 @@ def read_token(
         )
     if policy is not None and policy.name != record.policy:
         return record, restrictions
-    return bind_plan(record, policy, restrictions.owner.plan if restrictions.owner else ""), restrictions
+    owners = restrictions.owner.plan if restrictions.owner else ""
+    return bind_plan(record, policy, owners) if owners or not record.plan else record, restrictions
 
 
 def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:
@@ -101,7 +102,9 @@ def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], 
     allotment = rule.allotment_of(record) if states else None
     if allotment is None:
         return ()
-    quotas = effective_quotas(allotment.quotas, record.overrides if record else (), now)
+    quotas = allotment.quotas
+    if record is not None and record.overrides:
+        quotas = effective_quotas(quotas, record.overrides, now)
     if len(states) == 2 * len(quotas):  # all that there is was charged
         return tuple([Window(quota, states[2 * index], states[2 * index + 1]) for index, quota in enumerate(quotas)])
     waits: Sequence[int | None] = states[2 * len(quotas) :]

@@ -42,7 +42,7 @@ FIELDS_AT_ONCE = 10_000
 
 
 class RedisOwners:
-    """See admin_ports.Owners."""
+    """The implementation of admin_ports.Owners."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -123,7 +123,7 @@ LOOKED_AT_ONCE = 128
 
 
 class RedisTokens:
-    """See admin_ports.Tokens."""
+    """The implementation of admin_ports.Tokens."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -178,7 +178,7 @@ class RedisTokens:
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
-        """See admin_ports.Tokens."""
+        """Return the ids of the tokens created with these; see admin_ports.Tokens."""
         keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
@@ -231,7 +231,10 @@ class RedisTokens:
         return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """See admin_ports.Tokens. What is named in full is looked up; else all names are looked through."""
+        """Return whether any trace of the names exists; see admin_ports.Tokens.
+
+        A name that is given in full is looked up; otherwise all keys are scanned.
+        """
         for pattern in redis_keys.traces(policy, project, owner):
             if await self._connection.run(partial(_has_key, pattern=pattern)):
                 return True
@@ -242,7 +245,7 @@ class RedisTokens:
         await self.revoke_each([identity], entry)
 
     async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """See admin_ports.Tokens."""
+        """Revoke the tokens and return those that were not revoked before; see admin_ports.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
             meant = list(bucket)
@@ -274,7 +277,7 @@ class RedisTokens:
         return [identity.decode() for identity in revoked]
 
     async def keep(self) -> None:
-        """See admin_ports.Tokens: a write of its own, and then WAITAOF on the same connection.
+        """Wait until Redis' disk has all changes; see admin_ports.Tokens. It writes a mark, then sends WAITAOF.
 
         Whatever was acknowledged before stands before that mark in the append-only file, from any connection. Raise
         NotKept if the disk takes too long.
@@ -415,7 +418,7 @@ GRACE_MILLISECONDS = 60_000
 
 
 class RedisClaims:
-    """See admin_ports.Claims."""
+    """The implementation of admin_ports.Claims."""
 
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection

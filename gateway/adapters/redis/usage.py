@@ -1,6 +1,6 @@
 """Usage in Redis: what the workers have counted, read for people and for metrics.
 
-Counting: usage in this worker's memory, added to Redis' counters off the path of requests.
+The counter has usage in this worker's memory, and adds it to Redis' counters off the path of requests.
 
 A request costs one increment of a dict. Once a second, and at the end, the increments leave in one call (a second,
 small one ranks the busiest). What Redis does not take is kept for the next second. So a killed worker loses what it
@@ -51,7 +51,7 @@ _Command: TypeAlias = Sequence[str | int]
 
 
 class RedisUsage:
-    """See admin_ports.Usage; `clock` gives Unix seconds."""
+    """The implementation of admin_ports.Usage; `clock` gives Unix seconds."""
 
     def __init__(self, connection: RedisConnection, clock: Callable[[], float]) -> None:
         self._connection = connection
@@ -175,9 +175,10 @@ class _Counter(msgspec.Struct, frozen=True):
 
 
 class RedisUsageCounter:
-    """See admin_ports.UsageCounter; `clock` gives Unix seconds. `events` are counted by others, and only ever grow.
+    """The implementation of admin_ports.UsageCounter; `clock` gives Unix seconds.
 
-    It has a connection of its own: slowness here must not open the circuit of admissions.
+    `events` are counted elsewhere, and only grow. It has a connection of its own: slowness here must not open the
+    circuit of admissions.
     """
 
     def __init__(self, connection: RedisConnection, events: Mapping[str, int], clock: Callable[[], float]) -> None:
@@ -198,7 +199,7 @@ class RedisUsageCounter:
         self._is_refused = False
 
     def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts a request; see admin_ports.UsageCounter. On the path of every request: half a microsecond."""
+        """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
         if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
@@ -222,7 +223,7 @@ class RedisUsageCounter:
             self._schedule()
 
     async def close(self) -> None:
-        """Writes what is left; nothing is counted after it."""
+        """Write what is left; nothing may be counted after it."""
         await self.flush()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
--- The algorithms of quotas. core/quotas/algorithms.py is their twin: it has the table of them, and says what each counts.
+-- The algorithms of quotas. core/quotas/algorithms.py is their reference model: it has the table of them, and says what each counts.
 --
 -- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
 -- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.

@@ -1,5 +1,5 @@
 -- What is alike in replace.lua and rotate.lua, which stand after this: using a token is no change of its record. The last
--- use that Redis has stays, as admit.lua alone writes it. The twin of core/tokens/records.py: without_use.
+-- use that Redis has stays, as admit.lua alone writes it. It does what without_use of core/tokens/records.py does.
 
 local LAST_USE_END = LAST_USE_OFFSET + LAST_USE_WIDTH
 

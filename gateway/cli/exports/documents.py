@@ -23,7 +23,7 @@ from gateway.core.variants.rendering import render as render_variant
 
 TIMEOUT_SECONDS = 30
 TREE = "tree"
-"""A file that is a tree of the Community Group's format, and not a document that has one as `tokens`."""
+"""The kind of a file that is itself a tree of the Community Group's format, not a document with one in `tokens`."""
 ASKED: tuple[tuple[Setting, str, bool], ...] = (("lang", "--lang", False), ("mode", "--mode", False))
 
 
@@ -128,7 +128,7 @@ def _write(found: Rendered, output: str | None) -> None:
 
 
 def _read(source: str, kind: str | None, policy_file: str | None, path: str | None) -> tuple[bytes, DocumentForm, bool]:
-    """The document, how it is written, and whether it is a tree that was made a document here."""
+    """Return the document, its form, and whether it is a tree that was wrapped in a document here."""
     content = _fetch(source).removeprefix(BYTE_ORDER_MARK)
     if (policy_file is None) != (path is None):
         raise click.UsageError("--policy and --path belong together")
@@ -152,7 +152,7 @@ def _form_of_rule(file: str, path: str) -> DocumentForm:
 
 
 def _guess(content: bytes, source: str) -> str:
-    """What a file looks like. A tree may have a group that is called `tokens`, beside others."""
+    """Return the likely kind of a file. A tree may have a group named `tokens`, beside others."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
 """The decision on whether a request may pass.
 
-Rule 1: every reason to refuse a token is in `IDENTITY_CHECKS`, `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
+Rule 1: a token that is revoked, or that nobody minted, is refused first: nothing else is read of it. Every other reason
+to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
 Rule 2: nothing here awaits, reads a clock or asks Redis. `AdmissionFacts` are what the one round trip brought back.
 Rule 3: the order of the checks is the order of the answers: a revoked token over its quota is revoked.
 
@@ -25,7 +26,7 @@ from gateway.core.variants.model import OptionMistake, Variant
 
 
 class AdmissionRequest(msgspec.Struct, frozen=True):
-    """What one admission has to find out: who presents what, and for which request."""
+    """The question of one admission: which token is presented, and for which request."""
 
     rule: Rule
     digest: str = ""
@@ -41,7 +42,7 @@ class AdmissionRequest(msgspec.Struct, frozen=True):
 
 
 class Restrictions(msgspec.Struct, frozen=True):
-    """What bounds a token beside its own record: its owner and its parent."""
+    """The owner and the parent of a token, which bound what it may do."""
 
     owner: OwnerStanding | None = None
     """None if the token names no owner, or if nothing is known of the one that it names."""
@@ -81,7 +82,7 @@ class AdmissionFacts(msgspec.Struct, frozen=True):
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `facts.record`; in nobody's where the rule is public."""
+    """The request may pass under `rule`, in the name of `facts.record`, which is None if the rule is public."""
 
     rule: Rule
     facts: AdmissionFacts
@@ -97,7 +98,7 @@ class Refused(msgspec.Struct, frozen=True):
     facts: AdmissionFacts | None = None
     retry_after: int | None = None
     violated_policies: tuple[str, ...] = ()
-    """The quotas without room, where that is the reason."""
+    """The quotas without room, if that is the reason."""
     detail: str = ""
     """The detail of this occurrence; if empty, the reason's usual detail applies."""
     mistakes: tuple[OptionMistake, ...] = ()
@@ -110,14 +111,6 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Verdict: TypeAlias = Authorized | Refused
-
-
-def _is_revoked(facts: AdmissionFacts) -> bool:
-    return facts.is_revoked
-
-
-def _is_unknown(facts: AdmissionFacts) -> bool:
-    return facts.record is None
 
 
 def _has_no_parent_left(record: TokenRecord, facts: AdmissionFacts) -> bool:
@@ -169,14 +162,8 @@ def _is_over_quota(_: TokenRecord, facts: AdmissionFacts) -> bool:
     return not facts.is_charged
 
 
-IDENTITY_CHECKS: tuple[tuple[Reason, Callable[[AdmissionFacts], bool]], ...] = (
-    (Reason.REVOKED_TOKEN, _is_revoked),
-    (Reason.UNKNOWN_TOKEN, _is_unknown),
-)
-"""Passing both, there is a record, which all other checks read."""
-
 Check: TypeAlias = Callable[[TokenRecord, AdmissionFacts], bool]
-"""Whether a token fails."""
+"""Returns whether a token fails the check."""
 
 TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.PARENT_ENDED, _has_no_parent_left),
@@ -184,7 +171,7 @@ TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
 )
-"""Failing one of these or those, the token says nothing about its holder, and the answer nothing about the token."""
+"""If one of these fails, the token proves nothing about its bearer, and the answer reveals nothing about the token."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
 """Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
@@ -199,14 +186,15 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Check], ...] = (
 
 
 def decide(facts: AdmissionFacts) -> Verdict:
-    """Return the verdict on the request that was admitted: the first check that fails names the reason."""
+    """Return the verdict on the admitted request: the first check that fails names the reason."""
     rule = facts.request.rule
     if rule.is_public:
         return Authorized(rule, facts) if facts.is_charged else _refuse(Reason.QUOTA_EXCEEDED, facts)
-    for reason, is_failed in IDENTITY_CHECKS:
-        if is_failed(facts):
-            return Refused(reason, rule)
-    record = _record(facts)
+    record = facts.record
+    if facts.is_revoked:
+        return Refused(Reason.REVOKED_TOKEN, rule)
+    if record is None:
+        return Refused(Reason.UNKNOWN_TOKEN, rule)
     for reason, fails in TOKEN_CHECKS:
         if fails(record, facts):
             return Refused(reason, rule)
@@ -217,7 +205,7 @@ def decide(facts: AdmissionFacts) -> Verdict:
 
 
 def _refuse(reason: Reason, facts: AdmissionFacts) -> Refused:
-    """Return the refusal of an authenticated token; over a quota it says when to come back."""
+    """Return the refusal of an authenticated token; over a quota, it says when to retry."""
     rule, record = facts.request.rule, facts.record
     if reason is not Reason.QUOTA_EXCEEDED:
         return Refused(reason, rule, facts)
@@ -235,7 +223,7 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
 
 
 def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
-    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more grantor."""
+    """Return who must hold a needed scope, each with the scopes that it holds; the plan is checked apart from these."""
     restrictions = facts.restrictions
     grantors = [("the token", record.scopes)]
     if restrictions.owner is not None:
@@ -252,7 +240,7 @@ def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
 
 
 def effective_scopes(rule: Rule, facts: AdmissionFacts) -> str:
-    """What the token may use for this request: what all its grantors hold and its plan covers."""
+    """Return what the token may use for this request: the scopes that all its grantors hold and its plan covers."""
     record = _record(facts)
     return rule.policy.effective_scopes([scopes for _, scopes in scope_grantors(record, facts)], record.plan)
 

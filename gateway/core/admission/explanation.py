@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.admission.decision import (
-    IDENTITY_CHECKS,
     NO_RESTRICTIONS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
@@ -57,7 +56,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant, whatever it is asked for. `now` is Unix time in milliseconds."""
+    """What Redis knew of a token at one instant, for any request. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord
@@ -83,7 +82,7 @@ def project_of(rule: Rule | None, path: str) -> str:
 
 
 def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionFacts:
-    """Return what the admission of the request would find, as if it were charged where there is room."""
+    """Return what the admission of the request would find, as if it were charged if there is room."""
     rule = request.rule
     return AdmissionFacts(
         request=request,
@@ -98,14 +97,14 @@ def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionF
 
 
 def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[Check]:
-    """Return every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+    """Return every check of a decision in order; if it is no token of the policy, the later ones are left out.
 
     A public rule asks for no token and so checks none.
     """
     if request.rule.is_public:
         return []
     facts = build_facts(request, inspection)
-    found = [(reason, is_failed(facts)) for reason, is_failed in IDENTITY_CHECKS]
+    found = [(Reason.REVOKED_TOKEN, facts.is_revoked), (Reason.UNKNOWN_TOKEN, facts.record is None)]
     if facts.record is not None:
         found += [(reason, fails(facts.record, facts)) for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
     return [

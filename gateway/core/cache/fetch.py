@@ -1,4 +1,4 @@
-"""One fetch of an answer for all who wait for it: the role of each, and what became of it."""
+"""One fetch of an answer for all that wait for it: the role of each, and how the fetch ended."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -14,7 +14,7 @@ from gateway.core.policies.model import CacheRule
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """The caller fetches: others wait until it says what became of it."""
+    """The caller fetches: others wait until it reports the result."""
 
     lease: str
     holder: str

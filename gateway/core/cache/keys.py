@@ -45,13 +45,13 @@ def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
 
 
 def export_key(rule: Rule, head: RequestHead, variant: Variant | InvalidOptions | None = None) -> str:
-    """What tells the exports of one entitlement apart; empty where none can answer the request.
+    """Return the key of a request's export within its entitlement; empty if no export can answer it.
 
-    Scheme and authority are in it as the backend is told them: what it answers may link to them, or redirect from one
-    scheme to the other. The admission script puts the entitlement in front. Under a shaped rule the variant is in it,
-    however the query spells that, and how it is made: by the policy's form of the document, and by the renderers of
-    this version. So are the groups that the rule names: what was stored by a policy file that named others is in
-    others, where no purge of these would find it.
+    Scheme and authority are part of it as the backend gets them: its answer may link to them, or redirect from one
+    scheme to the other. The admission script adds the entitlement as a prefix. For a rule with variants, the key has
+    the variant, however the query spells it, the policy's form of the document, and the version of the renderers. It
+    also has the groups that the rule names: an entry that another policy file stored is in other groups, where no purge
+    of these would find it.
     """
     if rule.cache is None or not is_cacheable(rule, head) or isinstance(variant, InvalidOptions):
         return ""

@@ -115,11 +115,6 @@ def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Exp
     return Export(head, reply_fields, not_modified_fields, encodes)
 
 
-def current_age(head: StoredHead, now: int) -> int:
-    """Return the age in seconds (RFC 9111 4.2.3)."""
-    return head.initial_age + max(0, now - head.stored_at) // 1000
-
-
 def select(names: Iterable[bytes], fields: Fields) -> Selection:
     """Return a request's values of the named fields."""
     return tuple([(name, _normalise(name, _lines(name, fields))) for name in names])

@@ -16,9 +16,9 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.core.admission.decision import Authorized
+from gateway.core.cache.backend_fields import backend_fields
 from gateway.core.cache.keys import is_cacheable
-from gateway.core.cache.model import Export, StoredHead, current_age, matches
-from gateway.core.cache.told import told
+from gateway.core.cache.model import Export, StoredHead, matches
 from gateway.core.http.content_coding import build_encoded_fields, choose_encoding
 from gateway.core.http.etags import matches_weakly
 from gateway.core.http.fields import (
@@ -152,6 +152,11 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
 AnswerPlan: TypeAlias = Reuse | Forward | Unsatisfiable
 
 
+def current_age(head: StoredHead, now: int) -> int:
+    """Return the age in seconds (RFC 9111 4.2.3)."""
+    return head.initial_age + max(0, now - head.stored_at) // 1000
+
+
 def _is_fresh(head: StoredHead, demands: Demands, now: int) -> bool:
     is_young = demands.max_age is None or current_age(head, now) <= demands.max_age
     return is_young and now + demands.min_fresh * 1000 < head.fresh_until
@@ -222,7 +227,7 @@ def select_export(exports: Sequence[Export], request: RequestHead, admission: Au
     """Return the variant that the request selects, the newest of several (RFC 9111 4.1), or None."""
     if len(exports) == 1 and not exports[0].head.varying:
         return exports[0]
-    fields = told({name for export in exports for name, _ in export.head.varying}, request, admission)
+    fields = backend_fields({name for export in exports for name, _ in export.head.varying}, request, admission)
     found = [export for export in exports if matches(export.head, fields)]
     return max(found, key=lambda export: export.head.stored_at, default=None)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gateway.core.admission.decision import Authorized
+from gateway.core.cache.backend_fields import read_selection
 from gateway.core.cache.freshness import (
     Directives,
     Lifetime,
@@ -22,7 +23,6 @@ from gateway.core.cache.freshness import (
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.cache.model import StoredHead
 from gateway.core.cache.reuse import FOR_ORIGINS
-from gateway.core.cache.told import read_selection
 from gateway.core.http.content_coding import is_encodable
 from gateway.core.http.etags import choose_tag, weaken
 from gateway.core.http.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list

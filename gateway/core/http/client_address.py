@@ -146,7 +146,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies) -> Origin:
     """Return the origin of a request that arrived from `peer` by `scheme`."""
-    if not is_trusted(peer, trusted.networks):
+    if not trusted.networks or not is_trusted(peer, trusted.networks):
         return Origin(peer, scheme, peer)
     if trusted.field == "x-forwarded-for":
         entries = field_values(fields, b"x-forwarded-for")

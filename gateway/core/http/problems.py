@@ -144,7 +144,7 @@ def build_refusal(
         fields += _build_challenges(problem, policy, required_scopes)
     if retry_after is not None:
         fields.append((b"retry-after", b"%d" % retry_after))
-    dialect = _find_dialect(reason, problem, policy)
+    error_format = _find_error_format(reason, problem, policy)
     extensions: dict[str, Any] = {"code": code_of(reason)}
     if required_scopes and problem.status == 403:
         extensions["required_scopes"] = required_scopes
@@ -154,8 +154,12 @@ def build_refusal(
         extensions["lacking"] = lacking
     if mistakes:
         extensions["errors"] = mistakes
-    content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
-    fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
+    content = (
+        _fill(error_format, problem.detail, mistakes)
+        if error_format
+        else _encode_problem(problem, request_id, extensions)
+    )
+    fields.append((b"content-type", _JSON if error_format else PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
     return Response(ResponseHead(problem.status, fields), content, refused=reason)
 
@@ -183,20 +187,21 @@ def _build_challenge(source: CredentialSource, realm: str, parameters: Mapping[s
             return build_challenge("ApiKey", {"realm": realm, "header": source.field.decode(), **parameters})
 
 
-def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
+def _find_error_format(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
     if policy is None:
         return None
     return policy.errors.get(reason) or policy.errors.get(str(problem.status))
 
 
-def _speak(dialect: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
-    """Return the dialect's content with the detail filled in; without a placeholder, mistakes become a member `errors`.
+def _fill(error_format: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
+    """Return the content of an error format with the detail filled in.
 
-    So a client that asks for an option which is not offered learns what is, in every dialect.
+    Without a placeholder, mistakes become a member `errors`. So a client that asks for an option which is not offered
+    learns what is, in every format.
     """
-    if DETAIL in dialect:
-        return dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
-    return msgspec.json.encode({**msgspec.json.decode(dialect), "errors": mistakes}) if mistakes else dialect
+    if DETAIL in error_format:
+        return error_format.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
+    return msgspec.json.encode({**msgspec.json.decode(error_format), "errors": mistakes}) if mistakes else error_format
 
 
 def _encode_problem(problem: Problem, request_id: str, extensions: Mapping[str, Any]) -> bytes:

@@ -221,7 +221,7 @@ def summarize(usages: Sequence[PolicyUsage]) -> Summary:
     )
 
 
-_DEEDS: Mapping[Action, tuple[str, str]] = {
+_ACTIONS: Mapping[Action, tuple[str, str]] = {
     Action.CREATE: ("created", "create it"),
     Action.IMPORT: ("imported", "import it"),
     Action.UPDATE: ("changed", "change it"),
@@ -243,9 +243,9 @@ _QUIET = ("name", "project", "owner")
 """Fields that are left out for a new token, because they stand beside it."""
 
 
-def describe_deed(entry: AuditEntry) -> str:
+def describe_action(entry: AuditEntry) -> str:
     """Describe an entry's action: `rotated`, or an attempt and why it was refused. A switch is named by its effect."""
-    done, attempted = _DEEDS[entry.action]
+    done, attempted = _ACTIONS[entry.action]
     if entry.outcome != DONE:
         return f"tried to {attempted}, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
     if set(entry.changes) - {"disabled_by"} == {"is_active"}:

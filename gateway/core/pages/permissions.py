@@ -5,7 +5,7 @@ the tokens of that project, an owner's token those of that owner, only in its ow
 Rule 2: nobody grants more than they have. The token that was signed in with bounds what it creates: no scope that it
 lacks, no later expiry than its own, its own plan, and only its own owner. A child changes nothing: what it created
 would outlive its parent. If a policy names the scope that creating children needs, creating tokens here needs it too.
-Rule 3: what is out of reach looks as if it did not exist.
+Rule 3: what is outside of the access looks as if it did not exist.
 """
 
 from collections.abc import Mapping
@@ -19,39 +19,39 @@ from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 
 
-class Reach(msgspec.Struct, frozen=True):
-    """The tokens that are within reach; None means any."""
+class AccessScope(msgspec.Struct, frozen=True):
+    """The tokens that somebody has access to; None means any."""
 
     policy: str | None = None
     project: str | None = None
     owner: str | None = None
 
     def covers(self, record: TokenRecord) -> bool:
-        """Return whether a token is within reach."""
+        """Return whether the access includes a token."""
         return (
             self.policy in (None, record.policy)
             and self.project in (None, record.project)
             and self.owner in (None, record.owner)
         )
 
-    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "Reach | None":
-        """Return the requested part of it, or None if that is out of reach."""
+    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "AccessScope | None":
+        """Return the requested part of it, or None if that is outside."""
         pairs = ((self.policy, policy), (self.project, project), (self.owner, owner))
         if any(mine is not None and theirs not in (None, mine) for mine, theirs in pairs):
             return None
-        return Reach(*(theirs if mine is None else mine for mine, theirs in pairs))
+        return AccessScope(*(theirs if mine is None else mine for mine, theirs in pairs))
 
 
-EVERYTHING = Reach()
+EVERYTHING = AccessScope()
 
 
-def reach_of(record: TokenRecord, policies: Mapping[str, Policy]) -> Reach | None:
-    """Return the reach of a token that is no admin token, or None if its policy is gone or it is bound to nothing."""
+def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessScope | None:
+    """Return what a token that is no admin token may see; None if its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
     if policy is None or not policy.binding(record.project, record.owner):
         return None
     owner = record.owner if policy.bound_to == "owner" else None
-    return Reach(policy.name, record.project or None, owner)
+    return AccessScope(policy.name, record.project or None, owner)
 
 
 def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | None = None) -> frozenset[str]:
@@ -84,12 +84,12 @@ def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
     return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
 
 
-def excess(
+def excess_grants(
     policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
-    """Why the giver cannot give what the request asks for, in words; empty where he can.
+    """Return why the giver cannot grant the request, in words; empty if it can.
 
-    What `old` has already is not given.
+    What `old` has already is not granted.
     """
     if giver is None:
         return ""
@@ -101,7 +101,7 @@ def excess(
     return _excess(policy, giver, scopes, ends)
 
 
-def rotation_excess(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
+def excess_grants_of_rotation(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
     """Return why the giver cannot get the text of a token's successor; empty if it can."""
     if giver is None or giver.digest == record.digest:
         return ""

@@ -72,8 +72,8 @@ class Refusal(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class Dialect(msgspec.Struct, frozen=True):
-    """How a product's own API for tokens speaks: see the module."""
+class TokenApiMapping(msgspec.Struct, frozen=True):
+    """How a product names the fields and refusals of its own API for tokens."""
 
     fields: Mapping[str, str]
     """The FIELDS that are shown, in their order, to the product's names."""
@@ -82,8 +82,8 @@ class Dialect(msgspec.Struct, frozen=True):
     """The answers by code."""
 
 
-OWN = Dialect({name: name for name in FIELDS}, frozenset(), {})
-"""The dialect of a policy that defines none."""
+DEFAULT_MAPPING = TokenApiMapping({name: name for name in FIELDS}, frozenset(), {})
+"""The mapping of a policy that defines none."""
 
 
 CLIENT_HOST = "client"
@@ -266,7 +266,7 @@ class Policy(msgspec.Struct, frozen=True):
     """The plans by name; a policy without plans has one, named by the empty string."""
     last_used_resolution_seconds: int
     errors: Mapping[str, bytes]
-    """Status or reason to the JSON content of the product's own dialect."""
+    """Status or reason to the JSON content of the product's own error format."""
     rule_count: int
     test_count: int
     has_cache: bool = False
@@ -282,8 +282,8 @@ class Policy(msgspec.Struct, frozen=True):
     """It differs if the file says something else (core/policies/versions.py)."""
     has_own_plans: bool = False
     """Whether a token's own plan overrides its owner's."""
-    management: Dialect = OWN
-    """The dialect of rules that manage tokens."""
+    management: TokenApiMapping = DEFAULT_MAPPING
+    """The mapping of rules that manage tokens."""
     credential_fields: frozenset[bytes] = USUAL
     """The fields that can hold a token of any policy: none of them reaches a backend."""
 
@@ -322,7 +322,10 @@ class Policy(msgspec.Struct, frozen=True):
         return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
     def effective_scopes(self, grantors: Sequence[str], plan: str) -> str:
-        """What all of `grantors` hold and the plan covers; implied ones are named where more than the token decides."""
+        """Return the scopes that all of `grantors` hold and the plan covers.
+
+        If more than the token decides, implied scopes are listed too.
+        """
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
         if held is None and len(grantors) == 1:
             return grantors[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(grantors[0].split())

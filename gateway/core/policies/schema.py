@@ -383,6 +383,6 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     quotas: dict[str, str | QuotaTable] = {}
     rules: Annotated[list[RuleTable], Meta(min_length=1)]
     errors: dict[str, dict[str, Any]] = {}
-    """Status or reason to the JSON content that replaces problem details, in the product's own dialect."""
+    """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None
     tests: list[TestTable] = []

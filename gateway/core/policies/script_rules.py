@@ -10,7 +10,7 @@ from gateway.core.quotas.model import FIXED_WINDOW, Quota
 
 
 def encode_script_rule(rule: Rule) -> bytes:
-    """Return a rule as adapters/scripts/admit.lua reads it."""
+    """Encode a rule as adapters/scripts/admit.lua reads it."""
     return msgspec.json.encode(
         {
             "policy": rule.policy.name,

@@ -1,7 +1,7 @@
 """The charging of a request's quotas: the reference model of adapters/scripts/charging.lua, for simulation.
 
-`charge` and `refund` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
-has counted for the same limit; a property test holds them equal. Whose states they are is the caller's to know:
+`charge` and `refund` return what the scripts return for the same quotas, states, cost and time, unless another
+algorithm has counted for the same limit; a property test holds them equal. The caller must know whose states they are:
 `partitions.holder_of` says who shares them.
 """
 

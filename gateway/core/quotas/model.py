@@ -195,9 +195,9 @@ def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:
 
 
 def retry_after_seconds(windows: Sequence[Window], now: int, who: str) -> int:
-    """Return the seconds until the request fits into all of `windows`, and a share that is the asker's own.
+    """Return the seconds until the request fits into all of `windows`, at least one, plus a share.
 
-    At least one. The share is always the same for the same `who`.
+    The share is constant for `who`.
     """
     wait = max((window.wait_seconds(now) for window in windows), default=0)
     spread = max((window.spread_seconds(now) for window in windows), default=0)

@@ -18,7 +18,7 @@ from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Response, ResponseHead
 from gateway.core.http.problems import DETAIL, PROBLEM_JSON
-from gateway.core.policies.model import ASKED, STATUSES, Dialect, Policy
+from gateway.core.policies.model import ASKED, STATUSES, Policy, TokenApiMapping
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.records import TokenRecord
@@ -31,7 +31,7 @@ MAXIMUM_CONTENT_BYTES = 64 * 1024
 JSON = b"application/json"
 
 
-def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
+def parse_asked(mapping: TokenApiMapping, content: bytes) -> dict[str, Any]:
     """Return what the content asks for, under our names. Raise ChangeRefused if it is no such call."""
     try:
         asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
@@ -39,11 +39,11 @@ def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
         raise ChangeRefused("the content is not JSON") from error
     if not isinstance(asked, dict):
         raise ChangeRefused("the content is not a JSON object")
-    own = {theirs: ours for ours, theirs in dialect.fields.items() if ours in ASKED}
+    own = {theirs: ours for ours, theirs in mapping.fields.items() if ours in ASKED}
     for name in asked:
         if name not in own:
             raise ChangeRefused(unknown_name("field", name[:64], own))
-    return {own[name]: _read_value(dialect, own[name], value) for name, value in asked.items()}
+    return {own[name]: _read_value(mapping, own[name], value) for name, value in asked.items()}
 
 
 def build_request(
@@ -101,15 +101,15 @@ def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView
     return record.owner == asker.owner and asker.project in ("", record.project)
 
 
-def build_token(dialect: Dialect, view: TokenView, text: str = "") -> dict[str, Any]:
+def build_token(mapping: TokenApiMapping, view: TokenView, text: str = "") -> dict[str, Any]:
     """Build the JSON of a token in the product's words, with its `text` if it was just created."""
-    told = {theirs: _TELL[ours](view) for ours, theirs in dialect.fields.items() if ours in _TELL}
-    for ours in dialect.integers:
-        value = told.get(dialect.fields.get(ours, ""))
+    told = {theirs: _TELL[ours](view) for ours, theirs in mapping.fields.items() if ours in _TELL}
+    for ours in mapping.integers:
+        value = told.get(mapping.fields.get(ours, ""))
         if isinstance(value, str) and value.isdecimal() and value.isascii():
-            told[dialect.fields[ours]] = int(value)
-    if text and "token" in dialect.fields:
-        told[dialect.fields["token"]] = text
+            told[mapping.fields[ours]] = int(value)
+    if text and "token" in mapping.fields:
+        told[mapping.fields["token"]] = text
     return told
 
 
@@ -126,10 +126,10 @@ def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
     """Build the answer to a refused change: the product's own, or its `[errors]` for the status, or problem details."""
     refusal = policy.management.refusals.get(refused.code)
     status = refusal.status if refusal else STATUSES.get(refused.code, 400)
-    dialect = refusal.content if refusal else policy.errors.get(str(status))
+    error_format = refusal.content if refusal else policy.errors.get(str(status))
     detail = str(refused)
-    if dialect is not None:
-        content, kind = dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1]), JSON
+    if error_format is not None:
+        content, kind = error_format.replace(DETAIL, msgspec.json.encode(detail)[1:-1]), JSON
     else:
         problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
         content = msgspec.json.encode({**problem, "code": refused.code, "request_id": request_id})
@@ -142,16 +142,16 @@ def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
     return Response(ResponseHead(status, fields), content)
 
 
-def _read_value(dialect: Dialect, field: str, value: object) -> Any:
+def _read_value(mapping: TokenApiMapping, field: str, value: object) -> Any:
     if field in ("not_before", "expires_at"):
-        return None if value is None else _read_time(dialect.fields[field], value)
+        return None if value is None else _read_time(mapping.fields[field], value)
     if field == "description" and value is None:
         return ""
     kind = _KINDS[field]
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ChangeRefused(f"{dialect.fields[field]}: {error}") from error
+        raise ChangeRefused(f"{mapping.fields[field]}: {error}") from error
 
 
 def _read_time(name: str, value: object) -> int:

@@ -98,7 +98,7 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int
     """It is 499 if the client had left before the answer."""
     ended: str
-    """How the answer ended: messages.Ended."""
+    """How the answer ended: core/http/messages.Ended."""
     sent_bytes: int
     """Bytes of content."""
     duration_seconds: float
@@ -109,7 +109,7 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     token_name: str = ""
     reason: str = ""
     upstream_error: str = ""
-    """Why the backend failed, even if another answer could be given: upstream_causes.Cause."""
+    """Why the backend failed, even if another answer could be given: core/upstream/causes.Cause."""
     cache: str = ""
     plan: str = ""
     lineage: str = ""

@@ -85,8 +85,8 @@ def build_request_fields(
 ) -> list[Field]:
     """Return the field lines for the backend: the client's that may pass, then the gateway's own.
 
-    The credential never passes, nor do the fields in `dropped`. `scopes` are the effective ones, of all grantors that
-    decide on them. There is no Host where the policy leaves it to the target.
+    The credential never passes, nor do the fields in `dropped`. `scopes` are the effective ones. There is no Host if
+    the policy leaves it to the target.
     """
     passed = _remove(head.fields, removed_fields(policy, dropped))
     authority, hops = head.authority.encode("ascii"), hops_left(head)

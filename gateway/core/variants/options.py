@@ -7,7 +7,7 @@ Rule 3: a value that a client sent is never repeated to it: it might be a secret
 
     query   = *( "&" ) option *( "&" *option )
     option  = name [ "=" value ]          ; percent-encoded UTF-8, "+" for a space
-    list    = "" / "*" / element *( "," element )    ; "" and "*" stand for all
+    list    = "" / "*" / element *( "," element )    ; "" as if it were absent, "*" all
 
 The offer of a rule is data: a page builds its form from it, a client its help.
 """

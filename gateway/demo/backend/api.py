@@ -1,7 +1,7 @@
 """The example backend: a product with workspaces, tokensets and translations, and no token system.
 
-Rule: it believes the gateway's `X-Gateway-*` fields and checks no credential, so nothing but the gateway may
-reach it. What another owner has is answered exactly as what does not exist.
+Rule: it trusts the gateway's `X-Gateway-*` fields and checks no credential, so only the gateway may reach it. What
+another owner has is answered exactly as what does not exist.
 
     python -m gateway.demo.backend.api --listen 127.0.0.1:9001
 """
@@ -30,7 +30,7 @@ MAX_PORT = 65_535
 
 
 def create_backend(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Litestar:
-    """The application with a fresh state; `app.state.request_counts` counts what arrived, by path."""
+    """Build the application with a fresh state; `app.state.request_counts` counts requests by path."""
     counts = Counter[str]()
     catalog = Catalog(now)
 
@@ -147,7 +147,7 @@ def answer_failure(_: Request[Any, Any, State], failure: Exception) -> Response[
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, an IPv6 address in brackets; ArgumentTypeError for anything else."""
+    """Parse `HOST:PORT`, an IPv6 address in brackets. Raise ArgumentTypeError for anything else."""
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")

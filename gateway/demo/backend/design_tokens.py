@@ -54,7 +54,7 @@ _OPAQUE_HEX_LENGTH = len("#rrggbb")
 
 
 class DesignToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A named value; `modes` holds what differs from `value` in a mode."""
+    """A named value; `modes` has the values that differ in a mode."""
 
     name: TokenName
     type: TokenType
@@ -63,7 +63,7 @@ class DesignToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 def validate_tokens(tokens: Sequence[DesignToken]) -> None:
-    """ValueError, naming the token, unless the tokens can be exported in every mode."""
+    """Raise ValueError that names the token unless the tokens can be exported in every mode."""
     names = Counter(token.name for token in tokens)
     groups = {prefix for name in names for prefix in accumulate(name.split("."), "{}.{}".format) if prefix != name}
     for name, count in names.items():
@@ -74,18 +74,19 @@ def validate_tokens(tokens: Sequence[DesignToken]) -> None:
 
 
 def resolve_tokens(tokens: Sequence[DesignToken], mode: Mode) -> tuple[DesignToken, ...]:
-    """The same tokens with plain values, as they are in `mode`.
+    """Return the tokens with plain values, as they are in `mode`.
 
-    ValueError, naming the tokens: an alias to nothing, to another type or around a cycle, a malformed value.
+    Raise ValueError that names the tokens: an alias to nothing, to another type or around a cycle, or a malformed
+    value.
     """
     by_name = {token.name: token for token in tokens}
     return tuple(DesignToken(token.name, token.type, _resolve_value(by_name, token, mode)) for token in tokens)
 
 
 def build_document(tokens: Sequence[DesignToken]) -> bytes:
-    """The canonical document that the gateway makes every format and mode of: as written, aliases and all.
+    """Build the canonical document from which the gateway makes every format and mode: as written, with aliases.
 
-    Fonts are a list: what is one text to a designer would be the name of one font.
+    Fonts are a list: one text would be the name of one font.
     """
     written = [
         {
@@ -100,7 +101,7 @@ def build_document(tokens: Sequence[DesignToken]) -> bytes:
 
 
 def render_json(resolved: Iterable[DesignToken]) -> bytes:
-    """Canonical JSON in the shape of the Design Tokens Community Group: nested groups, `$type`, `$value`."""
+    """Render canonical JSON in the Design Tokens Community Group's form: nested groups, `$type`, `$value`."""
     root: dict[str, Any] = {}
     for token in resolved:
         *groups, last = token.name.split(".")
@@ -112,7 +113,7 @@ def render_json(resolved: Iterable[DesignToken]) -> bytes:
 
 
 def render_css(resolved: Iterable[DesignToken], mode: Mode) -> bytes:
-    """A style sheet of custom properties; a typography token becomes one property for each of its parts."""
+    """Render a style sheet of custom properties; a typography token becomes one property for each of its parts."""
     lines = [f"  {name}: {value};" for token in resolved for name, value in _build_properties(token)]
     return "\n".join([":root {", f"  color-scheme: {mode};", *lines, "}", ""]).encode()
 
@@ -135,7 +136,10 @@ def _resolve_value(tokens: Mapping[str, DesignToken], token: DesignToken, mode: 
 
 
 def _follow(tokens: Mapping[str, DesignToken], mode: Mode, value: Value, type_: str, chain: tuple[str, ...]) -> Value:
-    """The value at the end of the aliases; a loop, since a client may chain more than Python may recurse."""
+    """Return the value at the end of the aliases.
+
+    This is a loop, as a client may chain more than Python can recurse.
+    """
     while isinstance(value, str) and (alias := _ALIAS.fullmatch(value)):
         name = alias[1]
         if name in chain:

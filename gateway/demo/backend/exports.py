@@ -1,4 +1,4 @@
-"""The example backend's exports: what clients pull, and the gateway keeps for them."""
+"""The example backend's exports, which clients pull and the gateway stores."""
 
 from email.utils import format_datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The scripts and core's twin on the same histories: whatever the quotas, the same to the millisecond."""
+"""The scripts and their reference model on the same histories: whatever the quotas, the same to the millisecond."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ Counter = tuple[str, str, str]
 """Whom it counts against, who that is, its name."""
 
 
-class Twin:
+class ReferenceModel:
     """The states of all counters, kept by core alone."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
     records = [msgspec.structs.replace(one, overrides=mine) for one, mine in zip(RECORDS, own, strict=True)]
     history = data.draw(st.lists(steps, min_size=1, max_size=40))
     async with open_bench(store_url, records) as bench:
-        twin, now, charged = Twin(), START, list[tuple[Rule, AdmissionFacts]]()
+        model, now, charged = ReferenceModel(), START, list[tuple[Rule, AdmissionFacts]]()
         for gap, action, who, where, number, units in history:
             now += gap
             bench.at(now)
@@ -85,11 +85,11 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
                 rule = rule_with(quotas, number)
                 facts = await bench.admit(rule, records[who], ADDRESSES[where])
                 known = effective_quotas(rule.allotments["pro"].quotas, records[who].overrides, now)
-                keys, states = twin.read(known, facts)
+                keys, states = model.read(known, facts)
                 named = facts.request.lease if facts.is_charged else ""
                 lease = f"lease-{int(named[6:])}" if named else "refused"
                 expected = charge(known, states, number, now, lease)
-                twin.write(keys, expected.states)
+                model.write(keys, expected.states)
                 assert expected.is_charged == facts.is_charged
                 assert expected.windows == facts.windows
                 if facts.is_charged:
@@ -97,16 +97,16 @@ async def test_the_scripts_and_core_agree_on_any_history(store_url: str, data: s
             elif charged:
                 rule, facts = charged.pop(number % len(charged))
                 counted = [window.quota for window in facts.windows if window.fits_at is None]
-                keys, states = twin.read(counted, facts)
+                keys, states = model.read(counted, facts)
                 if action == "refund":
                     given = min(units, facts.cost)
                     await bench.refund(rule, facts, given)
-                    twin.write(keys, refund(counted, states, given, facts.now, now))
+                    model.write(keys, refund(counted, states, given, facts.now, now))
                 elif facts.request.lease:
                     with bench.refunds.in_flight(facts):
                         pass
                     await bench.refunds.drain()
-                    twin.write(keys, release(states, facts.request.lease))
+                    model.write(keys, release(states, facts.request.lease))
 
 
 roomy_quotas = st.lists(

@@ -184,13 +184,13 @@ def test_without_a_rule_nothing_matches() -> None:
     assert match(load(SHOP), method="DELETE") is None
 
 
-def test_a_dialect_is_kept_as_json() -> None:
-    """The content of a dialect is encoded once, when the policy is loaded."""
+def test_an_error_format_is_kept_as_json() -> None:
+    """The content of an error format is encoded once, when the policy is loaded."""
     assert {"404": b'{"error":"nothing here"}', "insufficient_plan": b'{"error":"upgrade"}'} == POLICY.errors
 
 
-def test_every_status_and_reason_can_have_a_dialect() -> None:
-    """A dialect may answer each reason and each status that the gateway gives, and no others."""
+def test_every_status_and_reason_can_have_an_error_format() -> None:
+    """An error format may answer each reason and each status that the gateway gives, and no others."""
     expected = {str(problem.status) for problem in PROBLEMS.values()} | {str(reason) for reason in PROBLEMS}
     assert sorted(expected) == DIALECT_KEYS
 

@@ -10,7 +10,7 @@ import hiredis
 from tests.support.raw import RawBackend
 
 
-class TellingRedis:
+class ScriptedRedis:
     """Answers WAITAOF with `answer`: how many disks, ours and replicas', have all; an error of Redis if it is text."""
 
     def __init__(self, port: int) -> None:
@@ -48,9 +48,9 @@ class TellingRedis:
 
 
 @contextmanager
-def telling(port: int) -> Iterator[TellingRedis]:
+def scripted_redis(port: int) -> Iterator[ScriptedRedis]:
     """Such a Redis in front of the one on the port."""
-    made = TellingRedis(port)
+    made = ScriptedRedis(port)
     with RawBackend(made.behave) as running:
         made.url = f"redis://127.0.0.1:{running.port}/0"
         yield made

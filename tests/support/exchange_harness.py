@@ -65,7 +65,7 @@ class Pieces:
         self.is_closed = True
 
 
-class Room:
+class ExchangeHarness:
     """An exchange with what it needs, and one token."""
 
     def __init__(
@@ -85,9 +85,11 @@ class Room:
         self.encoder = ContentEncoder()
         self.content_store = content_store = ContentStore(self.exports, self.encoder, counts=counts)
         parts = (self.exports, content_store, self.fetches, self.upstreams, counts)
-        documents = ExportCache(content_store, UpstreamFetcher(*parts, instance="room"), self.fetches, Counter())
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, instance="harness"), self.fetches, Counter())
         self.renderer = ProcessRenderer()
-        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, self.exports, self.renderer), instance="room")
+        self.fetcher = UpstreamFetcher(
+            *parts, VariantBuilder(documents, self.exports, self.renderer), instance="harness"
+        )
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, counts)
         self.refunds = RedisQuotaRefunds(self.connection, request_ids().__next__)
         self.now = NOW
@@ -118,7 +120,7 @@ class Room:
         await RedisTokens(self.connection).create(record)
 
     async def close(self) -> None:
-        self.streams.close()
+        self.streams.stop()
         await self.export_cache.close()
         await self.fetcher.close()
         self.renderer.close()
@@ -164,16 +166,16 @@ class Room:
 
 
 @asynccontextmanager
-async def open_room(
+async def open_exchange(
     *answers: Response | Exception, policy: str = SMALL, plan: str = "open", failures: FailedCredentials | None = None
-) -> AsyncIterator[Room]:
-    """A room with one token of `plan`, whose backend gives the answers one after the other."""
-    room = Room(answers, policy, failures)
+) -> AsyncIterator[ExchangeHarness]:
+    """An exchange with one token of `plan`, whose backend gives the answers one after the other."""
+    harness = ExchangeHarness(answers, policy, failures)
     try:
-        await room.create(make_record(TEXT, plan=plan))
-        yield room
+        await harness.create(make_record(TEXT, plan=plan))
+        yield harness
     finally:
-        await room.close()
+        await harness.close()
 
 
 def field(response: Response, name: bytes) -> bytes | None:
@@ -181,9 +183,9 @@ def field(response: Response, name: bytes) -> bytes | None:
     return field_value(response.head.fields, name)
 
 
-def asked(room: Room, number: int, name: bytes) -> bytes | None:
+def asked(harness: ExchangeHarness, number: int, name: bytes) -> bytes | None:
     """A field of what the backend was asked."""
-    return field_value(room.upstreams.sent[number].fields, name)
+    return field_value(harness.upstreams.sent[number].fields, name)
 
 
 def cache_status(answer: Response) -> bytes | None:

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
+from gateway.core.cache.backend_fields import AS_IT_IS, backend_fields, build_whole_fields, read_selection
 from gateway.core.cache.reuse import Forward, Reuse, plan_answer
-from gateway.core.cache.told import AS_IT_IS, build_whole_fields, read_selection, told
 from gateway.core.http.messages import Field, RequestHead, field_values
 from gateway.core.policies.model import FieldEdits, Rule
 from gateway.core.upstream.client_fields import fold_all
@@ -88,7 +88,7 @@ def test_what_the_policy_sets_is_the_same_for_all() -> None:
 def test_what_passes_as_it_is_is_read_from_the_request(field: Field) -> None:
     """Nothing is built for it: this is on the way of every stored answer that varies."""
     request = make_request(field)
-    assert request.fields is told([field[0]], request, admit(FIXED))
+    assert request.fields is backend_fields([field[0]], request, admit(FIXED))
 
 
 def test_a_whole_answer_is_asked_for_as_it_is() -> None:

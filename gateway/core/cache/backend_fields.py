@@ -32,10 +32,10 @@ def build_whole_fields(request: RequestHead, admission: Authorized) -> list[Fiel
 
 def read_selection(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Selection:
     """Return the values of the named fields that the backend gets."""
-    return select(names, told(names, request, admission))
+    return select(names, backend_fields(names, request, admission))
 
 
-def told(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Fields:
+def backend_fields(names: Collection[bytes], request: RequestHead, admission: Authorized) -> Fields:
     """Return fields that have the backend's values of the named ones.
 
     They are the client's own if all of them pass unchanged, which costs nothing.

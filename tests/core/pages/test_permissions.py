@@ -5,12 +5,12 @@ import pytest
 
 from gateway.core.pages.permissions import (
     EVERYTHING,
-    Reach,
+    AccessScope,
     as_given,
-    excess,
+    excess_grants,
+    excess_grants_of_rotation,
+    find_access,
     grantable,
-    reach_of,
-    rotation_excess,
     why_none,
 )
 from gateway.core.tokens.changes import TokenChange, TokenRequest
@@ -24,10 +24,10 @@ NOW = 1_800_000_000
 
 def test_a_tokens_holder_reaches_what_it_is_bound_to() -> None:
     """The tokens of its project, and of no other project or policy."""
-    reach = reach_of(make_record(project="website"), POLICIES)
-    assert Reach("small", "website", None) == reach
+    access = find_access(make_record(project="website"), POLICIES)
+    assert AccessScope("small", "website", None) == access
     assert [True, False, False] == [
-        reach.covers(record)
+        access.covers(record)
         for record in (
             make_record("sml_b", project="website"),
             make_record("sml_b", project="app"),
@@ -38,18 +38,18 @@ def test_a_tokens_holder_reaches_what_it_is_bound_to() -> None:
 
 def test_a_token_of_no_policy_or_bound_to_nothing_reaches_nothing() -> None:
     """It opens no page."""
-    assert reach_of(make_record(policy="gone"), POLICIES) is None
-    assert reach_of(make_record(project=""), POLICIES) is None
+    assert find_access(make_record(policy="gone"), POLICIES) is None
+    assert find_access(make_record(project=""), POLICIES) is None
 
 
 def test_reach_is_only_ever_narrowed() -> None:
-    """By what lies within it; anything else is out of reach."""
-    reach = Reach("small", "website", None)
-    assert reach == reach.narrowed("small", "website", None)
-    assert Reach("small", "website", "ada") == reach.narrowed(None, None, "ada")
-    assert None is reach.narrowed("other", None, None)
-    assert None is reach.narrowed("small", "app", None)
-    assert Reach("small", "app", None) == EVERYTHING.narrowed("small", "app", None)
+    """By what lies within it; anything else is out of access."""
+    access = AccessScope("small", "website", None)
+    assert access == access.narrowed("small", "website", None)
+    assert AccessScope("small", "website", "ada") == access.narrowed(None, None, "ada")
+    assert None is access.narrowed("other", None, None)
+    assert None is access.narrowed("small", "app", None)
+    assert AccessScope("small", "app", None) == EVERYTHING.narrowed("small", "app", None)
 
 
 def test_nobody_gives_a_scope_that_he_lacks() -> None:
@@ -58,8 +58,8 @@ def test_nobody_gives_a_scope_that_he_lacks() -> None:
     assert {"read", "write"} == grantable(POLICY, writer) == grantable(POLICY, None)
     assert {"read"} == grantable(POLICY, reader)
     wanted = TokenRequest(name="x", project="website", scopes=("read", "write"))
-    assert ["", ""] == [excess(POLICY, giver, wanted) for giver in (writer, None)]
-    assert "does not hold write" in excess(POLICY, reader, wanted)
+    assert ["", ""] == [excess_grants(POLICY, giver, wanted) for giver in (writer, None)]
+    assert "does not hold write" in excess_grants(POLICY, reader, wanted)
 
 
 @pytest.mark.parametrize(("ends", "is_refused"), [(NOW, False), (NOW - 1, False), (NOW + 1, True), (None, True)])
@@ -67,15 +67,15 @@ def test_nothing_is_given_for_longer_than_one_has_it(ends: int | None, is_refuse
     """Neither a later end nor none."""
     giver = make_record(expires_at=NOW)
     wanted = TokenRequest(name="x", project="website", scopes=("read",), expires_at=ends)
-    assert is_refused == bool(excess(POLICY, giver, wanted))
+    assert is_refused == bool(excess_grants(POLICY, giver, wanted))
 
 
 def test_what_a_token_has_already_is_not_given_again() -> None:
     """A form that sends back what there is asks for nothing."""
     giver, old = make_record(scopes="read", expires_at=NOW), make_record("sml_b", scopes="read write", expires_at=None)
     same = TokenChange(name="renamed", scopes=("read", "write"), expires_at=None)
-    assert "" == excess(POLICY, giver, same, old)
-    assert excess(POLICY, giver, same, make_record("sml_b", scopes="read"))
+    assert "" == excess_grants(POLICY, giver, same, old)
+    assert excess_grants(POLICY, giver, same, make_record("sml_b", scopes="read"))
 
 
 def test_what_is_made_stays_bound_to_its_maker() -> None:
@@ -107,10 +107,14 @@ def test_making_tokens_needs_what_making_children_needs() -> None:
 def test_a_rotation_gives_away_no_more_than_one_has() -> None:
     """The successor's text is shown: so it must not hold more, last longer or be somebody else's."""
     giver = make_record(scopes="read", expires_at=NOW, owner="ada")
-    assert "" == rotation_excess(POLICY, giver, giver)
-    assert "" == rotation_excess(POLICY, giver, make_record("sml_b", scopes="read", expires_at=NOW, owner="ada"))
-    assert "" == rotation_excess(POLICY, None, make_record("sml_b", scopes="write", owner="bob"))
+    assert "" == excess_grants_of_rotation(POLICY, giver, giver)
+    assert "" == excess_grants_of_rotation(
+        POLICY, giver, make_record("sml_b", scopes="read", expires_at=NOW, owner="ada")
+    )
+    assert "" == excess_grants_of_rotation(POLICY, None, make_record("sml_b", scopes="write", owner="bob"))
     for changes in ({"scopes": "write"}, {"expires_at": None}, {"owner": "bob"}, {"owner": ""}, {"plan": "pro"}):
         record = make_record("sml_b", **{"scopes": "read", "expires_at": NOW, "owner": "ada", **changes})
-        assert rotation_excess(POLICY, giver, record)
-    assert rotation_excess(POLICY, make_record(scopes="read"), make_record("sml_b", scopes="read", owner="bob"))
+        assert excess_grants_of_rotation(POLICY, giver, record)
+    assert excess_grants_of_rotation(
+        POLICY, make_record(scopes="read"), make_record("sml_b", scopes="read", owner="bob")
+    )
