@@ -177,7 +177,7 @@ def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snipp
 
 
 def _field_option(policy: Policy) -> str:
-    """The option of gateway-pull that says which field carries the token, if it is not Authorization."""
+    """Return the option of gateway-pull that names the field of the token, if it is not Authorization."""
     name = field_line(policy, "").partition(":")[0]
     return "" if name == "Authorization" else f" --field {name}"
 
