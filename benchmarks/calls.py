@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,8 +54,8 @@ class Calls:
         return [f"{frame.f_code.co_filename[len(PACKAGE) + 1 :]}:{frame.f_code.co_qualname}" for frame in self.frames]
 
 
-async def count_hit(folder: Path, redis_url: str, *, has_access_log: bool) -> list[str]:
-    """Return the calls of one cached hit."""
+async def count_hit(folder: Path, redis_url: str, *, has_access_log: bool, is_recognised: bool = False) -> list[str]:
+    """Return the calls of one cached hit, of a request that is read, or of one that is recognised."""
     loop = asyncio.get_running_loop()
     answer = build_answer(CONTENT)
     backend = await loop.create_server(lambda: Backend(answer, answer, answer), "127.0.0.1", 0)
@@ -63,7 +64,13 @@ async def count_hit(folder: Path, redis_url: str, *, has_access_log: bool) -> li
     text = POLICY.format(port=backend.sockets[0].getsockname()[1], algorithms="")
     (policies / "bench.toml").write_text(text)
     access_log = str(folder / "access.log") if has_access_log else ""
-    settings = Settings(redis_url=redis_url, policies=str(policies), access_log=access_log, redis_timeout=5)
+    settings = Settings(
+        redis_url=redis_url,
+        policies=str(policies),
+        access_log=access_log,
+        redis_timeout=5,
+        recognition="on" if is_recognised else "off",
+    )
     head = HEAD.format(token=await _mint(settings)).encode()
     listener, calls = bind("127.0.0.1:0"), Calls()
     listener.listen()
@@ -102,20 +109,23 @@ def main() -> None:
     executable = shutil.which("redis-server")
     if executable is None:
         raise SystemExit("this needs redis-server on the PATH (on Debian: apt-get install redis-server)")
-    for has_access_log in (False, True):
+    for is_recognised, has_access_log in product((False, True), (False, True)):
         with tempfile.TemporaryDirectory(prefix="gateway-calls-") as folder:
             store = RedisServer(executable, Path(folder))
             try:
-                names = uvloop.run(count_hit(Path(folder), store.url, has_access_log=has_access_log))
+                counting = count_hit(
+                    Path(folder), store.url, has_access_log=has_access_log, is_recognised=is_recognised
+                )
+                names = uvloop.run(counting)
             finally:
                 store.stop()
         if is_listed:
             sys.stdout.write("\n".join(names) + "\n")
         files = {name.partition(":")[0] for name in names}
         log = "with an access log" if has_access_log else "without an access log"
-        sys.stdout.write(
-            f"a cached hit, {log}: {len(names)} calls of {len(set(names))} functions in {len(files)} files\n"
-        )
+        kind = "recognised" if is_recognised else "cached"
+        counts = f"{len(names)} calls of {len(set(names))} functions in {len(files)} files"
+        sys.stdout.write(f"a {kind} hit, {log}: {counts}\n")
 
 
 if __name__ == "__main__":

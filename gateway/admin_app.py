@@ -36,7 +36,7 @@ from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.pages.common import Pages, build_templates
-from gateway.pages.router import build_pages, tell_http
+from gateway.pages.router import build_pages, render_http_error
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.pipeline.authenticator import Authenticator
 from gateway.server.requests import RequestAcceptor
@@ -122,13 +122,6 @@ class Administration:
             await self.redis.close()
 
 
-def create_admin(
-    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
-) -> Litestar:
-    """Build the admin listener's application; as in `create_app`, a `client` is shared with others."""
-    return build_application(Administration(settings or read_settings(), client, clock))
-
-
 def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
     """Build the admin listener as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
@@ -142,7 +135,7 @@ def build_application(administration: Administration) -> Litestar:
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        gc.freeze()  # as in app.py: what is there by now stays
+        gc.freeze()  # as in app.py: the objects that exist now stay
         reload = partial(administration.policies.reload_beside, is_asked_for=True)
         tasks = (
             asyncio.create_task(administration.policies.watch(lambda: None)),
@@ -158,5 +151,5 @@ def build_application(administration: Administration) -> Litestar:
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
-    pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
+    pages, tell = build_pages(administration.pages), partial(render_http_error, administration.pages)
     return build_admin(administration, [pages, api, metrics], run, tell, build_templates(), build_openapi())

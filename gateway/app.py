@@ -44,6 +44,7 @@ from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
@@ -103,8 +104,8 @@ class Gateway:
         self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
-        failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
-        self.authenticator = Authenticator(failures, settings.token_pepper.encode())
+        self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
+        self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -117,6 +118,23 @@ class Gateway:
             usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
+        )
+
+    def build_recognition(self, new_id: Callable[[], str], *, verifies: bool) -> Recognition:
+        """Return what answers requests whose bytes were seen before; see settings.Settings.recognition."""
+        return Recognition(
+            policies=self.policies,
+            admissions=self.admissions,
+            releases=self.refunds,
+            recall=self.exports.recall,
+            offered=self.encoder.offered,
+            access_log=self.access_log,
+            usage_counter=self.usage_counter,
+            failures=self.failures,
+            counts=self.cache_counts,
+            clock=time.time,
+            new_id=new_id,
+            verifies=verifies,
         )
 
     def set_time(self, milliseconds: int | None) -> None:
@@ -233,17 +251,25 @@ def create_app(settings: Settings | None = None, client: "Client | None" = None)
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
     mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
+    return build_listener(gateway, settings)
+
+
+def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
+    """Return the public listener of a gateway."""
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        gc.freeze()  # the objects that exist now stay: a collection of them would block the loop for 20 ms
         async with gateway.running(gateway.keep_upstreams):
             yield
 
-    acceptor = RequestAcceptor(gateway.policies, time.time, request_ids().__next__, parse_trusted_proxies(settings))
+    new_id = request_ids().__next__
+    acceptor = RequestAcceptor(gateway.policies, time.time, new_id, parse_trusted_proxies(settings))
     proxy = Proxy(gateway.exchange, acceptor)
     forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))
+    mode, capacity = settings.recognition, Capacity(settings.max_requests)
+    recognition = gateway.build_recognition(new_id, verifies=mode == "verify") if mode != "off" else None
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)

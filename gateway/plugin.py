@@ -41,7 +41,6 @@ from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
-    needs_of,
     optional,
     or_token,
     principal_of,
@@ -108,7 +107,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._store = EmbeddedStore() if self.settings.redis_url == EMBEDDED else None
         self._gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
         self._here: tuple[weakref.ref[asyncio.AbstractEventLoop], Gateway] | None = None
-        """The loop that was last, and its gateway: nearly always the only one."""
+        """The last event loop and its gateway, nearly always the only ones."""
         self._handlers: WeakKeyDictionary[Gateway, AppUpstreams] = WeakKeyDictionary()
         self._needed: dict[str, str] = {}
         """The scopes that guards name, each with a handler that needs it."""
@@ -150,7 +149,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
             logger.warning(announce_guard(self.settings.failed_credentials))
         if self.middleware not in app_config.middleware:
             app_config.middleware.insert(0, self.middleware)
-        # The class comes last among the bases of what is raised: any handler of the app's own is found before.
+        # The class is the last base of the exceptions, so that any handler of the app is found before.
         app_config.exception_handlers.setdefault(cast(Any, GatewayRefusal), answer_refusal)
         app_config.dependencies.setdefault("principal", Provide(provide_principal, sync_to_thread=False))
         app_config.lifespan.append(self._run)
@@ -167,7 +166,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         elif isinstance(route, WebSocketRoute):
             handlers = [route.route_handler]
         for handler in handlers:
-            needs = needs_of(handler)
+            needs = self._gate.take_guards(handler)
             for scope in needs.scopes if needs else ():
                 self._needed.setdefault(scope, str(handler))
             if isinstance(handler, HTTPRouteHandler):
@@ -284,7 +283,17 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-NOT_OBEYED = ("listen", "admin_listen", "own_prefix", "sign_in", "workers", "max_requests", "log_format", "log_level")
+NOT_OBEYED = (
+    "listen",
+    "admin_listen",
+    "own_prefix",
+    "sign_in",
+    "workers",
+    "max_requests",
+    "recognition",
+    "log_format",
+    "log_level",
+)
 """Settings that the app's server decides instead of the plugin."""
 NO_STORE = (
     "GatewayPlugin: no store is named. Set GATEWAY_REDIS_URL, or write GatewayPlugin(Settings(redis_url=...)): "

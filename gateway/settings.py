@@ -34,55 +34,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
     """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
-    Port 0 is a free one, which the ready line tells."""
+    Port 0 is a free one, which the ready line names."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     own_prefix: str = DEFAULT_PREFIX
-    """Behind which path the public listener has its own addresses, such as /-/health; all others are the backends'."""
+    """Path of the gateway's own addresses on the public listener, such as /-/health; all others are the backends'."""
     sign_in: str = "admin owner project"
     """Whose tokens may open the developer page: of `admin`, `owner` and `project`, separated by spaces. A policy's
     tokens need the `sign_in_scope` of their policy, too."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes that answer requests."""
     upstreams: str = ""
-    """Backends in the place of the policies' own: NAME=URL, several separated by spaces."""
+    """Backends to use instead of the policies' own: NAME=URL, several separated by spaces."""
     token_pepper: str = ""
-    """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
+    """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. A change ends all tokens."""
     redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 0.25
     """Seconds until Redis counts as silent."""
     allow_eviction: bool = False
-    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
+    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is intended."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
     unsent_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
-    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, what is stored is read
+    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, stored content is read
     from Redis as clients take it."""
     export_limit: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of exports that Redis keeps for one project, owner or token; the oldest go first. 0: any number."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000
-    """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
-    quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
+    """Requests that a worker has in progress at once; more are 503 before Redis is asked. The default is about what it
+    answers in 0.25 seconds, the timeout of Redis: those that wait longer would be refused too, but after the work."""
+    recognition: Literal["on", "off", "verify"] = "on"
+    """Whether a request whose bytes were seen before is answered without parsing it again; Redis is asked all the same.
+    `verify` also answers it the long way, compares both answers, and logs each difference."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
-    """Seconds that requests under way are given to end when the gateway stops."""
+    """Seconds that requests in progress may take to end when the gateway stops."""
     failed_credentials: str = ""
-    """How many credentials that nobody was given one address may present; empty: any number."""
+    """How many unknown credentials one address may present, such as 100/minute; empty: any number."""
     trusted_proxies: str = ""
-    """Networks of the proxies in front: CIDR, separated by spaces; `unix` is whoever may open the Unix socket."""
+    """Networks of trusted proxies: CIDR, separated by spaces; `unix` is every process that may open the Unix socket."""
     forwarding_field: ForwardingField = "x-forwarded-for"
-    """Where they say whose request it is; `forwarded` is RFC 7239."""
+    """The field in which trusted proxies name the client; `forwarded` is RFC 7239."""
     assertion_key: str = ""
     """Private Ed25519 keys in PEM form, or the file that has them: the first signs assertions, all are published."""
     assertion_issuer: str = "gateway"
-    """Who asserts (`iss`)."""
+    """The issuer of assertions (`iss`)."""
     instance: str = ""
-    """What tells this gateway from others in CDN-Loop; empty: made up at each start. Nodes behind one address may share
-    it, so that a loop through that address is seen at once."""
+    """The name of this gateway in CDN-Loop; empty: a new one at each start. Nodes behind one address may share it, so
+    that a loop through that address is detected at once."""
     access_log: str = ""
-    """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
+    """Where access records go, as JSON lines: a file, `-` for standard output, empty for none."""
     log_format: Literal["text", "json"] = "text"
-    """How the log on standard error is written."""
+    """Format of the log on standard error."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is least of what it says."""
+    """The least severe level that the log has."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in SECRETS}
@@ -146,7 +149,7 @@ def describe_settings() -> dict[str, str]:
 def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
     """Find variables that look like settings but are none: otherwise a setting with a typo would be ignored."""
     known = [name.upper() for name in Settings.__struct_fields__]
-    # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
+    # Kubernetes sets variables for other services: for one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
     services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
     others = (*NO_SETTINGS, *(f"{service}{kind}" for service in services for kind in ("SERVICE_", "PORT")))
     for variable in sorted(environment):
@@ -168,8 +171,8 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 def authority_of(listen: str) -> str:
-    """Return the address of a listener as somebody on this machine would write it in a URL."""
-    if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
+    """Return the address of a listener as a URL on this machine has it."""
+    if listen.startswith("unix:"):  # behind a proxy, whose name is unknown here
         return "localhost"
     return f"localhost{listen}" if listen.startswith(":") else listen
 

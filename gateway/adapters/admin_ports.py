@@ -11,7 +11,7 @@ from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
 from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsagePoint
+from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsageKey, UsagePoint
 
 
 class Tokens(Protocol):
@@ -201,10 +201,14 @@ class UsageCounter(Protocol):
         """Count a request in memory; never block and never raise."""
         ...
 
+    def count_key(self, key: UsageKey) -> None:
+        """Count one request as `count_request` does, by what it counts as (usage.build_usage_key)."""
+        ...
+
 
 @runtime_checkable
 class Usage(Protocol):
-    """What all workers of all nodes have counted until a second ago. Methods raise StoreUnavailable.
+    """The counts of all workers of all nodes, until a second ago. Methods raise StoreUnavailable.
 
     Hours and days are of UTC, include the current one, and go back no further than usage.MAXIMUM_HOURS.
     """

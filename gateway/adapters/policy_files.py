@@ -44,7 +44,7 @@ class PolicyFiles:
         self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
         self.object: Callable[[PolicySet], None] = lambda _: None
-        """Raises ConfigurationError if whoever uses the policies cannot go on with a new set."""
+        """Raises ConfigurationError if the rest of the gateway cannot run with a new set."""
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
         self._reloading = asyncio.Lock()
@@ -97,7 +97,7 @@ class PolicyFiles:
             sys.setswitchinterval(SWITCH_SECONDS)
             try:
                 return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
-            except Exception:  # whoever watches the files goes on, and so do hangups
+            except Exception:  # watching the files goes on, and so do hangups
                 logger.exception("policies unchanged: internal error while reading them")
                 return False
             finally:
@@ -119,7 +119,7 @@ class ReadFiles:
 
         def find_mistake(upstream: Upstream) -> Mistake | None:
             for file in upstream.tls.files:
-                self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
+                self._digests[file] = _digest(file)  # before it is read, so that a change meanwhile is noticed
             tls_mistake = _find_tls_mistake(upstream)
             if tls_mistake is not None:
                 return Mistake("$.upstream.tls", tls_mistake)

@@ -38,7 +38,7 @@ class RedisVersions:
     async def find(self) -> dict[str, dict[str, list[str]]]:
         """Return which processes serve each version of each policy. A process without a name is not reported."""
         policies = self._policies.current.policies if self._policies else {}
-        return await self._tell({name: policy.version for name, policy in policies.items()})
+        return await self._publish({name: policy.version for name, policy in policies.items()})
 
     async def look(self) -> None:
         """Report this process, and log what begins and ends. Raise StoreUnavailable."""
@@ -57,7 +57,7 @@ class RedisVersions:
             await self._watching  # never cancelled: a look that is under way is bounded, and keeps its connection whole
             self._watching = None
         try:
-            await self._tell({})
+            await self._publish({})
         except StoreUnavailable as error:
             logger.debug("policies: this process is forgotten later: %s", error)
 
@@ -73,7 +73,7 @@ class RedisVersions:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._is_over.wait()
 
-    async def _tell(self, versions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    async def _publish(self, versions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
         serves = msgspec.json.encode(versions) if versions else b""
         arguments = ["" if self.now is None else self.now, self._process, serves, int(KEEP_SECONDS * 1000)]
         told: list[bytes] = await self._connection.run_script(self._script, [keys.versions()], arguments)

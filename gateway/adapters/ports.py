@@ -6,7 +6,7 @@ The clock is a parameter, so that a test can let time pass.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
@@ -14,12 +14,14 @@ from gateway.core.http.messages import ContentStream, Field, Inform, Response, S
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
+from gateway.core.quotas.model import Quota
+from gateway.core.recognition.lesson import Answered
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
 
 class Closeable(Protocol):
-    """What has connections or tasks that end with the gateway."""
+    """A part with connections or tasks that end with the gateway."""
 
     async def close(self) -> None:
         """End them; what can wait for no other process is finished first."""
@@ -38,20 +40,21 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
         """Return what Redis knows of the token; its quotas are charged if all else lets it pass.
 
+        If Redis has `answered` the same question already, the facts are those of its reply, and it is not asked again.
         It raises StoreUnavailable.
         """
         ...
 
-    def tell(
+    def call_when_found(
         self,
         asked: AdmissionRequest,
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Call `then` with the result of an admission that nobody awaits any more: it happens nevertheless.
+        """Call `then` with the result of an admission that no request awaits any more: it happens nevertheless.
 
         `facts` are what `admit` returned for it; `then` gets None if Redis did not answer.
         """
@@ -149,7 +152,10 @@ class InFlight(Protocol):
 
 
 class QuotaRefunds(Protocol):
-    """What requests give back when they are over: soon, off their path, failing silently and strictly."""
+    """The refunds of requests that are over, and the count of those in flight.
+
+    Both are written soon, off the path of requests. A failure is not reported: the units then stay charged.
+    """
 
     def new_lease(self) -> str:
         """Return a name of its own for a request whose rule counts those in flight."""
@@ -161,6 +167,26 @@ class QuotaRefunds(Protocol):
 
     def in_flight(self, facts: AdmissionFacts) -> InFlight:
         """Return an admitted request, which is counted as in flight already, until the `with` block ends."""
+        ...
+
+
+Recall: TypeAlias = Callable[[str, bytes, bytes], bytes | None]
+"""Gives the content with this name, digest and coding, if this worker has it."""
+
+
+class Releases(Protocol):
+    """What counts requests in flight, for requests that are answered at once."""
+
+    def new_lease(self) -> str:
+        """Return a new name for a request."""
+        ...
+
+    def leased(self, facts: AdmissionFacts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        ...
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: soon it is counted no longer."""
         ...
 
 
@@ -220,6 +246,14 @@ class AccessLog(Protocol):
 
     def append(self, record: AccessRecord) -> None:
         """Take one record; never block and never raise."""
+        ...
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        ...
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `encode` makes it; never blocks and never raises."""
         ...
 
 

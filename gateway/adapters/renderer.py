@@ -47,7 +47,7 @@ class ProcessRenderer:
                 found = await asyncio.wait_for(
                     asyncio.to_thread(process.render, content, form, variant), self._timeout_seconds
                 )
-            except BaseException as error:  # its answer, which nobody waits for any more, would come to the next
+            except BaseException as error:  # its late answer would go to the next caller
                 process.kill()
                 if isinstance(error, TimeoutError):
                     problem = f"rendering it takes more than {self._timeout_seconds:g} seconds"
@@ -71,7 +71,7 @@ class _Process:
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        with held_back():  # a hangup of all the gateway's processes is none of its business
+        with held_back():  # it ignores a hangup that goes to all processes of the gateway
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.adapters.renderer_process"],
                 stdin=subprocess.PIPE,
@@ -93,7 +93,7 @@ class _Process:
         self._process.kill()
         self._process.wait()
         for pipe in (self._jobs, self._outcomes):
-            with suppress(OSError):  # what was not sent yet is for nobody
+            with suppress(OSError):  # the unsent rest is not needed
                 pipe.close()
 
 

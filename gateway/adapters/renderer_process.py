@@ -1,9 +1,9 @@
 """A process that renders: jobs come on its standard input, outcomes go to its standard output.
 
     job     = head form-and-variant document        ; head: the lengths of both, 8 bytes each, big-endian
-    outcome = head what-came-of-it content          ; the middle parts are MessagePack
+    outcome = head result content                   ; form-and-variant and result are MessagePack
 
-It has only what it is sent, runs at a lower priority than the workers, and has a limit of memory.
+It knows only its jobs, runs at a lower priority than the workers, and has a limit of memory.
 """
 
 import contextlib

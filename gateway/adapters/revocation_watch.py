@@ -112,7 +112,7 @@ class StreamWatch:
             facts = await self._find_facts([asked for _, asked in streams if asked.digest]) if entries else []
             return dict(zip(entries, facts, strict=True))
         except StoreUnavailable:
-            pass  # said by the connection; it is asked again as soon as it may be back
+            pass  # logged by the connection; Redis is asked again as soon as it may be back
         except Exception:
             logger.exception("the tokens of %d open streams could not be looked up; trying again", len(entries))
         return {}
@@ -122,7 +122,7 @@ class StreamWatch:
     ) -> None:
         """End the stream if another request for it would be refused."""
         if entry not in self._open:
-            return  # it has come to its end meanwhile
+            return  # it has ended meanwhile
         if facts is not None:
             entry.learn(facts, now)
         if isinstance(asked, AdmissionRequest):

@@ -47,7 +47,7 @@ def _parse_key(pem: str) -> dict[str, Any]:
     try:
         key = algorithm.to_jwk(algorithm.prepare_key(pem), as_dict=True)
     except (InvalidKeyError, TypeError, ValueError):
-        raise ConfigurationError(NO_KEY) from None  # what the library says may tell the key
+        raise ConfigurationError(NO_KEY) from None  # the library's message may contain the key
     if key["crv"] != "Ed25519" or "d" not in key:
         raise ConfigurationError(NO_KEY)
     return key

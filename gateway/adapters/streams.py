@@ -196,12 +196,12 @@ class HeldContent(Pieces):
             self._hold.release()
             self._hold = None
 
-    def __del__(self) -> None:  # nobody sent it, and nobody gave it up
+    def __del__(self) -> None:  # it was neither sent nor closed
         self._release()
 
 
 async def close_unread(content: bytes | ContentStream) -> None:
-    """Close content that nobody reads, which ends the backend's work on it."""
+    """Close content that is not read, which ends the backend's work on it."""
     if not isinstance(content, bytes):
         await content.aclose()
 
@@ -238,7 +238,7 @@ class SharedWork:
 
 
 async def _drop(task: asyncio.Task[Any]) -> None:
-    """Close the content of an answer that nobody takes."""
+    """Close the content of an answer that is not used."""
     with suppress(GatewayError):
         answer = await task
         if isinstance(answer, Response):

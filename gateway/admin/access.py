@@ -63,7 +63,7 @@ class Access:
             raise AccessRefused(build_refusal(request.fault, None, request.id))
         connection.state.mask = self._acceptor.policies.current.masking.mask
         connection.state.request_id, connection.state.address = request.id, request.client
-        if request.method == "OPTIONS":  # what a path allows is no secret: the document says it to anybody
+        if request.method == "OPTIONS":  # the methods of a path are no secret: the OpenAPI document lists them
             return
         scope: str = handler.opt[SCOPE]
         if scope:

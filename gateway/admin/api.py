@@ -47,7 +47,7 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
         return usage
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        await access(connection, handler)  # Litestar copies guards, and could not copy what the access has
+        await access(connection, handler)  # Litestar copies guards, and could not copy the fields of `access`
         if SCOPE in handler.opt:  # else it is Litestar's own, which answers OPTIONS
             check_query(connection, handler)
 

@@ -65,7 +65,7 @@ def build_admin(
 
 
 def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """Answer OPTIONS (RFC 9110 9.3.7) for anybody. Litestar's own answer names only the methods of one handler."""
+    """Answer OPTIONS (RFC 9110 9.3.7) without a token. Litestar's own answer names only the methods of one handler."""
     if request.method != HttpMethod.OPTIONS:
         return None
     path = request.scope["path_template"]

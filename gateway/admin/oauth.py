@@ -44,7 +44,7 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
     jti: str | msgspec.UnsetType = msgspec.UNSET
     """The token's id."""
     iss: str | msgspec.UnsetType = msgspec.UNSET
-    """Its policy."""
+    """The token's policy."""
     project: str | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
 

@@ -1,4 +1,4 @@
-"""What policies offer, their projects and their owners, in `/api/v1`."""
+"""Policies with their choices, their projects and their owners, in `/api/v1`."""
 
 from litestar import get, patch
 from litestar.params import FromPath, JSONBody

@@ -5,7 +5,7 @@ from litestar.params import JSONBody
 
 from gateway.admin.access import WRITING, Caller, Exporting, Managing
 from gateway.admin.problems import CallRefused, documented
-from gateway.admin.schemas import NewPurge, Purged, said
+from gateway.admin.schemas import NewPurge, Purged, given_fields
 from gateway.core.cache.invalidation import Purge
 from gateway.management.purging import purge as end_exports
 
@@ -20,7 +20,7 @@ from gateway.management.purging import purge as end_exports
 )
 async def purge(management: Managing, exports: Exporting, actor: Caller, data: JSONBody[NewPurge]) -> Purged:
     """Purge exports: the next request for one asks the backend, on every worker and node. The history records it."""
-    named = said(data)
+    named = given_fields(data)
     policy = named.pop("policy")
     if len(named) != 1 or named.get("everything") is False:
         raise CallRefused("invalid", "name exactly one of url, group, project, owner, token, everything")

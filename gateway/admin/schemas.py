@@ -117,7 +117,7 @@ class NewRotation(Body, frozen=True, kw_only=True):
 
 
 class NewRevocation(Body, frozen=True, kw_only=True):
-    """What to revoke: a `lineage`; a token `with_made` tokens; the tokens of a `policy` for a `project` or `owner`."""
+    """Tokens to revoke: a `lineage`, a token `with_made` tokens, or those of a `policy` for a `project` or `owner`."""
 
     SCHEMA = {
         "oneOf": [
@@ -159,7 +159,7 @@ class NewPurge(Body, frozen=True, kw_only=True):
     everything: Annotated[bool, Meta(extra_json_schema={"const": True})] | UnsetType = UNSET
 
 
-def said(body: Body) -> dict[str, Any]:
+def given_fields(body: Body) -> dict[str, Any]:
     """Return the fields that the content of a call has."""
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
@@ -376,7 +376,7 @@ class ShownOffers(msgspec.Struct, frozen=True):
 
 
 def show_policy(policy: Policy) -> ShownPolicy:
-    """Return a policy for an answer to somebody who creates tokens of it."""
+    """Return a policy for an answer, with what is needed to create tokens of it."""
     return ShownPolicy(
         name=policy.name,
         bound_to=policy.bound_to,

@@ -19,7 +19,7 @@ from gateway.admin.schemas import (
     ShownTokens,
     TokenPage,
     TokenPatch,
-    said,
+    given_fields,
     to_seconds,
 )
 from gateway.core.tokens.changes import TokenState
@@ -177,7 +177,7 @@ async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRev
 
     These are a token with all that it was rotated from and to, or that it created; or all of a project or an owner.
     """
-    named = said(data)
+    named = given_fields(data)
     if named.keys() == {"with_made"}:
         return Revoked(await management.revoke_with_made(actor, named["with_made"]))
     if named.keys() == {"lineage"}:

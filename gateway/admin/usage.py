@@ -1,4 +1,4 @@
-"""What was counted of tokens and policies, in `/api/v1`: until a second ago, of all workers."""
+"""Usage of tokens and policies, in `/api/v1`: of all workers, until a second ago."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -138,7 +138,7 @@ async def show(owner: str, policy_name: str, policies: str, redis_url: str | Non
     if permissions is None:
         click.echo("It has no record, so it bounds nothing: its tokens may do what they hold.")
     for project, scopes in (permissions or {}).items():
-        click.echo(f"in {_say(project)}: {', '.join(scopes) or 'no scope'}")
+        click.echo(f"in {_project_title(project)}: {', '.join(scopes) or 'no scope'}")
 
 
 @click.command("list")
@@ -158,12 +158,12 @@ async def list_owners(policy_name: str, policies: str, redis_url: str | None, as
         return
     for one in described:
         held = "; ".join(
-            f"{_say(project)}: {','.join(scopes) or '-'}" for project, scopes in one["permissions"].items()
+            f"{_project_title(project)}: {','.join(scopes) or '-'}" for project, scopes in one["permissions"].items()
         )
         click.echo(f"{one['owner']}  {one['status']}  {one['plan'] or '-'}  {held or '-'}")
     if not described:
         click.echo("no owners", err=True)
 
 
-def _say(project: str) -> str:
+def _project_title(project: str) -> str:
     return {"": "no project", "*": "every other project"}.get(project, project)

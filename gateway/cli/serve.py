@@ -60,7 +60,7 @@ def serve(**options: object) -> None:
     """
     HANGUPS.take()
     leave_first_process()
-    # The workers are processes of their own: they read what they are told from the environment.
+    # The workers are processes of their own: they read the options from the environment.
     os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     with begin_process():
@@ -84,7 +84,7 @@ def serve(**options: object) -> None:
 
 def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
     """Serve the public listener in this process, and log the line `ready` when it answers."""
-    # Imported here: where workers serve, the process that keeps them needs no server.
+    # Imported here: if workers serve, their parent process needs no server.
     from gateway.cli.process.server import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
 
     async def announce() -> None:

@@ -111,7 +111,7 @@ async def explain(
 ) -> None:
     """Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.
 
-    Exit code 1 where it would be refused.
+    Exit code 1 if it would be refused.
     """
     method, _, target = request.partition(" ")
     if METHOD.fullmatch(method) is None:

@@ -38,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     kind: Literal["eviction", "durability"]
     problem: str
-    """What can happen."""
+    """The loss that can happen."""
     remedy: tuple[str, ...]
     """The lines of redis.conf that prevent it."""
 

@@ -80,7 +80,7 @@ class NotGrantable(ChangeRefused):
 
 
 class TokenEnded(ChangeRefused):
-    """The token has ended, for good or until somebody enables it."""
+    """The token has ended, for good or until it is enabled again."""
 
     code = "ended"
 

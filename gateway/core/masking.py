@@ -35,11 +35,11 @@ class Masking:
 
     def __init__(self, formats: Iterable[TokenFormat]) -> None:
         self._is_checked: dict[str, bool] = {}
-        """By the prefix in lower case, whether no token that begins with it was minted elsewhere."""
+        """Maps each prefix in lower case to whether all tokens with it were minted by the gateway."""
         for one in formats:
             for prefix in map(str.lower, one.prefixes):
                 self._is_checked[prefix] = self._is_checked.get(prefix, True) and one.checksum
-        # A prefix of letters and digits only is found in words, too; any other one ends with what no word goes on with.
+        # A prefix of letters and digits only also occurs in words; any other ends with a character that no word has.
         each = [
             f"(?<![0-9A-Za-z]){prefix}" if prefix.isalnum() else re.escape(prefix)
             for prefix in sorted(self._is_checked, key=len, reverse=True)
@@ -71,7 +71,7 @@ class Masking:
 
     def _mask(self, text: str) -> str:
         lower = text.lower()
-        for prefix in self._is_checked:  # a look at each costs less than the pattern
+        for prefix in self._is_checked:  # a search for each costs less than the pattern
             if prefix in lower:
                 text = self._prefixed.sub(self._mask_prefixed, text)
                 break

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import LOGS, REFUSED, Counted, StoreMemory, Totals
+from gateway.core.usage import LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -75,11 +75,13 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         "counter",
         "Requests answered by all workers of all nodes, by policy, reason of the refusal (empty: passed), class of the"
         " status code, and part of the cache (empty: none).",
-        [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
+        [Sample(number, _labels(labels)) for labels, number in sorted(totals.requests.items())],
     )
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     dropped = {event: number for event, number in totals.events.items() if event in LOGS}
-    others = {event: number for event, number in totals.events.items() if event not in refused | dropped}
+    recognition = {event: number for event, number in totals.events.items() if event.startswith(RECOGNITION)}
+    named = refused | dropped | recognition
+    others = {event: number for event, number in totals.events.items() if event not in named}
     yield Metric(
         "gateway_cache_events_total",
         "counter",
@@ -93,6 +95,13 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         [Sample(number, {"code": event.removeprefix(REFUSED)}) for event, number in sorted(refused.items())],
     )
     yield Metric(
+        "gateway_recognition_total",
+        "counter",
+        "Requests of all workers of all nodes whose bytes were seen before: recognised, learnt, or left to the long way"
+        " and why.",
+        [Sample(number, _recognition_labels(event)) for event, number in sorted(recognition.items())],
+    )
+    yield Metric(
         "gateway_log_lines_dropped_total",
         "counter",
         "Lines of all workers of all nodes that a log did not take: its reader does not keep up, or its disk is full.",
@@ -100,8 +109,13 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
     )
 
 
-def _labels(counted: Counted) -> dict[str, str]:
-    return {name: str(getattr(counted, name)) for name in Counted.__struct_fields__}
+def _recognition_labels(event: str) -> dict[str, str]:
+    result, _, reason = event.removeprefix(RECOGNITION).partition(":")
+    return {"result": result, "reason": reason}
+
+
+def _labels(labels: UsageLabels) -> dict[str, str]:
+    return {name: str(getattr(labels, name)) for name in UsageLabels.__struct_fields__}
 
 
 def write_metrics(metrics: Iterable[Metric]) -> str:

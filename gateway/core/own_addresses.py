@@ -12,7 +12,7 @@ KEYS = "jwks.json"
 AUTHORIZE = "authorize"
 """Everything below this address is the gateway's: a mistaken question must not get a backend's answer."""
 
-# Segments of letters, digits and what a path may have beside them unencoded (RFC 3986 2.3), and no dot segments.
+# Segments of unreserved characters (RFC 3986 2.3), and no dot segments.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 

@@ -1,8 +1,8 @@
 """Usage: what requests count as, and what is reported about them.
 
-Rule 1: every answered request counts once as one `Counted`, and once for its token if that was authenticated.
-Rule 2: every value of a `Counted` is one of few: no token, address or path is ever among them. Hours and days are those
-of Unix time, so of UTC.
+Rule 1: every answered request counts once as one `UsageLabels`, and once for its token if that was authenticated.
+Rule 2: every value of `UsageLabels` is one of few: no token, address or path is ever among them. Hours and days are
+those of Unix time, so of UTC.
 """
 
 from collections import Counter
@@ -30,6 +30,8 @@ REFUSED = "redis-refused:"
 """The prefix of events that count commands refused by Redis, followed by its error code."""
 LOST = "usage-lost"
 """The event that counts requests whose usage was lost."""
+RECOGNITION = "recognition:"
+"""The prefix of events that count what became of requests whose bytes were seen before (pipeline/recognition.py)."""
 RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
 LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 """The events that count what a log dropped, and the name of that log."""
@@ -50,7 +52,7 @@ UPSTREAM_FAILURES = frozenset(
 )
 
 
-class Counted(msgspec.Struct, frozen=True, order=True):
+class UsageLabels(msgspec.Struct, frozen=True, order=True):
     """The counter that one request belongs to."""
 
     policy: str
@@ -82,7 +84,7 @@ class PolicyUsage(msgspec.Struct, frozen=True):
 
     policy: str
     hours: tuple[UsagePoint, ...]
-    counts: Mapping[Counted, int]
+    counts: Mapping[UsageLabels, int]
 
     @property
     def requests(self) -> int:
@@ -92,17 +94,17 @@ class PolicyUsage(msgspec.Struct, frozen=True):
     @property
     def refusals(self) -> dict[str, int]:
         """The number of refused requests, by reason, the most frequent first."""
-        return self._most_frequent(lambda counted: counted.reason)
+        return self._most_frequent(lambda labels: labels.reason)
 
     @property
     def statuses(self) -> dict[str, int]:
         """The number of answers of each class of status codes."""
-        return self._most_frequent(lambda counted: counted.status)
+        return self._most_frequent(lambda labels: labels.status)
 
     @property
     def caches(self) -> dict[str, int]:
-        """The number of answers that the cache gave, and that it could have given: see `Counted.cache`."""
-        return self._most_frequent(lambda counted: counted.cache)
+        """The number of answers that the cache gave, and that it could have given: see `UsageLabels.cache`."""
+        return self._most_frequent(lambda labels: labels.cache)
 
     @property
     def hit_ratio(self) -> float | None:
@@ -117,21 +119,21 @@ class PolicyUsage(msgspec.Struct, frozen=True):
         """The number of times that the backend gave no answer, a broken one, or one with a status of 5xx."""
         return sum(
             number
-            for counted, number in self.counts.items()
-            if counted.reason in UPSTREAM_FAILURES or (not counted.reason and counted.status == "5xx")
+            for labels, number in self.counts.items()
+            if labels.reason in UPSTREAM_FAILURES or (not labels.reason and labels.status == "5xx")
         )
 
-    def _most_frequent(self, word_of: Callable[[Counted], str]) -> dict[str, int]:
+    def _most_frequent(self, word_of: Callable[[UsageLabels], str]) -> dict[str, int]:
         found: Counter[str] = Counter()
-        for counted, number in self.counts.items():
-            found[word_of(counted)] += number
+        for labels, number in self.counts.items():
+            found[word_of(labels)] += number
         return {word: number for word, number in found.most_common() if word}
 
 
 class Totals(msgspec.Struct, frozen=True):
     """Totals since the beginning, of all workers of all nodes: monitoring compares two readings."""
 
-    requests: Mapping[Counted, int]
+    requests: Mapping[UsageLabels, int]
     events: Mapping[str, int]
     """Events in caches, by the words of `ExportCache.counts`."""
 
@@ -149,10 +151,10 @@ def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageK
     This is on the path of every request, so it only collects: `read_usage_key` interprets it, once for all equal ones.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
-    if type(outcome) is Refused:  # half of what isinstance costs
+    if type(outcome) is Refused:  # half the cost of isinstance
         reason = outcome.reason.value
     elif rule is not None and rule.cache is not None and head.fields:
-        name, cache_status = head.fields[-1]  # where it mostly is
+        name, cache_status = head.fields[-1]  # its usual place
         if name != b"cache-status":
             cache_status = _find_cache_status(head.fields)
     return (
@@ -164,9 +166,9 @@ def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageK
     )
 
 
-def read_usage_key(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
+def read_usage_key(policy: str, reason: str, status: int, cache_status: bytes) -> UsageLabels:
     """Return the counter of a request, whichever token it had."""
-    return Counted(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
+    return UsageLabels(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
 
 
 def _find_cache_status(fields: Fields) -> bytes:
@@ -183,14 +185,14 @@ def _read_cache(cache_status: bytes, status: int) -> str:
     return MISS if _MISSED.intersection(words) else BYPASS
 
 
-def write_counted(counted: Counted) -> str:
+def format_usage_labels(labels: UsageLabels) -> str:
     """Encode a counter as one text: no value has a colon."""
-    return f"{counted.policy}:{counted.reason}:{counted.status}:{counted.cache}"
+    return f"{labels.policy}:{labels.reason}:{labels.status}:{labels.cache}"
 
 
-def read_counted(text: str) -> Counted:
-    """Decode the text of `write_counted`."""
-    return Counted(*text.split(":"))
+def parse_usage_labels(text: str) -> UsageLabels:
+    """Decode the text of `format_usage_labels`."""
+    return UsageLabels(*text.split(":"))
 
 
 def last_hours(now: float, hours: int) -> range:

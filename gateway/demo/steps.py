@@ -25,7 +25,7 @@ BEARER = '-H "Authorization: Bearer $TOKEN"'
 ADMIN_BEARER = '-H "Authorization: Bearer $ADMIN"'
 IS_JSON = "-H 'Content-Type: application/json'"
 MAXIMUM_PULLS = 50
-"""More than any quota that somebody would give the demo."""
+"""More than any sensible quota of the demo."""
 
 Step: TypeAlias = Callable[[], Awaitable[None]]
 

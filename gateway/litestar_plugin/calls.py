@@ -58,11 +58,11 @@ class OwnCall:
             head = ResponseHead(message["status"], [field for field in _read(message) if field[0] not in OWN])
             had_date = any(name == b"date" for name, _ in head.fields)
             fields = (await self._permission.begin(head)).fields
-            if not had_date:  # that is the server's own to say
+            if not had_date:  # the server sets Date itself
                 fields = [field for field in fields if field[0] != b"date"]
             await self._send(cast(Any, {**message, "headers": fields}))
             self._has_begun = True
-            # An answer that is all there ends before that, as nearly all do.
+            # A complete answer ends before that, as nearly all do.
             asyncio.get_running_loop().call_soon(self._permission.follow)
             return
         await self._send(message)
@@ -70,7 +70,7 @@ class OwnCall:
             self._permission.sent_bytes += len(message.get("body", b""))
             if not message.get("more_body", False):
                 self._permission.is_complete = True
-                self._has_begun = False  # there is nothing left to break off
+                self._has_begun = False  # there is nothing left to abort
                 self._permission.close()
 
 

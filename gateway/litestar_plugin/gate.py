@@ -36,7 +36,7 @@ from gateway.core.tokens.credentials import find_credential
 from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
 from gateway.core.upstream.forwarding import Principal
 from gateway.litestar_plugin.calls import OwnCall
-from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, admission_of, needs_of
+from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, Requires, admission_of, needs_of
 from gateway.litestar_plugin.handlers import CALL, VIA, Call, identify
 from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
@@ -73,7 +73,7 @@ class GateOptions(msgspec.Struct, frozen=True):
 
 
 class GateDependencies(Protocol):
-    """What the gate needs of the gateway."""
+    """The parts of the gateway that the gate needs."""
 
     @property
     def exchange(self) -> Exchange:
@@ -123,7 +123,7 @@ class Gate:
         request = self._accept(scope)
         rule = self._find_rule(scope, request)
         if rule is None or self._can_do_without(scope, request, rule):
-            _set_fields(scope, request.fields)  # what a client says of itself reaches no handler
+            _set_fields(scope, request.fields)  # identity fields of the client reach no handler
             await app(scope, receive, send)
         elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
             await self._answer_for_others(app, scope, receive, send, request, rule)
@@ -144,7 +144,7 @@ class Gate:
         try:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
-            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            # Returning without an end makes the server close the connection, so the content is not taken for whole.
             logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
@@ -159,7 +159,7 @@ class Gate:
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
-            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            # Others may get the answer too, so `reply` watches whether the client leaves, not the handler.
             await reply(_without_intermediary(response), send, receive)
         except ClientGone:
             return
@@ -220,6 +220,21 @@ class Gate:
         key, excluded = self._options.exclude_opt_key, self._excluded
         is_opted_out = bool(key and scope["route_handler"].opt.get(key))
         return is_opted_out or (excluded is not None and excluded.search(scope["path"]) is not None)
+
+    def take_guards(self, handler: BaseRouteHandler) -> Needs | None:
+        """Return what the guards of a handler need. The gate takes their place if it alone decides, and is before it.
+
+        Litestar copies a handler for each guard that it calls, which costs more than a guard does. A guard that another
+        authentication can satisfy stays, and so do all if the gate is not among the middleware of the handler.
+        """
+        if handler not in self._needs:
+            self._needs[handler] = needs_of(handler)
+        needs = self._needs[handler]
+        decides_alone = needs is not None and not (needs.is_optional or needs.or_authenticated)
+        if decides_alone and self.wrap in handler.resolve_middleware():
+            guards = handler.resolve_guards()
+            guards[:] = [guard for guard in guards if not isinstance(guard, Requires)]
+        return needs
 
     def _needs_of(self, scope: Scope) -> Needs | None:
         handler = scope["route_handler"]

@@ -1,8 +1,8 @@
 """Guards: how handlers say who may ask them, and how they get who does.
 
 The guard decides nothing that the gate (gate.py) can decide: the gate has admitted the request before. The guard only
-ensures that, so that an app without the gate answers nobody. Only whether another authentication of the app, which runs
-between the two, knows the client is left to the guard.
+ensures that, so that an app without the gate refuses all requests. The guard decides only whether another
+authentication of the app, which runs between the two, knows the client.
 
 An app's OpenAPI document describes tokens: the schemes of the policy, and which handlers need them.
 """
@@ -86,7 +86,7 @@ def requires(*scopes: str, or_authenticated: bool = False) -> Requires:
 
 
 def optional() -> Requires:
-    """Return a guard for handlers that answer anybody, and want to know who asks.
+    """Return a guard for handlers that answer all clients, and want to know who asks.
 
     A presented token must be valid, and is charged; without one, `principal` is None.
     """

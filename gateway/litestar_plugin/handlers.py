@@ -42,13 +42,13 @@ class Call:
 
     def __init__(self, by: object, app: ASGIApp, scope: HTTPScope, path: str, scopes: tuple[str, ...]) -> None:
         self.by = by
-        """The gate that it came to."""
+        """The gate that received the request."""
         self.path = path
-        """What it asks for."""
+        """The path of the request."""
         self.scope = scope
         self._app = app
         self.scopes = scopes
-        """What its rule needs."""
+        """The scopes that its rule needs."""
         self._runs: list[asyncio.Task[None]] = []
         self._is_over = False
 
@@ -57,7 +57,7 @@ class Call:
         app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
         task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
         self._runs.append(task)
-        task.add_done_callback(self._tell)
+        task.add_done_callback(self._log_failure)
         return task
 
     async def finish(self) -> None:
@@ -69,7 +69,7 @@ class Call:
                 raise error
         self._is_over = True
 
-    def _tell(self, task: "asyncio.Task[None]") -> None:
+    def _log_failure(self, task: "asyncio.Task[None]") -> None:
         """Log what failed in a run that nothing awaits any more."""
         if self._is_over and not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed after its answer", exc_info=error)
@@ -207,7 +207,7 @@ class HandlerRun:
 
     async def _next_piece(self) -> bytes:
         message = await self._next()
-        if message is None:  # a handler that is told of it stops in mid-content
+        if message is None:  # the handler was told, and stopped before the end of the content
             raise ClientGone
         if message["type"] != "http.response.body":
             raise UpstreamBroken(f"the handler went on with {message['type']}")

@@ -1,4 +1,4 @@
-"""What a handler reads about the client, as far as its signature and code show it.
+"""Find what a handler reads about the client, as far as its signature and code show it.
 
 A stored answer is sent to others, too. If it depends on a cookie, a session or a language, it must say so in Vary, or
 must not be in a shared cache.

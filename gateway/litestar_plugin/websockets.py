@@ -69,18 +69,18 @@ class OpenSocket:
         self._receive = receive
         self._send = send
         self._subprotocol = subprotocol
-        """The one that is agreed on if the handler chooses none."""
+        """The subprotocol that is agreed on if the handler chooses none."""
         self._is_over = False
         self._closing: asyncio.Task[None] | None = None
-        """Since it was ended."""
+        """The task that closes it, once it was ended."""
         self._reason = Reason.UNKNOWN_TOKEN
-        """Why it was."""
+        """The reason for that."""
 
     async def serve(self, app: ASGIApp, scope: WebSocketScope) -> None:
         """Let the handler have it. Raise StreamRevoked after `end`."""
         try:
             await app(scope, self._pass_in, self._pass_out)
-        except OSError:  # what a server raises for a client that has left
+        except OSError:  # servers raise it if the client has left
             if self._closing is None:
                 raise
         if self._closing is not None:

@@ -379,7 +379,7 @@ class Management:
             created = await self._change(identity, attempt, expected)
             try:
                 await self._tokens.keep()
-            except NotKept as error:  # nobody else has the text
+            except NotKept as error:  # only the caller has the text
                 return msgspec.structs.replace(created, warning=str(error))
             return created
 
@@ -400,7 +400,7 @@ class Management:
             await self._record(identity)
             entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
             seen, pending = {identity}, {identity}
-            while pending:  # each is revoked before it is asked what was made with it
+            while pending:  # each is revoked before the tokens created with it are listed
                 revoked += await self._tokens.revoke_each(sorted(pending), entry)
                 pending = await self._tokens.made_with(sorted(pending)) - seen
                 seen |= pending

@@ -20,7 +20,7 @@ from gateway.core.tokens.product_api import (
     build_request,
     build_token,
     may_manage,
-    parse_asked,
+    parse_token_fields,
     refuse,
     refuse_child,
 )
@@ -94,12 +94,12 @@ class _Call:
     async def change(self, operation: Operation, named: str, content: bytes) -> Response:
         """Change one of them, or create a token and return it with its text."""
         if operation in ("create", "child"):
-            asked = parse_asked(self._mapping, content)
+            fields = parse_token_fields(self._mapping, content)
             if operation == "child":
-                request = build_child_request(self._policy, asked)
+                request = build_child_request(self._policy, fields)
                 created = await self._management.create_child(self.actor, self._asker.identity, request)
             else:
-                request = build_request(self._policy, self._asker, self._held, self._project, asked)
+                request = build_request(self._policy, self._asker, self._held, self._project, fields)
                 created = await self._management.create_token(self.actor, self._policy.name, request)
             return build_answer(201, build_token(self._mapping, created.view, created.text))
         refuse_child(self._asker)
@@ -107,8 +107,8 @@ class _Call:
         if operation == "delete":
             await self._management.revoke_token(self.actor, view.identity)
             return build_answer(204, None)
-        asked = parse_asked(self._mapping, content)
-        change = build_change(self._policy, self._asker, self._held, view.record, asked)
+        fields = parse_token_fields(self._mapping, content)
+        change = build_change(self._policy, self._asker, self._held, view.record, fields)
         changed = await self._management.update_token(self.actor, view.identity, change)
         return build_answer(200, build_token(self._mapping, changed))
 

@@ -85,7 +85,7 @@ Asking = Request[Any, Any, Any]
 
 
 class SignInNeeded(Exception):
-    """Nobody is signed in."""
+    """No visitor is signed in."""
 
 
 class ForgedForm(Exception):
@@ -207,7 +207,7 @@ def see_other(path: str, **query: str) -> Redirect:
     return Redirect(f"{path}?{urlencode(query)}" if query else path, status_code=303)
 
 
-def said(query: Mapping[str, str], name: str) -> str | None:
+def query_text(query: Mapping[str, str], name: str) -> str | None:
     """Return a text of the address, or None if it is missing or empty."""
     return query.get(name, "").strip() or None
 

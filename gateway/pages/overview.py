@@ -13,7 +13,7 @@ from gateway.core.policies.model import Policy
 from gateway.core.tokens.audit import AuditQuery
 from gateway.core.tokens.views import TokenView
 from gateway.core.usage import PolicyUsage
-from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, said, see_other
+from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, query_text, see_other
 
 HOURS = 24
 BUSIEST = 8
@@ -87,7 +87,7 @@ class Histories(Controller):
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
         """Show the latest changes, newest first."""
         access = visitor.access
-        actor = said(request.query_params, "actor")
+        actor = query_text(request.query_params, "actor")
         query = AuditQuery(policy=access.policy, project=access.project, owner=access.owner, actor=actor)
         entries = await pages.management.search_audit(query, LENGTH)
         return pages.render("history.html", visitor, entries=entries, actor=actor or "")

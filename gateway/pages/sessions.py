@@ -71,7 +71,7 @@ class Sessions(Protocol):
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """Somebody who is signed in."""
+    """A visitor who is signed in."""
 
     session_id: str
     record: TokenRecord
@@ -168,7 +168,7 @@ class Visitors:
         return session_id
 
     async def find(self, cookie: str, address: str) -> Visitor | None:
-        """Return who has the cookie, or None if it is no session's, or one that has ended."""
+        """Return the visitor of the cookie, or None if it names no session, or one that has ended."""
         session_id = parse_id(cookie)
         if session_id is None:
             return None

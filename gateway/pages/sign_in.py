@@ -14,8 +14,8 @@ from gateway.pages.common import (
     GivenPages,
     find_visitor,
     origin_of,
+    query_text,
     read_form,
-    said,
     see_other,
     session_of,
     text_of,
@@ -35,7 +35,9 @@ class SigningIn(Controller):
     @get("/sign-in", opt=OPEN)
     async def show(self, request: Asking, pages: GivenPages) -> Template:
         """Show the form for a token."""
-        return pages.render("sign_in.html", None, following=following(said(request.query_params, "next")), problem="")
+        return pages.render(
+            "sign_in.html", None, following=following(query_text(request.query_params, "next")), problem=""
+        )
 
     @post("/sign-in", opt=OPEN, status_code=200)
     async def sign_in(self, request: Asking, pages: GivenPages) -> Response[None] | Redirect | Template:

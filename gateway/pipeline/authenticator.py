@@ -25,7 +25,7 @@ class Authenticator:
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
         blocked_for = self._failures.retry_after(request.client) if self._failures else None
-        if blocked_for is not None:  # before it is known whether the credential would have been good
+        if blocked_for is not None:  # before the credential is checked
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):
             return self.refuse(request, Refused(presented, rule))

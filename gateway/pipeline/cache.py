@@ -75,7 +75,7 @@ class ExportCache:
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
-        if self._fetcher.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
+        if self._fetcher.is_in_loop(request, rule.policy):  # before a request waits for one that waits for it
             return Refused(Reason.LOOP_DETECTED, rule, facts)
         if request.method == "HEAD" and rule.cache is not None and not request.upgrade:
             return await self._answer_as_get(request, admission)
@@ -204,7 +204,7 @@ class ExportCache:
                     self.counts["collapsed"] += 1
                     return shared
             if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
-                break  # else once more: it was another variant, or a purge came first
+                break  # else try again: it was another variant, or a purge came first
         return Bypass()
 
     async def _take_role(

@@ -124,7 +124,8 @@ class Exchange:
         """
         if request.fault is not None:
             return Refused(request.fault)
-        policies = self._policies.current
+        answered, lesson = request.answered, request.lesson
+        policies = self._policies.current if answered is None else answered.policies
         segments = parse_path(request.path)
         if segments is None:
             reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
@@ -136,17 +137,23 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         variant = find_variant(rule, request, segments) if rule.variants is not None else None
-        key, lease = export_key(rule, request, variant), self._refunds.new_lease() if rule.has_leases else ""
-        question = AdmissionRequest(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(question)
+        key, project = export_key(rule, request, variant), rule.project_of(segments)
+        lease = "" if not rule.has_leases else self._refunds.new_lease() if answered is None else answered.lease
+        question = AdmissionRequest(rule, presented, key, project, request.client, lease, lesson is not None)
+        facts_to_come = self._admissions.admit(question, answered)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
+            self._check_left(request, rule, None)
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-        except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
+        except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(question, facts_to_come, leave)
+            self._admissions.call_when_found(question, facts_to_come, leave)
             raise
+        if answered is not None:
+            self._check_left(request, rule, facts)
+        if lesson is not None:
+            lesson.request, lesson.policies, lesson.facts = request, policies, facts
         verdict = decide(facts)
         if isinstance(verdict, Refused):
             return verdict if facts.exists else self._authenticator.refuse(request, verdict)
@@ -182,8 +189,8 @@ class Exchange:
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
-        watched = self._streams.watch(admission.facts, asking, stream)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        watched = self._streams.watch(admission.facts, current_request, stream)
         return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
@@ -228,8 +235,10 @@ class Exchange:
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        self._release(admission.facts)  # its end is nothing that we see
+        self._release(admission.facts)  # the end of the request is not visible here
         assertion = build_assertion(self._issuer, request, admission, request.target)
+        if request.lesson is not None:
+            request.lesson.is_check = not assertion
         return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def refuse(
@@ -251,9 +260,9 @@ class Exchange:
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
         return Permission(
-            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, asking, end)
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
         )
 
     def _release(self, facts: AdmissionFacts) -> None:
@@ -283,6 +292,8 @@ class Exchange:
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
+        if request.lesson is not None:
+            request.lesson.outcome, request.lesson.response = outcome, response
         if self._access_log is None:
             return response
         return Response(
@@ -299,6 +310,12 @@ class Exchange:
         if isinstance(verdict, Authorized):
             self._release(verdict.facts)
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
+
+    def _check_left(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None) -> None:
+        """Raise ClientGone if the client left while Redis was asked, and record that."""
+        if request.answered is not None and request.answered.is_left:
+            self._leave_unanswered(request, rule, Ended.CLIENT_GONE, facts)
+            raise ClientGone
 
     def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
         """Count and record a request that is not answered because its client is gone. It stays charged."""
@@ -340,9 +357,9 @@ class Permission:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
@@ -370,7 +387,7 @@ class Permission:
         self._is_closed = True
         if self._forget is not None:
             self._forget()
-        self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
+        self._follow = self._forget = None  # they refer back to this object, which would be a reference cycle
         if self._in_flight is not None:
             self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
@@ -387,7 +404,7 @@ class Permission:
                 return end_of_refused(error.reason), error.reason
             case CancelledError():
                 return _end_of(self.request), ""
-            case OSError():  # what a server raises for a client that has left
+            case OSError():  # servers raise it if the client has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
 
@@ -398,8 +415,8 @@ def _end_of(request: RequestHead) -> Ended:
     return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
-class Asking:
-    """What an admission of the request would ask Redis under the current policies; it is found again if they change."""
+class CurrentAdmissionRequest:
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator

@@ -186,7 +186,7 @@ class ContentStore:
     async def _find_or_encode(self, name: str, head: StoredHead, coding: bytes, content: bytes | None) -> bytes | None:
         key = (name, head.digest, coding)
         work = self._under_way.get(key)
-        if work is None:  # the first to ask does it for all who come meanwhile
+        if work is None:  # the first request encodes it for all that come meanwhile
             work = self._under_way[key] = asyncio.create_task(self._do(name, head, coding, content))
             work.add_done_callback(lambda _: self._under_way.pop(key))
         return await asyncio.shield(work)
@@ -249,7 +249,7 @@ class UpstreamFetcher:
         """Return the backend's answer, stored if it may be. Raise UpstreamError if there is none."""
         if it.leader is None or it.admission.rule.variants is None:
             return await self._fetch(it)
-        return await self._shared.do(self._fetch(it))  # what is made here is made for others too
+        return await self._shared.do(self._fetch(it))  # requests for the same variant share the result
 
     async def close(self) -> None:
         """Cancel the work for clients that have left."""
@@ -447,7 +447,7 @@ class UpstreamFetcher:
         if it.name is None:
             return None
         raw = encode_head(made)
-        is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
+        is_of_use = made.fresh_until > it.began_at  # for waiting requests; otherwise each has to ask by itself
         who = keys.entitlement(it.cache, it.admission.facts.record)
         outcome = await self._exports.write(
             Storing(

@@ -70,7 +70,7 @@ class VariantBuilder:
         try:
             made = await self._render(shaped.answer, request, admission, admission.variant)
         except BrokenDocument:
-            if name is not None:  # the next request asks the backend whether it is still so
+            if name is not None:  # the next request revalidates the document
                 await self._exports.remove(name)
             raise
         return made if isinstance(made, Refused) else msgspec.structs.replace(shaped, answer=made)

@@ -80,7 +80,7 @@ class Download:
             fields += [("If-Range", partial.etag)] * partial.etag.startswith('"')
         return fields
 
-    def start_content(self, head: Head) -> Receive:
+    def accept_head(self, head: Head) -> Receive:
         """Return what takes the content of an answer. That of a refusal goes to `problem`. Raises OSError, Damaged."""
         self.problem = b""
         if head.status not in (200, 206):
@@ -103,7 +103,7 @@ class Download:
         self._content = None
         self.remembered = msgspec.structs.replace(self.remembered, partial=None)
 
-    def complete(self, head: Head) -> bool:
+    def conclude(self, head: Head) -> bool:
         """Verify what has arrived, and replace the file if it differs; return whether it does.
 
         Raises Damaged, and OSError if the file cannot be written.

@@ -122,7 +122,7 @@ class Pace:
         self._rooms: dict[str, _Room] = {}
         self._held_until = 0.0
 
-    def acquire(self, deadline: float) -> Permit | TooLate:
+    def admit(self, deadline: float) -> Permit | TooLate:
         """Wait until a request may be sent, and count it as in flight."""
         with self._changed:
             while True:
@@ -145,7 +145,7 @@ class Pace:
                 if is_stopped:
                     return TooLate("the run was stopped")
 
-    def release(self, permit: Permit, head: Head | None, hold_seconds: float = 0.0) -> None:
+    def end(self, permit: Permit, head: Head | None, hold_seconds: float = 0.0) -> None:
         """Count a request as answered; `head` tells the limits. All requests wait for `hold_seconds` from now."""
         now = self._clock.monotonic()
         with self._changed:

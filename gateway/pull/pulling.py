@@ -91,7 +91,7 @@ def pull(run: Run, export: Export, pace: Pace) -> Outcome:
     attempts = _Attempts(run, export, pace)
     try:
         with Download(target, partial(run.progress.received, export), is_check=run.is_check) as download:
-            return attempts.exhaust(download)
+            return attempts.attempt(download)
     except OSError as error:
         where = error.filename or target.path
         message = f"cannot write {where}: {error.strerror}; the export is unchanged. Check the folder and its disk."
@@ -118,12 +118,12 @@ class _Attempts:
         self._head = Head(0, ())
         self._download: Download | None = None
 
-    def exhaust(self, download: Download) -> Outcome:
+    def attempt(self, download: Download) -> Outcome:
         """Send requests until there is an outcome, or no time for another one."""
         self._download = download
         attempt: _Attempt | None = None
         while True:
-            permit = self._pace.acquire(self._run.deadline)
+            permit = self._pace.admit(self._run.deadline)
             if isinstance(permit, TooLate):
                 late = self.outcome(Result.LIMITED, f"{permit.reason}. Run the job again later.")
                 return self._conclude(download, attempt) if attempt else late
@@ -158,7 +158,7 @@ class _Attempts:
         try:
             fields = [self._credential(), *download.build_fields()]
             seconds = self._run.deadline - self._run.clock.monotonic()
-            answer = self._run.transport.get(self._export.url, fields, download.start_content, seconds)
+            answer = self._run.transport.get(self._export.url, fields, download.accept_head, seconds)
             if isinstance(answer, Broken):
                 message = f"{self._export.origin} cannot be reached: {clean(answer.message)}."
                 return _Attempt(self.outcome(Result.UNREACHABLE, message), answer.is_final)
@@ -174,7 +174,7 @@ class _Attempts:
             message = f"{error}; nothing of it is kept. Run the job again, and report it to the gateway's operator."
             return _Attempt(self.outcome(Result.DAMAGED, message), self._damaged == MAXIMUM_DAMAGED)
         finally:
-            self._pace.release(permit, self._head if self._head.status else None, hold)
+            self._pace.end(permit, self._head if self._head.status else None, hold)
 
     def _read(self, download: Download, answer: Head) -> _Attempt:
         """Return what an answer comes to that no other request would change. Raises Damaged and OSError."""
@@ -182,7 +182,7 @@ class _Attempts:
             case 304 if download.is_known:
                 return _Attempt(self.outcome(Result.UNCHANGED))
             case 200 | 206:
-                is_changed = download.complete(answer)
+                is_changed = download.conclude(answer)
                 return _Attempt(self.outcome(Result.CHANGED if is_changed else Result.UNCHANGED))
             case 416:
                 download.restart()  # what is there is no beginning of what there is now

@@ -69,7 +69,7 @@ async def reply(response: Response, send: Send, receive: Receive | None = None) 
     try:
         await _send(response, send, receive, sent)
         ended = Ended.CLIENT_GONE if sent.is_left else Ended.COMPLETE
-    except OSError:  # what a server raises for a client that has left
+    except OSError:  # servers raise it if the client has left
         ended = Ended.CLIENT_GONE
         raise
     except Exception as error:
@@ -96,7 +96,7 @@ async def _send(response: Response, send: Send, receive: Receive | None, sent: _
         await send({"type": "http.response.body", "body": content, "more_body": False})
         sent.bytes = len(content)
         return
-    leaving = asyncio.create_task(_give_up_when_left(content, receive, sent)) if receive is not None else None
+    leaving = asyncio.create_task(_close_when_left(content, receive, sent)) if receive is not None else None
     try:
         async for piece in content:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -108,7 +108,7 @@ async def _send(response: Response, send: Send, receive: Receive | None, sent: _
         await content.aclose()
 
 
-async def _give_up_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
+async def _close_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     sent.is_left = True

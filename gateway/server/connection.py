@@ -8,10 +8,12 @@ each request would cost more than everything else that the server does with it.
 """
 
 import asyncio
+import hashlib
 import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any, Protocol, cast
@@ -20,11 +22,13 @@ import msgspec
 
 from gateway.adapters.ports import Clock
 from gateway.adapters.streams import PIECE_BYTES
-from gateway.core.errors import StreamRevoked
+from gateway.core.errors import ClientGone, StreamRevoked
 from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
+from gateway.core.recognition.lesson import Answered, Lesson
+from gateway.pipeline.recognition import Asking, Recognised, Recognition, is_candidate
 from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
@@ -116,6 +120,15 @@ class Listener(Protocol):
     @property
     def deadlines(self) -> Deadlines: ...
 
+    @property
+    def recognition(self) -> Recognition | None:
+        """What answers requests whose bytes were seen before; None: nothing does."""
+        ...
+
+    def may_take(self, in_progress: int) -> bool:
+        """Return whether one more request may go on beside so many."""
+        ...
+
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """Return the response to a request, also to a malformed one.
 
@@ -157,16 +170,29 @@ class Connection(asyncio.Protocol):
         self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
-        """The client sends no more, and may still read."""
+        """Whether the client sends no more, and may still read."""
         self._is_asked = False
-        """Whether it is there, since then."""
+        """Whether the client was probed since it closed its side."""
         self._is_paused = False
-        """The content of a request comes faster than its backend takes it."""
+        """Whether reading is paused, because content arrives faster than the backend takes it."""
+        self._recognition: Recognition | None = self._listener.recognition
+        self._hasher: hashlib.blake2b
+        self._origin = ("", "")
+        """The address of the other end, and the scheme."""
+        self._asking: Asking | None = None
+        """The recognised request that is being answered, or was answered and is not all sent."""
+        self._recognised: Recognised | None = None
+        """Its answer, while that is being sent."""
+        self._asked_bytes = b""
+        self._later = b""
+        """What has arrived behind it."""
+        self._is_stopping = False
+        """The server stops: the connection ends with the present answer."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
-        """Of an answer to a client that has closed its side, when that was looked at last."""
+        """Bytes of the answer that were sent at the last check of a client that has closed its side."""
 
-    # -- what the event loop and the server call
+    # -- callbacks of the event loop and the server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -175,11 +201,25 @@ class Connection(asyncio.Protocol):
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
         self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
+        self._origin = (address, scheme)
+        if self._recognition is not None:
+            self._hasher = self._recognition.hasher(address, scheme)
         self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
+        if self._asking is not None:
+            self._later += data
+            self._transport.pause_reading()
+        elif self._recognition is None or self._task is not None or not is_candidate(data):
+            self._read(data)
+        elif self._reader.is_between and not (self._is_half_closed or self._pending):
+            self._recognise(data, self._recognition)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
         reader = self._reader
         was_in_head = reader.is_in_head
         reader.feed(data)
@@ -191,7 +231,8 @@ class Connection(asyncio.Protocol):
 
         A client that has closed both sides looks the same until the gateway sends it something.
         """
-        if self._task is None or self._writer.tunnel is not None or not self._transport.can_write_eof():
+        is_idle = self._task is None and self._asking is None
+        if is_idle or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
         self._seen_bytes = self._writer.sent_bytes
@@ -211,9 +252,12 @@ class Connection(asyncio.Protocol):
         self._is_lost = True
         self._pending.clear()
         if self._writer.tunnel is not None and self._reader.content is not None:
-            self._reader.content.truncate()  # what came before the end is still passed on
+            self._reader.content.truncate()  # the content that came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
+        if self._recognised is not None and self._recognition is not None:
+            self._recognition.record(self._recognised, Ended.CLIENT_GONE)
+            self._asking = self._recognised = None
         self._reader.forget()
         self.resume_writing()
 
@@ -222,10 +266,13 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writer.resume()
+        if self._recognised is not None:
+            self._end_recognised(self._recognised)
 
     def shutdown(self) -> None:
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
-        if self._task is None:
+        self._is_stopping = True
+        if self._task is None and self._asking is None:
             self._transport.close()
         else:
             self._options = msgspec.structs.replace(self._options, stays_open=False)
@@ -239,6 +286,8 @@ class Connection(asyncio.Protocol):
             reset(self._transport)
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
+        elif self._asking is not None:
+            return  # Redis answers in bounded time, and what is not sent yet is looked at above
         elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
@@ -272,7 +321,8 @@ class Connection(asyncio.Protocol):
             self._set_reading()
 
     def _begin(self, pending: PendingRequest) -> None:
-        self._options = pending[2]
+        options = pending[2]
+        self._options = msgspec.structs.replace(options, stays_open=False) if self._is_stopping else options
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
@@ -283,15 +333,17 @@ class Connection(asyncio.Protocol):
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
-            response = await self._listener.handle_request(raw, content, len(self._server.tasks))
+            response = await self._listener.handle_request(raw, content, self._in_progress)
             if content is not None and (content.awaits_continue or content.fault is not None):
-                # Whether the rest comes, and where it ends, cannot be told any more.
+                # It is unknown whether the rest of the content comes, and where it ends.
                 self._options = msgspec.structs.replace(self._options, stays_open=False)
             if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
-                self._writer.send_whole(response.head, response.content, self._options)  # nearly all, without a detour
+                sent = self._writer.send_whole(response.head, response.content, self._options)  # nearly all
+                self._learn(raw.lesson, response, sent)
             else:
+                self._learn(raw.lesson, response, b"")
                 await self._writer.send(response.head, response.content, self._options)
             if not self._writer.may_write:
                 await self._writer.drain()  # in progress until the client has it: so what waits has a limit
@@ -307,10 +359,12 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             ended, cause = ending_of(error)
             last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
-            _tell(ended, error, response)
+            _log_aborted(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
+            if raw.lesson is not None:
+                raw.lesson.clear_out()
             if response is not None and response.note_end is not None:
                 response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
@@ -340,12 +394,12 @@ class Connection(asyncio.Protocol):
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
         if fault is not None and not (is_answered or self._writer.has_begun):
-            # Its content is at fault: that is what there is to say.
+            # Its content is malformed: the answer refuses that.
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
             self._abort_response(content, last_frame)
         elif fault is not None or not self._options.stays_open or (self._is_half_closed and not self._pending):
-            # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
+            # One request has one final answer (RFC 9110 15); a client that has closed its side sends no more requests.
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
@@ -378,6 +432,119 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write_eof()
             self.deadline = self._clock.time() + LINGER_SECONDS
+
+    # -- recognised requests
+
+    @property
+    def _in_progress(self) -> int:
+        """Requests that the worker has in progress."""
+        return len(self._server.tasks) + (0 if self._recognition is None else self._recognition.in_progress)
+
+    def _recognise(self, data: bytes, recognition: Recognition) -> None:
+        """Answer a request whose bytes are known, or read it."""
+        hasher = self._hasher.copy()
+        hasher.update(data)
+        key = hasher.digest()
+        known = recognition.look_up(key)
+        if known is None:
+            self._read_for(data, recognition.sight(key))
+        elif self._listener.may_take(self._in_progress):
+            self.deadline = NEVER
+            self._asked_bytes = data
+            self._asking = recognition.ask(known, key, self._take_reply)
+        else:
+            self._read(data)
+
+    def _read_for(self, data: bytes, lesson: Lesson | None, answered: Answered | None = None) -> None:
+        """Read a request, and learn how it is answered if it is one, alone and complete."""
+        reader = self._reader
+        reader.lesson, reader.answered, before = lesson, answered, reader.begun_requests
+        self._read(data)
+        if lesson is not None:
+            lesson.is_whole = reader.is_between and reader.begun_requests == before + 1
+        reader.lesson = reader.answered = None
+
+    def _learn(self, lesson: Lesson | None, response: Response, sent: bytes) -> None:
+        """Learn how a request is answered; `sent` is empty if its answer is not sent at once."""
+        if lesson is None or self._recognition is None:
+            return
+        if sent and self._options is PLAIN:
+            self._recognition.learn(lesson, response, sent)
+        else:
+            self._recognition.miss(lesson)
+
+    def _take_reply(self, asking: Asking, now: int, reply: Any) -> None:
+        """Answer the request that Redis was asked about."""
+        recognition = self._recognition
+        if asking is not self._asking or recognition is None:  # it came too late, and was answered without it
+            return
+        recognition.in_progress -= 1
+        if self._is_lost:
+            self._asking = None
+            task = self._loop.create_task(self._record_left(recognition.answered(asking, now, reply, is_left=True)))
+            self._server.tasks.add(task)
+            task.add_done_callback(self._server.tasks.discard)
+            return
+        found = recognition.conclude(asking, now, reply)
+        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
+        if found is None or not is_plain or recognition.verifies:
+            self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)
+            return
+        recognition.account(found)
+        self._writer.sent_bytes = len(found.content)
+        self._writer.has_begun = True
+        self._transport.write(found.head + found.content)
+        if self._writer.may_write:
+            self._end_recognised(found)
+        else:
+            self._recognised = found
+            self._await_client(True)
+
+    def _leave_recognised(self, answered: Answered, key: bytes, expected: Recognised | None) -> None:
+        """Go on the long way, with the same reply."""
+        self._asking = None
+        lesson = Lesson(key)
+        lesson.expected = expected
+        self._read_for(self._asked_bytes, lesson, answered)
+        self._read_later()
+
+    async def _record_left(self, answered: Answered) -> None:
+        """Have a request counted and recorded whose client has left while Redis was asked."""
+        pending: list[PendingRequest] = []
+        reader = RequestReader(*self._origin, pending.append, partial(RequestContent, self))
+        reader.answered = answered
+        reader.feed(self._asked_bytes)
+        with suppress(ClientGone):
+            await self._listener.handle_request(pending[0][0], None, self._in_progress)
+
+    def _end_recognised(self, found: Recognised) -> None:
+        """Take the next request: the client has taken this answer, or most of it."""
+        self._asking = self._recognised = None
+        if self._is_stopping or (self._is_half_closed and not self._later):
+            self._task = self._loop.create_task(self._close_recognised(found))
+            return
+        self._server.total_requests += 1
+        self._writer.has_begun, self._writer.sent_bytes = False, 0
+        self.deadline = self._clock.time() + IDLE_SECONDS
+        if self._recognition is not None:
+            self._recognition.record(found, Ended.COMPLETE)
+        self._read_later()
+
+    async def _close_recognised(self, found: Recognised) -> None:
+        """End the connection behind an answer whose client has closed its side, or while the server stops."""
+        ended = await self._find_end() if self._is_half_closed else Ended.COMPLETE
+        if self._recognition is not None:
+            self._recognition.record(found, ended)
+        self._server.total_requests += 1
+        self._task = None
+        self._transport.close()
+
+    def _read_later(self) -> None:
+        """Read what has arrived behind a recognised request."""
+        later, self._later = self._later, b""
+        if later:
+            self._set_reading()
+            self.data_received(later)
 
     # -- content that comes in
 
@@ -428,7 +595,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
+def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> None:
     """Log why an answer was aborted; a client that has left is no error of the gateway."""
     if ended is Ended.INTERNAL_ERROR:
         logger.error("request %s: internal error", id_of(response), exc_info=error)

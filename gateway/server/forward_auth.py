@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import is_trusted
 from gateway.core.http.forward_auth import Lacking, find_proxy, read_original, translate
 from gateway.core.http.messages import Response
@@ -52,6 +53,8 @@ class ForwardAuth:
             return translate(proxy, exchange.refuse(request, original))
         try:
             return await exchange.check(original, proxy)
+        except ClientGone:
+            raise
         except Exception:
             logger.exception("request %s: internal error", request.id)
             return translate(proxy, exchange.refuse(original, Reason.INTERNAL_ERROR))

@@ -17,6 +17,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.recognition import Recognition
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
@@ -47,6 +48,10 @@ class Capacity:
             self._refused = 0
         return True
 
+    def may_take(self, in_progress: int) -> bool:
+        """Return whether one more request may go on beside `in_progress`; a refusal is the matter of `has_room`."""
+        return in_progress < self._maximum and self.has_room(in_progress + 1)
+
 
 class Traffic(Protocol):
     """A part of the gateway that answers one kind of request."""
@@ -65,9 +70,17 @@ class PublicListener:
     """
 
     def __init__(
-        self, proxy: Traffic, forward_auth: Traffic, operations: ASGIApp, own: OwnAddresses, capacity: Capacity
+        self,
+        proxy: Traffic,
+        forward_auth: Traffic,
+        operations: ASGIApp,
+        own: OwnAddresses,
+        capacity: Capacity,
+        recognition: Recognition | None = None,
     ) -> None:
         self.deadlines = Deadlines()
+        self.recognition = recognition
+        self.may_take = capacity.may_take
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth

@@ -24,6 +24,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
+from gateway.core.recognition.lesson import Answered, Lesson
 from gateway.core.upstream.client_fields import IS_IDENTITY
 from gateway.server.responses import LAST, PLAIN, ResponseOptions
 
@@ -58,6 +59,10 @@ class RawRequest(msgspec.Struct, frozen=True, gc=False):
     inform: Inform | None = None
     """See RequestHead."""
     is_gone: Callable[[], bool] | None = None
+    """See RequestHead."""
+    answered: Answered | None = None
+    """See RequestHead."""
+    lesson: Lesson | None = None
     """See RequestHead."""
     fault: Reason | None = None
     """Why the request is malformed. The other fields then have what could be read, and are empty otherwise."""
@@ -112,7 +117,7 @@ class RequestAcceptor:
         """Return the head without the fields that only the gateway may set; `fault` is set if it must be refused."""
         fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
         single = single_values(fields)
-        masking = self.policies.current.masking
+        masking, answered = self.policies.current.masking, raw.answered
         if STATE_FIELD in single or len(single) < len(fields):
             fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
         origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
@@ -127,12 +132,16 @@ class RequestAcceptor:
             scheme=origin.scheme,
             client=origin.client,
             forwarded_for=origin.forwarded_for,
-            id=(presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            id=answered.request_id
+            if answered is not None
+            else (presented_id and _read_id(presented_id, masking)) or self._new_id(),
             host=host,
             authority=authority,
-            received_at=self.clock(),
+            received_at=self.clock() if answered is None else answered.received_at,
             upgrade=raw.upgrade,
             inform=raw.inform,
+            answered=answered,
+            lesson=raw.lesson,
             fault=raw.fault or _find_fault(raw, named is not None),
             is_gone=raw.is_gone,
         )
@@ -190,9 +199,9 @@ class RequestContent:
     def __init__(self, source: ContentSource, awaits_continue: bool) -> None:
         self.is_complete = False
         self.has_begun = False
-        """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
+        """Whether its first bytes or chunk line have come: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
-        """Why it has no end, where it is malformed."""
+        """Why it has no end, if it is malformed."""
         self.awaits_continue = awaits_continue
         self._source = source
         self._pieces: list[bytes] = []
@@ -302,9 +311,14 @@ class RequestReader:
     ) -> None:
         self.is_in_head = False
         self.is_over = False
-        """Nothing more is read: the connection ends with the last request."""
+        """Whether reading is over: the connection ends with the last request."""
         self.content: RequestContent | None = None
-        """Of the last request."""
+        """The content of the last request."""
+        self.begun_requests = 0
+        self.answered: Answered | None = None
+        """For the next request: see RequestHead."""
+        self.lesson: Lesson | None = None
+        """For the next request: see RequestHead."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -316,13 +330,18 @@ class RequestReader:
         self._fields: list[Field] = []
         self._options = PLAIN
         self._head_bytes = 0
-        """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
+        """Bytes of pieces that only had a part of one head, of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
         self._has_advanced = False
-        """Something of a message began, or came to its end, in the present piece."""
+        """Whether a part of a message began or ended in the current piece."""
         self._begun: PendingRequest | None = None
-        """The last request that began in the present piece: it is given away when all of that is read."""
+        """The last request that began in the current piece: it is passed on when the whole piece is read."""
         self._is_stopped_at_content = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the last request is complete, nothing of the next one is here, and a next one may come."""
+        return not (self.is_in_head or self.is_over) and (self.content is None or self.content.is_complete)
 
     def feed(self, data: bytes) -> None:
         """Parse the bytes that have arrived."""
@@ -367,7 +386,7 @@ class RequestReader:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
     def _upgrade(self, rest: bytes) -> bytes:
-        """Take what comes behind a head that asks for an upgrade; return what is still to be parsed of it."""
+        """Take the bytes after a head that asks for an upgrade; return those that are still to be parsed."""
         if not self.is_over:
             self._ignore_upgrade()
             return rest
@@ -417,7 +436,7 @@ class RequestReader:
             self._take(self._begun)
         self._begun = pending
 
-    # -- what httptools calls
+    # -- callbacks of httptools
 
     def on_message_begin(self) -> None:
         if self._is_stopped_at_content:
@@ -426,14 +445,15 @@ class RequestReader:
         self._fields = []
         self._head_bytes = 0
         self._has_advanced = self.is_in_head = True
+        self.begun_requests += 1
 
     def on_url(self, target: bytes) -> None:
         if self.is_in_head:
             self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+        if self.is_in_head:  # else it is a trailer, which is dropped: the admission did not see it
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
@@ -459,13 +479,16 @@ class RequestReader:
         path, query, fields = split_target(self._target, fields, method)
         upgrade = WEBSOCKET if options.is_tunnel else b""
         inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        raw = RawRequest(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        answered, lesson, self.answered, self.lesson = self.answered, self.lesson, None, None
+        raw = RawRequest(
+            method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone, answered, lesson
+        )
         self.is_in_head = False
         self._begin((raw, content, options))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.append(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # none of it has arrived yet, but its framing is valid
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
@@ -484,7 +507,7 @@ class RequestReader:
         if not self._options.stays_open:
             self.is_over = True
 
-    # -- what a head says
+    # -- checks of a head
 
     def _is_too_large(self) -> bool:
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES

@@ -152,11 +152,11 @@ class ResponseWriter:
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
         self.may_write = True
         self.has_begun = False
-        """Something of the present answer is sent."""
+        """Whether a part of the current answer is sent."""
         self.sent_bytes = 0
-        """Of its content."""
+        """Bytes of its content that are sent."""
         self.tunnel: Frames | None = None
-        """What went out on a connection that is a WebSocket by now."""
+        """The frames that were sent, if the connection is a WebSocket by now."""
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
@@ -191,13 +191,14 @@ class ResponseWriter:
         else:
             await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
-    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> None:
-        """Send a complete answer at once. Raise UnsendableResponse if it is not valid HTTP."""
+    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
+        """Send a complete response at once, and return its bytes; raises UnsendableResponse."""
         answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)
         if content and not options.is_head and head.status not in WITHOUT_CONTENT:
             self.sent_bytes = len(content)
+        return answer
 
     async def stream(self, head: ResponseHead, content: ContentStream, options: ResponseOptions) -> None:
         """Send content as it arrives. Raise UnsendableResponse if its length differs from the head's."""
@@ -228,13 +229,13 @@ class ResponseWriter:
         pieces = aiter(content)
         while True:
             if not self.may_write and self.sent_bytes != length:
-                await self.drain()  # before the next piece is there: nobody holds one for a client that takes nothing
+                await self.drain()  # before the next piece is read: none is held for a client that stalls
             piece = await anext(pieces, None)
             if piece is None:
                 break
             if not piece:
                 continue
-            if not self.may_write:  # since it was asked for
+            if not self.may_write:  # it was exceeded while the piece was read
                 await self.drain()
             if length is not None and self.sent_bytes + len(piece) > length:
                 raise UnsendableResponse("there is more content than the head says")

@@ -10,17 +10,17 @@ from gateway.core.usage import (
     HOUR_SECONDS,
     MAXIMUM_HOURS,
     UPSTREAM_FAILURES,
-    Counted,
     PolicyUsage,
+    UsageLabels,
     UsagePoint,
     build_usage_key,
     by_day,
     by_hour,
+    format_usage_labels,
     last_days,
     last_hours,
-    read_counted,
+    parse_usage_labels,
     read_usage_key,
-    write_counted,
 )
 from gateway.pipeline.exchange import UPSTREAM_REASONS
 from tests.support.policies import make_record, rule_for
@@ -32,7 +32,7 @@ NOON = 1_800_014_400
 """Of a day; the hour is number 500,004."""
 
 
-def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted:
+def count(outcome: Authorized | Refused, status: int, *fields: Field) -> UsageLabels:
     return read_usage_key(*build_usage_key(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
 
 
@@ -55,7 +55,7 @@ def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted
 )
 def test_an_answer_counts_by_the_part_of_the_cache(status: int, told: bytes, cache: str) -> None:
     """By its own Cache-Status, wherever that stands among the fields, and whatever a cache before it has said."""
-    expected = Counted("small", "", f"{status // 100}xx", cache)
+    expected = UsageLabels("small", "", f"{status // 100}xx", cache)
     backends, own = (b"cache-status", b"squid; hit"), (b"cache-status", told)
     assert expected == count(Authorized(CACHED, FACTS), status, own)
     assert expected == count(Authorized(CACHED, FACTS), status, backends, own, (b"repr-digest", b"sha-256=::"))
@@ -64,13 +64,13 @@ def test_an_answer_counts_by_the_part_of_the_cache(status: int, told: bytes, cac
 def test_without_a_cache_there_is_no_part_of_it() -> None:
     """A rule without one says nothing of caches, also where the backend's cache does; nor does who asks for a proxy."""
     told = (b"cache-status", b"squid; hit")
-    assert Counted("small", "", "2xx", "") == count(Authorized(PASSED, FACTS), 204, told)
+    assert UsageLabels("small", "", "2xx", "") == count(Authorized(PASSED, FACTS), 204, told)
     refused = Refused(Reason.QUOTA_EXCEEDED, CACHED, FACTS)
-    assert Counted("small", "quota_exceeded", "4xx", "") == count(refused, 429)
-    assert Counted("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
+    assert UsageLabels("small", "quota_exceeded", "4xx", "") == count(refused, 429)
+    assert UsageLabels("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
     allowed = build_usage_key(Authorized(CACHED, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
-    assert Counted("small", "", "2xx", "") == read_usage_key(*allowed[:-1])
-    assert Counted("small", "", "2xx", "") == count(Authorized(CACHED, FACTS), 200)
+    assert UsageLabels("small", "", "2xx", "") == read_usage_key(*allowed[:-1])
+    assert UsageLabels("small", "", "2xx", "") == count(Authorized(CACHED, FACTS), 200)
 
 
 def test_a_request_counts_for_the_token_that_was_authenticated() -> None:
@@ -84,8 +84,8 @@ def test_a_request_counts_for_the_token_that_was_authenticated() -> None:
 @pytest.mark.parametrize("reason", ["", *Reason])
 def test_what_is_written_reads_the_same(reason: str) -> None:
     """Whatever a request counts as comes back from its text."""
-    counted = Counted("tokencraft", reason, "4xx", "")
-    assert counted == read_counted(write_counted(counted))
+    counted = UsageLabels("tokencraft", reason, "4xx", "")
+    assert counted == parse_usage_labels(format_usage_labels(counted))
 
 
 def test_a_policys_usage_is_told_by_what_it_counts_as() -> None:
@@ -94,15 +94,15 @@ def test_a_policys_usage_is_told_by_what_it_counts_as() -> None:
         "small",
         (),
         {
-            Counted("small", "", "2xx", "hit"): 5,
-            Counted("small", "", "3xx", "not_modified"): 2,
-            Counted("small", "", "2xx", "stale"): 2,
-            Counted("small", "", "2xx", "miss"): 2,
-            Counted("small", "", "5xx", "miss"): 1,
-            Counted("small", "", "2xx", "bypass"): 50,
-            Counted("small", "upstream_timeout", "5xx", ""): 4,
-            Counted("small", "unknown_token", "4xx", ""): 7,
-            Counted("small", "store_unavailable", "5xx", ""): 1,
+            UsageLabels("small", "", "2xx", "hit"): 5,
+            UsageLabels("small", "", "3xx", "not_modified"): 2,
+            UsageLabels("small", "", "2xx", "stale"): 2,
+            UsageLabels("small", "", "2xx", "miss"): 2,
+            UsageLabels("small", "", "5xx", "miss"): 1,
+            UsageLabels("small", "", "2xx", "bypass"): 50,
+            UsageLabels("small", "upstream_timeout", "5xx", ""): 4,
+            UsageLabels("small", "unknown_token", "4xx", ""): 7,
+            UsageLabels("small", "store_unavailable", "5xx", ""): 1,
         },
     )
     assert 74 == usage.requests

@@ -77,7 +77,7 @@ def test_the_field_is_read_by_name() -> None:
 
 def permits(pace: Pace, number: int, deadline: float = 2000) -> list[Permit]:
     """Begin so many requests, none of which has to wait for another one."""
-    found = [pace.acquire(deadline) for _ in range(number)]
+    found = [pace.admit(deadline) for _ in range(number)]
     assert [Permit(count) for count in range(1, number + 1)] == found
     return [one for one in found if isinstance(one, Permit)]
 
@@ -93,7 +93,7 @@ def test_then_as_many_are_in_flight_as_remain() -> None:
     """Those in flight may be of those that remained at the last answer."""
     pace = Pace(Time().clock())
     (first,) = permits(pace, 1)
-    pace.release(first, answer('"minute";r=2;t=60'))
+    pace.end(first, answer('"minute";r=2;t=60'))
     permits(pace, 2)
     assert WaitForAnswer() == pace.next_step(1000)
 
@@ -103,10 +103,10 @@ def test_a_quota_of_requests_in_flight_counts_ones_own(in_flight: int, remaining
     """What is left beside them, and they; never more than the quota."""
     pace = Pace(Time().clock())
     (first,) = permits(pace, 1)
-    pace.release(first, None)
-    pace.acquire(2000)
+    pace.end(first, None)
+    pace.admit(2000)
     policy = ("ratelimit-policy", '"parallel";q=3;qu="concurrent-requests"')
-    pace.release(Permit(in_flight), Head(200, [policy, ("ratelimit", f'"parallel";r={remaining}')]))
+    pace.end(Permit(in_flight), Head(200, [policy, ("ratelimit", f'"parallel";r={remaining}')]))
     permits(pace, room)
     assert WaitForAnswer() == pace.next_step(1000)
 
@@ -116,7 +116,7 @@ def test_a_quota_that_is_used_up_is_waited_for() -> None:
     time = Time()
     pace = Pace(time.clock())
     (first,) = permits(pace, 1)
-    pace.release(first, answer('"minute";r=0;t=34, "day";r=9;t=3400'))
+    pace.end(first, answer('"minute";r=0;t=34, "day";r=9;t=3400'))
     permits(pace, 1)
     assert [34] == time.waited
 
@@ -126,9 +126,9 @@ def test_a_reset_beyond_the_end_of_the_run_is_not_waited_for() -> None:
     time = Time()
     pace = Pace(time.clock())
     (first,) = permits(pace, 1, 1010)
-    pace.release(first, answer('"minute";r=0;t=34'))
+    pace.end(first, answer('"minute";r=0;t=34'))
     reason = 'the quota "minute" is used up for 34 s more, longer than the time that is left'
-    assert TooLate(reason) == pace.acquire(1010)
+    assert TooLate(reason) == pace.admit(1010)
     assert [] == time.waited
 
 
@@ -137,6 +137,6 @@ def test_a_server_that_asks_to_wait_holds_all_requests() -> None:
     time = Time()
     pace = Pace(time.clock())
     (first,) = permits(pace, 1)
-    pace.release(first, None, hold_seconds=5)
+    pace.end(first, None, hold_seconds=5)
     permits(pace, 1)
     assert [5] == time.waited

@@ -58,6 +58,7 @@ class Server:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.deadlines = Deadlines(self.clock)
+        self.recognition = None
         self.endless = Endless()
         self.state = ServerState()
         self.config = Config(app=cast(Any, self), lifespan="off")

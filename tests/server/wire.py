@@ -81,6 +81,7 @@ class Wire:
         self.received: list[RawRequest] = []
         self.faults: list[RawRequest] = []
         self.deadlines = Deadlines(self.clock)
+        self.recognition = None
         self.server = ServerState()
         self.transport = transport or Transport()
         self._answer = answer

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
 from gateway.adapters.redis.admissions import RedisAdmissions
@@ -115,6 +117,12 @@ class ExchangeHarness:
 
     def append(self, record: AccessRecord) -> None:
         self.records.append(record)
+
+    def encode(self, record: AccessRecord) -> bytes:
+        return msgspec.json.encode(record)
+
+    def append_line(self, line: bytes) -> None:
+        self.records.append(msgspec.json.decode(line, type=AccessRecord))
 
     async def create(self, record: TokenRecord) -> None:
         await RedisTokens(self.connection).create(record)

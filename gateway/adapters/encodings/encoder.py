@@ -28,7 +28,7 @@ class ContentEncoder:
     """The encoder of all codings. Concurrent requests for the same result share the work."""
 
     def __init__(self) -> None:
-        # One thread: what is large waits for its turn, and a core is left for the requests.
+        # One thread: large content waits for its turn, and a core is left for the requests.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._under_way: dict[tuple[bytes, bytes], asyncio.Future[bytes]] = {}
 
@@ -46,7 +46,7 @@ class ContentEncoder:
             future = asyncio.get_running_loop().run_in_executor(self._thread, compress, content)
             self._under_way[key] = future
             future.add_done_callback(lambda _: self._under_way.pop(key))
-        return await asyncio.shield(future)  # a client that goes away takes it from nobody else
+        return await asyncio.shield(future)  # a client that leaves does not cancel it for others
 
     async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
         # A few bytes can stand for megabytes: all but the smallest limit is for the thread.

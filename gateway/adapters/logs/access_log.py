@@ -33,23 +33,30 @@ class FileAccessLog:
         self._counts = Counter[str]() if counts is None else counts
         self._maximum = maximum
         target = sys.stdout.fileno() if path == STANDARD_OUTPUT else path
-        most = 2 * maximum  # what `append` has let in always has room
+        most = 2 * maximum  # all lines that `append` has accepted have room
         self._writer = LineWriter(target, most, lambda what: logger.warning("access log: %s: %s", self._name, what))
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
-        """Of these lines."""
+        """Bytes of these lines."""
         self._dropped = 0
-        """Since the log has said so."""
+        """Records dropped since the log last reported it."""
 
     def append(self, record: AccessRecord) -> None:
         """Take one record; it is written within FLUSH_SECONDS, or as soon as the records before it are."""
+        self.append_line(self._encoder.encode(record))
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        return self._encoder.encode(record)
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `append` does."""
         if self._waiting_bytes + self._writer.held_bytes >= self._maximum:
             self._drop()
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
-        line = self._encode(record)
         self._lines.append(line)
         self._waiting_bytes += len(line) + 1
 

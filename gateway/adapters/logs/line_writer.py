@@ -27,18 +27,18 @@ _alone: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Loc
 class LineWriter:
     """The writer of the file at `path`, or of an open descriptor.
 
-    It calls `say` when writing begins to fail, and recovers.
+    It calls `log` when writing begins to fail, and recovers.
 
     A file that was moved away, as rotation does, is reopened at its path before the next lines are written.
     """
 
-    def __init__(self, path: str | int, maximum_bytes: int, say: Callable[[str], None]) -> None:
+    def __init__(self, path: str | int, maximum_bytes: int, log: Callable[[str], None]) -> None:
         self.held_bytes = 0
-        """Taken, and not written yet."""
+        """Bytes that were accepted, and are not written yet."""
         self._path = path
         self._descriptor = _open(path) if isinstance(path, str) else path
         self._maximum_bytes = maximum_bytes
-        self._say = say
+        self._log = log
         self._lock = threading.Lock()
         self._held_lines = 0
         self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
@@ -48,7 +48,7 @@ class LineWriter:
         self._is_closing = threading.Event()
         self._must_reopen = False
         self._is_cut = False
-        """The last line in the file is not whole."""
+        """Whether the last line in the file is incomplete."""
         self._failure = ""
 
     def put(self, lines: bytes, number: int = 1) -> bool:
@@ -117,13 +117,13 @@ class LineWriter:
         mark = b"\n" if self._is_cut else b""
         try:
             written = os.write(self._descriptor, mark + left) - len(mark)
-        except BlockingIOError:  # somebody else has made it non-blocking: its reader is behind
+        except BlockingIOError:  # another process has made it non-blocking, and its reader is slow
             select.select([], [self._descriptor], [], RETRY_SECONDS)
             return left
         if written == len(left):
             self._is_cut = False
             return b""
-        if not _is_file(self._descriptor):  # the rest follows: nobody else writes in between
+        if not _is_file(self._descriptor):  # the rest follows: no other process writes in between
             return left[written:]
         start = left.rfind(b"\n", 0, max(written, 0)) + 1
         self._is_cut = written > start
@@ -139,9 +139,9 @@ class LineWriter:
 
     def _note(self, failure: str) -> None:
         if failure and not self._failure:
-            self._say(f"cannot be written ({failure}); trying again until it can")
+            self._log(f"cannot be written ({failure}); trying again until it can")
         elif self._failure and not failure:
-            self._say("can be written again")
+            self._log("can be written again")
         self._failure = failure
 
 
@@ -166,7 +166,7 @@ def _alone_with(descriptor: int) -> Iterator[None]:
         return
     status = os.fstat(descriptor)
     with _alone[status.st_dev, status.st_ino]:
-        with suppress(OSError):  # what cannot be locked is written to all the same
+        with suppress(OSError):  # a file that cannot be locked is written to all the same
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
         try:
             yield

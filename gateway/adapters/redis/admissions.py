@@ -19,6 +19,7 @@ from gateway.adapters.redis.scripts import read_facts, read_script
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.client_address import client_network
+from gateway.core.recognition.lesson import Answered, Question, Take
 from gateway.core.tokens.records import digest_rest
 from gateway.core.tokens.text import token_id
 
@@ -28,9 +29,10 @@ LEAST_SECONDS = 0.02
 """The least time for a call: a delay of this worker itself is not Redis' delay."""
 
 
-class _Waiting(msgspec.Struct, frozen=True):
-    asked: AdmissionRequest
-    facts: "asyncio.Future[AdmissionFacts]"
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
+    question: Question
+    lease: str
+    take: Take
     late_at: float
     """The loop time at which its request has waited its full timeout, for the call before and for its own.
 
@@ -50,32 +52,43 @@ class RedisAdmissions:
         self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
         self._waiting: list[_Waiting] = []
         self._timeout: StallTolerantTimeout | None = None
-        self._told: dict[int, Callable[[AdmissionFacts | None], None]] = {}
-        """Who is told of admissions that nobody awaits, by the identity of what was asked."""
+        self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
+        """Callbacks for admissions that no request awaits any more, by the identity of their question."""
         self._is_under_way = False
         """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
         its batches."""
 
-    def admit(self, asked: AdmissionRequest) -> "asyncio.Future[AdmissionFacts]":
-        """Return a future of what Redis knows of the token; see ports.Admissions."""
+    def ask(self, question: Question, lease: str, take: Take) -> None:
+        """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
+
+        After StoreUnavailable it may be called once more, with a reply that came too late.
+        """
         loop = asyncio.get_running_loop()
-        facts: asyncio.Future[AdmissionFacts] = loop.create_future()
         if not (self._waiting or self._is_under_way):
             loop.call_soon(self._flush)
         late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
-        self._waiting.append(_Waiting(asked, facts, late_at))
+        self._waiting.append(_Waiting(question, lease, take, late_at))
+
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
+        """Return the facts that Redis has about the request; see ports.Admissions."""
+        facts: asyncio.Future[AdmissionFacts] = asyncio.get_running_loop().create_future()
+        question = build_question(asked)
+        if answered is not None and answered.question == question:
+            self._resolve(asked, facts, answered.now, answered.reply)
+        else:
+            self.ask(question, asked.lease, partial(self._resolve, asked, facts))
         return facts
 
-    def tell(
+    def call_when_found(
         self,
         asked: AdmissionRequest,
         facts: "asyncio.Future[AdmissionFacts]",
         then: Callable[[AdmissionFacts | None], None],
     ) -> None:
-        """Call `then` with the result of an admission that nobody awaits any more; see ports.Admissions."""
+        """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
         if facts.cancelled():
-            self._told[id(asked)] = then
-        else:  # it was there already, just before its request had gone
+            self._callbacks[id(asked)] = then
+        else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
     def _flush(self) -> None:
@@ -109,38 +122,48 @@ class RedisAdmissions:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
             _fail(batch, answer)
-            for waiting in batch if self._told else ():
-                self._tell(waiting.asked, None)
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
-            if waiting.facts.done():  # its request may have gone meanwhile
-                if self._told:
-                    self._tell(waiting.asked, read_facts(waiting.asked, now, reply))
-                continue
-            try:
-                waiting.facts.set_result(read_facts(waiting.asked, now, reply))
-            except Exception as error:  # a record that is none: its request fails, and waits for ever otherwise
-                waiting.facts.set_exception(error)
+            waiting.take(now, reply)
 
-    def _tell(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
-        told = self._told.pop(id(asked), None)
-        if told is not None:
-            told(facts)
+    def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
+        is_failed = isinstance(reply, Exception)
+        if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
+            if self._callbacks:
+                self._call_back(asked, None if is_failed else read_facts(asked, now, reply))
+        elif is_failed:
+            facts.set_exception(reply)
+        else:
+            try:
+                facts.set_result(read_facts(asked, now, reply))
+            except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
+                facts.set_exception(error)
+
+    def _call_back(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
+        callback = self._callbacks.pop(id(asked), None)
+        if callback is not None:
+            callback(facts)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
         admissions: list[str | int] = []
         for waiting in batch:
-            asked = waiting.asked
-            number = numbers.setdefault(asked.rule.script_rule, len(numbers) + 1)
-            network = client_network(asked.address) if asked.rule.counts_addresses else ""
-            admissions += (digest_rest(asked.digest), number, asked.export_key, asked.project, network, asked.lease)
-        keys = [redis_keys.token(token_id(waiting.asked.digest)) for waiting in batch]
+            _, digest, script_rule, export_key, project, network = waiting.question
+            number = numbers.setdefault(script_rule, len(numbers) + 1)
+            admissions += (digest, number, export_key, project, network, waiting.lease)
+        keys = [waiting.question[0] for waiting in batch]
         return keys, ["" if self.now is None else self.now, len(numbers), *numbers, *admissions]
+
+
+def build_question(asked: AdmissionRequest) -> Question:
+    """Return what the script is asked, but for the lease: two requests with equal questions get equal answers."""
+    rule = asked.rule
+    network = client_network(asked.address) if rule.counts_addresses else ""
+    key = redis_keys.token(token_id(asked.digest))
+    return (key, digest_rest(asked.digest), rule.script_rule, asked.export_key, asked.project, network)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
-        if not waiting.facts.done():
-            waiting.facts.set_exception(error)
+        waiting.take(0, error)

@@ -53,7 +53,7 @@ class StallTolerantTimeout:
         """Stop the timer: the answer has arrived."""
         self._next_look.cancel()
 
-    def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
+    def _look(self, turns: int) -> None:  # turns, not a time: the worker might be delayed again in that time
         if turns:
             self._next_look = self._loop.call_soon(self._look, turns - 1)
         else:
@@ -115,7 +115,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         client = redis.asyncio.Redis.from_url(
             url,
             protocol=2,
-            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
+            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides on retries
             max_connections=MAXIMUM_CONNECTIONS,
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
@@ -151,7 +151,7 @@ class EmbeddedStore:
 
     def __init__(self) -> None:
         try:
-            import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
+            import fakeredis  # noqa: PLC0415 - only the embedded store needs it
         except ImportError as error:
             raise ConfigurationError(
                 "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
@@ -229,7 +229,7 @@ class RedisConnection:
         try:
             async with _bound(self.timeout_seconds + more_seconds):
                 answer = await command()
-        except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
+        except redis.exceptions.MaxConnectionsError as error:  # too many concurrent commands here; Redis works
             raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
             if lacks_descriptor(error):
@@ -247,11 +247,6 @@ class RedisConnection:
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """Run a script that must not run twice. If the connection breaks, it is not retried: it may have run."""
         return await self._run(script, lambda: script.run(self.client, keys, arguments))
-
-    async def until_closed(self) -> None:
-        """Wait until the circuit is closed: Redis has answered a probe."""
-        if self._probing is not None:
-            await asyncio.wait([self._probing])
 
     async def close(self) -> None:
         """End the probe and close all connections."""
@@ -326,7 +321,7 @@ class RedisConnection:
                 await self.client.eval(FLAGS + "\nreturn 1", 0)
         except (RedisError, OSError, TimeoutError) as error:
             return isinstance(error, redis.exceptions.ResponseError) and refused(error).code not in NO_MASTER
-        except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+        except Exception:  # whatever it is: a probe that stops would leave the circuit open for ever
             logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
             return False
         return True

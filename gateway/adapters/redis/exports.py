@@ -103,7 +103,7 @@ class RedisContentStore:
             if found != digest or piece is None:
                 return None
             pieces.append(piece)
-        return await asyncio.to_thread(b"".join, pieces)  # which lets go of the interpreter
+        return await asyncio.to_thread(b"".join, pieces)  # which releases the interpreter
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes) -> "bytes | StoredContent | None":
         """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
@@ -145,7 +145,7 @@ class RedisContentStore:
         try:
             await self._put(key, digest, _field(b""), content, ANY)
         except StoreUnavailable:
-            with suppress(StoreUnavailable):  # it ends by itself, and a full Redis had better not wait for that
+            with suppress(StoreUnavailable):  # it expires by itself, but a full Redis needs the room now
                 await self._connection.run(lambda client: client.unlink(key))
             raise
         return key
@@ -173,39 +173,39 @@ class RedisContentStore:
 
 
 class StoredContent:
-    """Content whose bytes `wanted` are read as they are taken, one part at a time; see messages.StoredStream.
+    """Content whose bytes `span` are read as they are taken, one part at a time; see messages.StoredStream.
 
     A part may be shorter than requested, at the end of a piece.
     """
 
-    def __init__(self, read_part: Callable[[int, int], Awaitable[bytes | None]], wanted: range) -> None:
+    def __init__(self, read_part: Callable[[int, int], Awaitable[bytes | None]], span: range) -> None:
         self._read_part = read_part
-        self._wanted = wanted
+        self._span = span
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._span)
 
     def __getitem__(self, part: slice) -> "StoredContent":
-        return StoredContent(self._read_part, self._wanted[part])
+        return StoredContent(self._read_part, self._span[part])
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._wanted:
+        if not self._span:
             raise StopAsyncIteration
-        part = self._wanted[:PART_BYTES]
+        part = self._span[:PART_BYTES]
         try:
             taken = await self._read_part(part.start, part.stop)
         except StoreUnavailable as error:
             raise ContentLost(f"stored content could not be read on: {error}") from error
         if not taken:
             raise ContentLost("stored content was replaced or ended while it was sent")
-        self._wanted = self._wanted[len(taken) :]
+        self._span = self._span[len(taken) :]
         return taken
 
     async def aclose(self) -> None:
-        self._wanted = range(0)
+        self._span = range(0)
 
 
 def _field(coding: bytes) -> str:
@@ -315,7 +315,7 @@ class RedisExports:
             return "refused"
         if outcome == "stored":
             self._memory.put((it.name, it.digest), it.content)
-        self._tell(outcome)
+        self._log_outcome(outcome)
         return outcome
 
     async def _write(self, it: Storing) -> Stored:
@@ -334,7 +334,7 @@ class RedisExports:
         stored: Stored = outcome.decode()
         return stored
 
-    def _tell(self, outcome: Stored) -> None:
+    def _log_outcome(self, outcome: Stored) -> None:
         """Count what found no room, and log when that begins and ends."""
         if outcome == "stored":
             self._failing.clear()
@@ -352,7 +352,7 @@ class RedisExports:
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
         if it.leader is not None:
-            with suppress(StoreUnavailable):  # then the lease ends by itself
+            with suppress(StoreUnavailable):  # then the lease expires
                 await self._connection.run_script(self._end, [it.leader.lease], [it.leader.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:

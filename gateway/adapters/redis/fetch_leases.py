@@ -84,7 +84,7 @@ class RedisFetches:
             self._marks[leader.lease] = Bypass(has_failed=mark == "failed")
             asyncio.get_running_loop().call_later(seconds, self._marks.pop, leader.lease, None)
         if mark and leader.holder:
-            self._say(leader, mark if seconds else "", seconds)
+            self._schedule_write(leader, mark if seconds else "", seconds)
 
     async def close(self) -> None:
         """Send what is still to be reported to Redis."""
@@ -108,7 +108,7 @@ class RedisFetches:
             leader = None if said else Leader(lease, holder, now)
             if heads and suffices(heads, now):
                 if leader is not None:
-                    self._say(leader, "", 0)
+                    self._schedule_write(leader, "", 0)
                 return Shared(heads, now)
             if leader is not None:
                 self._renew(leader)
@@ -127,21 +127,21 @@ class RedisFetches:
 
     def _renew(self, leader: Leader) -> None:
         def again() -> None:
-            self._say(leader, leader.holder, LEASE_SECONDS)
+            self._schedule_write(leader, leader.holder, LEASE_SECONDS)
             self._renew(leader)
 
         self._renewing[leader.lease] = asyncio.get_running_loop().call_later(LEASE_SECONDS / 3, again)
 
-    def _say(self, leader: Leader, what: str, seconds: float) -> None:
-        task = asyncio.create_task(self._tell(leader, what, seconds))
+    def _schedule_write(self, leader: Leader, what: str, seconds: float) -> None:
+        task = asyncio.create_task(self._write_lease(leader, what, seconds))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _tell(self, leader: Leader, what: str, seconds: float) -> None:
+    async def _write_lease(self, leader: Leader, what: str, seconds: float) -> None:
         try:
             await self._connection.run_script(self._end, [leader.lease], [leader.holder, what, int(seconds * 1000)])
         except StoreUnavailable:
-            return  # the lease ends by itself
+            return  # the lease expires
 
 
 def _mark(result: FetchResult) -> str:

@@ -46,7 +46,7 @@ def over_network(connection_class: type[Any]) -> type[Any]:
                 await super().connect()
 
         async def disconnect(self, *arguments: Any, **options: Any) -> None:
-            with suppress(RuntimeError):  # uvloop: it is closed already, which is what is wanted
+            with suppress(RuntimeError):  # uvloop: it is closed already, as intended
                 await super().disconnect(*arguments, **options)
 
         async def send_packed_command(self, *arguments: Any, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 What is refunded in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
 overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
-expires by itself. So does everything that a killed worker had not refunded yet: strict, never lenient.
+expires by itself. The same holds for everything that a killed worker had not refunded yet: no failure admits more.
 
 Requests are in flight from their admission until their content is at hand or their stream has ended.
 """
@@ -111,6 +111,22 @@ class RedisQuotaRefunds:
         """Return a name for a request."""
         return self._new_id()
 
+    def leased(self, facts: AdmissionFacts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        if not (facts.is_charged and facts.request.lease):
+            return ()
+        return tuple(
+            [
+                (_key(facts, window.quota), window.quota)
+                for window in facts.windows
+                if window.fits_at is None and window.quota.is_concurrency
+            ]
+        )
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: soon it is counted no longer."""
+        self._add([_Change(key, quota, "release", lease) for key, quota in leased])
+
     def refund(self, outcome: Authorized | Refused) -> None:
         """Give the rest of the reserved cost back to every quota that was charged."""
         rule, facts = outcome.rule, outcome.facts
@@ -128,11 +144,7 @@ class RedisQuotaRefunds:
     def in_flight(self, facts: AdmissionFacts) -> InFlight:
         """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
         lease = facts.request.lease if facts.is_charged else ""
-        renewals = [
-            _Change(_key(facts, window.quota), window.quota, "renew", lease)
-            for window in (facts.windows if lease else ())
-            if window.fits_at is None and window.quota.is_concurrency
-        ]
+        renewals = [_Change(key, quota, "renew", lease) for key, quota in self.leased(facts)]
         if renewals:  # none for a plan without such a limit
             self._held[lease] = renewals
             if self._renewing is None:
@@ -188,7 +200,7 @@ class RedisQuotaRefunds:
         try:
             await self._connection.run_script_once(self._script, keys, [now, len(quotas), *quotas, *arguments])
         except StoreUnavailable:
-            return  # said above
+            return  # logged by the connection
 
 
 def _key(facts: AdmissionFacts, quota: Quota) -> str:

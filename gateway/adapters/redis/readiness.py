@@ -114,14 +114,14 @@ class RedisReadiness:
         try:
             is_there = await self._connection.run(lambda client: client.exists(redis_keys.marker()))
         except StoreUnavailable:
-            return ""  # the two checks before have said so
+            return ""  # the two checks before report it
         return "" if is_there else EMPTY_STORE
 
     async def _quotas(self) -> str:
         try:
             found = await self._connection.run_script(self._unknown, [], [*ALGORITHMS, CONCURRENT])
         except StoreUnavailable:
-            return ""  # the two checks before have said so
+            return ""  # the two checks before report it
         names = ", ".join(name.decode() for name in found)
         return f"the scripts of this version cannot count by {names}: install the gateway again" if names else ""
 
@@ -129,11 +129,11 @@ class RedisReadiness:
         try:
             facts = await read_store_facts(self._connection)
         except StoreUnavailable:
-            return ()  # the two checks before have said so
+            return ()  # the two checks before report it
         return check_store(facts) if facts else ()
 
     async def _try(self, script: Script, keys: list[str], arguments: list[str | int | bytes]) -> str:
-        """Return why the script fails, in words that anybody may see; empty if it works."""
+        """Return why the script fails, in words that are safe to show; empty if it works."""
         try:
             await self._connection.run_script(script, keys, arguments)
         except StoreUnavailable as error:

@@ -39,7 +39,7 @@ class DirectConnection(asyncio.Protocol):
         self._connection = connection
         self._transport = transport
         self._stream = self._transport.get_protocol()
-        """Whoever closes the connection waits for this to have heard of it."""
+        """It is told of the connection's end too: closing the connection waits for that."""
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
@@ -57,7 +57,7 @@ class DirectConnection(asyncio.Protocol):
             if transport is not None:
                 return cls(client, connection, transport, timeout_seconds)
         except Exception:
-            await connection.disconnect(nowait=True)  # its state is unknown: the pool shall open another
+            await connection.disconnect(nowait=True)  # its state is unknown: the pool opens another
             await client.connection_pool.release(connection)
             raise
         await client.connection_pool.release(connection)
@@ -88,7 +88,7 @@ class DirectConnection(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(str(error)))
             return
-        if answer is not False:  # which no script answers: Redis has no word for it
+        if answer is not False:  # False: it is incomplete; no script returns that
             self._answer(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:

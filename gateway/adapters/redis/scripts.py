@@ -70,6 +70,7 @@ def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> Admis
         restrictions=restrictions,
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
+        reply=reply if asked.keeps_reply else (),
     )
 
 
@@ -105,7 +106,7 @@ def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], 
     quotas = allotment.quotas
     if record is not None and record.overrides:
         quotas = effective_quotas(quotas, record.overrides, now)
-    if len(states) == 2 * len(quotas):  # all that there is was charged
+    if len(states) == 2 * len(quotas):  # all quotas were charged
         return tuple([Window(quota, states[2 * index], states[2 * index + 1]) for index, quota in enumerate(quotas)])
     waits: Sequence[int | None] = states[2 * len(quotas) :]
     return tuple(
@@ -114,7 +115,7 @@ def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], 
 
 
 Write = Sequence[str | int]
-"""A command, its key, and what follows."""
+"""A command, its key, and its other arguments."""
 
 
 class RedisWrites:

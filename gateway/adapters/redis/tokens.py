@@ -76,7 +76,7 @@ class RedisOwners:
         await self._writes.run(("SADD", redis_keys.owners(policy), owner))
         expected = old.version if old else 0
         is_written = await self._write([redis_keys.owner(policy, owner)], str(expected), new, entry)
-        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
+        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and done the first time
             return False
         tokens: Any = await self._connection.run(lambda client: client.hkeys(redis_keys.owner_tokens(policy, owner)))
         buckets = sorted({bucket_of(token.decode()) for token in tokens})
@@ -152,12 +152,12 @@ class RedisTokens:
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
         """Return the records that match the given values, newest first."""
         records = await self.find_each(await self._identities(policy, project, owner))
-        wanted = [
+        matching = [
             record
             for record in records
             if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
         ]
-        listed = newest_first(wanted)
+        listed = newest_first(matching)
         await asyncio.sleep(0)  # sorting many takes as long as reading a piece
         return listed
 

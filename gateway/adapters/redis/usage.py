@@ -31,20 +31,20 @@ from gateway.core.usage import (
     LOST,
     MAXIMUM_HOURS,
     BusyToken,
-    Counted,
     PolicyUsage,
     StoreMemory,
     Totals,
     UsageKey,
+    UsageLabels,
     UsagePoint,
     build_usage_key,
     by_day,
     by_hour,
+    format_usage_labels,
     last_days,
     last_hours,
-    read_counted,
+    parse_usage_labels,
     read_usage_key,
-    write_counted,
 )
 
 _Command: TypeAlias = Sequence[str | int]
@@ -73,7 +73,7 @@ class RedisUsage:
         """Return the requests of a policy, by the hour and by outcome."""
         period = last_hours(self._clock(), hours)
         replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in period])
-        counts: Counter[Counted] = Counter()
+        counts: Counter[UsageLabels] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
         numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(period, replies, strict=True)}
@@ -124,8 +124,8 @@ class RedisUsage:
         return replies
 
 
-def _read_counts(reply: Mapping[bytes, bytes]) -> dict[Counted, int]:
-    return {read_counted(text.decode()): int(number) for text, number in reply.items()}
+def _read_counts(reply: Mapping[bytes, bytes]) -> dict[UsageLabels, int]:
+    return {parse_usage_labels(text.decode()): int(number) for text, number in reply.items()}
 
 
 async def run_each(
@@ -169,7 +169,7 @@ class _Counter(msgspec.Struct, frozen=True):
     key: str
     field: str
     hour: int | None = None
-    """The hour that it counts; None if it counts for ever."""
+    """The hour that it counts; None if it counts all hours together."""
     token: str = ""
     """The token whose requests it counts, if any."""
 
@@ -188,9 +188,9 @@ class RedisUsageCounter:
         self._script = read_script("count.lua")
         self._counts: defaultdict[UsageKey, int] = defaultdict(int)
         self._hour = 0
-        """In which the first of these requests was answered."""
+        """The hour in which the first of these requests was answered."""
         self._told: Counter[str] = Counter()
-        """How many of the events are in Redis, or kept for it."""
+        """Counts of the events that are in Redis, or kept for it."""
         self._kept: dict[_Counter, int] = {}
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -200,10 +200,14 @@ class RedisUsageCounter:
 
     def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
         """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
+        self.count_key(build_usage_key(outcome, head))
+
+    def count_key(self, key: UsageKey) -> None:
+        """Count a request by what it counts as; see admin_ports.UsageCounter."""
         if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._counts[build_usage_key(outcome, head)] += 1
+        self._counts[key] += 1
 
     async def flush(self) -> None:
         """Add what was counted to Redis, as far as Redis takes it; the rest is kept."""
@@ -247,9 +251,9 @@ class RedisUsageCounter:
         for (policy, reason, status, cache_status, _), number in counts.items():
             alike[policy, reason, status, cache_status] += number
         for one, number in alike.items():
-            counted = read_usage_key(*one)
-            text = write_counted(counted)
-            self._keep(_Counter(redis_keys.policy_usage(counted.policy, hour), text, hour), number)
+            labels = read_usage_key(*one)
+            text = format_usage_labels(labels)
+            self._keep(_Counter(redis_keys.policy_usage(labels.policy, hour), text, hour), number)
             self._keep(_Counter(redis_keys.all_requests(), text), number)
 
     def _keep_events(self) -> None:
@@ -316,4 +320,4 @@ class RedisUsageCounter:
             try:
                 await run_each(self._connection, commands)
             except StoreUnavailable:
-                return  # said above
+                return  # logged by the connection

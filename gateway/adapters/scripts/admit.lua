@@ -1,18 +1,18 @@
--- One round trip for the admissions of one event-loop tick. quotas.lua, charging.lua and tokens.lua stand before this.
+-- Admits the requests of one event-loop tick in one round trip. It needs quotas.lua, charging.lua and tokens.lua.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different rules
--- ARGV[3..] n rules: what each asks and its plans grant, JSON (core/policies/script_rules.py)
--- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its rule,
--- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
--- lease or ''
+-- ARGV[3..] n rules, JSON: the scopes that each needs, and what its plans grant (core/policies/script_rules.py)
+-- then, for each admission: the digest as records have it, or '' if the rule is public; the number of its rule; its
+-- export key or ''; the project that its path names or ''; the client's network, or '' if no quota counts it; its lease
+-- or ''
 --
 -- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of
--- stored variants or '', restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or {status
--- and scopes of the owner, record of the parent or '', revoked, plan of the owner or ''}. A refused request charges
--- nothing; an unknown, revoked, disabled or outdated token leaves no trace at all, nor does one whose parent is.
--- core/admission/decision.py makes the verdict.
+-- stored variants or '', restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or
+-- {status and scopes of the owner, record of the parent or '', revoked, plan of the owner or ''}. A refused request
+-- charges nothing. A token that is unknown, revoked, disabled or outside its dates writes nothing at all, nor does a
+-- child of such a token. core/admission/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then
@@ -35,7 +35,7 @@ local function grant(scopes, needed)
   return true
 end
 
--- Remembered for the rest of the call: most tokens of a policy hold the same scopes.
+-- Returns whether the scopes grant all that is needed. Results are kept for the call: most tokens hold the same scopes.
 local function holds_scopes(scopes, needed)
   needed.granted = needed.granted or {}
   if needed.granted[scopes] == nil then
@@ -44,7 +44,7 @@ local function holds_scopes(scopes, needed)
   return needed.granted[scopes]
 end
 
--- Whether the owner and all that restrict the token permit the request, plan and quotas aside.
+-- Returns whether the token, its owner and its parent permit the request, plan and quotas aside.
 local function is_permitted(record, owner, parent, project, needed)
   return (not owner or owner[1] == 'active')
     and is_of_project(record, project, owner)
@@ -53,7 +53,7 @@ local function is_permitted(record, owner, parent, project, needed)
     and (not parent or holds_scopes(parent[3][RECORD_SCOPES], needed))
 end
 
--- Written in place: the rest of the record stays, and no clock, however wrong, writes beyond the last use's place.
+-- Writes the last use in place: the rest of the record stays, and even with a wrong clock the field is not exceeded.
 local function note_use(key, record, resolution, now)
   local seconds = math.min(math.floor(now / 1000), 10 ^ LAST_USE_WIDTH - 1)
   local last = record[RECORD_LAST_USE]
@@ -64,8 +64,8 @@ end
 
 local heads = {}
 
--- All variants that are stored for the URI: which of them the request selects is for core/caching to say. Read once for
--- all who ask in the same tick: what many builds pull at once is the same.
+-- Returns the heads of all variants that are stored for the URI; core/cache/reuse.py selects one of them. They are read
+-- once for all requests of the tick: many builds pull the same at once.
 local function stored_heads(rule, record, id, export_key)
   local who = 'everybody'
   if rule.shared_by ~= 'public' then

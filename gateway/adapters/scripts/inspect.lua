@@ -1,11 +1,11 @@
--- What an admission would find of tokens, at one instant and without a trace: nothing here writes. quotas.lua and
--- charging.lua, which charge nothing that may not be charged, and tokens.lua stand before this.
+-- Returns what an admission would find about tokens, at one instant. Nothing here writes: charging.lua charges only
+-- what it may. quotas.lua, charging.lua and tokens.lua come before this.
 --
 -- KEYS[i]   the record of token i
--- ARGV      for each token: the rule that its quotas are looked at for, JSON (core/policies/script_rules.py), or
---           ''; the project that the request's path names, or ''; the client's network, for the quotas that count it
+-- ARGV      for each token: the rule whose quotas are reported, JSON (core/policies/script_rules.py), or ''; the
+--           project that the request's path names, or ''; the client's network, for the quotas that count it
 -- Returns the time in Unix milliseconds, then for each token {record or '', revoked, restrictions, ...} as
--- admit.lua tells them, and what charging.lua reports.
+-- admit.lua does, and what charging.lua reports.
 
 local now = clock()
 

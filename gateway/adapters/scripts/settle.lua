@@ -1,14 +1,14 @@
--- What requests have to give back once they have been answered, and which of them are still in flight: one call for
--- all that a worker knows at the moment. quotas.lua stands before this.
+-- Refunds units of answered requests, and renews and releases the leases of requests in flight: one call for all
+-- pending changes of a worker. quotas.lua comes before this.
 --
--- KEYS[i]   the key of a counter, for each thing to be done
+-- KEYS[i]   the key of a counter, for each change
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different quotas
 -- ARGV[3..] n quotas, JSON (core/policies/script_rules.py)
 -- then, for each key: the number of its quota, 'refund' with units and the time at which they were charged, or
 -- 'renew' or 'release' with a lease and nothing
 --
--- A counter that has ended meanwhile is not made anew. Returns the time.
+-- A counter that has expired meanwhile is not created again. Returns the time.
 
 local now = clock(ARGV[1])
 local quotas = {}

@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._inform: Inform | None = None
         self._is_busy = False
-        """From `send` until `ended` is told."""
+        """True from `send` until `ended` is called."""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """Done when the reader has something new or there is an error."""
@@ -106,7 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._ends_at = 0.0
         self._timer: Timer | None = None
 
-    # -- what the target and the reader of the content call
+    # -- called by the target and the reader of the content
 
     async def send(self, request: OutgoingRequest) -> Response:
         """Send a request and return its response. Raise UpstreamTimeout, UpstreamBroken or what its content raises."""
@@ -173,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.abort()
         self._end()
 
-    # -- what the event loop calls
+    # -- callbacks of the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -182,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reader = self._reader
         if reader.is_complete or self._error is not None:
-            self.close()  # bytes that nobody asked for: the next response could not be told from them
+            self.close()  # unrequested bytes, which could not be distinguished from the next response
             return
         try:
             reader.feed(data)
@@ -246,7 +246,7 @@ class UpstreamConnection(asyncio.Protocol):
         rest = self._reader.take()
         if self._upload is not None:
             if not self._upload.done() or self._transport.get_write_buffer_size():
-                await self.abandon()  # answered before it had all: the rest is of no use to the backend
+                await self.abandon()  # answered before it had everything: the backend does not need the rest
             self._upload = None
         if self.is_reusable and self._reader.may_be_followed:
             self._end()

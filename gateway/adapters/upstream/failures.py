@@ -45,7 +45,7 @@ def find_connect_cause(error: BaseException, *, has_tls: bool) -> Cause:
         return next((cause for words, cause in BY_TLS_WORDS.items() if words in said), Cause.TLS_FAILED)
     if isinstance(error, socket.gaierror | UnicodeError):
         return Cause.UNRESOLVABLE
-    if isinstance(error, TimeoutError):  # one of the system's own is about the connection beneath TLS
+    if isinstance(error, TimeoutError):  # a timeout of the system is about the connection below TLS
         return Cause.TLS_TIMEOUT if has_tls and error.errno is None else Cause.CONNECT_TIMEOUT
     if isinstance(error, OSError):
         return _find_network_cause(error)
@@ -62,7 +62,7 @@ def _find_network_cause(error: OSError) -> Cause:
         return Cause.REFUSED
     if errno.ETIMEDOUT in numbers:
         return Cause.CONNECT_TIMEOUT
-    if isinstance(error, ConnectionResetError):  # it was there, and left while TLS was being agreed on
+    if isinstance(error, ConnectionResetError):  # it accepted the connection, and closed it during the TLS handshake
         return Cause.TLS_FAILED
     return Cause.UNREACHABLE
 

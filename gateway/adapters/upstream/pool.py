@@ -63,14 +63,14 @@ class Target:
         """Requests that have a connection, or the right to open one."""
         self._idle: deque[UpstreamConnection] = deque()
         self._waiting: dict[asyncio.Future[UpstreamConnection | None], None] = {}
-        """In their order. Each is given a connection, or None: the right to open one."""
+        """Requests that wait, in their order. Each gets a connection, or None, which is the right to open one."""
         self._path = self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else None
         url = urlsplit("http://localhost" if self._path else self.url)
         self._contexts = contexts if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._contexts else 80)
         self.authority = url.netloc if address.host in (CLIENT_HOST, TARGET_HOST) else address.host
-        """What it is asked by where no client asks."""
+        """The Host of requests that no client has made, such as health checks."""
         self._host_field: tuple[Field, ...] = (
             ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
         )
@@ -124,8 +124,8 @@ class Target:
                     return (await loop.create_unix_connection(make, self._path))[1]
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
-        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
-            if lacks_descriptor(error):  # the target may be well
+        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and invalid names
+            if lacks_descriptor(error):  # the target may work
                 raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
             cause = find_connect_cause(error, has_tls=tls is not None)
@@ -299,11 +299,11 @@ class HttpUpstreams:
         self._clock = clock
         self._contexts = TlsContexts()
         self._ways: dict[Upstream, Way] = {}
-        """By what rules say of their backend."""
+        """By the backends of rules, time limits included."""
         self._groups: dict[Upstream, Group] = {}
-        """By the same without times: rules that only differ in these share connections and what is known of health."""
+        """By the backends without time limits: rules that differ only in these share connections and health."""
         self._targets: dict[Upstream, Target] = {}
-        """By what makes a connection: the upstream with this one target. Policies that say the same share them."""
+        """By the properties of connections: the upstream with this one target. Policies with equal ones share them."""
         self._checks: dict[Upstream, HealthChecks] = {}
 
     async def send(
@@ -349,18 +349,18 @@ class HttpUpstreams:
             if address not in self._groups:
                 self._add(address)
         self._groups = {address: group for address, group in self._groups.items() if address in present}
-        wanted = {one for address in present for one in _single(address)}
-        for one in self._targets.keys() - wanted:
+        targets = {one for address in present for one in _single(address)}
+        for one in self._targets.keys() - targets:
             self._targets.pop(one).retire()
             self._checks.pop(one).stop() if one in self._checks else None
-        for one in wanted - self._checks.keys():
+        for one in targets - self._checks.keys():
             if one.health is not None:
                 self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())
 
     async def close(self) -> None:
         """End health checks and close the idle connections."""
         self.keep(())
-        await asyncio.sleep(0)  # the event loop lets go of them in its next round
+        await asyncio.sleep(0)  # the event loop releases them in its next iteration
 
     def _find_way(self, address: Upstream) -> "Way":
         shared = without_times(address)

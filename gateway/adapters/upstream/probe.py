@@ -39,7 +39,7 @@ class UpstreamProbe:
             connection = await Target(address, self._contexts, asyncio.get_running_loop()).connect(lambda _: None)
         except UpstreamUnreachable as error:
             return str(error)
-        except UpstreamBusy:  # this process has no descriptor left: that says nothing of the backend
+        except UpstreamBusy:  # this process has no descriptor left, which says nothing about the backend
             return ""
         connection.close()
         return ""

@@ -26,7 +26,7 @@ class Framing(Enum):
     """How a backend finds the end of a request's content."""
 
     LENGTH = auto()
-    """By Content-Length, or there is none."""
+    """The content has a Content-Length, or there is none."""
     CHUNKED = auto()
     TUNNEL = auto()
     """The request asks for another protocol: what follows the answer 101 ends only with the connection."""
@@ -36,11 +36,11 @@ class Expected(msgspec.Struct, frozen=True):
     """The answers that a request allows and others do not (RFC 9110 15)."""
 
     part: bool = False
-    """206 (Partial Content): it has a Range."""
+    """Whether 206 (Partial Content) is expected: the request has a Range."""
     accept: bytes = b""
-    """101 (Switching Protocols) with this Sec-WebSocket-Accept; empty: it asks for no other protocol."""
+    """The Sec-WebSocket-Accept of an expected 101 (Switching Protocols); empty if the request asks for no upgrade."""
     subprotocols: tuple[bytes, ...] = ()
-    """One of these, or none, is the WebSocket's."""
+    """The offered subprotocols of the WebSocket: the backend may choose one of these, or none."""
 
 
 ANY = Expected()
@@ -160,7 +160,7 @@ class ResponseReader:
         self.has_begun = False
         self.head: ResponseHead | None = None
         self.interim: list[ResponseHead] = []
-        """What came before it (RFC 9110 15.2) and is to be passed on; who takes them clears the list."""
+        """Interim responses (RFC 9110 15.2) to pass on; the code that takes them clears the list."""
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""
@@ -230,7 +230,7 @@ class ResponseReader:
                 raise httptools.HttpParserError("bytes after the response")
             self._parser.feed_data(line)
 
-    # -- what the parser calls; what is raised here comes out of its feed_data
+    # -- callbacks of the parser; its feed_data raises their exceptions
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -238,14 +238,14 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
-            if status != 100:  # to Expect it is the gateway that says it (RFC 9110 10.1.1)
+            if status != 100:  # the gateway itself answers Expect with it (RFC 9110 10.1.1)
                 self.interim.append(ResponseHead(status, self._fields))
             return
         self._check_head(status)

@@ -84,7 +84,7 @@ def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
             raise
         logger.warning("no developer page: %s; --admin-listen names another address", error)
         return None
-    listener.listen()  # who comes before its process is up waits for that, and is not refused
+    listener.listen()  # connections before its process is up wait for it, and are not refused
     return listener
 
 

@@ -56,7 +56,7 @@ def build_logging(form: str, level: str) -> dict[str, Any]:
         "root": {"level": level.upper(), "handlers": ["stderr"]},
         "loggers": {
             START: {"level": "INFO"},
-            # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+            # It logs every change of a file; the policies log the result themselves.
             "watchfiles": {"level": "WARNING"},
         },
     }
@@ -70,7 +70,7 @@ def begin_process() -> Iterator[None]:
     try:
         yield
     except GatewayError as error:
-        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - what to do matters, not the stack
+        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - the advice matters, not the stack
         sys.exit(2)
 
 
@@ -127,7 +127,7 @@ class Child:
         if self.exit_code is not None:
             return f"ended with {self.exit_code}"
         has_beaten = False
-        with suppress(OSError):  # there is nothing to be read
+        with suppress(OSError):  # there is nothing to read
             has_beaten = bool(self._ear.recv(4096))
         return self._beats.record_look(has_beaten)
 
@@ -181,9 +181,9 @@ class Workers:
         self._must_reload = False
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
-        """Those that were asked to stop, and the ticks that they still have."""
+        """Workers that were asked to stop, and the ticks that they still have."""
         self._running = [start() for _ in range(count)]
-        """In the order of their starts."""
+        """The running workers, in the order of their starts."""
 
     def reload_all(self) -> None:
         """Make all workers reload with the next tick, including those that are stopping; for a signal handler."""
@@ -204,7 +204,7 @@ class Workers:
                 self._is_ready = True
                 self._on_ready()
             if fault:
-                self._give_up(worker, fault)
+                self._kill(worker, fault)
         self._reap()
         if self._must_reload:
             self._must_reload = False
@@ -221,7 +221,7 @@ class Workers:
             time.sleep(TICK_SECONDS)
             self._reap()
 
-    def _give_up(self, worker: Worker, fault: str) -> None:
+    def _kill(self, worker: Worker, fault: str) -> None:
         self._running.remove(worker)
         worker.kill()
         if not self._is_ready and not self._running:
@@ -271,7 +271,7 @@ def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_re
         while not stops:
             workers.tick()
             time.sleep(TICK_SECONDS)
-        listener.close()  # else it would go on taking in what nobody answers
+        listener.close()  # else it would still accept connections that no worker answers
         workers.stop()
 
 
@@ -307,7 +307,7 @@ def _keep_admin(
             child.terminate()
             child.wait(stop_seconds + STOP_SLACK_SECONDS)
         child.kill()
-        if child.exit_code == 0:  # it was told to stop, as all of us are by Ctrl+C
+        if child.exit_code == 0:  # it was asked to stop, as Ctrl+C asks all processes
             return
         if fault:
             logger.error("the admin listener %s; it is started anew", fault)
@@ -348,4 +348,4 @@ def _end_after(parent: Any, stop_seconds: float) -> None:
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(stop_seconds + STOP_SLACK_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and nobody is left who would notice
+    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and no parent is left that would notice

@@ -10,8 +10,8 @@ let anybody in: the verdict is made here, from the facts.
 """
 
 import functools
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -39,6 +39,8 @@ class AdmissionRequest(msgspec.Struct, frozen=True):
     """The client's address, as far as trusted proxies report it."""
     lease: str = ""
     """The name of the request among those in flight; empty if the rule does not count them."""
+    keeps_reply: bool = False
+    """Whether the facts keep the reply that they were read from."""
 
 
 class Restrictions(msgspec.Struct, frozen=True):
@@ -74,6 +76,8 @@ class AdmissionFacts(msgspec.Struct, frozen=True):
     """Whether a token of this id exists at all, even if only in another policy."""
     exports_at: int | None = None
     """The clock of the exports' own Redis, in milliseconds; None if they have none: then `now` applies."""
+    reply: Sequence[Any] = ()
+    """The reply that they were read from, if the request keeps it."""
 
     @property
     def stored_now(self) -> int:
@@ -149,7 +153,7 @@ def _is_of_other_project(record: TokenRecord, facts: AdmissionFacts) -> bool:
 
 def _lacks_scope(record: TokenRecord, facts: AdmissionFacts) -> bool:
     granting = facts.request.rule.granting
-    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: nobody else is asked
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: only their own scopes count
         return not _holds(granting, record.scopes)
     return not all(_holds(granting, scopes) for _, scopes in scope_grantors(record, facts))
 
@@ -223,7 +227,7 @@ def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
 
 
 def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
-    """Return who must hold a needed scope, each with the scopes that it holds; the plan is checked apart from these."""
+    """Return the names of all that must hold a needed scope, with their scopes; the plan is checked separately."""
     restrictions = facts.restrictions
     grantors = [("the token", record.scopes)]
     if restrictions.owner is not None:

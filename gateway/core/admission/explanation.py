@@ -56,7 +56,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant, for any request. `now` is Unix time in milliseconds."""
+    """The facts that Redis had about a token at one instant, for any request. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord

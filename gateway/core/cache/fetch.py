@@ -35,7 +35,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Bypass(msgspec.Struct, frozen=True):
-    """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
+    """The request does not wait: the answer cannot be shared, or the backend has just failed."""
 
     has_failed: bool = False
 
@@ -71,7 +71,7 @@ class Shaped(msgspec.Struct, frozen=True):
 
 
 class Storing(msgspec.Struct, frozen=True):
-    """What is to be stored, and under which conditions."""
+    """An answer to store, and the conditions for it."""
 
     policy: str
     name: str
@@ -93,13 +93,13 @@ class Storing(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """A request that the backend is asked for, under a rule with a cache."""
+    """A request to the backend under a rule with a cache."""
 
     request: RequestHead
     admission: Authorized
     cache: CacheRule
     name: str | None
-    """The name of the export; None for a token that shares with nobody: its answers are not stored."""
+    """The name of the export; None for a token without an entitlement: its answers are not stored."""
     why: str
     stored: Export | None
     """The stored response that may still be good."""

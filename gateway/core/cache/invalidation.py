@@ -56,7 +56,7 @@ def _own_targets(request: RequestHead, fields: list[Field]) -> list[str]:
 
 
 class Purge(msgspec.Struct, frozen=True, kw_only=True):
-    """What to purge: exactly one of these is set."""
+    """The request of a purge: exactly one of these is set."""
 
     url: str = ""
     group: str = ""

@@ -34,7 +34,7 @@ def is_cacheable(rule: Rule, head: RequestHead) -> bool:
 
 
 def entitlement(cache: CacheRule, record: TokenRecord | None) -> str:
-    """Return who shares the exports of a rule; empty for a token without that, which shares with nobody."""
+    """Return the entitlement that shares the exports of a rule; empty for a token without one, which shares none."""
     if cache.shared_by == "public":
         return "everybody"
     if record is None:
@@ -99,7 +99,7 @@ def groups_of(rule: Rule, request: RequestHead, who: str, fields: Fields) -> tup
     named = [*_bind(rule, request.path), *parse_groups(field_values(fields, b"cache-groups"))]
     own = [WHOLE_POLICY, entitlement_group(rule.cache.shared_by, who), uri_group(request.host, request.target)]
     if rule.variants is not None and request.query:
-        own.append(uri_group(request.host, request.path))  # that of the document: what ends it ends its variants
+        own.append(uri_group(request.host, request.path))  # the document's group: its variants are purged with it
     return (*own, *(named_group(name) for name in dict.fromkeys(named)))
 
 

@@ -49,7 +49,7 @@ class StoredHead(msgspec.Struct, frozen=True, array_like=True):
     """When its fetch began: what happened since counts as age."""
     fresh_until: int
     refresh_until: int
-    """Until when it is used while the backend is asked in the background (stale-while-revalidate, RFC 5861 3)."""
+    """Until this time it is used while it is revalidated in the background (stale-while-revalidate, RFC 5861 3)."""
     stand_in_until: int
     """Until when it is used if the backend fails (stale-if-error, RFC 5861 4)."""
     may_be_stale: bool
@@ -96,7 +96,7 @@ def decode_export(raw: bytes, *, passes_cache_control: bool) -> Export | None:
     try:
         return build_export(_decoder.decode(raw[MARK_LENGTH:]), passes_cache_control=passes_cache_control)
     except msgspec.DecodeError:
-        return None  # written by another version of the gateway: as good as not there
+        return None  # written by another version of the gateway: it counts as absent
 
 
 def build_export(head: StoredHead, *, passes_cache_control: bool = False) -> Export:

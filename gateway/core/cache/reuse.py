@@ -328,12 +328,12 @@ def build_cache_status_forwarded(why: str, *, is_stored: bool, status: int | Non
     return f"gateway; fwd={why}{told}{stored}{f'; detail={detail}' if detail else ''}".encode()
 
 
-def build_repr_digest(digest: bytes, fields: Fields, wanted: list[bytes]) -> list[Field]:
+def build_repr_digest(digest: bytes, fields: Fields, preferences: list[bytes]) -> list[Field]:
     """Build Repr-Digest for a client that wants it (RFC 9530 3, 4), unless the answer has it among its `fields`.
 
     `digest` is the SHA-256 of the representation that is sent, encoded or not, whatever part of it is sent.
     """
-    if parse_preferences(wanted).get("sha-256", 0) < 1 or field_values(fields, b"repr-digest"):
+    if parse_preferences(preferences).get("sha-256", 0) < 1 or field_values(fields, b"repr-digest"):
         return []
     return [(b"repr-digest", b"sha-256=:" + base64.b64encode(digest) + b":")]
 
@@ -346,7 +346,7 @@ def _build_whole_or_part(
         digest = (
             export.head.digest if not coding else hashlib.sha256(content).digest() if type(content) is bytes else b""
         )
-        if digest:  # of encoded content that is not at hand it is not known, and need not be told (RFC 9530 4)
+        if digest:  # it is unknown for encoded content that is not at hand, and optional (RFC 9530 4)
             own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
         part = None if coding else find_part(request, export.head)
         if part is not None:

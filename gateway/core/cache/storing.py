@@ -1,4 +1,4 @@
-"""What may be stored of an answer (RFC 9111 3), and in which form.
+"""Decide whether an answer may be stored (RFC 9111 3), and in which form.
 
 Rule 1: everything that prevents storing an answer is in `OBJECTIONS`, with the section that says so.
 Rule 2: no rule of a policy allows what a backend forbids. A rule gives lifetimes, and says that answers may be shared.
@@ -52,7 +52,7 @@ NEVER_STORED = frozenset(
     {
         b"age",
         b"cache-status",
-        b"content-length",  # written anew, as the backend may have framed its content otherwise
+        b"content-length",  # set for each answer, as the backend may have framed its content differently
         b"ratelimit",
         b"ratelimit-policy",
         b"retry-after",
@@ -135,9 +135,9 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("must-understand", _is_not_understood),  # 5.2.2.3
     ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
     ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
-    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: about this request's If-Match, nobody else's
+    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: it is about this request's If-Match only
     ("private", _is_private),  # 5.2.2.7
-    ("event-stream", _may_have_no_end),  # 3: what is stored is complete
+    ("event-stream", _may_have_no_end),  # 3: only complete answers are stored
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
     ("vary", _varies_by_request),  # 4.1
@@ -186,7 +186,7 @@ def make_head(
     rule, digest = admission.rule, hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        # A document's tag is made from its bytes: by value it would take long, and its variants have tags of their own.
         media_type = None if rule.source else field_value(response.fields, b"content-type")
         encodes = not rule.source and is_encodable(response.status, response.fields, len(content))
         made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None

@@ -29,7 +29,7 @@ _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """What one proxy says about the sender of the request that it got; empty if it says nothing."""
+    """One proxy's report about the sender of its request; a field is empty if the proxy does not report it."""
 
     address: str = ""
     """The sender's address; empty also if it is hidden (`unknown`, `_secret`)."""
@@ -136,7 +136,7 @@ class TrustedProxies(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a request comes from, as far as it is known."""
+    """The origin of a request, as far as it is known."""
 
     client: str
     scheme: str

@@ -94,7 +94,7 @@ def _count_quotes(content: bytes) -> int:
     """
     if rb"\u0022" not in content:
         return content.count(b'"')
-    plain = content.replace(rb"\\", b"")  # what is left after a backslash is escaped by it
+    plain = content.replace(rb"\\", b"")  # a backslash that is left escapes the character after it
     return plain.count(b'"') + plain.count(rb"\u0022")
 
 
@@ -163,7 +163,7 @@ def without_lines(content: bytes, beginnings: tuple[bytes, ...], *, is_csv: bool
 
 def canonical_rows(lines: Iterable[bytes], columns: frozenset[str]) -> bytes | None:
     """Return the values of all rows without `columns`; None if the header row has none of them, or it is not CSV."""
-    # Latin-1 keeps every byte apart in whatever encoding; only names have to be looked for in UTF-8.
+    # Latin-1 preserves every byte, whatever the encoding; only names have to be looked for in UTF-8.
     text = [line.decode("latin-1") for line in lines]
     names = {name.encode().decode("latin-1") for name in columns}
     said = _SAID_SEPARATOR.fullmatch(text[0]) if text else None
@@ -326,7 +326,7 @@ def build_weak_tag(content: bytes, content_type: bytes | None = None, rule: TagR
     digest = hashlib.blake2b(
         content if canonical is None else canonical,
         digest_size=TAG_BYTES,
-        person=b"" if canonical is None else form,  # a canonical form is not mistaken for a content that is spelt so
+        person=b"" if canonical is None else form,  # so a canonical form differs from content with its bytes
     ).digest()
     return b'W/"' + base64.urlsafe_b64encode(digest).rstrip(b"=") + b'"'
 
@@ -362,7 +362,7 @@ def matches_weakly(if_none_match: Sequence[bytes], tag: bytes) -> bool:
     A malformed list matches nothing: the client gets the whole answer, which is always right.
     """
     opaque = tag.removeprefix(b"W/")
-    if len(if_none_match) == 1:  # nearly always, and then it needs no parser: it is our tag, or does not have it in it
+    if len(if_none_match) == 1:  # nearly always; no parser is needed then: it is our tag, or does not contain it
         value = if_none_match[0]
         if value and value in (tag, opaque):
             return True

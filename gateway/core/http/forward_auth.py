@@ -33,7 +33,7 @@ _FORWARDED = (b"x-forwarded-method", b"x-forwarded-host", b"x-forwarded-uri")
 
 
 class Lacking(msgspec.Struct, frozen=True):
-    """What is missing, repeated or incomplete in a subrequest."""
+    """A subrequest cannot be used: `what` is missing, repeated or incomplete in it."""
 
     what: str
 
@@ -68,7 +68,7 @@ def read_original(
     if the original request cannot be read.
     """
     if not names_client(subrequest.fields, client_field):
-        # Without it all clients would be one, and whoever guesses tokens would lock out everybody else.
+        # Without it all clients would look like one, and a client that guesses tokens would lock out all others.
         return Lacking(client_field)
     original = proxy.read(subrequest, rest)
     if isinstance(original, RequestHead) and len(original.path) + len(original.query) > MAXIMUM_TARGET_BYTES:
@@ -112,7 +112,7 @@ def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
 def _read_original_url(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
     """Read nginx's subrequest: its configuration sets X-Original-Method and X-Original-URL by convention."""
     said = single_values(subrequest.fields)
-    # The host is what the client sent: it ends at the first slash, and what stands before that must be one.
+    # The client sent the host: it ends at the first slash, and must be a valid one.
     scheme, _, rest_of_url = said.get(b"x-original-url", b"").partition(b"://")
     host, slash, target = rest_of_url.partition(b"/")
     if rest or scheme not in (b"http", b"https"):

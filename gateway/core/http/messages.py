@@ -6,11 +6,14 @@ Field lines are ordered pairs of bytes with names in lower case. Repeats and the
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
 from gateway.core.http.reasons import Reason
+
+if TYPE_CHECKING:  # which is made of messages
+    from gateway.core.recognition.lesson import Answered, Lesson
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = Sequence[Field]
@@ -57,6 +60,10 @@ class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is refused before anything else is checked: it is malformed, or of a kind that is never passed on."""
     is_gone: Callable[[], bool] | None = None
     """Returns whether the client has left; None if that is unknown."""
+    answered: "Answered | None" = None
+    """The answer of Redis, if it was asked about the request already."""
+    lesson: "Lesson | None" = None
+    """What collects how the request is answered, if that is to be learnt."""
 
     @property
     def target(self) -> str:
@@ -114,7 +121,7 @@ class Response(msgspec.Struct, frozen=True):
     head: ResponseHead
     content: bytes | ContentStream
     note_end: NoteEnd | None = None
-    """The sender calls this once, at the end; None if nobody needs it."""
+    """The sender calls this once, at the end; None if that is not needed."""
     upstream_error: str = ""
     """Why the backend failed, if this replaces its answer."""
     refused: Reason | None = None

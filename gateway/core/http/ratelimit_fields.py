@@ -74,7 +74,7 @@ def join_backends(policy_field: bytes, limit_field: bytes, backends: Fields) -> 
 
 
 Items = dict[str, str]
-"""Names, in their quotes, to parameters."""
+"""Maps names, with their quotes, to parameters."""
 
 
 def _is_stricter(name: str, policies: Items, limits: Items, own_policies: Items, own_limits: Items) -> bool:

@@ -72,13 +72,13 @@ def parse_tracestate(values: Sequence[bytes]) -> bytes:
 
 def trace_of(request: RequestHead) -> Trace:
     """Return the trace that the client's request is part of, or a new one."""
-    drawn = _draw(request.id, request.received_at)
+    trace_id, span_id = draw_ids(request.id, request.received_at)
     values = field_values(request.fields, PARENT_FIELD)
     parent = parse_traceparent(values) if values else None
     if parent is None:
-        return Trace(drawn[:32], drawn[32:], is_new=True)
+        return Trace(trace_id, span_id, is_new=True)
     state = parse_tracestate(field_values(request.fields, STATE_FIELD))
-    return Trace(parent.trace_id, drawn[32:], parent.flags, state)
+    return Trace(parent.trace_id, span_id, parent.flags, state)
 
 
 def build_trace_fields(request: RequestHead, new_trace: NewTrace) -> list[Field]:
@@ -96,6 +96,7 @@ def _members(value: bytes) -> Iterator[bytes]:
 
 
 @functools.lru_cache(maxsize=256)
-def _draw(request_id: str, received_at: float) -> str:
-    """Return a trace id and a span id, joined."""
-    return hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+def draw_ids(request_id: str, received_at: float) -> tuple[str, str]:
+    """Return the trace id and the span id of a request: always the same ones for the same id and instant."""
+    drawn = hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+    return drawn[:32], drawn[32:]

@@ -109,7 +109,7 @@ def _read_field(option: OfferedOption, asked: Mapping[str, Sequence[str]]) -> Fi
     if said is None:
         return Field(option, key, option.default or ((ALL,) if option.all else ()))
     if not option.all:
-        return Field(option, key, (said[-1].strip(),))  # behind a switch that is on stands its being off
+        return Field(option, key, (said[-1].strip(),))  # a switch that is on sends "false" and "true"
     ticked = tuple(part.strip() for text in said for part in text.split(",") if part.strip())
     return Field(option, key, ticked or (ALL,))
 
@@ -177,7 +177,7 @@ def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snipp
 
 
 def _field_option(policy: Policy) -> str:
-    """Return the option of gateway-pull that names the field of the token, if it is not Authorization."""
+    """Return the option of gateway-pull that names the field of the token, if that is not Authorization."""
     name = field_line(policy, "").partition(":")[0]
     return "" if name == "Authorization" else f" --field {name}"
 

@@ -1,4 +1,4 @@
-"""The permissions of somebody who has signed in.
+"""The permissions of a visitor who has signed in.
 
 Rule 1: an operator (an admin token) reaches everything. Any other token reaches what it is bound to: a project's token
 the tokens of that project, an owner's token those of that owner, only in its own policy.

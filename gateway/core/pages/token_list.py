@@ -72,7 +72,7 @@ class Page(msgspec.Struct, Generic[Row], frozen=True):
     rows: list[Row]
     number: int
     count: int
-    """Pages, at least one."""
+    """The number of pages, at least one."""
     found: int
     """Tokens that match the search and the filter."""
     total: int
@@ -94,8 +94,8 @@ def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
 
     Rows that compare equal keep their order, so no row is on two pages if the input order is stable.
     """
-    wanted, words = STATES[listing.state], listing.text.casefold().split()
-    found = [row for row in rows if row.state in wanted and (not words or _agrees(row.record, words))]
+    states, words = STATES[listing.state], listing.text.casefold().split()
+    found = [row for row in rows if row.state in states and (not words or _agrees(row.record, words))]
     found.sort(key=SORTS[listing.key], reverse=listing.is_descending)
     count = max(1, -(-len(found) // PAGE_SIZE))
     number = min(max(1, listing.page), count)

@@ -151,7 +151,7 @@ def _compile_option(
     values = tuple(table.values) if table.values is not None else possible
     default: tuple[str, ...] | None = tuple(sorted(set(_listed(table.default)))) or None
     if default is None and values is not None and table.parameter is None:
-        # Entries may have a status that no policy names, or none: only a default that is said leaves them out.
+        # Entries may have a status that no policy names, or none: only an explicit default leaves them out.
         default = values[:1] if sets not in LISTS else None if sets == "status" else tuple(sorted(values))
     return Option(
         name=name,

@@ -88,22 +88,9 @@ class _Reach(NamedTuple):
     mistakes: list[Mistake]
 
 
-def compile_policies(
-    documents: Mapping[str, PolicyDocument], upstreams: Mapping[str, str], own: OwnAddresses | None = None
-) -> tuple[PolicySet, dict[str, list[Mistake]]]:
-    """Return the set of all documents (file name to document), and the mistakes of each file.
-
-    With any mistake, the set must not be used. `own` are the addresses that the gateway itself answers in front of
-    backends, if they are known.
-    """
-    fields = find_credential_fields(documents.values())
-    compiled = {file: compile_document(document, upstreams, fields) for file, document in documents.items()}
-    return Joining(own).join(compiled)
-
-
 def find_credential_fields(documents: Iterable[PolicyDocument]) -> frozenset[bytes]:
     """Return the fields that can hold a token of any of the documents' policies."""
-    contexts = [CompileContext(document) for document in documents]  # their mistakes are found where each is compiled
+    contexts = [CompileContext(document) for document in documents]  # their mistakes are found when each is compiled
     return credential_fields(source for context in contexts for source in _compile_credentials(context))
 
 

@@ -51,7 +51,7 @@ FIELDS = (
     "token",
 )
 """The fields of a token that an answer can have. `token` is its text, in the answer that creates it."""
-ASKED = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
+CLIENT_FIELDS = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
 """The fields that a client can send; the others come from the token that it presents."""
 
 STATUSES: Mapping[str, int] = {
@@ -210,7 +210,7 @@ class Allotment(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the tokens of a plan may do, and how often."""
+    """The permissions of a plan's tokens, and their quotas."""
 
     held: frozenset[str] | None
     """The plan's scopes and all they imply; None if the plan restricts nothing."""
@@ -403,7 +403,7 @@ class PolicySet:
         self.masking = Masking([ADMIN_FORMAT, *(policy.token_format for policy in policies.values())])
         """What looks like a token of any of them."""
         self._matchers = matchers
-        # The same requests come again and again (builds pull the same exports): remember what they matched.
+        # Builds pull the same exports again and again: cache the rules that their requests matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)
 
     def rules_of(self, policy: str) -> list[Rule]:
@@ -420,6 +420,6 @@ class PolicySet:
         rule = matcher.match(method, segments) if matcher else None
         if rule is not None:
             return rule
-        # OPTIONS (RFC 9110 9.3.7) tells what a shaped rule offers, to whoever may have its exports.
+        # OPTIONS (RFC 9110 9.3.7) lists the options of a rule's variants, for clients that may have its exports.
         offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
         return offering if offering is not None and offering.variants is not None else None

@@ -53,7 +53,7 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
         return None, mistakes  # other parts refer to these by name: without them every such name would look wrong
     if any(isinstance(place[-1], int) for place, _ in found):
         return None, mistakes  # without an item, those after it would be reported under wrong indexes
-    # The deepest first, so that nothing is removed with what it is in.
+    # The deepest first, so that none is removed together with its parent.
     for place in sorted({place for place, _ in found}, key=len, reverse=True):
         _remove(tables, place)
     try:

@@ -81,7 +81,7 @@ class QuotaTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CostTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request costs by its outcome: the most of these is reserved, and the rest is given back later."""
+    """The cost of a request by its outcome: the most of these is reserved, and the rest is given back later."""
 
     miss: Units = 1
     """The backend was asked."""
@@ -282,7 +282,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlanTable(Table, frozen=True, kw_only=True):
-    """What the tokens of a plan may do, and how often."""
+    """The permissions of a plan's tokens, and their quotas."""
 
     scopes: list[ScopeName] | None = None
     """Absent: the plan restricts nothing."""

@@ -109,7 +109,7 @@ class SlidingCounter(msgspec.Struct, frozen=True):
     def fits_at(self, quota: Quota, cost: int) -> int:
         units, ends = min(self.before, quota.limit), self.start + quota.window
         room = quota.limit - cost - self.current
-        if room < 0:  # only when the units of this window are those of the one before
+        if room < 0:  # it fits only in the next window, for which the units of this one count as those before
             units, ends, room = max(1, min(self.current, quota.limit)), ends + quota.window, quota.limit - cost
         left = min(-(-(room + 1) * quota.ticks // units) - 1, quota.ticks)
         return max(ends - left * quota.tick, ends - quota.window)
@@ -129,7 +129,7 @@ class MovingLog(msgspec.Struct, frozen=True):
     times: tuple[int, ...] = ()
     totals: tuple[int, ...] = ()
     base: int = 0
-    """All units before the oldest."""
+    """The sum of all units before the oldest entry."""
 
     def advance(self, quota: Quota, now: int) -> "MovingLog":
         gone = bisect_right(self.times, now - quota.window)

@@ -39,7 +39,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Action(StrEnum):
-    """What was done or requested."""
+    """The action of an entry in the history."""
 
     CREATE = "token.create"
     IMPORT = "token.import"
@@ -98,8 +98,8 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the entry matches, apart from its time."""
         return (
             all(
-                wanted in (None, getattr(entry, field))
-                for field, wanted in (
+                expected in (None, getattr(entry, field))
+                for field, expected in (
                     ("policy", self.policy),
                     ("target", self.target),
                     ("project", self.project),

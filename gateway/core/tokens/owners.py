@@ -51,7 +51,7 @@ class OwnerRecord(msgspec.Struct, frozen=True):
 
 
 class OwnerStanding(msgspec.Struct, frozen=True):
-    """What one request needs to know about its token's owner."""
+    """The part of an owner's record that matters for one request."""
 
     status: str
     scopes: str | None

@@ -18,7 +18,7 @@ from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Response, ResponseHead
 from gateway.core.http.problems import DETAIL, PROBLEM_JSON
-from gateway.core.policies.model import ASKED, STATUSES, Policy, TokenApiMapping
+from gateway.core.policies.model import CLIENT_FIELDS, STATUSES, Policy, TokenApiMapping
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.records import TokenRecord
@@ -31,7 +31,7 @@ MAXIMUM_CONTENT_BYTES = 64 * 1024
 JSON = b"application/json"
 
 
-def parse_asked(mapping: TokenApiMapping, content: bytes) -> dict[str, Any]:
+def parse_token_fields(mapping: TokenApiMapping, content: bytes) -> dict[str, Any]:
     """Return what the content asks for, under our names. Raise ChangeRefused if it is no such call."""
     try:
         asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
@@ -39,7 +39,7 @@ def parse_asked(mapping: TokenApiMapping, content: bytes) -> dict[str, Any]:
         raise ChangeRefused("the content is not JSON") from error
     if not isinstance(asked, dict):
         raise ChangeRefused("the content is not a JSON object")
-    own = {theirs: ours for ours, theirs in mapping.fields.items() if ours in ASKED}
+    own = {theirs: ours for ours, theirs in mapping.fields.items() if ours in CLIENT_FIELDS}
     for name in asked:
         if name not in own:
             raise ChangeRefused(unknown_name("field", name[:64], own))

@@ -57,7 +57,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     """Limits of its own, which replace its plan's; those that have ended no longer hold."""
     description: str = ""
     updated_at: int | None = None
-    """When it was last changed by somebody; None means never."""
+    """When it was last changed; None means never. Its use is no change."""
     number: int = 0
     """An id for products that use integers, counted by policy; 0 if the policy has none."""
     made_by: str = ""
@@ -119,7 +119,7 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: int = 0
     """Units that its quotas were charged in the end."""
     near: tuple[str, ...] = ()
-    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    """Quotas of which NEAR_SHARE or more is used after this request."""
     shadow_exceeded: tuple[str, ...] = ()
     """Quotas that had no room and would have refused the request were they not in shadow."""
     trace: str = ""

@@ -158,7 +158,7 @@ def version_of(record: TokenRecord, is_revoked: bool) -> str:
 
 
 def show_token(view: TokenView) -> ShownToken:
-    """Return all that may be shown of a token. Its digest is not secret, but useless to anybody."""
+    """Return all that may be shown of a token. Its digest is left out: it is not secret, but of no use."""
     record = view.record
     return ShownToken(
         id=view.identity,

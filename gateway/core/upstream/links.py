@@ -21,7 +21,7 @@ from gateway.core.upstream.forwarding import restore_path, rewrite_target
 # link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it,
 # and some backends (datasette 0.65) write the reference without any
 _LINK = re.compile(r'("(?:[^"\\]|\\.)*")|(<)([^>]*)(>)|(\A\s*|,\s*)([^<>",;\s]+)')
-# delay-seconds and where to go then, as HTML has it ("shared declarative refresh steps")
+# delay-seconds and the target, as in HTML ("shared declarative refresh steps")
 _REFRESH = re.compile(r"""(\s*[0-9.]*\s*[;,]\s*(?:url\s*=\s*)?["']?)([^"']*)(.*)""", re.IGNORECASE | re.DOTALL)
 
 
@@ -85,7 +85,7 @@ def publish_reference(reference: str, way: Way) -> str:
     if path is None:
         return reference
     scheme = way.scheme
-    if is_told:  # it names the public address: only what it cannot know is mended
+    if is_told:  # it names the public address: only the scheme that it cannot know is corrected
         scheme = "https" if way.scheme == "https" and way.own.is_plain else url.scheme
         if (scheme, path) == (url.scheme, url.path or "/"):
             return reference

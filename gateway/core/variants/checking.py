@@ -39,7 +39,7 @@ def find_mistakes(content: bytes, form: DocumentForm, formats: tuple[str, ...] =
         found[str(broken)] = None
 
     try:
-        msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))  # it is stricter: no NaN, no half of a character
+        msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))  # msgspec is stricter: no NaN, no lone surrogates
         parsed = _Parsed(content)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return [f"$: this is not JSON that can be read: {error}"]

@@ -62,7 +62,7 @@ class ResolvedTokens(msgspec.Struct, frozen=True):
 
     tokens: tuple[ResolvedToken, ...]
     groups: Mapping[str, Mapping[str, Any]] = {}
-    """Group to its properties; the group of all groups has no name."""
+    """The properties of each group; the root group has no name."""
 
 
 class ReadTokens(msgspec.Struct, frozen=True):
@@ -193,7 +193,7 @@ class Resolution(Aliases):
     def _work_out(self, place: str, token: DesignToken) -> ResolvedToken:
         kind, value = token.type, token.value
         if self._mode is not None and self._mode in token.modes:
-            if kind is None:  # an alias in the other modes: then that says what the token is
+            if kind is None:  # the value of the other modes is an alias: its target has the type
                 kind, _ = normalize(None, value, place, self)
             value = token.modes[self._mode]
         kind, plain = normalize(kind, value, place, self)

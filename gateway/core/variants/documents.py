@@ -157,7 +157,7 @@ def _locate(content: bytes, message: str) -> BrokenDocument:
         return BrokenDocument(found[2], found[1])
     try:
         value, place = msgspec.json.decode(content), "$"
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # behind the mistake, where nobody had looked yet
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # malformed in text after the mistake
         return BrokenDocument(found[2], found[1])
     steps = list(_STEP.finditer(found[2]))
     for index, step in enumerate(steps):

@@ -157,7 +157,7 @@ def document_rule(rule: Rule, request: RequestHead) -> Rule:
     if rule.variants is None or rule.cache is None:
         raise ValueError(f"{rule.pattern.text} has no variants")
     source = build_source(rule.variants, request.path, parse_path(request.path) or ())
-    # What is made of it is what is used while it is asked for anew, and clients never see its Cache-Control.
+    # The variants are served stale while it is revalidated, and clients never see its Cache-Control.
     cache = msgspec.structs.replace(rule.cache, stale_while_revalidate_seconds=0, passes_cache_control=True)
     return msgspec.structs.replace(rule, variants=None, source=source, cache=cache)
 

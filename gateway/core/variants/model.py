@@ -13,7 +13,7 @@ from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
-"""What an option of a request can choose, whatever the option is called."""
+"""The settings that options of a request can choose, whatever names the options have."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"
@@ -103,7 +103,7 @@ class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
 
 
 Report: TypeAlias = Callable[[BrokenDocument], None]
-"""Is called with each mistake in a document: an export ends with the first one, a check goes on."""
+"""Is called with each mistake in a document: an export ends with the first one, a check continues."""
 
 
 def raise_broken(broken: BrokenDocument) -> None:
@@ -112,12 +112,12 @@ def raise_broken(broken: BrokenDocument) -> None:
 
 
 def refuse_unknown(
-    form: DocumentForm, setting: Setting, wanted: tuple[str, ...], known: Iterable[str]
+    form: DocumentForm, setting: Setting, values: tuple[str, ...], known: Iterable[str]
 ) -> InvalidOptions | None:
     """Return the mistake of asking for what the document does not have, if only the document knows; else None."""
     for asked, option, in_path in form.asked:
         allowed = tuple(known)
-        if asked == setting and not set(wanted).issubset(allowed):
+        if asked == setting and not set(values).issubset(allowed):
             message = f"The option {option} must be one of {', '.join(allowed)}."
             return InvalidOptions((OptionMistake(option, message, allowed),), in_path)
     return None

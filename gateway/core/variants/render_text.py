@@ -130,11 +130,11 @@ def _build_group(group: Group, keys: Sequence[str], column: Sequence[Leaf]) -> d
     return built
 
 
-# What is not a Char of XML 1.0 (2.2).
+# Characters that are no Char of XML 1.0 (2.2).
 _NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL = re.compile("[^\t\n -%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LINE_END = {"\r": "&#13;"}  # a parser would make a line feed of it (2.11)
-_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}  # in an attribute it would make spaces of them (3.3.3)
+_LINE_END = {"\r": "&#13;"}  # a parser would turn it into a line feed (2.11)
+_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}  # in an attribute it would turn them into spaces (3.3.3)
 _INDENT = "  "
 _BATCH = 500
 

@@ -262,8 +262,8 @@ def _batches(lines: Iterator[str]) -> Iterator[bytes]:
     yield "".join(batch).encode()
 
 
-# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed one it is a key like others.
-# A quote inside a string has a backslash before it, so what is found here is a key.
+# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed key, it is like any other.
+# A quote inside a string has a backslash before it, so a match is a key.
 _PROTOTYPE = re.compile(rb'(?<=[{,\s])"__proto__":')
 # Line ends in source text before ECMAScript 2019.
 _LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}

@@ -75,7 +75,7 @@ class TokenTree:
         self._extending: set[Path] = set()
         self._count = 0
         self.properties: dict[str, dict[str, Any]] = {}
-        """Group to what it says of itself, as the walk has found it; the group of all groups has no name."""
+        """The properties of each group that was found so far; the root group has no name."""
 
     def list_tokens(self) -> Iterator[tuple[str, DesignToken]]:
         """Return an iterator of each token with its place."""
@@ -144,7 +144,7 @@ class TokenTree:
         return DesignToken(
             name=name,
             value=value,
-            # A group's type is not an alias's: that is of the type of the token that it names.
+            # A group's type does not apply to an alias, which has the type of its target.
             type=own_type or (None if _is_whole_alias(value) else inherited),
             modes=modes,
             description=_text(member, "$description", place),
@@ -157,7 +157,7 @@ class TokenTree:
         if VALUE in member or REFERENCE not in member:
             return VALUE in member
         if id(member) not in self._known:
-            self._known[id(member)] = True  # also for what leads back to itself: a round of aliases
+            self._known[id(member)] = True  # also for a circle of aliases
             way = parse_pointer(member[REFERENCE])
             self._known[id(member)] = way is None or not self._find(way)
         return self._known[id(member)]

@@ -190,7 +190,7 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
     found = []
     for index, (component, allowed) in enumerate(zip(components, _COLOR_SPACES[space], strict=True)):
         plain = component
-        if type(component) not in (int, float):  # most are: nothing is to be looked up
+        if type(component) not in (int, float):  # most are numbers: nothing has to be looked up
             here = f"{place}[{index}]"
             plain = _plain(component, here, aliases)
             plain = plain if plain == "none" else _part("number", plain, here, aliases)

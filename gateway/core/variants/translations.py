@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     values: dict[str, Value]
     """Language to value. An object holds plural forms or the like: each becomes an entry of its own, `key.form`."""
     key: str | None = None
-    """The name that somebody gave it, such as `home.hero.headline`; dots make groups."""
+    """Its assigned name, such as `home.hero.headline`; dots make groups."""
     status: str | None = None
     """Its state, in the product's own words."""
 
@@ -60,14 +60,14 @@ class Texts(msgspec.Struct, frozen=True):
     languages: tuple[str, ...]
     keys: tuple[str, ...]
     columns: Sequence[Sequence[Leaf]]
-    """For each language the values of all keys; None where one is missing."""
+    """The values of all keys for each language; None for a missing one."""
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
     """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = _list_languages(document, raise_broken)
-    # A document that has nothing yet cannot say which languages there are: no build fails for it.
+    # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
         return refused
@@ -100,11 +100,11 @@ def _list_rows(
 ) -> dict[str, dict[str, Leaf]]:
     """Return each key with its values in some of the languages."""
     entries = dict(form.names).get("entries", "entries")
-    wanted, chosen = variant.status, frozenset(languages)
+    statuses, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
     rows: dict[str, dict[str, Leaf]] = {}
     for position, entry in enumerate(document.entries):
-        if wanted is not None and entry.status not in wanted:
+        if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
         for name, values in _spread(key, entry.values):
@@ -135,7 +135,7 @@ def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str,
                     name = f"{key}.{form}" if part is None else f"{key}.{form}.{part}"
                     if leaf is None:
                         continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": told as any other two
+                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
                         yield name, {language: leaf}
                     forms.setdefault(name, {})[language] = leaf
         elif value is not None:

@@ -34,7 +34,7 @@ def create_backend(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> L
     counts = Counter[str]()
     catalog = Catalog(now)
 
-    # A hook, not a middleware: Litestar's middlewares do not see what no route matches.
+    # A hook, not a middleware: Litestar's middlewares do not see requests without a route.
     async def count_request(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             counts[scope["path"]] += 1
@@ -136,7 +136,7 @@ API = Router(
 
 
 def answer_refusal(_: Request[Any, Any, State], refusal: refusals.HTTPException) -> Response[dict[str, str]]:
-    # Litestar puts what is wrong with a request's content, field by field, beside the sentence.
+    # Litestar lists the mistakes of a request's content, field by field, beside the sentence.
     mistakes = refusal.extra if isinstance(refusal.extra, list) else []
     sentence = "; ".join([refusal.detail, *(str(mistake["message"]) for mistake in mistakes)])
     return Response({"error": sentence}, status_code=refusal.status_code, headers=refusal.headers)

@@ -62,7 +62,7 @@ class Catalog:
         return workspace
 
     def add_workspace(self, owner: str, name: str) -> Workspace:
-        # Counted for each owner and hashed: an id tells nobody how many workspaces others have.
+        # Counted for each owner and hashed, so that an id does not show how many workspaces others have.
         self._created[owner] += 1
         ordinal = f"{owner}/{self._created[owner]}"
         workspace = Workspace(f"ws_{sha256(ordinal.encode()).hexdigest()[:12]}", owner, name)

@@ -40,7 +40,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class TranslationEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One text in all languages that have it; `key` is absent if nobody has assigned a name yet."""
+    """One text in all languages that have it; `key` is absent if no name is assigned yet."""
 
     id: str
     status: Status

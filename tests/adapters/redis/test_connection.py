@@ -13,7 +13,7 @@ from gateway.adapters.redis.tokens import RedisTokens
 from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
-from tests.support.connections import open_connection
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 
@@ -35,12 +35,6 @@ async def connection(own_redis: RedisServer) -> AsyncIterator[RedisConnection]:
     """A connection to it that gives up soon."""
     async with open_connection(own_redis.url, TIMEOUT_SECONDS) as connection:
         yield connection
-
-
-async def until_closed(connection: RedisConnection) -> None:
-    """Returns when the probe has found Redis again."""
-    async with asyncio.timeout(10):
-        await connection.until_closed()
 
 
 async def test_an_absent_redis_is_said_at_once() -> None:

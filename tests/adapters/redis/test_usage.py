@@ -19,8 +19,8 @@ from gateway.core.http.messages import ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
-from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, Counted, UsagePoint
-from tests.support.connections import open_connection
+from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, UsageLabels, UsagePoint
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 from tests.support.redis_keys import ALL_BUT_MARKER
@@ -29,7 +29,7 @@ NOON = 1_800_014_400
 RECORDS = [make_record(f"sml_{number}") for number in range(300)]
 IDS = [token_id(record.digest) for record in RECORDS]
 RULE = rule_for("GET /export")
-HIT = Counted("small", "", "2xx", "hit")
+HIT = UsageLabels("small", "", "2xx", "hit")
 
 
 class Bench:
@@ -81,7 +81,7 @@ async def test_what_two_workers_count_adds_up(bench: Bench) -> None:
     bench.refuse_one(Reason.UNKNOWN_TOKEN, 401)
     await bench.flush()
     await bench.flush()
-    counts = {HIT: 8, Counted("small", "unknown_token", "4xx", ""): 1}
+    counts = {HIT: 8, UsageLabels("small", "unknown_token", "4xx", ""): 1}
     policy = await bench.usage.policy_usage("small", 2)
     assert counts == policy.counts
     assert (UsagePoint(NOON - HOUR_SECONDS, 0), UsagePoint(NOON, 9)) == policy.hours
@@ -171,11 +171,11 @@ async def test_nothing_is_lost_while_redis_is_away(redis_executable: str, tmp_pa
         await bench.flush()
         server = RedisServer(redis_executable, tmp_path, port)
         try:
-            await bench.connection.until_closed()
+            await until_closed(bench.connection)
             await bench.flush()
             await bench.flush()
             assert [1, 1] == [point.requests for point in await bench.usage.token_usage(IDS[0], 2)]
-            counts = {HIT: 2, Counted("small", "store_unavailable", "5xx", ""): 1}
+            counts = {HIT: 2, UsageLabels("small", "store_unavailable", "5xx", ""): 1}
             assert (
                 counts == (await bench.usage.totals()).requests == (await bench.usage.policy_usage("small", 2)).counts
             )

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from gateway.core.http.problems import PROBLEMS
-from gateway.core.policies.compiler import DIALECT_KEYS, compile_policies
+from gateway.core.policies.compiler import DIALECT_KEYS
+from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import (
     CacheRule,
     CredentialSource,
@@ -15,7 +16,6 @@ from gateway.core.policies.model import (
     Scheme,
     Upstream,
 )
-from gateway.core.policies.reading import read_document
 from gateway.core.quotas.model import Quota
 from tests.core.samples import SHOP, load, load_shop
 
@@ -65,9 +65,7 @@ def test_a_backend_is_a_url_or_a_table(written: str, compiled: Upstream) -> None
 
 def test_a_backend_can_be_replaced_by_name() -> None:
     """The operator's option goes before the file, for the policy that it names and no other; its times stay."""
-    document, _ = read_document(SMALL)
-    assert document is not None
-    policies, _ = compile_policies({"small.toml": document}, {"small": "http://other/", "else": "http://no"})
+    policies = load_policies({"small.toml": SMALL}, {"small": "http://other/", "else": "http://no"})
     assert Upstream(("http://other",), host="client") == policies.policies["small"].upstream
 
 
@@ -164,9 +162,7 @@ def test_the_script_reads_the_same_terms() -> None:
 def test_a_host_that_a_policy_names_is_its_alone() -> None:
     """Rules of any host do not hold there: what the host's own policy does not match, nothing does."""
     hosted = 'hosts = ["a.example", "b.example"]\n' + SMALL.replace("small", "hosted").replace("* /**", "GET /items/1")
-    documents = {text: document for text in (SMALL, hosted) if (document := read_document(text)[0])}
-    policies, mistakes = compile_policies(documents, {})
-    assert not any(mistakes.values())
+    policies = load_policies({"small.toml": SMALL, "hosted.toml": hosted})
 
     def name_of(host: str, method: str) -> str:
         rule = match(policies, host, method)
