@@ -19,7 +19,7 @@ import redis
 from playwright.sync_api import Browser, Page
 
 from gateway.adapters.redis import keys
-from gateway.core.usage import Counted, write_counted
+from gateway.core.usage import UsageLabels, format_usage_labels
 from tests.contracts.pages.conftest import run_apart
 from tests.support.browser import open_page, running_browser
 from tests.support.client import ask
@@ -82,16 +82,18 @@ class Store:
             hour = self._hour - back
             size = weight * (12 - abs(hour % 24 - 12)) + 20
             counted = {
-                Counted(policy, "", "3xx", "not_modified"): 52 * size,
-                Counted(policy, "", "2xx", "hit"): 25 * size,
+                UsageLabels(policy, "", "3xx", "not_modified"): 52 * size,
+                UsageLabels(policy, "", "2xx", "hit"): 25 * size,
             }
             counted |= {
-                Counted(policy, "", "2xx", "miss"): 8 * size,
-                Counted(policy, "upstream_timeout", "5xx", ""): weight * 2,
+                UsageLabels(policy, "", "2xx", "miss"): 8 * size,
+                UsageLabels(policy, "upstream_timeout", "5xx", ""): weight * 2,
             }
-            counted |= {Counted(policy, reason, "4xx", ""): number * size // 9 for reason, number in REFUSALS.items()}
+            counted |= {
+                UsageLabels(policy, reason, "4xx", ""): number * size // 9 for reason, number in REFUSALS.items()
+            }
             for one, number in counted.items():
-                self._client.hincrby(keys.policy_usage(policy, hour), write_counted(one), number // 10)
+                self._client.hincrby(keys.policy_usage(policy, hour), format_usage_labels(one), number // 10)
 
 
 class Camera:

@@ -26,7 +26,7 @@ class AdminListener:
     def __init__(self, application: ASGIApp, acceptor: RequestAcceptor) -> None:
         self.deadlines = Deadlines()
         self.recognition: Recognition | None = None
-        """Nothing is answered by the bytes of a request: what administrators see is made for each of them."""
+        """Nothing is recognised here: people and their tools change tokens, and each call is read."""
         self._application = application
         self._acceptor = acceptor
 

@@ -82,7 +82,6 @@ class PublicListener:
     ) -> None:
         self.deadlines = Deadlines()
         self.recognition = recognition
-        self.may_take = capacity.may_take
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth
