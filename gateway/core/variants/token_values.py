@@ -37,25 +37,25 @@ _WEIGHTS = {
 
 
 class _Range(msgspec.Struct, frozen=True):
-    """The numbers that a component of a color may be (Color Module 2025.10, 4.2)."""
+    """The numbers that a component of a color may be, both ends included."""
 
     least: float
     most: float
-    is_hue: bool = False
-
-    def has(self, number: float) -> bool:
-        """Whether it may be this number; a hue of 360 degrees is one of 0."""
-        return self.least <= number <= self.most and not (self.is_hue and number == self.most)
 
     @property
     def words(self) -> str:
         """For messages."""
         if self.most == _MAXIMUM_NUMBER:
             return f"within {self.most:g}" if self.least < 0 else f"{self.least:g} or more"
-        return f"{self.least:g} to {'less than ' if self.is_hue else ''}{self.most:g}"
+        return f"{self.least:g} to {self.most:g}"
 
 
-_UNIT, _PERCENT, _HUE = _Range(0, 1), _Range(0, 100), _Range(0, 360, is_hue=True)
+_UNIT, _PERCENT = _Range(0, 1), _Range(0, 100)
+_HUE = _Range(0, 360)
+"""Degrees. 360 is another name of 0 (CSS Color 4, 4.3), and the Color Module has only 0: so 0 is what is written."""
+_BLUE = _Range(0, 1.0891)
+"""Z of D65: white has 1.08906 (CSS Color 4, 10.8), and no color that a display can show has more. The Color Module says
+0 to 1, and so could not write white down."""
 _ANY, _CHROMA = _Range(-_MAXIMUM_NUMBER, _MAXIMUM_NUMBER), _Range(0, _MAXIMUM_NUMBER)
 _COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
     **dict.fromkeys(("srgb", "srgb-linear", "display-p3", "a98-rgb", "prophoto-rgb", "rec2020"), (_UNIT, _UNIT, _UNIT)),
@@ -64,8 +64,10 @@ _COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
     "lch": (_PERCENT, _CHROMA, _HUE),
     "oklab": (_UNIT, _ANY, _ANY),
     "oklch": (_UNIT, _CHROMA, _HUE),
-    **dict.fromkeys(("xyz-d65", "xyz-d50"), (_UNIT, _UNIT, _UNIT)),
+    "xyz-d65": (_UNIT, _UNIT, _BLUE),
+    "xyz-d50": (_UNIT, _UNIT, _UNIT),
 }
+"""The ranges of the Color Module 2025.10 (4.2) and of its JSON schema, but for those that say otherwise."""
 _STROKES = frozenset({"solid", "dashed", "dotted", "double", "groove", "ridge", "outset", "inset"})
 _CAPS = frozenset({"round", "butt", "square"})
 
@@ -191,9 +193,9 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
             here = f"{place}[{index}]"
             plain = _plain(component, here, aliases)
             plain = plain if plain == "none" else _part("number", plain, here, aliases)
-        if plain != "none" and not allowed.has(plain):
+        if plain != "none" and not allowed.least <= plain <= allowed.most:
             raise BrokenDocument(f"{place}[{index}]", f"out of range: in {space} it is {allowed.words}")
-        found.append(plain)
+        found.append(0 if allowed is _HUE and plain == allowed.most else plain)
     return found
 
 
