@@ -252,7 +252,35 @@ def _stroke_style(value: Any, place: str, aliases: Aliases) -> Any:
     return {"dashArray": _list_of("dimension")(dashes, place, aliases), "lineCap": cap}
 
 
-def _composite(kind: str, parts: Mapping[str, str], flag: str | None = None) -> Check:
+PARTS: Mapping[str, Mapping[str, str]] = {
+    "border": {"color": "color", "width": "dimension", "style": "strokeStyle"},
+    "transition": {"duration": "duration", "delay": "duration", "timingFunction": "cubicBezier"},
+    "shadow": {
+        "offsetX": "dimension",
+        "offsetY": "dimension",
+        "blur": "dimension",
+        "spread": "dimension",
+        "color": "color",
+        "inset": "flag",
+    },
+    "gradient": {"color": "color", "position": "number"},
+    "typography": {
+        "fontFamily": "fontFamily",
+        "fontSize": "dimension",
+        "fontWeight": "fontWeight",
+        "letterSpacing": "dimension",
+        "lineHeight": "number",
+    },
+    "strokeStyle": {"dashArray": "dashes", "lineCap": "word"},
+}
+"""The parts of values that have some, with the type of each; dashes, words and flags are no types of tokens. The values
+of a shadow and a gradient may be lists of these, and a stroke style may be a word."""
+
+
+def _composite(kind: str) -> Check:
+    flag = next((part for part, type_ in PARTS[kind].items() if type_ == "flag"), None)
+    parts = {part: type_ for part, type_ in PARTS[kind].items() if part != flag}
+
     def check(value: Any, place: str, aliases: Aliases) -> Any:
         if not isinstance(value, dict) or not parts.keys() <= value.keys() <= {*parts, flag}:
             raise BrokenDocument(place, f"not a value of type {kind}: its members are {', '.join(parts)}")
@@ -293,13 +321,8 @@ def _parse_number(text: str) -> int | float:
     return int(number) if number.is_integer() and "." not in text else number
 
 
-_SHADOW = _composite(
-    "shadow",
-    {"offsetX": "dimension", "offsetY": "dimension", "blur": "dimension", "spread": "dimension", "color": "color"},
-    flag="inset",
-)
+_SHADOW = _composite("shadow")
 _SHADOWS = _list_of("shadow", _SHADOW)
-_STOP = _composite("gradient", {"color": "color", "position": "number"})
 
 TYPES: Mapping[str, Check] = {
     "color": _color,
@@ -310,20 +333,9 @@ TYPES: Mapping[str, Check] = {
     "cubicBezier": _cubic_bezier,
     "number": _number,
     "strokeStyle": _stroke_style,
-    "border": _composite("border", {"color": "color", "width": "dimension", "style": "strokeStyle"}),
-    "transition": _composite(
-        "transition", {"duration": "duration", "delay": "duration", "timingFunction": "cubicBezier"}
-    ),
+    "border": _composite("border"),
+    "transition": _composite("transition"),
     "shadow": _shadow,
-    "gradient": _list_of("gradient", _STOP),
-    "typography": _composite(
-        "typography",
-        {
-            "fontFamily": "fontFamily",
-            "fontSize": "dimension",
-            "fontWeight": "fontWeight",
-            "letterSpacing": "dimension",
-            "lineHeight": "number",
-        },
-    ),
+    "gradient": _list_of("gradient", _composite("gradient")),
+    "typography": _composite("typography"),
 }

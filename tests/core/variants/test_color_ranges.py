@@ -54,7 +54,7 @@ def test_a_component_may_be_what_the_module_says(space: str, index: int, least: 
 def test_white_can_be_written_in_every_space() -> None:
     """White is the color that every design has; its components are those of CSS Color 4."""
     white: dict[str, list[Any]] = {
-        **dict.fromkeys(("srgb", "srgb-linear", "display-p3", "a98-rgb", "prophoto-rgb", "rec2020"), [1, 1, 1]),
+        **{space: [1, 1, 1] for space, ranges in MODULE.items() if ranges == (UNIT, UNIT, UNIT) and space != "xyz-d50"},
         "hsl": ["none", 0, 100],
         "hwb": ["none", 100, 0],
         "lab": [100, 0, 0],

@@ -19,8 +19,9 @@ import msgspec
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.design_tokens import ResolvedToken, ResolvedTokens
 from gateway.core.variants.model import Group, Variant, build_tree, collide, find_repeated
-from gateway.core.variants.render_text import INDENT
+from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.token_trees import ROOT
+from gateway.core.variants.token_values import PARTS
 
 _FUNCTIONS = {
     "srgb": ("", "", ""),
@@ -48,7 +49,7 @@ Part = tuple[tuple[str, ...], str | int | float]
 def write_parts(token: ResolvedToken) -> Iterator[Part]:
     """What the token's name goes on with, mostly nothing, and the value: a number where CSS has a bare one."""
     if token.type == "typography":
-        for part, kind in _TYPOGRAPHY.items():
+        for part, kind in PARTS["typography"].items():
             yield (part,), write_value(kind, token.value[part])
     else:
         yield (), write_value(token.type, token.value)
@@ -86,9 +87,9 @@ def _measure(value: dict[str, Any]) -> str:
 def _color(value: dict[str, Any]) -> str:
     space, components, alpha = value["colorSpace"], value["components"], value.get("alpha", 1)
     if space == "srgb":
-        exact = [255 * c for c in (*components, alpha) if c != "none"]
-        if len(exact) == 4 and all(abs(c - round(c)) <= _BYTE_TOLERANCE for c in exact):
-            return "#" + bytes(map(round, exact if alpha != 1 else exact[:3])).hex()
+        channels = find_channels((*components, alpha))
+        if channels is not None:
+            return "#" + bytes(channels if alpha != 1 else channels[:3]).hex()
         # Sass' own functions read rgb(), and stop at color(srgb ...); to a browser both are the same color.
         components = [c if c == "none" else round(c * 255, 4) for c in components]
     units = _FUNCTIONS.get(space, ("", "", ""))
@@ -96,6 +97,14 @@ def _color(value: dict[str, Any]) -> str:
     inside = " ".join(written) if alpha == 1 else f"{' '.join(written)} / {_number(alpha)}"
     function = "rgb" if space == "srgb" else space
     return f"{function}({inside})" if space in _FUNCTIONS else f"color({space} {inside})"
+
+
+def find_channels(components: Sequence[Any]) -> list[int] | None:
+    """The bytes of components from 0 to 1, if all of them are on the grid of 8 bits."""
+    if not all(type(one) in (int, float) and 0 <= one <= 1 for one in components):
+        return None
+    exact = [255 * one for one in components]
+    return [round(one) for one in exact] if all(abs(one - round(one)) <= _BYTE_TOLERANCE for one in exact) else None
 
 
 def _font_family(value: str | list[str]) -> str:
@@ -141,13 +150,6 @@ def _same(value: float) -> float:
     return value
 
 
-_TYPOGRAPHY = {
-    "fontFamily": "fontFamily",
-    "fontSize": "dimension",
-    "fontWeight": "fontWeight",
-    "letterSpacing": "dimension",
-    "lineHeight": "number",
-}
 _WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
     "color": _color,
     "dimension": _measure,
@@ -307,6 +309,41 @@ def render_dtcg(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
             group = group.setdefault(segment, {})
         group.update(properties)
     yield _encode(built, variant) + b"\n"
+
+
+def render_style_dictionary(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
+    """A source of Style Dictionary, in its own format: groups, `value` as CSS writes it, `type`, `comment`."""
+    members: list[dict[str, Any]] = []
+    for token in tokens.tokens:
+        member = {"value": _write_member(token.type, token.value), "type": token.type}
+        members.append(member if token.description is None else {**member, "comment": token.description})
+    yield _encode(_nest([token.name for token in tokens.tokens], members), variant) + b"\n"
+
+
+def _write_member(kind: str, value: Any) -> Any:
+    """The value; one with parts is an object of them, or a list of objects, which transforms put together."""
+    if kind in PARTS and isinstance(value, list):
+        return [_write_member(kind, one) for one in value]
+    if kind in PARTS and isinstance(value, dict):
+        return {part: _write_member(PARTS[kind][part], inner) for part, inner in value.items()}
+    if kind == "dashes":
+        return [_measure(one) for one in value]
+    if kind == "color":
+        return _write_legacy_color(value)
+    return _WRITERS[kind](value) if kind in _WRITERS else value
+
+
+def _write_legacy_color(value: dict[str, Any]) -> Any:
+    """A color for Style Dictionary, which reads `rgba()` with commas, and took `rgb(0 0 0 / 0.5)` for opaque black.
+
+    Those of other spaces than sRGB stay objects, which it converts itself.
+    """
+    components, alpha = value["components"], value.get("alpha", 1)
+    if value["colorSpace"] != "srgb" or "none" in components:
+        return value
+    if find_channels((*components, alpha)) is not None:
+        return _color(value)
+    return f"rgba({', '.join(_number(round(one * 255, 4)) for one in components)}, {_number(alpha)})"
 
 
 def _build_literal(tokens: ResolvedTokens, variant: Variant) -> bytes:

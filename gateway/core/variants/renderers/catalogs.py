@@ -1,0 +1,185 @@
+"""Translations as the catalogs that programs load: i18next JSON, gettext PO, Java properties, XLIFF, Rails YAML.
+
+Texts are what the document has, to the character: a placeholder stays as it is written there. Of plural forms each
+format has what its consumer looks for; where it has no plurals, each form is an entry of its own, `cart.items.one`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+import polib
+
+from gateway.core.errors import BrokenDocument
+from gateway.core.variants.model import Variant, build_tree
+from gateway.core.variants.renderers.names import refuse_same
+from gateway.core.variants.renderers.plural_rules import Rule, find_rule, write_header
+from gateway.core.variants.renderers.text import build_map, render_json
+from gateway.core.variants.translations import Leaf, Texts, list_entries, write_leaf
+
+_BATCH = 500
+_encoder = msgspec.json.Encoder()
+
+
+def batches(lines: Iterable[str]) -> Iterator[bytes]:
+    """The lines in pieces of some size."""
+    batch: list[str] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == _BATCH:
+            yield "".join(batch).encode()
+            batch.clear()
+    yield "".join(batch).encode()
+
+
+def render_i18next(texts: Texts, variant: Variant) -> Iterator[bytes]:
+    """JSON v4 of i18next: what `json` is, but that a plural form is `items_one` beside `items_other`."""
+    keys = list(texts.keys)
+    for name, forms in texts.plurals.items():
+        for form, position in forms.items():
+            keys[position] = f"{name}_{form}"
+    refuse_same(zip(keys, texts.keys, strict=True), "i18next")
+    return render_json(msgspec.structs.replace(texts, keys=tuple(keys)), variant)
+
+
+def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """A catalog of gettext: the key is the `msgid`, and `msgid_plural` where there are plural forms."""
+    language = texts.languages[0]
+    rule = find_rule(language)
+    catalog = polib.POFile(wrapwidth=0)
+    catalog.metadata = {
+        "Language": language.replace("-", "_"),
+        "MIME-Version": "1.0",
+        "Content-Type": "text/plain; charset=UTF-8",
+        "Content-Transfer-Encoding": "8bit",
+    }
+    if texts.plurals:
+        if rule is None:
+            problem = f"how {language!r} forms plurals is not known, so no PO file can have them"
+            raise BrokenDocument("$", problem)
+        catalog.metadata["Plural-Forms"] = write_header(rule)
+    for key, value in list_entries(texts, texts.columns[0]):
+        catalog.extend(_build_po_entries(key, value, rule))
+    yield str(catalog).encode()
+
+
+def _build_po_entries(key: str, value: Leaf | dict[str, Leaf], rule: Rule | None) -> Iterator[polib.POEntry]:
+    if not key:
+        raise BrokenDocument("$", "PO keeps the empty key for its head")
+    if "\0" in key or any(
+        "\0" in write_leaf(text) for text in (value.values() if isinstance(value, dict) else (value,))
+    ):
+        raise BrokenDocument("$", f"the key {key!r} or its text has a NUL, which PO cannot have")
+    if not isinstance(value, dict) or rule is None:
+        yield polib.POEntry(msgid=key, msgstr=write_leaf(value))  # type: ignore[arg-type]  # without a rule it is no dict
+        return
+    used = [category for category, _ in rule]
+    forms = {index: write_leaf(value.get(name, value.get("other", ""))) for index, name in enumerate(used)}
+    yield polib.POEntry(msgid=key, msgid_plural=key, msgstr_plural=forms)
+    for form, text in value.items():  # what no number of the language comes to, such as a `zero` in English
+        if form not in used and form != "other":
+            yield polib.POEntry(msgid=f"{key}.{form}", msgstr=write_leaf(text))
+
+
+_NO_PROPERTY = re.compile(r"[^\x21-\x7e]|[\\:=#!]")
+_NO_VALUE = re.compile(r"[^\x20-\x7e]|\\|^ ")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\\": "\\\\"}
+
+
+def render_properties(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """Java properties in ASCII, which every Java reads alike (java.util.Properties.load); each form has its line."""
+    values = zip(texts.keys, texts.columns[0], strict=True)
+    return batches(
+        f"{_NO_PROPERTY.sub(_escape_java, key)}={_NO_VALUE.sub(_escape_java, write_leaf(value))}\n"
+        for key, value in values
+        if value is not None
+    )
+
+
+def _escape_java(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _SHORT:
+        return _SHORT[character]
+    if " " <= character <= "~":
+        return f"\\{character}"
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+_NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What is no Char of XML 1.0 (2.2)."""
+_NO_TOKEN = re.compile(r"[^A-Za-z0-9._-]")
+_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+
+
+def render_xliff(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """XLIFF 2.0: a unit for each key, with the source's text and, unless it is the source that is asked for, a target.
+
+    A unit's id is its key, as far as an NMTOKEN can be; its name is the key.
+    """
+    target, source = texts.languages[0], texts.languages[-1]
+    attributes = f"srcLang={quoteattr(source)}" + (f" trgLang={quoteattr(target)}" if source != target else "")
+    yield (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" {attributes}>\n'
+        '  <file id="texts" xml:space="preserve">\n'
+    ).encode()
+    targets = texts.columns[0] if source != target else [None] * len(texts.keys)
+    yield from batches(map(_write_unit, texts.keys, texts.columns[-1], targets))
+    yield b"  </file>\n</xliff>\n"
+
+
+def _write_unit(key: str, source: Leaf, target: Leaf) -> str:
+    if _NO_CHARACTER.search(key):
+        raise BrokenDocument("$", f"the key {key!r} has a character that XML cannot have")
+    id_ = _NO_TOKEN.sub(lambda match: f":{ord(match[0]):x}:", key)
+    translated = "" if target is None else f"<target>{_write_segment(target)}</target>"
+    return (
+        f'    <unit id="{id_}" name={quoteattr(key, _BLANKS)}><segment>'
+        f"<source>{'' if source is None else _write_segment(source)}</source>{translated}</segment></unit>\n"
+    )
+
+
+def _write_segment(value: Leaf) -> str:
+    text = escape(write_leaf(value), {"\r": "&#13;"})
+    return _NO_CHARACTER.sub(lambda match: f'<cp hex="{ord(match[0]):04x}"/>', text)
+
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What YAML has escaped only (1.2.2, 5.1), and what YAML 1.1 takes for line ends."""
+_EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
+
+
+def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """The YAML of Rails: the language on top, groups below; plural forms are a group. All texts stand in quotes."""
+    tree = build_tree(texts.keys)
+    for language, column in zip(texts.languages, texts.columns, strict=True):
+        found = build_map(texts.keys, column, tree)
+        yield f"{_write_scalar(language)}:{'' if found else ' {}'}\n".encode()
+        yield from batches(_write_mapping(found, "  "))
+    if not texts.languages:
+        yield b"{}\n"
+
+
+def _write_mapping(members: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, value in members.items():
+        if isinstance(value, dict):
+            yield f"{indent}{_write_scalar(name)}:\n"
+            yield from _write_mapping(value, indent + "  ")
+        else:
+            yield f"{indent}{_write_scalar(name)}: {_write_scalar(value)}\n"
+
+
+def _write_scalar(value: Leaf) -> str:
+    """A JSON string is one of YAML, once a few characters more are escaped; a number of YAML 1.1 has a point."""
+    text = _encoder.encode(value).decode()
+    if isinstance(value, str):
+        return text if text.isascii() and "\x7f" not in text else _UNPRINTABLE.sub(_escape_yaml, text)
+    match = _EXPONENT.fullmatch(text)
+    return f"{match[1]}{match[2] or '.0'}e{match[3] or '+'}{match[4]}" if match else text
+
+
+def _escape_yaml(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
