@@ -157,7 +157,7 @@ def _color(value: Any, place: str, aliases: Aliases) -> Any:
     if isinstance(value, str) and _HEX.fullmatch(value):
         digits = value[1:].lower()
         digits = "".join(digit * 2 for digit in digits) if len(digits) < 6 else digits
-        channels = [round(channel / 255, 4) for channel in bytes.fromhex(digits)]
+        channels = [_CHANNELS[channel] for channel in bytes.fromhex(digits)]
         color: dict[str, Any] = {"colorSpace": "srgb", "components": channels[:3], "hex": f"#{digits[:6]}"}
         return color | {"alpha": channels[3]} if len(digits) == 8 else color
     if not isinstance(value, dict):
@@ -199,6 +199,7 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
     return found
 
 
+_CHANNELS = [round(channel / 255, 4) for channel in range(256)]
 _COLOR_MEMBERS = {"colorSpace", "components", "alpha", "hex"}
 
 

@@ -101,10 +101,17 @@ def _color(value: dict[str, Any]) -> str:
 
 def find_channels(components: Sequence[Any]) -> list[int] | None:
     """The bytes of components from 0 to 1, if all of them are on the grid of 8 bits."""
-    if not all(type(one) in (int, float) and 0 <= one <= 1 for one in components):
+    try:
+        return [_CHANNELS[one] for one in components]  # as hexadecimal digits are read, and most colors are of these
+    except KeyError:
+        pass
+    if any(one == "none" or not 0 <= one <= 1 for one in components):
         return None
     exact = [255 * one for one in components]
     return [round(one) for one in exact] if all(abs(one - round(one)) <= _BYTE_TOLERANCE for one in exact) else None
+
+
+_CHANNELS = {round(byte / 255, 4): byte for byte in range(256)}
 
 
 def _font_family(value: str | list[str]) -> str:
@@ -168,7 +175,7 @@ _WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
 
 _BATCH = 500
 _KEBAB = re.compile("[A-Z]")
-_NO_IDENTIFIER = re.compile(r"[\x01-\x2c./:-@\[-^`{-\x7f]")
+_NO_IDENTIFIER = re.compile(r"[\0-\x2c./:-@\[-^`{-\x7f]")
 _BLANK = re.compile(r"[\x01-\x20\x7f]")
 """By their numbers, as postcss ends a property's name at a blank, also at an escaped one."""
 _LESS_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -223,7 +230,7 @@ def _write_less(value: str | float) -> str:
 
 def write_identifier(text: str) -> str:
     """The text as the rest of an identifier. CSS cannot have NUL: it is the replacement character."""
-    return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd"))
+    return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd")) if _NO_IDENTIFIER.search(text) else text
 
 
 def _escape_text(match: re.Match[str]) -> str:
@@ -242,10 +249,12 @@ def _name_all(tokens: ResolvedTokens) -> list[tuple[str, str, str | int | float]
     """For each property its name, the token it is of, and its value."""
     named = []
     for token in tokens.tokens:
-        segments = token.name.removesuffix(f".{ROOT}").split(".")
-        for part, value in write_parts(token):
-            kebab = (_KEBAB.sub(lambda capital: f"-{capital[0].lower()}", name) for name in part)
-            named.append((write_identifier("-".join((*segments, *kebab))), token.name, value))
+        name = write_identifier(token.name.removesuffix(f".{ROOT}").replace(".", "-"))
+        if token.type == "typography":
+            for (part,), value in write_parts(token):
+                named.append((f"{name}-{_KEBAB.sub(lambda capital: f'-{capital[0].lower()}', part)}", token.name, value))
+        else:
+            named.append((name, token.name, write_value(token.type, token.value)))
     return named
 
 
