@@ -75,20 +75,26 @@ PLURAL_CATEGORIES = ("zero", "one", "two", "few", "many", "other")
 """Of the CLDR (Unicode TR 35, part 3, 5.1). An object of these, with `other` among them, is an entry's plural forms."""
 
 
+def list_places(texts: Texts) -> dict[str, dict[str, int]]:
+    """The name of each entry with the positions of its keys: by plural form, or under an empty name if it has none."""
+    forms = {position: (name, form) for name, found in texts.plurals.items() for form, position in found.items()}
+    places: dict[str, dict[str, int]] = {}
+    for position, key in enumerate(texts.keys):
+        name, form = forms.get(position, (key, ""))
+        places.setdefault(name, {})[form] = position
+    for name in texts.plurals:
+        places[name] = {form: places[name][form] for form in ("", *PLURAL_CATEGORIES) if form in places[name]}
+    return places
+
+
 def list_entries(texts: Texts, column: Sequence[Leaf]) -> Iterator[tuple[str, Leaf | dict[str, Leaf]]]:
-    """What a language's column has: each key with its value, each entry with plural forms with these, in order."""
-    forms = {min(found.values()): name for name, found in texts.plurals.items()}
-    skipped = {position for found in texts.plurals.values() for position in found.values()}
-    for position, value in enumerate(column):
-        if position in forms:
-            name = forms[position]
-            places = texts.plurals[name]
-            found = {form: column[places[form]] for form in PLURAL_CATEGORIES if form in places}
-            found = {form: text for form, text in found.items() if text is not None}
-            if found:
-                yield name, found
-        elif value is not None and position not in skipped:
-            yield texts.keys[position], value
+    """What a language's column has: each entry with its value, or with its plural forms in order."""
+    for name, places in list_places(texts).items():
+        found = {form: column[place] for form, place in places.items() if column[place] is not None}
+        if "" in found:
+            yield name, found[""]
+        elif found:
+            yield name, found
 
 
 def write_leaf(value: Leaf) -> str:
@@ -110,8 +116,8 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
         languages = (*languages, source)
     rows, forms = _list_rows(document, form, variant, languages, raise_broken)
     keys = tuple(sorted(rows))
-    ordered = [rows[key] for key in keys]
-    columns = [[row.get(language) for row in ordered] for language in languages]
+    lines = [tuple(map(rows[key].get, languages)) for key in keys]
+    columns = tuple(zip(*lines, strict=True)) or ((),) * len(languages)
     return Texts(languages, keys, columns, _find_plurals(keys, forms), source)
 
 

@@ -1,7 +1,7 @@
 """Translations as apps have them: resources of Android and Apple, messages of Flutter."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -9,16 +9,16 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import Variant
-from gateway.core.variants.renderers.catalogs import batches
+from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells, has_texts_only
 from gateway.core.variants.renderers.names import DART_WORDS, JAVA_WORDS, camel_case, refuse_same, snake_case
 from gateway.core.variants.renderers.text import INDENT
-from gateway.core.variants.translations import Leaf, Texts, list_entries, write_leaf
+from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
 
 _ANDROID_ESCAPES = re.compile("[\\\\'\"\n\t]|^[@?]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _ANDROID_BLANKS = re.compile(
     "^[\\s\ufeff]|[\\s\ufeff]$|\\s\\s|[\u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]"
 )
-"""Which aapt2 takes away outside of quotes, or makes one space of (`iswspace`); other tools do so with more at the ends."""
+"""Which aapt2 takes away outside of quotes, or makes one space of (`iswspace`); others do so with more at the ends."""
 _ANDROID_SHORT = {"\n": "\\n", "\t": "\\t"}
 _PLAIN_CONVERSION = re.compile(r"%(?!%|n|\d+\$)")
 
@@ -80,23 +80,56 @@ def _escape_apple(text: str) -> str:
 
 def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """`Localizable.xcstrings`, the string catalog of Xcode 15: all languages in one file, forms as variations."""
-    strings: dict[str, dict[str, dict[str, Any]]] = {}
-    for language, column in zip(texts.languages, texts.columns, strict=True):
-        for key, value in list_entries(texts, column):
-            strings.setdefault(key, {"localizations": {}})["localizations"][language] = _build_localization(value)
-    ordered = {key: strings[key] for key in sorted(strings)}
-    catalog = {"sourceLanguage": texts.source_language or "en", "strings": ordered, "version": "1.0"}
-    yield _encode(catalog, variant)
+    pieces = _write_catalog(texts)
+    if variant.pretty:
+        yield msgspec.json.format(b"".join(pieces), indent=INDENT) + b"\n"
+    else:
+        yield from pieces
 
 
-def _build_localization(value: Leaf | dict[str, Leaf]) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"variations": {"plural": {form: _build_unit(text) for form, text in value.items()}}}
-    return _build_unit(value)
+def _write_catalog(texts: Texts) -> Iterator[bytes]:
+    quoted = encode_cells(texts.languages)
+    columns = [_write_cells(column) for column in texts.columns]
+    names = list_places(texts)
+    yield f'{{"sourceLanguage":{encode_cells([texts.source_language or "en"])[0]},"strings":{{'.encode()
+    heads = [f"{language}:{_UNIT}" for language in quoted]
+    rows = list(zip(*columns, strict=True))
+    localizations = (
+        _join_units(heads, rows[places[""]])
+        if places.keys() == {""}
+        else ",".join(_list_localizations(quoted, columns, places))
+        for places in names.values()
+    )
+    yield from batches(
+        f'{"," if index else ""}{name}:{{"localizations":{{{found}}}}}'
+        for index, (name, found) in enumerate(zip(encode_cells(names), localizations, strict=True))
+    )
+    yield b'},"version":"1.0"}\n'
 
 
-def _build_unit(value: Leaf) -> dict[str, Any]:
-    return {"stringUnit": {"state": "translated", "value": write_leaf(value)}}
+def _write_cells(column: Sequence[Leaf]) -> list[str]:
+    if not has_texts_only(column):
+        column = [value if value is None else write_leaf(value) for value in column]
+    return encode_cells(column)
+
+
+def _join_units(heads: list[str], row: tuple[str, ...]) -> str:
+    """An entry without plural forms, as most are."""
+    return ",".join([f"{head}{cell}}}}}" for head, cell in zip(heads, row, strict=True) if cell != NO_CELL])
+
+
+def _list_localizations(quoted: list[str], columns: list[list[str]], places: dict[str, int]) -> Iterator[str]:
+    """The text of an entry in each language that has one, or its plural forms there."""
+    for language, column in zip(quoted, columns, strict=True):
+        forms = {form: column[place] for form, place in places.items() if column[place] != NO_CELL}
+        if "" in forms:
+            yield f"{language}:{_UNIT}{forms['']}}}}}"
+        elif forms:
+            variations = ",".join(f'"{form}":{_UNIT}{cell}}}}}' for form, cell in forms.items())
+            yield f'{language}:{{"variations":{{"plural":{{{variations}}}}}}}'
+
+
+_UNIT = '{"stringUnit":{"state":"translated","value":'
 
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")

@@ -4,19 +4,20 @@ Texts are what the document has, to the character: a placeholder stays as it is 
 format has what its consumer looks for; where it has no plurals, each form is an entry of its own, `cart.items.one`.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 import polib
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.model import Variant, build_tree
+from gateway.core.variants.model import Group, Variant, build_tree, collide
 from gateway.core.variants.renderers.names import refuse_same
 from gateway.core.variants.renderers.plural_rules import Rule, find_rule, write_header
-from gateway.core.variants.renderers.text import build_map, render_json
+from gateway.core.variants.renderers.text import render_json
 from gateway.core.variants.translations import Leaf, Texts, list_entries, write_leaf
 
 _BATCH = 500
@@ -25,13 +26,24 @@ _encoder = msgspec.json.Encoder()
 
 def batches(lines: Iterable[str]) -> Iterator[bytes]:
     """The lines in pieces of some size."""
-    batch: list[str] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == _BATCH:
-            yield "".join(batch).encode()
-            batch.clear()
-    yield "".join(batch).encode()
+    rest = iter(lines)
+    while batch := list(itertools.islice(rest, _BATCH)):
+        yield "".join(batch).encode()
+
+
+NO_CELL = "null"
+"""What `encode_cells` makes of a missing value; a text that says so is in quotes."""
+
+
+def encode_cells(values: Iterable[Any], change: Callable[[str], str] | None = None) -> list[str]:
+    """Each value as JSON has it, all in one go; `change` is told all of them, of which it may escape characters."""
+    text = _encoder.encode_lines(values).decode()
+    return (change(text) if change else text).split("\n")[:-1]
+
+
+def has_texts_only(column: Sequence[Leaf]) -> bool:
+    """Whether no value is a number or a boolean, so that nothing is to be done with each."""
+    return set(map(type, column)) <= {str, type(None)}
 
 
 def render_i18next(texts: Texts, variant: Variant) -> Iterator[bytes]:
@@ -154,31 +166,80 @@ _EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
 
 def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
     """The YAML of Rails: the language on top, groups below; plural forms are a group. All texts stand in quotes."""
-    tree = build_tree(texts.keys)
+    sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
     for language, column in zip(texts.languages, texts.columns, strict=True):
-        found = build_map(texts.keys, column, tree)
-        yield f"{_write_scalar(language)}:{'' if found else ' {}'}\n".encode()
-        yield from batches(_write_mapping(found, "  "))
+        written = batches(_fill_sections(sections, _write_cells(column)))
+        first = next(written, b"")
+        yield f"{_quote_yaml(language)}:{'' if first else ' {}'}\n".encode() + first
+        yield from written
     if not texts.languages:
         yield b"{}\n"
 
 
-def _write_mapping(members: dict[str, Any], indent: str) -> Iterator[str]:
-    for name, value in members.items():
-        if isinstance(value, dict):
-            yield f"{indent}{_write_scalar(name)}:\n"
-            yield from _write_mapping(value, indent + "  ")
-        else:
-            yield f"{indent}{_write_scalar(name)}: {_write_scalar(value)}\n"
+class _Head(NamedTuple):
+    """The line that a group begins with."""
+
+    line: str
+    clash: tuple[int, BrokenDocument] | None = None
+    """If its name is that of an entry too: where that is, and the mistake of having both."""
 
 
-def _write_scalar(value: Leaf) -> str:
-    """A JSON string is one of YAML, once a few characters more are escaped; a number of YAML 1.1 has a point."""
+class _Section(NamedTuple):
+    """The entries right below a group, and the groups that it is in."""
+
+    heads: tuple[_Head, ...]
+    entries: tuple[tuple[str, int], ...]
+    """The line of each up to its value, and where that is."""
+
+
+def _list_sections(keys: Sequence[str], group: Group, heads: tuple[_Head, ...]) -> Iterator[_Section]:
+    """All that a tree may have, the entries of a group before the groups in it."""
+    indent = "  " * (len(heads) + 1)
+    entries = tuple((f"{indent}{_quote_yaml(name)}: ", position) for name, position in group.entries.items())
+    yield _Section(heads, entries)
+    for name, inner in group.groups.items():
+        clash = (group.entries[name], collide(keys, group, name)) if name in group.entries else None
+        yield from _list_sections(keys, inner, (*heads, _Head(f"{indent}{_quote_yaml(name)}:\n", clash)))
+
+
+def _fill_sections(sections: Sequence[_Section], cells: Sequence[str]) -> Iterator[str]:
+    """The lines of entries that have a value, and of the groups that they are in."""
+    written: tuple[_Head, ...] = ()
+    for section in sections:
+        lines = [f"{start}{cells[place]}\n" for start, place in section.entries if cells[place] != NO_CELL]
+        if not lines:
+            continue
+        for depth, head in enumerate(section.heads):
+            if depth < len(written) and head is written[depth]:
+                continue
+            if head.clash is not None and cells[head.clash[0]] != NO_CELL:
+                raise head.clash[1]
+            written = (*section.heads[:depth], head)
+            yield head.line
+        written = section.heads
+        yield from lines
+
+
+def _quote_yaml(text: str) -> str:
+    """A JSON string is one of YAML, once a few characters more are escaped."""
+    return _UNPRINTABLE.sub(_escape_yaml, _encoder.encode(text).decode())
+
+
+def _write_cells(column: Sequence[Leaf]) -> list[str]:
+    if not has_texts_only(column):
+        column = [one if one is None or isinstance(one, str) else msgspec.Raw(_write_number(one)) for one in column]  # type: ignore[misc]  # in the place of a number
+    return encode_cells(column, _escape_unprintable)
+
+
+def _escape_unprintable(text: str) -> str:
+    return _UNPRINTABLE.sub(_escape_yaml, text)
+
+
+def _write_number(value: float) -> bytes:
+    """A number as YAML 1.1 has it too: its exponent has a point before it, and a sign."""
     text = _encoder.encode(value).decode()
-    if isinstance(value, str):
-        return text if text.isascii() and "\x7f" not in text else _UNPRINTABLE.sub(_escape_yaml, text)
     match = _EXPONENT.fullmatch(text)
-    return f"{match[1]}{match[2] or '.0'}e{match[3] or '+'}{match[4]}" if match else text
+    return (f"{match[1]}{match[2] or '.0'}e{match[3] or '+'}{match[4]}" if match else text).encode()
 
 
 def _escape_yaml(match: re.Match[str]) -> str:

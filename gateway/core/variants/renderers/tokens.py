@@ -252,7 +252,9 @@ def _name_all(tokens: ResolvedTokens) -> list[tuple[str, str, str | int | float]
         name = write_identifier(token.name.removesuffix(f".{ROOT}").replace(".", "-"))
         if token.type == "typography":
             for (part,), value in write_parts(token):
-                named.append((f"{name}-{_KEBAB.sub(lambda capital: f'-{capital[0].lower()}', part)}", token.name, value))
+                named.append(
+                    (f"{name}-{_KEBAB.sub(lambda capital: f'-{capital[0].lower()}', part)}", token.name, value)
+                )
         else:
             named.append((name, token.name, write_value(token.type, token.value)))
     return named
