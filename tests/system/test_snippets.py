@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # of schemathesis
+import yaml
 
 from gateway.core.pages.export_urls import Snippet, build_snippets, variable_name
 from gateway.core.policies.loading import load_policies

@@ -111,7 +111,7 @@ def test_tailwind_makes_classes_of_a_theme(consumers: Read) -> None:
 
 
 def test_style_dictionary_builds_css_of_its_source(consumers: Read) -> None:
-    """With its own transforms for CSS: the same names and values as the gateway's CSS, shorthands for what has parts."""
+    """With its own transforms for CSS: the names and values of the gateway's CSS, shorthands for what has parts."""
     shadow = {"offsetX": "0", "offsetY": "2px", "blur": "4px", "spread": "0", "color": "#00000080", "inset": True}
     content = tokens(
         token("color.blue", "color", "#1f5fd6"),

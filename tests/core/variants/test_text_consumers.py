@@ -33,9 +33,11 @@ WANTED = {
     "ru": "many one few few many many many one few many many one many",
 }
 """The category of each count in each language (CLDR, language plural rules)."""
+ITEMS = entry("items")
+ITEMS["values"] = {language: {form: f"{form} {{n}}" for form in forms} for language, forms in FORMS.items()}
 CONTENT = texts(
     *(entry(f"k.t{at}", **dict.fromkeys(LANGUAGES, text)) for at, text in enumerate(AWKWARD)),
-    entry("items", **{language: {form: f"{form} {{n}}" for form in forms} for language, forms in FORMS.items()}),
+    ITEMS,
 )
 OWN = {f"k.t{at}": text for at, text in enumerate(AWKWARD)}
 
@@ -99,8 +101,7 @@ def test_gettext_compiles_the_catalog(language: str) -> None:
         pytest.skip("needs msgfmt")
     compiled = {key: text for key, text in OWN.items() if text and text == text.strip("\n")}
     entries = [entry(key, **{language: text}) for key, text in compiled.items()]
-    items = entry("items", **{language: {form: f"{form} {{n}}" for form in FORMS[language]}})
-    content = rendered(texts(*entries, items), format="po", lang=(language,))
+    content = rendered(texts(*entries, ITEMS), format="po", lang=(language,))
     done = subprocess.run([program, "--check-header", "-o", "-", "-"], input=content, capture_output=True, check=False)
     assert 0 == done.returncode, done.stderr.decode()
     catalog = GNUTranslations(io.BytesIO(done.stdout))

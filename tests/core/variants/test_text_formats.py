@@ -1,7 +1,7 @@
 """Formats of translations that builds ask for: what others' readers read is what the document says, difference 0.
 
-The readers are not ours: PyYAML, javaproperties, openstep-plist, translate-toolkit, Babel, lxml, json. Those from npm, and
-Java itself, are in test_text_consumers.py.
+The readers are not ours: PyYAML, javaproperties, openstep-plist, translate-toolkit, Babel, lxml, json. Those from npm,
+and Java itself, are in test_text_consumers.py.
 """
 
 import gettext
@@ -364,7 +364,7 @@ def test_plural_rules_are_those_of_the_cldr() -> None:
         if rule is None:
             wrong.append((name, "is missing"))
             continue
-        choose = gettext.c2py(write_header(rule).partition("plural=")[2].removesuffix(";"))  # type: ignore[attr-defined]  # typeshed leaves it out
+        choose = gettext.c2py(write_header(rule).partition("plural=")[2].removesuffix(";"))
         wrong += [(name, number) for number in NUMBERS if locale.plural_form(number) != rule[choose(number)][0]][:1]
     assert [] == wrong
 

@@ -1,6 +1,7 @@
 """Design tokens as Swift and Kotlin: names, values, and a syntax that independent parsers know.
 
-No compiler of either is at hand, and so no SwiftUI or Compose: tree-sitter's grammars say that the source can be parsed.
+No compiler of either is at hand, and so no SwiftUI or Compose: tree-sitter's grammars say that the source can be
+parsed.
 """
 
 import json
@@ -159,7 +160,7 @@ SPACES: dict[str, tuple[Any, Any, Any]] = {
 @pytest.mark.parametrize("space", SPACES)
 @given(st.data())
 def test_colors_are_those_of_a_library_of_colors(space: str, data: st.DataObject) -> None:
-    """ColorAide converts each space of CSS Color 4 to the same red, green and blue, to a thousandth of a step of 8 bits."""
+    """ColorAide converts each space of CSS Color 4 to the same red, green and blue."""
     components = [data.draw(one) for one in SPACES[space]]
     scaled = [components[0], components[1] / 100, components[2] / 100] if space in ("hsl", "hwb") else components
     expected = ColorAll(space, scaled).convert("srgb").coords()
