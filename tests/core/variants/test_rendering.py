@@ -140,7 +140,7 @@ DIGESTS: dict[str, dict[tuple[DocumentKind, str], str]] = {
         ("translations", "strings"): "8782a325ac574fd72c199535da61d8ae406dfcf3eabafb325734d9f6b0a05c13",
         ("translations", "xcstrings"): "4f8a7dae268c3704d61c5c402be88f2c996ce6701b115aea23465e451f420bf9",
         ("translations", "arb"): "3f77dd0e808687ecc323321e0e1951db6417b569a2548950d5f16e6725547fe7",
-        ("translations", "po"): "ab6ee0547a76012c3d176d6d0c4384bb578597673194e5209f59482a05a76c10",
+        ("translations", "po"): "17ed6f96fc608b88185e4ec3caae32bade23056c9a067e701f1349dc9082db8c",
         ("translations", "properties"): "aa7f2bd527cd763b57c273f956158d71458de0f8656617fde4c7608a5b742f02",
         ("translations", "xliff"): "c9e9ae8a6db43aba3e7a24b30f2d2babc5df49eb389b1526d8a11fe121c1a727",
         ("translations", "yaml"): "0703031ab72110a6eee5d23d7857da6cc2554c6bc98114c0cfcec9043a58cb2b",

@@ -1,7 +1,7 @@
 """Formats of translations that builds ask for: what others' readers read is what the document says, difference 0.
 
-The readers are not ours: PyYAML, javaproperties, openstep-plist, translate-toolkit, Babel, lxml, json. Those from npm,
-and Java itself, are in test_text_consumers.py.
+The readers are not ours: PyYAML, javaproperties, openstep-plist, translate-toolkit, Babel, polib, lxml, json. Those
+from npm, and Java itself, are in test_text_consumers.py.
 """
 
 import gettext
@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 import javaproperties
 import openstep_plist
+import polib
 import pytest
 import yaml
 from babel import Locale
@@ -201,9 +202,12 @@ def test_xliff_ids_differ_where_keys_do() -> None:
 
 @given(several)
 def test_po_is_read_back(values: list[str]) -> None:
-    """By Babel, which reads catalogs for Python's programs."""
-    catalog = read_po(io.BytesIO(export(values, "po")))
-    assert {f"k.{at}": value for at, value in enumerate(values)} == {one.id: one.string for one in catalog if one.id}
+    """By Babel and polib, which read catalogs for Python's programs."""
+    content = export(values, "po")
+    expected = {f"k.{at}": value for at, value in enumerate(values)}
+    assert expected == {one.id: one.string for one in read_po(io.BytesIO(content)) if one.id}
+    if len(content.decode().splitlines()) == content.count(b"\n"):  # others are line ends to polib, also in quotes
+        assert expected == {one.msgid: one.msgstr for one in polib.pofile(content.decode())}
 
 
 @given(several)

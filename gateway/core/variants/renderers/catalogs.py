@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
-import polib
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import Group, Variant, build_tree, collide
@@ -56,12 +55,25 @@ def render_i18next(texts: Texts, variant: Variant) -> Iterator[bytes]:
     return render_json(msgspec.structs.replace(texts, keys=tuple(keys)), variant)
 
 
+_PO_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\f": "\\f",
+    "\v": "\\v",
+    "\b": "\\b",
+    "\a": "\\a",
+}
+_PO_ESCAPED = re.compile(r'[\\"\n\r\t\f\v\x08\a]')
+
+
 def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
     """A catalog of gettext: the key is the `msgid`, and `msgid_plural` where there are plural forms."""
     language = texts.languages[0]
     rule = find_rule(language)
-    catalog = polib.POFile(wrapwidth=0)
-    catalog.metadata = {
+    head = {
         "Language": language.replace("-", "_"),
         "MIME-Version": "1.0",
         "Content-Type": "text/plain; charset=UTF-8",
@@ -71,28 +83,32 @@ def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
         if rule is None:
             problem = f"how {language!r} forms plurals is not known, so no PO file can have them"
             raise BrokenDocument("$", problem)
-        catalog.metadata["Plural-Forms"] = write_header(rule)
-    for key, value in list_entries(texts, texts.columns[0]):
-        catalog.extend(_build_po_entries(key, value, rule))
-    yield str(catalog).encode()
+        head["Plural-Forms"] = write_header(rule)
+    written = "".join(_quote_po(f"{name}: {value}\n") + "\n" for name, value in head.items())
+    yield f'msgid ""\nmsgstr ""\n{written}'.encode()
+    entries = list_entries(texts, texts.columns[0])
+    yield from batches(line for key, value in entries for line in _write_po_entries(key, value, rule))
 
 
-def _build_po_entries(key: str, value: Leaf | dict[str, Leaf], rule: Rule | None) -> Iterator[polib.POEntry]:
+def _write_po_entries(key: str, value: Leaf | dict[str, Leaf], rule: Rule | None) -> Iterator[str]:
     if not key:
         raise BrokenDocument("$", "PO keeps the empty key for its head")
-    if "\0" in key or any(
-        "\0" in write_leaf(text) for text in (value.values() if isinstance(value, dict) else (value,))
-    ):
-        raise BrokenDocument("$", f"the key {key!r} or its text has a NUL, which PO cannot have")
     if not isinstance(value, dict) or rule is None:
-        yield polib.POEntry(msgid=key, msgstr=write_leaf(value))  # type: ignore[arg-type]  # without a rule it is no dict
+        yield f"\nmsgid {_quote_po(key)}\nmsgstr {_quote_po(write_leaf(value))}\n"  # type: ignore[arg-type]  # without a rule it is no dict
         return
     used = [category for category, _ in rule]
-    forms = {index: write_leaf(value.get(name, value.get("other", ""))) for index, name in enumerate(used)}
-    yield polib.POEntry(msgid=key, msgid_plural=key, msgstr_plural=forms)
+    forms = (write_leaf(value.get(name, value.get("other", ""))) for name in used)
+    lines = "".join(f"msgstr[{index}] {_quote_po(text)}\n" for index, text in enumerate(forms))
+    yield f"\nmsgid {_quote_po(key)}\nmsgid_plural {_quote_po(key)}\n{lines}"
     for form, text in value.items():  # what no number of the language comes to, such as a `zero` in English
         if form not in used and form != "other":
-            yield polib.POEntry(msgid=f"{key}.{form}", msgstr=write_leaf(text))
+            yield from _write_po_entries(f"{key}.{form}", text, rule)
+
+
+def _quote_po(text: str) -> str:
+    if "\0" in text:
+        raise BrokenDocument("$", f"the text {text[:100]!r} has a NUL, which PO cannot have")
+    return f'"{_PO_ESCAPED.sub(lambda match: _PO_ESCAPES[match[0]], text)}"'
 
 
 _NO_PROPERTY = re.compile(r"[^\x21-\x7e]|[\\:=#!]")
