@@ -51,7 +51,7 @@ def test_a_variant_is_as_the_page_shows_it(policy: str, document: str, asked: st
 
 
 def test_the_page_shows_one_document_in_five_variants() -> None:
-    """Translations as nested and flat JSON, CSV, XML and Android's; and a document of design tokens as CSS and Swift."""
+    """Translations as nested and flat JSON, CSV, XML and Android's; and design tokens as CSS and Swift."""
     shown = [
         (document, language)
         for document, (_, language, _) in zip(

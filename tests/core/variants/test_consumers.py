@@ -3,9 +3,9 @@
 conftest.py fetches them; without Node or a registry these tests are left out and say so.
 """
 
-from tests.core.variants.conftest import Read
 from tests.core.variants.samples import DESIGN_TOKENS, rendered, rendered_json, token, tokens
 from tests.core.variants.test_renderers import NAMES
+from tests.support.consumers import Read
 
 ODD_NAMES = [
     *(name.replace("{", "(").replace("}", ")") for name in NAMES if "\0" not in name),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.variants.conftest import SOURCES, Read
 from tests.core.variants.samples import entry, rendered, texts
 from tests.core.variants.test_text_formats import AWKWARD
+from tests.support.consumers import SOURCES, Read
 
 LANGUAGES = ("ar", "de", "en", "fr", "ja", "pl", "ru")
 FORMS: dict[str, tuple[str, ...]] = {
@@ -54,7 +54,8 @@ def read(consumers: Read) -> dict[str, Any]:
         for format_ in ("po", "yaml", "xliff", "arb")
     }
     given["arb"]["keys"] = ["items"]  # type: ignore[assignment]  # what to read as a message
-    return consumers("texts.mjs", **given)
+    found = consumers("texts.mjs", **{format_: [one] for format_, one in given.items()})
+    return {format_: one for format_, (one,) in found.items()}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -62,7 +63,7 @@ def test_i18next_finds_every_text_and_every_plural(consumers: Read, language: st
     """Each text to the character, and for each count the form of its category."""
     content = rendered(CONTENT, format="i18next", lang=(language,)).decode()
     given = {"content": content, "language": language, "keys": list(OWN), "counts": {"items": COUNTS}}
-    assert OWN | {"items": forms_of(language)} == consumers("texts.mjs", i18next=given)["i18next"]
+    assert OWN | {"items": forms_of(language)} == consumers("texts.mjs", i18next=[given])["i18next"][0]
 
 
 def test_gettext_parser_reads_the_catalog(read: dict[str, Any]) -> None:

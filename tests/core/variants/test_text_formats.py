@@ -63,6 +63,8 @@ AWKWARD = [
     ),
     *(
         "😀 👩‍👩‍👧",
+        "Units\N{NO-BREAK SPACE}(EU) a",
+        "ici\N{NO-BREAK SPACE}?",
         "مرحبا\N{RIGHT-TO-LEFT MARK}",
         "\x85",
         "\N{LINE SEPARATOR}",

@@ -1,5 +1,5 @@
-// Reads {format: {content, language, keys, counts}} from standard input, where i18next and arb need more than content,
-// and prints what each consumer makes of it: name to text, and of plural forms name to texts.
+// Reads {format: [{content, language, keys, counts}]} from standard input, where i18next and arb need more than content,
+// and prints what each consumer makes of them: name to text, and of plural forms name to texts.
 import { readFileSync } from "node:fs";
 import { parse as parseMessage } from "@formatjs/icu-messageformat-parser";
 import gettext from "gettext-parser";
@@ -13,10 +13,13 @@ const flatten = (value, way = []) =>
     : [[way.join("."), value]];
 
 const readers = {
-  async i18next({ content, language, keys, counts }) {
+  async i18next({ content, language, keys, counts, isFlat }) {
     const instance = i18next.createInstance();
     const resources = { [language]: { translation: JSON.parse(content) } };
-    await instance.init({ lng: language, resources, nsSeparator: false, returnEmptyString: true, showSupportNotice: false });
+    await instance.init({
+      lng: language, resources, nsSeparator: false, returnEmptyString: true, showSupportNotice: false,
+      keySeparator: isFlat ? false : ".",
+    });
     const said = keys.map((key) => [key, instance.t(key, { skipInterpolation: true })]);
     const plural = Object.entries(counts ?? {}).map(([key, numbers]) => [
       key, numbers.map((count) => instance.t(key, { count, skipInterpolation: true })),
@@ -42,6 +45,6 @@ const readers = {
 
 const found = {};
 for (const [format, given] of Object.entries(JSON.parse(readFileSync(0, "utf8")))) {
-  found[format] = await readers[format](given);
+  found[format] = await Promise.all(given.map(readers[format]));
 }
 console.log(JSON.stringify(found));

@@ -15,10 +15,9 @@ from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
 
 _ANDROID_ESCAPES = re.compile("[\\\\'\"\n\t]|^[@?]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
-_ANDROID_BLANKS = re.compile(
-    "^[\\s\ufeff]|[\\s\ufeff]$|\\s\\s|[\u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]"
-)
-"""Which aapt2 takes away outside of quotes, or makes one space of (`iswspace`); others do so with more at the ends."""
+_ANDROID_BLANKS = re.compile(r"^ | $|  |[^\S ]|\ufeff")
+"""Which tools take away outside of quotes, or make one space of: aapt2 does so with what `iswspace` knows, others with
+more, such as the space that does not break before a French question mark."""
 _ANDROID_SHORT = {"\n": "\\n", "\t": "\\t"}
 _PLAIN_CONVERSION = re.compile(r"%(?!%|n|\d+\$)")
 
